@@ -1,0 +1,98 @@
+"""The ground floor: what every room shares, so that nothing is written twice."""
+
+from assay.core.checks import (
+    check_finite,
+    check_fraction,
+    check_labels,
+    check_logits,
+    check_model,
+    check_pairs,
+    check_positive,
+    check_samples,
+)
+from assay.core.errors import (
+    AssayError,
+    InvalidInputError,
+    MissingDataError,
+    MissingExtraError,
+    NumericalError,
+    require_extra,
+)
+from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
+from assay.core.fitting import FitResult, Step, fit
+from assay.core.gradients import output_jacobian, per_sample_gradient_norms, per_sample_gradients
+from assay.core.inspection import Problem, inspect_model, require_inspected
+from assay.core.losses import (
+    LossFunction,
+    binary_cross_entropy,
+    cross_entropy,
+    signs,
+    single_logit,
+    squared_error,
+)
+from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOperator, MatrixFree
+from assay.core.parameters import Parameters, flatten, functional, named_parameters, preserved, unflatten
+from assay.core.products import hessian_vector_product, jacobian_vector_product, vector_jacobian_product
+from assay.core.progress import track
+from assay.core.seeding import generator, isolated_rng, spawn_seeds
+from assay.core.statistics import ROC, Interval, mean_interval, proportion_interval, roc, tpr_at_fpr
+
+__all__ = [
+    "ROC",
+    "AssayError",
+    "DenseOperator",
+    "FitResult",
+    "GaussNewtonOperator",
+    "HessianOperator",
+    "Interval",
+    "InvalidInputError",
+    "LossFunction",
+    "MatrixFree",
+    "MissingDataError",
+    "MissingExtraError",
+    "NumericalError",
+    "Parameters",
+    "Problem",
+    "Step",
+    "accuracy",
+    "best_other",
+    "binary_cross_entropy",
+    "check_finite",
+    "check_fraction",
+    "check_labels",
+    "check_logits",
+    "check_model",
+    "check_pairs",
+    "check_positive",
+    "check_samples",
+    "cross_entropy",
+    "fit",
+    "flatten",
+    "functional",
+    "generator",
+    "hessian_vector_product",
+    "inspect_model",
+    "isolated_rng",
+    "jacobian_vector_product",
+    "margins",
+    "mean_interval",
+    "mean_loss",
+    "named_parameters",
+    "output_jacobian",
+    "per_sample_gradient_norms",
+    "per_sample_gradients",
+    "predict",
+    "preserved",
+    "proportion_interval",
+    "require_extra",
+    "require_inspected",
+    "roc",
+    "signs",
+    "single_logit",
+    "spawn_seeds",
+    "squared_error",
+    "tpr_at_fpr",
+    "track",
+    "unflatten",
+    "vector_jacobian_product",
+]

@@ -1,0 +1,45 @@
+"""The errors that a caller can cause, and how each is mended."""
+
+import importlib
+from types import ModuleType
+
+
+class AssayError(Exception):
+    """Base of every error that `assay` raises on purpose."""
+
+
+class InvalidInputError(AssayError, ValueError):
+    """An argument does not fit: the message says what was given, what is needed and how to mend it."""
+
+
+class MissingDataError(AssayError, FileNotFoundError):
+    """A data set or file is not there: the message says where to get it."""
+
+
+class MissingExtraError(AssayError, ImportError):
+    """An optional dependency is not installed: the message names the extra."""
+
+
+class NumericalError(AssayError, ArithmeticError):
+    """A computation gave NaN or infinity where a number was promised."""
+
+
+def require_extra(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency, or say which extra brings it.
+
+    Args:
+        module: Dotted name of the module to import.
+        extra: Name of the extra in this package's metadata that installs it.
+
+    Raises:
+        MissingExtraError: The module cannot be imported.
+
+    >>> require_extra("math", "anything").sqrt(4.0)
+    2.0
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{module} is not installed (or does not import); install it with: pip install 'assay[{extra}]'"
+        ) from error

@@ -1,0 +1,161 @@
+"""The one training loop: full batch or mini-batches, any optimiser, schedule, stop rule and callbacks."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from assay.core.checks import check_model, check_pairs
+from assay.core.errors import InvalidInputError, NumericalError, require_extra
+from assay.core.losses import LossFunction
+from assay.core.progress import track
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a stop rule or a callback is shown after a step of training."""
+
+    number: int
+    loss: float
+    model: nn.Module
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training did: steps taken, the last batch's loss, and the loss at every step."""
+
+    steps: int
+    loss: float
+    history: tuple[float, ...]
+
+
+OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
+ScheduleFactory: TypeAlias = Callable[[Optimizer], LRScheduler]
+
+
+def fit(
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    y: Tensor,
+    *,
+    loss: LossFunction,
+    optimizer: OptimizerFactory,
+    schedule: ScheduleFactory | Literal["cosine"] | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    stop: Callable[[Step], bool] | None = None,
+    callbacks: Sequence[Callable[[Step], None]] = (),
+    devices: int = 1,
+    generator: torch.Generator | None = None,
+    progress: bool = False,
+) -> FitResult:
+    """Train `model` in place and leave it in evaluation mode.
+
+    Args:
+        model: Network to train; it and the data stay on the device where they are.
+        x: Inputs.
+        y: Targets.
+        loss: Mean loss over a batch.
+        optimizer: Called with the trainable parameters, for example `partial(torch.optim.SGD, lr=0.1)`.
+        schedule: Learning-rate schedule, stepped once a step; "cosine" falls to zero at the last step.
+        epochs: Passes over the data; give either this or `steps`.
+        steps: Optimiser steps.
+        batch_size: Samples a step, reshuffled every epoch; the whole set by default.
+        stop: Ends training early when it returns true.
+        callbacks: Called after every step.
+        devices: More than one hands the loop to lightning-fabric (extra `devices`).
+        generator: Source of the shuffling; required for mini-batches.
+        progress: Draw a bar on standard error.
+
+    Returns:
+        Steps taken, last loss and the history of losses.
+
+    Raises:
+        InvalidInputError: The arguments do not fit each other.
+        NumericalError: The loss became NaN or infinite.
+
+    >>> from functools import partial
+    >>> from assay.core.losses import squared_error
+    >>> x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    >>> layer = nn.Linear(2, 1)
+    >>> sgd = partial(torch.optim.SGD, lr=0.1)
+    >>> fit(layer, x, x.sum(1), loss=squared_error, optimizer=sgd, steps=300).loss < 1e-6
+    True
+    """
+    check_model(model)
+    check_pairs(x, y)
+    size = len(x) if batch_size is None else batch_size
+    total = _total_steps(len(x), size, epochs, steps)
+    if size < len(x) and generator is None:
+        raise InvalidInputError("mini-batches are shuffled: pass generator=assay.core.generator(seed)")
+    run = optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
+    scheduler = CosineAnnealingLR(run, total) if schedule == "cosine" else schedule(run) if schedule else None
+    network, run, backward = _on_devices(model, run, devices)
+    batches = track(_batches(x, y, size, total, generator), "training", total=total, enabled=progress)
+
+    history: list[float] = []
+    model.train()
+    try:
+        for number, (batch_x, batch_y) in enumerate(batches, 1):
+            run.zero_grad()
+            value = loss(network(batch_x), batch_y)
+            backward(value)
+            run.step()
+            if scheduler is not None:
+                scheduler.step()
+            history.append(value.item())
+            if not torch.isfinite(value):
+                raise NumericalError(
+                    f"the training loss became {value.item()} at step {number}; lower the learning rate"
+                )
+            step = Step(number, history[-1], model)
+            for callback in callbacks:
+                callback(step)
+            if stop is not None and stop(step):
+                break
+    finally:
+        model.eval()
+    return FitResult(len(history), history[-1], tuple(history))
+
+
+def _total_steps(n: int, batch_size: int, epochs: int | None, steps: int | None) -> int:
+    if (epochs is None) == (steps is None):
+        raise InvalidInputError(f"give either epochs or steps, got epochs={epochs} and steps={steps}")
+    if batch_size < 1:
+        raise InvalidInputError(f"batch_size must be at least 1, got {batch_size}")
+    total = steps if steps is not None else (epochs or 0) * -(-n // batch_size)
+    if total < 1:
+        raise InvalidInputError(f"training needs at least one step, got epochs={epochs}, steps={steps}")
+    return total
+
+
+def _batches(
+    x: Tensor, y: Tensor, size: int, total: int, generator: torch.Generator | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    drawn = 0
+    while drawn < total:
+        if size >= len(x):
+            yield x, y
+            drawn += 1
+            continue
+        order = torch.randperm(len(x), generator=generator, device=generator.device if generator else None)
+        for index in order.to(x.device).split(size)[: total - drawn]:
+            yield x[index], y[index]
+            drawn += 1
+
+
+def _on_devices(
+    model: nn.Module, optimizer: Optimizer, devices: int
+) -> tuple[nn.Module, Optimizer, Callable[[Tensor], None]]:
+    if devices == 1:
+        return model, optimizer, lambda value: value.backward()
+    fabric = require_extra("lightning_fabric", "devices").Fabric(devices=devices)
+    fabric.launch()
+    network, wrapped = fabric.setup(model, optimizer)
+    return network, wrapped, fabric.backward

@@ -1,0 +1,105 @@
+"""Gradients one sample at a time, vectorised and in chunks of bounded memory."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import grad, jacrev, vmap
+
+from assay.core.checks import check_pairs, check_samples
+from assay.core.losses import LossFunction
+from assay.core.parameters import Parameters, functional, named_parameters, preserved
+
+
+def per_sample_gradients(
+    model: nn.Module, x: Float[Tensor, "n *d"], y: Tensor, loss: LossFunction, *, batch_size: int = 64
+) -> Float[Tensor, "n p"]:
+    r"""Compute the loss gradient of every sample, $g_i = \nabla_\theta\, \ell(f(x_i), y_i)$.
+
+    Args:
+        model: Network in which samples do not interact (batch-norm counts as fixed: evaluation mode).
+        x: Inputs.
+        y: Targets.
+        loss: Mean loss over a batch; it is called on batches of one.
+        batch_size: Samples differentiated at once; memory is O(batch_size * p) beside the result's O(n * p).
+
+    Returns:
+        Row i is the gradient of sample i, over parameters in the order of `named_parameters`.
+
+    Raises:
+        InvalidInputError: `x` and `y` are empty or of different lengths.
+
+    >>> from assay.core.losses import squared_error
+    >>> per_sample_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
+    torch.Size([3, 3])
+    """
+    return _map_gradients(model, x, y, loss, batch_size, _rows)
+
+
+def per_sample_gradient_norms(
+    model: nn.Module, x: Float[Tensor, "n *d"], y: Tensor, loss: LossFunction, *, batch_size: int = 64
+) -> Float[Tensor, " n"]:
+    r"""Compute $\lVert \nabla_\theta\, \ell(f(x_i), y_i)\rVert_2$ of every sample, never holding more than a batch.
+
+    Arguments and errors are those of `per_sample_gradients`; memory is O(batch_size * p).
+
+    >>> from assay.core.losses import squared_error
+    >>> per_sample_gradient_norms(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
+    torch.Size([3])
+    """
+    return _map_gradients(model, x, y, loss, batch_size, _norms)
+
+
+def output_jacobian(model: nn.Module, x: Float[Tensor, "n *d"], *, batch_size: int = 64) -> Float[Tensor, "n c p"]:
+    r"""Compute the Jacobian of every sample's outputs in the parameters, $J_i = \partial f(x_i)/\partial\theta$.
+
+    Args:
+        model: Network with outputs of shape `(n, c)`.
+        x: Inputs.
+        batch_size: Samples differentiated at once; the result takes O(n * c * p) memory.
+
+    Raises:
+        InvalidInputError: `x` is empty or not finite.
+
+    >>> output_jacobian(nn.Linear(2, 3), torch.ones(4, 2)).shape
+    torch.Size([4, 3, 9])
+    """
+    check_samples(x)
+    call, params = functional(model), named_parameters(model)
+
+    def outputs(values: Parameters, sample: Tensor) -> Tensor:
+        return call(values, sample[None]).reshape(-1)
+
+    with preserved(model):
+        per_sample = vmap(jacrev(outputs), in_dims=(None, 0))
+        chunks = [per_sample(params, batch) for batch in x.split(batch_size)]
+    return torch.cat([torch.cat([piece.flatten(2) for piece in chunk.values()], 2) for chunk in chunks])
+
+
+def _map_gradients(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    loss: LossFunction,
+    batch_size: int,
+    reduce: Callable[[Parameters], Tensor],
+) -> Tensor:
+    check_pairs(x, y)
+    call, params = functional(model), named_parameters(model)
+
+    def sample_loss(values: Parameters, sample: Tensor, target: Tensor) -> Tensor:
+        return loss(call(values, sample[None]), target[None])
+
+    with preserved(model):
+        per_sample = vmap(grad(sample_loss), in_dims=(None, 0, 0))
+        batches = zip(x.split(batch_size), y.split(batch_size), strict=True)
+        return torch.cat([reduce(per_sample(params, batch_x, batch_y)) for batch_x, batch_y in batches])
+
+
+def _rows(gradients: Parameters) -> Float[Tensor, "b p"]:
+    return torch.cat([value.flatten(1) for value in gradients.values()], 1)
+
+
+def _norms(gradients: Parameters) -> Float[Tensor, " b"]:
+    return torch.stack([value.flatten(1).norm(dim=1) for value in gradients.values()]).norm(dim=0)

@@ -1,0 +1,157 @@
+"""One look at a stranger's model that reports everything that would break a measurement, each with its mend."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from assay.core.errors import InvalidInputError
+from assay.core.parameters import preserved
+
+Kind = Literal["weights", "dropout", "batch-norm", "in-place", "reused", "tied", "type", "range"]
+
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing about a model or its data that would break a measurement.
+
+    Attributes:
+        kind: Which check found it.
+        where: The module, parameter or tensor concerned.
+        what: What is wrong there.
+        mend: What to do about it.
+    """
+
+    kind: Kind
+    where: str
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.mend}"
+
+
+def inspect_model(
+    model: nn.Module, x: Tensor | None = None, *, input_range: tuple[float, float] | None = None
+) -> list[Problem]:
+    """List every problem of a model, and of a batch for it, without changing either.
+
+    Args:
+        model: The network to look at.
+        x: A batch it should accept; reuse of modules and input checks need one.
+        input_range: Smallest and largest value an input may take.
+
+    Returns:
+        The problems, an empty list for a healthy model.
+
+    >>> [problem.kind for problem in inspect_model(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)))]
+    ['dropout']
+    """
+    problems = [*_weights(model), *_modes(model), *_in_place(model), *_tied(model)]
+    if x is not None:
+        problems += [*_input_type(model, x), *_input_range(x, input_range)]
+        if not any(problem.kind in ("weights", "type") for problem in problems):
+            problems += _reused(model, x)
+    return problems
+
+
+def require_inspected(
+    model: nn.Module,
+    x: Tensor | None = None,
+    *,
+    input_range: tuple[float, float] | None = None,
+    kinds: Collection[Kind] = get_args(Kind),
+) -> None:
+    """Refuse a model that has problems of the given kinds, naming all of them at once.
+
+    Args:
+        model: The network to look at.
+        x: A batch it should accept.
+        input_range: Smallest and largest value an input may take.
+        kinds: The kinds of problem that matter to the caller; all by default.
+
+    Raises:
+        InvalidInputError: There are any.
+
+    >>> require_inspected(nn.Linear(2, 1))
+    """
+    problems = [p for p in inspect_model(model, x, input_range=input_range) if p.kind in kinds]
+    if problems:
+        raise InvalidInputError("the model cannot be measured as it is: " + " | ".join(map(str, problems)))
+
+
+def _weights(model: nn.Module) -> Iterator[Problem]:
+    for name, value in model.named_parameters():
+        if not torch.isfinite(value).all():
+            yield Problem("weights", name, "holds NaN or infinite weights", "load a healthy checkpoint")
+
+
+def _modes(model: nn.Module) -> Iterator[Problem]:
+    for name, module in model.named_modules():
+        if not module.training:
+            continue
+        if isinstance(module, _DROPOUT) and module.p > 0:
+            yield Problem("dropout", name, "dropout is on (training mode)", "call model.eval() first")
+        if isinstance(module, _BATCH_NORM):
+            yield Problem("batch-norm", name, "batch-norm mixes samples (training mode)", "call model.eval() first")
+
+
+def _in_place(model: nn.Module) -> Iterator[Problem]:
+    for name, module in model.named_modules():
+        if getattr(module, "inplace", False):
+            yield Problem("in-place", name, "overwrites its input", "rebuild it with inplace=False")
+
+
+def _tied(model: nn.Module) -> Iterator[Problem]:
+    seen: dict[int, str] = {}
+    for name, value in model.named_parameters(remove_duplicate=False):
+        first = seen.setdefault(id(value), name)
+        if first != name:
+            yield Problem("tied", name, f"is the same tensor as {first}", "give each layer its own weights")
+
+
+def _input_type(model: nn.Module, x: Tensor) -> Iterator[Problem]:
+    parameter = next(model.parameters(), None)
+    if parameter is not None and (parameter.dtype != x.dtype or parameter.device != x.device):
+        yield Problem(
+            "type",
+            "inputs",
+            f"are {x.dtype} on {x.device}, the weights {parameter.dtype} on {parameter.device}",
+            "move them with x.to(weight)",
+        )
+
+
+def _input_range(x: Tensor, input_range: tuple[float, float] | None) -> Iterator[Problem]:
+    low, high = float(x.min()), float(x.max())
+    if input_range is not None and (low < input_range[0] or high > input_range[1]):
+        yield Problem(
+            "range",
+            "inputs",
+            f"span [{low:g}, {high:g}], outside the stated range [{input_range[0]:g}, {input_range[1]:g}]",
+            "put normalisation inside the model and pass raw inputs, or state the range that holds",
+        )
+
+
+def _reused(model: nn.Module, x: Tensor) -> list[Problem]:
+    calls = dict.fromkeys((name for name, module in model.named_modules() if not list(module.children())), 0)
+
+    def count(name: str) -> None:
+        calls[name] += 1
+
+    handles = [model.get_submodule(name).register_forward_pre_hook(lambda *_, name=name: count(name)) for name in calls]
+    try:
+        with preserved(model), torch.no_grad():
+            model(x[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        Problem("reused", name, f"is called {n} times in one forward pass", "use a separate module for each call")
+        for name, n in calls.items()
+        if n > 1
+    ]

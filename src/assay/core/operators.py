@@ -1,0 +1,208 @@
+"""Matrices known only by their products: one noun that spectra, solvers and curvature share."""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator
+from torch import Tensor, nn
+from torch.func import grad, jacrev, jvp, vjp, vmap
+
+from assay.core.checks import check_model, check_pairs
+from assay.core.errors import InvalidInputError
+from assay.core.losses import LossFunction
+from assay.core.parameters import flatten, functional, named_parameters, preserved, unflatten
+
+
+class MatrixFree(ABC):
+    """A symmetric matrix that is only ever multiplied.
+
+    `operator @ v` takes a vector `(p,)` or columns `(p, k)`; sums and multiples are operators again.
+
+    >>> operator = DenseOperator(torch.eye(3))
+    >>> ((operator + 2 * operator) @ torch.ones(3)).tolist()
+    [3.0, 3.0, 3.0]
+    """
+
+    def __init__(self, size: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.shape = (size, size)
+        self.dtype = dtype
+        self.device = device
+
+    @abstractmethod
+    def multiply(self, columns: Float[Tensor, "p k"]) -> Float[Tensor, "p k"]:
+        """Return the product with every column."""
+
+    def __matmul__(self, other: Float[Tensor, "p *k"]) -> Float[Tensor, "p *k"]:
+        if other.ndim not in (1, 2) or other.shape[0] != self.shape[1] or other.dtype != self.dtype:
+            raise InvalidInputError(
+                f"the operator is {self.shape[0]} x {self.shape[1]} of {self.dtype}; it cannot multiply a tensor of "
+                f"shape {tuple(other.shape)} and dtype {other.dtype}: pass (p,) or (p, k) of the operator's dtype"
+            )
+        return self.multiply(other.reshape(self.shape[1], -1)).reshape(other.shape)
+
+    def __add__(self, other: "MatrixFree") -> "MatrixFree":
+        return _Combination(self, other, 1.0, 1.0)
+
+    def __sub__(self, other: "MatrixFree") -> "MatrixFree":
+        return _Combination(self, other, 1.0, -1.0)
+
+    def __rmul__(self, factor: float) -> "MatrixFree":
+        return _Combination(self, self, float(factor), 0.0)
+
+    def to_dense(self) -> Float[Tensor, "p p"]:
+        """Return the matrix itself, by multiplying the identity: O(p^2) memory."""
+        return self @ torch.eye(self.shape[0], dtype=self.dtype, device=self.device)
+
+    def to_scipy(self) -> LinearOperator:
+        """Return the operator in SciPy's form, for `scipy.sparse.linalg` solvers."""
+
+        return _SciPyOperator(self)
+
+
+class _SciPyOperator(LinearOperator):
+    def __init__(self, operator: MatrixFree) -> None:
+        self.operator = operator
+        super().__init__(torch.empty(0, dtype=operator.dtype).numpy().dtype, operator.shape)
+
+    def _matmat(self, X: np.ndarray) -> np.ndarray:
+        columns = torch.as_tensor(X, dtype=self.operator.dtype, device=self.operator.device)
+        return (self.operator @ columns).cpu().numpy()
+
+    def _adjoint(self) -> "_SciPyOperator":
+        return self
+
+
+@final
+class DenseOperator(MatrixFree):
+    """An explicit symmetric matrix in the clothes of an operator.
+
+    >>> (DenseOperator(torch.diag(torch.tensor([1.0, 2.0]))) @ torch.ones(2)).tolist()
+    [1.0, 2.0]
+    """
+
+    def __init__(self, matrix: Float[Tensor, "p p"]) -> None:
+        if matrix.shape[0] != matrix.shape[1] or not torch.allclose(matrix, matrix.T):
+            raise InvalidInputError(
+                f"an operator needs a symmetric square matrix, got shape {tuple(matrix.shape)}; symmetrise it first"
+            )
+        super().__init__(len(matrix), matrix.dtype, matrix.device)
+        self.matrix = matrix
+
+    def multiply(self, columns: Float[Tensor, "p k"]) -> Float[Tensor, "p k"]:
+        """Return the product with every column."""
+        return self.matrix @ columns
+
+
+@final
+class _Combination(MatrixFree):
+    def __init__(self, left: MatrixFree, right: MatrixFree, a: float, b: float) -> None:
+        if left.shape != right.shape or left.dtype != right.dtype:
+            raise InvalidInputError(
+                f"operators of {left.shape} {left.dtype} and {right.shape} {right.dtype} cannot be combined; "
+                "build both on the same model and dtype"
+            )
+        super().__init__(left.shape[0], left.dtype, left.device)
+        self.terms = [(factor, operator) for factor, operator in ((a, left), (b, right)) if factor]
+
+    def multiply(self, columns: Float[Tensor, "p k"]) -> Float[Tensor, "p k"]:
+        product = torch.zeros_like(columns)
+        for factor, operator in self.terms:
+            product += factor * (operator @ columns)
+        return product
+
+
+class _LossCurvature(MatrixFree):
+    """Sum over batches of a curvature matrix of the mean loss, each batch weighted by its size."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Float[Tensor, "n *d"],
+        y: Tensor,
+        loss: LossFunction,
+        *,
+        batch_size: int | None = None,
+    ) -> None:
+        check_model(model)
+        check_pairs(x, y)
+        self.model, self.x, self.y, self.loss = model, x, y, loss
+        self.batch_size = batch_size or len(x)
+        self.params = named_parameters(model)
+        self.theta = flatten(self.params)
+        super().__init__(self.theta.numel(), self.theta.dtype, self.theta.device)
+
+    def multiply(self, columns: Float[Tensor, "p k"]) -> Float[Tensor, "p k"]:
+        """Return the product with every column, one batch of samples after the other."""
+        product = torch.zeros_like(columns)
+        with preserved(self.model):
+            for x, y in zip(self.x.split(self.batch_size), self.y.split(self.batch_size), strict=True):
+                weight = len(x) / len(self.x)
+                product += weight * vmap(lambda v, x=x, y=y: self.batch_product(x, y, v), in_dims=1, out_dims=1)(
+                    columns
+                )
+        return product
+
+    def outputs(self, theta: Float[Tensor, " p"], x: Tensor) -> Tensor:
+        return functional(self.model)(unflatten(theta, self.params), x)
+
+    @abstractmethod
+    def batch_product(self, x: Tensor, y: Tensor, vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        """Return the product of one batch's curvature with a vector."""
+
+
+@final
+class HessianOperator(_LossCurvature):
+    r"""The Hessian $\nabla^2_\theta \frac1n\sum_i \ell(f(x_i), y_i)$ of a network's mean loss.
+
+    A product costs one gradient of a gradient over the data, O(n p) time; memory grows with `batch_size` and the
+    number of columns multiplied at once.
+
+    Args:
+        model: Network in evaluation mode; it comes back as it was.
+        x: Inputs.
+        y: Targets.
+        loss: Mean loss over a batch.
+        batch_size: Samples differentiated at once; all by default.
+
+    Raises:
+        InvalidInputError: The model or the data are unusable; the message says why.
+
+    >>> from assay.core.losses import squared_error
+    >>> layer = nn.Linear(1, 1, bias=False)
+    >>> HessianOperator(layer, torch.tensor([[3.0]]), torch.zeros(1), squared_error).to_dense().tolist()
+    [[18.0]]
+    """
+
+    def batch_product(self, x: Tensor, y: Tensor, vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        """Return the product of one batch's Hessian with a vector, reverse over reverse."""
+
+        # Reverse over reverse: jvp of grad fails on squared error in torch 2.13.
+        def slope(theta: Tensor) -> Tensor:
+            return grad(lambda t: self.loss(self.outputs(t, x), y))(theta) @ vector
+
+        return grad(slope)(self.theta)
+
+
+@final
+class GaussNewtonOperator(_LossCurvature):
+    r"""The generalised Gauss-Newton matrix $\frac1n\sum_i J_i^\top \nabla^2_f \ell_i\, J_i$.
+
+    It is positive semi-definite for a convex loss. Arguments, cost and errors are those of `HessianOperator`.
+
+    Source: Schraudolph (2002), "Fast curvature matrix-vector products", section 3.
+
+    >>> from assay.core.losses import squared_error
+    >>> layer = nn.Linear(1, 1, bias=False)
+    >>> GaussNewtonOperator(layer, torch.tensor([[3.0]]), torch.zeros(1), squared_error).to_dense().tolist()
+    [[18.0]]
+    """
+
+    def batch_product(self, x: Tensor, y: Tensor, vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        """Return the product of one batch's Gauss-Newton matrix with a vector: J v, then the loss, then J^T."""
+        logits, tangent = jvp(lambda theta: self.outputs(theta, x), (self.theta,), (vector,))[:2]
+        gradient = jacrev(lambda f: self.loss(f, y))
+        curved = jvp(gradient, (logits,), (tangent,))[1]
+        return vjp(lambda theta: self.outputs(theta, x), self.theta)[1](curved)[0]

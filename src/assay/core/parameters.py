@@ -1,0 +1,90 @@
+"""Parameters as named dictionaries and as one flat vector, and models left as they were found."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+Parameters: TypeAlias = dict[str, Tensor]
+
+
+def named_parameters(model: nn.Module) -> Parameters:
+    """Return the model's parameters, detached, by name; a tied parameter appears once.
+
+    >>> list(named_parameters(nn.Linear(2, 1)))
+    ['weight', 'bias']
+    """
+    return {name: value.detach() for name, value in model.named_parameters()}
+
+
+def flatten(params: Parameters) -> Float[Tensor, " p"]:
+    """Concatenate parameters, in the order of the dictionary, to one vector.
+
+    >>> flatten({"a": torch.ones(2, 2), "b": torch.zeros(1)}).shape
+    torch.Size([5])
+    """
+    return torch.cat([value.reshape(-1) for value in params.values()])
+
+
+def unflatten(vector: Float[Tensor, " p"], like: Parameters) -> Parameters:
+    """Cut a vector into views shaped as `like`: the inverse of `flatten`.
+
+    >>> params = {"a": torch.ones(2, 2), "b": torch.zeros(1)}
+    >>> unflatten(flatten(params), params)["a"].shape
+    torch.Size([2, 2])
+    """
+    sizes = [value.numel() for value in like.values()]
+    pieces = vector.split(sizes)
+    return {name: piece.view(value.shape) for (name, value), piece in zip(like.items(), pieces, strict=True)}
+
+
+def functional(model: nn.Module) -> Callable[[Parameters, Tensor], Tensor]:
+    """Return the model as a pure function `f(params, x)`, its buffers held fixed.
+
+    Parameters missing from `params` keep the model's own values, so one layer can be varied alone.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> f = functional(layer)
+    >>> torch.equal(f(named_parameters(layer), torch.ones(1, 2)), layer(torch.ones(1, 2)).detach())
+    True
+    """
+    frozen = named_parameters(model) | {name: value.detach() for name, value in model.named_buffers()}
+
+    def call(params: Parameters, x: Tensor) -> Tensor:
+        return functional_call(model, frozen | params, (x,))
+
+    return call
+
+
+@contextmanager
+def preserved(model: nn.Module) -> Iterator[None]:
+    """Hold the model in evaluation mode with its parameters frozen, and give it back exactly as it was.
+
+    Mode flags, `requires_grad` and `.grad` are restored, also after an exception. Methods that vary weights do so
+    through `functional`, never in place.
+
+    >>> layer = nn.Linear(2, 1).train()
+    >>> with preserved(layer):
+    ...     layer.training, layer.weight.requires_grad
+    (False, False)
+    >>> layer.training, layer.weight.requires_grad
+    (True, True)
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    try:
+        model.eval()
+        for parameter, _, _ in parameters:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, requires_grad, gradient in parameters:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = gradient
