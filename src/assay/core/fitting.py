@@ -69,7 +69,8 @@ def fit(
         batch_size: Samples a step, reshuffled every epoch; the whole set by default.
         stop: Ends training early when it returns true.
         callbacks: Called after every step.
-        devices: More than one hands the loop to lightning-fabric (extra `devices`).
+        devices: More than one hands the loop to lightning-fabric (extra `devices`), which starts a process for
+            each; every batch is shared out evenly among them, so the result is that of one device.
         generator: Source of the shuffling; required for mini-batches.
         progress: Draw a bar on standard error.
 
@@ -96,7 +97,7 @@ def fit(
         raise InvalidInputError("mini-batches are shuffled: pass generator=assay.core.generator(seed)")
     run = optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
     scheduler = CosineAnnealingLR(run, total) if schedule == "cosine" else schedule(run) if schedule else None
-    network, run, backward = _on_devices(model, run, devices)
+    launched = _launch(model, run, x, size, devices)
     batches = track(_batches(x, y, size, total, generator), "training", total=total, enabled=progress)
 
     history: list[float] = []
@@ -104,9 +105,9 @@ def fit(
     try:
         for number, (batch_x, batch_y) in enumerate(batches, 1):
             run.zero_grad()
-            value = loss(network(batch_x), batch_y)
-            backward(value)
-            run.step()
+            value = loss(launched.network(launched.share(batch_x)), launched.share(batch_y))
+            launched.backward(value)
+            launched.optimizer.step()
             if scheduler is not None:
                 scheduler.step()
             history.append(value.item())
@@ -150,12 +151,29 @@ def _batches(
             drawn += 1
 
 
-def _on_devices(
-    model: nn.Module, optimizer: Optimizer, devices: int
-) -> tuple[nn.Module, Optimizer, Callable[[Tensor], None]]:
+@dataclass(frozen=True)
+class _Launched:
+    """A model and optimiser in one process of `count`, each of which sees its own share of every batch."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    backward: Callable[[Tensor], None]
+    rank: int = 0
+    count: int = 1
+
+    def share(self, batch: Tensor) -> Tensor:
+        return batch[self.rank :: self.count]
+
+
+def _launch(model: nn.Module, optimizer: Optimizer, x: Tensor, batch_size: int, devices: int) -> _Launched:
     if devices == 1:
-        return model, optimizer, lambda value: value.backward()
-    fabric = require_extra("lightning_fabric", "devices").Fabric(devices=devices)
+        return _Launched(model, optimizer, Tensor.backward)
+    if len(x) % devices or batch_size % devices or len(x) % batch_size:
+        raise InvalidInputError(
+            f"{len(x)} samples in batches of {batch_size} cannot be shared out evenly over {devices} devices; "
+            "choose sizes that divide"
+        )
+    fabric = require_extra("lightning_fabric", "devices").Fabric(accelerator=x.device.type, devices=devices)
     fabric.launch()
     network, wrapped = fabric.setup(model, optimizer)
-    return network, wrapped, fabric.backward
+    return _Launched(network, wrapped, fabric.backward, fabric.global_rank, fabric.world_size)

@@ -58,7 +58,6 @@ class MatrixFree(ABC):
 
     def to_scipy(self) -> LinearOperator:
         """Return the operator in SciPy's form, for `scipy.sparse.linalg` solvers."""
-
         return _SciPyOperator(self)
 
 
@@ -71,8 +70,8 @@ class _SciPyOperator(LinearOperator):
         columns = torch.as_tensor(X, dtype=self.operator.dtype, device=self.operator.device)
         return (self.operator @ columns).cpu().numpy()
 
-    def _adjoint(self) -> "_SciPyOperator":
-        return self
+    def _rmatmat(self, X: np.ndarray) -> np.ndarray:
+        return self._matmat(X)
 
 
 @final
@@ -84,7 +83,7 @@ class DenseOperator(MatrixFree):
     """
 
     def __init__(self, matrix: Float[Tensor, "p p"]) -> None:
-        if matrix.shape[0] != matrix.shape[1] or not torch.allclose(matrix, matrix.T):
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not torch.allclose(matrix, matrix.T):
             raise InvalidInputError(
                 f"an operator needs a symmetric square matrix, got shape {tuple(matrix.shape)}; symmetrise it first"
             )

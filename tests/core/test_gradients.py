@@ -1,0 +1,81 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from assay.core import (
+    InvalidInputError,
+    cross_entropy,
+    generator,
+    isolated_rng,
+    output_jacobian,
+    per_sample_gradient_norms,
+    per_sample_gradients,
+    squared_error,
+)
+
+
+def looped_gradients(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    rows = []
+    for i in range(len(x)):
+        value = cross_entropy(model(x[i : i + 1]), y[i : i + 1])
+        pieces = torch.autograd.grad(value, list(model.parameters()))
+        rows.append(torch.cat([piece.flatten() for piece in pieces]))
+    return torch.stack(rows)
+
+
+@given(n=st.integers(1, 9), batch_size=st.integers(1, 10), width=st.integers(1, 5))
+@settings(max_examples=20, deadline=None)
+def test_equal_a_loop_of_backward_passes(n: int, batch_size: int, width: int) -> None:
+    with isolated_rng(width):
+        model = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, 4)).double()
+    x = torch.randn(n, 3, dtype=torch.float64, generator=generator(n))
+    y = torch.arange(n) % 4
+    expected = looped_gradients(model, x, y)
+    actual = per_sample_gradients(model, x, y, cross_entropy, batch_size=batch_size)
+    norms = per_sample_gradient_norms(model, x, y, cross_entropy, batch_size=batch_size)
+    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(norms, expected.norm(dim=1))
+
+
+def test_jacobian_of_a_linear_layer_is_its_input() -> None:
+    with isolated_rng(0):
+        layer = nn.Linear(3, 2).double()
+    x = torch.randn(5, 3, dtype=torch.float64, generator=generator(0))
+    jacobian = output_jacobian(layer, x, batch_size=2)
+    expected = torch.zeros(5, 2, 8, dtype=torch.float64)
+    for c in range(2):
+        expected[:, c, 3 * c : 3 * c + 3] = x
+        expected[:, c, 6 + c] = 1
+    torch.testing.assert_close(jacobian, expected)
+
+
+def test_model_comes_back_as_it_was_also_after_an_error() -> None:
+    model = nn.Sequential(nn.Linear(2, 1), nn.Dropout(0.5)).train()
+    model[0].weight.grad = torch.ones(1, 2)
+    model[0].bias.requires_grad_(False)
+
+    def broken(logits: Tensor, y: Tensor) -> Tensor:
+        raise RuntimeError("loss failed")
+
+    with pytest.raises(RuntimeError, match="loss failed"):
+        per_sample_gradients(model, torch.ones(2, 2), torch.ones(2), broken)
+    per_sample_gradients(model, torch.ones(2, 2), torch.ones(2), squared_error)
+    assert model.training
+    assert model[1].training
+    assert torch.equal(model[0].weight.grad, torch.ones(1, 2))
+    assert [p.requires_grad for p in model.parameters()] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (torch.zeros(0, 2), torch.zeros(0), "non-empty"),
+        (torch.zeros(2, 2), torch.zeros(3), "one target for each of the 2 samples"),
+        (torch.full((2, 2), float("nan")), torch.zeros(2), "NaN or infinite"),
+    ],
+)
+def test_bad_input_is_named(x: Tensor, y: Tensor, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        per_sample_gradients(nn.Linear(2, 1), x, y, squared_error)
