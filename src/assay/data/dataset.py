@@ -1,0 +1,75 @@
+"""A data set: training and test samples, their range and the names of their classes."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from assay.core import InvalidInputError, check_labels, check_pairs
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Hold a classification data set, checked when it is made.
+
+    Attributes:
+        name: What the reports call it.
+        x_train: Training samples; images have shape `(n, channels, height, width)`.
+        y_train: Their classes, int64 indices into `class_names`.
+        x_test: Test samples of the same shape each; may be empty where the source has no test part.
+        y_test: Their classes.
+        input_range: Lowest and highest value that a sample may hold.
+        class_names: One name for each class, in the order of the labels.
+
+    Raises:
+        InvalidInputError: Samples are empty, not finite or out of range, or labels do not fit them.
+
+    >>> import torch
+    >>> x, y = torch.eye(2), torch.tensor([0, 1])
+    >>> Dataset("coin", x, y, x, y, class_names=("heads", "tails"))
+    Dataset('coin': 2 training and 2 test samples of 2, 2 classes)
+    """
+
+    name: str
+    x_train: Float[Tensor, "n_train ..."]
+    y_train: Int[Tensor, " _"]  # lengths are compared below, so that users read a sentence
+    x_test: Float[Tensor, "n_test ..."]
+    y_test: Int[Tensor, " _"]
+    input_range: tuple[float, float] = (0.0, 1.0)
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.class_names:
+            raise InvalidInputError(
+                f"class_names of {self.name!r} is empty; name every class, in the order of the labels"
+            )
+        if self.x_test.shape[1:] != self.x_train.shape[1:]:
+            raise InvalidInputError(
+                f"a test sample of {self.name!r} has shape {tuple(self.x_test.shape[1:])}, a training sample "
+                f"{tuple(self.x_train.shape[1:])}; bring both to one shape"
+            )
+        self._check_part(self.x_train, self.y_train, "train")
+        if len(self.x_test) or len(self.y_test):
+            self._check_part(self.x_test, self.y_test, "test")
+
+    def _check_part(self, x: Tensor, y: Tensor, part: str) -> None:
+        check_pairs(x, y)
+        check_labels(y, self.n_classes, f"y_{part}")
+        low, high = self.input_range
+        if x.min() < low or x.max() > high:
+            raise InvalidInputError(
+                f"x_{part} of {self.name!r} holds values from {float(x.min()):g} to {float(x.max()):g}, outside its "
+                f"input_range ({low:g}, {high:g}); rescale the samples or widen input_range"
+            )
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.x_train.shape[1:]))
+        return (
+            f"Dataset({self.name!r}: {len(self.x_train)} training and {len(self.x_test)} test samples of {shape}, "
+            f"{self.n_classes} classes)"
+        )

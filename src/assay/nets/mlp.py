@@ -1,0 +1,60 @@
+"""The fully connected ReLU network."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import nn
+
+from assay.core import InvalidInputError, check_positive
+from assay.nets.initialization import new_layer
+
+
+def mlp(
+    widths: Sequence[int],
+    *,
+    bias: Literal["all", "first", "none"] = "all",
+    first_layer_std: float | None = None,
+    generator: torch.Generator | None = None,
+) -> nn.Sequential:
+    r"""Build a fully connected ReLU network for flat inputs.
+
+    .. math:: f(x) = W_L\,\sigma(W_{L-1} \cdots \sigma(W_1 x + b_1) \cdots + b_{L-1}) + b_L,
+              \qquad \sigma(z) = \max(z, 0).
+
+    With biases in the first layer only, or in none, the network is homogeneous in its parameters, which is what the
+    theory of reconstruction asks for. For images, put an `nn.Flatten` in front:
+    `nn.Sequential(nn.Flatten(), *mlp(widths))`.
+
+    Args:
+        widths: Input features, units of each hidden layer, outputs: `(784, 500, 10)`.
+        bias: Which layers have a bias.
+        first_layer_std: Standard deviation of the normal distribution that the first layer's weight and bias are
+            drawn from; PyTorch's default initialisation when None. Buzaglo et al. (2023) take `1e-4`.
+        generator: Source of the initial weights; None stands for a generator seeded with 0.
+
+    Returns:
+        Alternating `nn.Linear` and `nn.ReLU`, ending with `nn.Linear`.
+
+    Raises:
+        InvalidInputError: There are fewer than two widths, one is below 1, or `bias` is not one of the three.
+
+    >>> mlp((4, 8, 3))(torch.zeros(2, 4)).shape
+    torch.Size([2, 3])
+    """
+    if len(widths) < 2 or min(widths) < 1:
+        raise InvalidInputError(f"widths must be at least two positive integers (inputs, ..., outputs), got {widths}")
+    if bias not in ("all", "first", "none"):
+        raise InvalidInputError(f"bias must be 'all', 'first' or 'none', got {bias!r}")
+    if first_layer_std is not None:
+        check_positive(first_layer_std, "first_layer_std")
+    generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    layers: list[nn.Module] = []
+    for index, (n_in, n_out) in enumerate(pairwise(widths)):
+        with_bias = bias == "all" or (bias == "first" and index == 0)
+        layers += [new_layer(nn.Linear, n_in, n_out, bias=with_bias, generator=generator), nn.ReLU()]
+    if first_layer_std is not None:
+        for parameter in layers[0].parameters():
+            nn.init.normal_(parameter, std=first_layer_std, generator=generator)
+    return nn.Sequential(*layers[:-1])
