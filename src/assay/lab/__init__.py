@@ -1,0 +1,50 @@
+"""The lab: studies, their runs and evidence, records, and the pages that show them.
+
+Names load on first use, so that listing studies or rendering a page costs no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assay.lab.evidence import Bar, Evidence, Verdict
+    from assay.lab.gallery import write_gallery
+    from assay.lab.lab import CellsFailedError, Lab
+    from assay.lab.page import inline_figure, render
+    from assay.lab.records import read_records, record
+    from assay.lab.runner import Run, run_study
+    from assay.lab.study import Paper, Study
+
+__all__ = [
+    "Bar",
+    "CellsFailedError",
+    "Evidence",
+    "Lab",
+    "Paper",
+    "Run",
+    "Study",
+    "Verdict",
+    "inline_figure",
+    "read_records",
+    "record",
+    "render",
+    "run_study",
+    "write_gallery",
+]
+
+_HOME = {
+    "evidence": ("Bar", "Evidence", "Verdict"),
+    "gallery": ("write_gallery",),
+    "lab": ("CellsFailedError", "Lab"),
+    "page": ("inline_figure", "render"),
+    "records": ("read_records", "record"),
+    "runner": ("Run", "run_study"),
+    "study": ("Paper", "Study"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(importlib.import_module(f"assay.lab.{module}"), name)
+    raise AttributeError(f"module 'assay.lab' has no attribute {name!r}")

@@ -1,0 +1,234 @@
+"""The lab: one run's notebook, with six verbs and nothing else."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, SupportsFloat, TypeVar
+
+import torch
+from matplotlib.figure import Figure
+
+from assay.core import AssayError, InvalidInputError, track
+from assay.lab.evidence import Evidence, not_tested, weigh
+from assay.lab.files import Value, encode
+from assay.lab.log import RunLog
+from assay.lab.notebook import Notebook
+from assay.lab.store import Store
+from assay.lab.study import Study, check_name
+from assay.lab.workers import CellResult, Workers, WorkersLostError
+
+T = TypeVar("T")
+
+
+class CellsFailedError(AssayError):
+    """Some cells of a map failed twice; the others are kept, and a next run computes the failed ones only."""
+
+
+class Lab:
+    """Give an experiment its six verbs: cached, map, measure, figure, table, progress.
+
+    A lab hands out no generator, for its state would depend on which stages a resumed run skips: derive one from
+    ``lab.seed`` (``assay.core.generator``, ``assay.core.spawn_seeds``) where it is used.
+
+    Args:
+        study: The study that runs.
+        store: The run's folder.
+        notebook: Where evidence, figures and tables are kept.
+        log: The run's log.
+        workers: Where cells are computed.
+        scale: The scale that runs.
+        seed: The run's seed.
+        device: Where the experiment shall compute.
+        progress: Whether bars are drawn.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        notebook: Notebook,
+        log: RunLog,
+        workers: Workers,
+        *,
+        scale: str,
+        seed: int,
+        device: torch.device,
+        progress: bool,
+    ) -> None:
+        self._study, self._store, self._notebook = study, store, notebook
+        self._log, self._workers = log, workers
+        self._scale, self._seed, self._device, self._progress = scale, seed, device, progress
+        self._names: set[tuple[str, str]] = set()
+
+    @property
+    def scale(self) -> str:
+        """The scale that runs: ``"smoke"``, ``"small"`` or ``"paper"``."""
+        return self._scale
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self._seed
+
+    @property
+    def device(self) -> torch.device:
+        """Where the experiment shall compute."""
+        return self._device
+
+    def cached(self, name: str, make: Callable[[], Value]) -> Value:
+        """Return ``make()``, computed once for this run: a resumed run reads it from disk.
+
+        Args:
+            name: The value's name, used once in an experiment.
+            make: Computes the value: a dict of tensors by name, or a JSON value.
+
+        Returns:
+            The value as it is stored, fresh or not: tensors on the CPU, tuples as lists.
+
+        Raises:
+            InvalidInputError: The name was used before, or the value cannot be stored.
+        """
+        self._take_name("cached", name)
+        stem = self._store.artifact(name)
+        found = self._store.find(stem)
+        if found is not None:
+            return found[0]
+        value = self._store.keep(stem, encode(make()))
+        self._log.write("running")
+        return value
+
+    def map(self, function: Callable[[Any], Value], items: Iterable[Any], *, name: str) -> list[Value]:
+        """Return ``[function(item) for item in items]``, computed in parallel and kept cell by cell.
+
+        A cell's randomness comes from its item (give it a seed). Each worker computes on one torch thread. A
+        cell that raises is computed once more; its traceback is in ``run.json``.
+
+        Args:
+            function: A module's function (or a closure of plain values) that returns what `cached` can keep.
+            items: Numbers, strings, tensors, or tuples, dicts or dataclasses of these.
+            name: The map's name, used once in an experiment.
+
+        Returns:
+            The values in the order of the items, as they are stored.
+
+        Raises:
+            InvalidInputError: The name was used before, or an item has no stable digest.
+            CellsFailedError: Cells failed twice; all others are kept.
+        """
+        self._take_name("map", name)
+        items = list(items)
+        stems = [self._store.cell(name, index, item) for index, item in enumerate(items)]
+        found = [self._store.find(stem) for stem in stems]
+        values = {index: entry[0] for index, entry in enumerate(found) if entry is not None}
+        reasons: dict[int, str] = {}
+        for attempt in (name, f"{name}, once more"):
+            pending = {index: item for index, item in enumerate(items) if index not in values}
+            if not pending:
+                break
+            try:
+                for result in self._stream(function, pending, attempt):
+                    self._log.add_cell(name, result)
+                    if result.encoded is not None:
+                        values[result.index] = self._store.keep(stems[result.index], result.encoded)
+                    else:
+                        reasons[result.index] = str(result.traceback).strip().splitlines()[-1]
+                    self._log.write("running")
+            except WorkersLostError as error:
+                reasons |= {index: str(error) for index in pending if index not in values}
+        failed = [f"{index} ({reasons[index]})" for index in range(len(items)) if index not in values]
+        if failed:
+            raise CellsFailedError(
+                f"{len(failed)} of {len(items)} cells of {name!r} failed twice: {'; '.join(failed)}. The others are "
+                f"kept; tracebacks are in {self._store.folder / 'run.json'}."
+            )
+        return [values[index] for index in range(len(items))]
+
+    def measure(
+        self,
+        claim: str,
+        values: SupportsFloat | Iterable[SupportsFloat] | None = None,
+        *,
+        what: str = "",
+        at_least: float | None = None,
+        at_most: float | None = None,
+        untested: str | None = None,
+    ) -> Evidence:
+        """Bring evidence for a claim: values against a bar, a number to report, or why it was not tested.
+
+        Args:
+            claim: One of the study's claims.
+            values: One value, or one for each seed.
+            what: One line: what was measured.
+            at_least: The bar that the values must reach.
+            at_most: The bar that the values must not exceed. Without a bar the number is only reported.
+            untested: Why this scale cannot test the claim; then no values are given.
+
+        Returns:
+            The evidence, with its verdict.
+
+        Raises:
+            InvalidInputError: A claim that the study does not make, two bars, or both values and ``untested``.
+            NumericalError: A value is not finite.
+        """
+        if claim not in self._study.claims:
+            raise InvalidInputError(
+                f"study {self._study.slug!r} makes no claim {claim!r}; it makes {', '.join(self._study.claims)}."
+            )
+        if untested is not None and values is None:
+            evidence = not_tested(claim, untested, what=what)
+        elif values is not None and untested is None:
+            evidence = weigh(claim, values, what=what, at_least=at_least, at_most=at_most)
+        else:
+            raise InvalidInputError(f"claim {claim!r} needs either values or untested='why', not both or none.")
+        self._notebook.add_evidence(evidence)
+        return evidence
+
+    def figure(self, name: str, figure: Figure, *, caption: str = "") -> None:
+        """Keep a figure as SVG, or as PNG where the SVG is large.
+
+        Args:
+            name: The figure's name, used once in an experiment.
+            figure: A matplotlib figure; draw it in the experiment, where the house's style is set.
+            caption: What it shows, in a sentence; its titles and labels are taken where this is empty.
+
+        Raises:
+            InvalidInputError: The name was used before.
+        """
+        self._take_name("figure", name)
+        self._notebook.add_figure(name, figure, caption)
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]], *, caption: str = "") -> None:
+        """Keep a table.
+
+        Args:
+            name: The table's name, used once in an experiment.
+            rows: Dicts with the same keys, holding JSON values.
+            caption: What it shows; the name is taken where this is empty.
+
+        Raises:
+            InvalidInputError: The name was used before, there is no row, or the rows have different keys.
+        """
+        self._take_name("table", name)
+        self._notebook.add_table(name, rows, caption)
+
+    def progress(self, iterable: Iterable[T], description: str) -> Iterator[T]:
+        """Yield from an iterable, with a bar where the user asked for progress.
+
+        Args:
+            iterable: What is gone through.
+            description: What the bar says.
+
+        Yields:
+            Its items.
+        """
+        return track(iterable, description, enabled=self._progress)
+
+    def _stream(
+        self, function: Callable[[Any], Value], cells: Mapping[int, Any], description: str
+    ) -> Iterator[CellResult]:
+        results = self._workers.compute(function, cells.items())
+        return track(results, description, total=len(cells), enabled=self._progress)
+
+    def _take_name(self, kind: str, name: str) -> None:
+        check_name(name, f"the name of a {kind}")
+        if (kind, name) in self._names:
+            raise InvalidInputError(f"the {kind} name {name!r} is used twice; give each its own, or one hides another.")
+        self._names.add((kind, name))

@@ -1,0 +1,69 @@
+"""The log of one run, its ``run.json``: what was run, on what, for how long, and how it ended."""
+
+import os
+import time
+from typing import Any, Literal
+
+from assay.lab.store import Store
+from assay.lab.workers import CellResult, peak_memory_mb
+
+Status = Literal["running", "complete", "failed", "interrupted"]
+
+
+class RunLog:
+    """Keep ``run.json`` current while a run goes on; times add up over the sessions of a resumed run.
+
+    Args:
+        store: The run's folder.
+        header: What is known beforehand: study, scale, settings, seed, versions, machine.
+    """
+
+    def __init__(self, store: Store, header: dict[str, Any]) -> None:
+        self._store = store
+        self._header = header
+        earlier = store.read("run")
+        timings = earlier.get("timings", {})
+        self._wall_start = time.monotonic() - timings.get("wall_seconds", 0.0)
+        self._cpu_start = time.process_time() - timings.get("cpu_seconds", 0.0)
+        self._peak = earlier.get("peak_memory_mb", 0.0)
+        self._sessions = earlier.get("sessions", 0) + 1
+        self._failures: list[dict[str, Any]] = []
+
+    def add_cell(self, name: str, result: CellResult) -> None:
+        """Count a finished cell's time and memory, and keep the traceback of one that failed.
+
+        Args:
+            name: The map's name.
+            result: What came of the cell.
+        """
+        if result.process != os.getpid():  # this process's own time is counted anyway
+            self._cpu_start -= result.cpu_seconds
+        self._peak = max(self._peak, result.peak_memory_mb)
+        if result.traceback is not None:
+            self._failures.append({"map": name, "cell": result.index, "traceback": result.traceback})
+
+    def write(self, status: Status, error: str | None = None) -> dict[str, Any]:
+        """Write ``run.json``.
+
+        Args:
+            status: How the run stands.
+            error: The traceback that ended it.
+
+        Returns:
+            What was written.
+        """
+        self._peak = max(self._peak, peak_memory_mb())
+        state = {
+            **self._header,
+            "status": status,
+            "error": error,
+            "sessions": self._sessions,
+            "failed_cells": self._failures,
+            "peak_memory_mb": round(self._peak, 1),
+            "timings": {
+                "wall_seconds": round(time.monotonic() - self._wall_start, 2),
+                "cpu_seconds": round(time.process_time() - self._cpu_start, 2),
+            },
+        }
+        self._store.write("run", state)
+        return state

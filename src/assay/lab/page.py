@@ -1,0 +1,100 @@
+"""Pages: one self-contained HTML file each, from a template that extends the house's base page."""
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+import jinja2
+from markupsafe import Markup, escape
+
+from assay.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+_MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+def render(template: str | Path, **context: Any) -> str:
+    """Render a template; values are escaped, and a name that the context lacks is an error.
+
+    A template ``{% extends "base.html" %}`` and fills the blocks ``title``, ``masthead``, ``content`` and
+    ``footer``; ``{% from "parts.html" import badge, plate, grid %}`` brings the shared pieces.
+
+    Args:
+        template: A template of this package by name, or the path of another that extends ``base.html``.
+        **context: What the template shows.
+
+    Returns:
+        The page.
+
+    >>> render("base.html", title="Nothing yet").startswith("<!doctype html>")
+    True
+    """
+    folders = [_TEMPLATES]
+    if isinstance(template, Path):
+        folders.insert(0, template.parent)
+        template = template.name
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment.get_template(template).render(**context)
+
+
+def inline_figure(figure: Union[str, Path, "matplotlib.figure.Figure"], alt: str, *, pixelated: bool = False) -> Markup:
+    """Return an ``<img>`` that holds its picture: the page needs no other file.
+
+    Args:
+        figure: An ``.svg`` or ``.png`` file, or a matplotlib figure.
+        alt: What the picture shows, for who does not see it.
+        pixelated: Keep the pixels of a small image sharp.
+
+    Returns:
+        Safe markup.
+
+    Raises:
+        InvalidInputError: No description, or a file of another kind.
+    """
+    if not alt.strip():
+        raise InvalidInputError("a figure needs alt text: say in a sentence what it shows.")
+    if isinstance(figure, str | Path):
+        suffix, content = Path(figure).suffix, Path(figure).read_bytes()
+    else:
+        from assay.lab.figures import encode_figure  # with matplotlib and torch, which a file does not need
+
+        suffix, content = encode_figure(figure)
+    if suffix not in _MEDIA:
+        raise InvalidInputError(f"{figure} cannot be inlined; give an .svg or .png file.")
+    source = f"data:{_MEDIA[suffix]};base64,{base64.b64encode(content).decode()}"
+    kind = f"plate-image {suffix[1:]}" + (" pixelated" if pixelated else "")
+    return Markup(f'<img class="{kind}" src="{source}" alt="{escape(alt)}">')
+
+
+def number(value: Any) -> str:
+    """Write a value for a reader: four significant digits for floats, lists by commas.
+
+    Args:
+        value: A JSON value.
+
+    Returns:
+        Text.
+
+    >>> number(0.123456), number(20000), number([1, 0.5]), number(None)
+    ('0.1235', '20000', '1, 0.5', '–')
+    """
+    if value is None:
+        return "–"  # noqa: RUF001  (an en dash is meant)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(number(entry) for entry in value)
+    return str(value)

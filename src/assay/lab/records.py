@@ -1,0 +1,76 @@
+"""Records: what a study measured at ``small``, as files that are committed."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from assay.core import InvalidInputError
+from assay.lab.evidence import evidence_to_json
+from assay.lab.files import read_json, write_bytes, write_json
+from assay.lab.runner import Run
+
+_FROM_LOG = ("scale", "seed", "settings", "versions", "machine", "device", "timings", "peak_memory_mb")
+
+
+def record(run: Run, records_dir: str | Path) -> Path:
+    """Write a finished ``small`` run as ``<slug>.json`` and its figures as ``<slug>-<name>.svg`` (or ``.png``).
+
+    Args:
+        run: The run.
+        records_dir: The folder of all records.
+
+    Returns:
+        The record's path.
+
+    Raises:
+        InvalidInputError: The run is of another scale.
+    """
+    if run.log["scale"] != "small":
+        raise InvalidInputError(f"a {run.log['scale']!r} run makes no record; run the study with --scale small.")
+    folder, slug = Path(records_dir), run.study.slug
+    path = folder / f"{slug}.json"
+    earlier = {figure["file"] for figure in read_json(path)["figures"]} if path.exists() else set()
+    figures = [{**figure, "file": f"{slug}-{figure['file']}"} for figure in run.figures]
+    for source, target in zip(run.figures, figures, strict=True):
+        write_bytes(folder / target["file"], (run.folder / "figures" / source["file"]).read_bytes())
+    write_json(path, _contents(run, figures))
+    for stale in earlier - {figure["file"] for figure in figures}:
+        (folder / stale).unlink(missing_ok=True)
+    return path
+
+
+def read_records(records_dir: str | Path) -> list[dict[str, Any]]:
+    """Read all records of a folder.
+
+    Args:
+        records_dir: The folder.
+
+    Returns:
+        The records, by the year and title of their papers.
+
+    Raises:
+        InvalidInputError: No such folder, no record in it, or a file that is not a record.
+    """
+    folder = Path(records_dir)
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise InvalidInputError(f"{folder} holds no records; run `assay study SLUG --scale small` to make one.")
+    records = [read_json(path) for path in paths]
+    for path, entry in zip(paths, records, strict=True):
+        if not isinstance(entry, dict) or not {"slug", "paper", "claims", "evidence"} <= set(entry):
+            raise InvalidInputError(f"{path} is not a record; move it out of {folder}.")
+    return sorted(records, key=lambda entry: (entry["paper"]["year"], entry["paper"]["title"]))
+
+
+def _contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
+    return {
+        "slug": run.study.slug,
+        "paper": asdict(run.study.paper),
+        "claims": [
+            {"id": claim, "text": text, "verdict": run.verdicts[claim]} for claim, text in run.study.claims.items()
+        ],
+        "evidence": [evidence_to_json(entry) for entry in run.evidence],
+        "figures": figures,
+        "tables": list(run.tables),
+        **{key: run.log[key] for key in _FROM_LOG},
+    }

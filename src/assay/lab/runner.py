@@ -1,0 +1,182 @@
+"""Run a study, resume it, and turn a finished run into a record."""
+
+import hashlib
+import inspect
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import torch
+
+from assay.core import InvalidInputError
+from assay.lab.environment import machine, versions
+from assay.lab.evidence import Evidence, Verdict, evidence_from_json, worst
+from assay.lab.figures import house_style
+from assay.lab.lab import Lab
+from assay.lab.lock import locked
+from assay.lab.log import RunLog
+from assay.lab.notebook import Notebook
+from assay.lab.store import Store, run_name, settings_to_json
+from assay.lab.study import Study, require_experiment
+from assay.lab.workers import Backend, Workers
+
+
+@dataclass(frozen=True)
+class Run:
+    """Hold a finished run of a study.
+
+    Args:
+        study: The study.
+        folder: The run's folder.
+        log: ``run.json``: scale, seed, settings, versions, machine, timings, peak memory, status.
+        evidence: What was measured, in the order of measuring.
+        figures: Name, file and caption of each figure.
+        tables: Name, caption, columns and rows of each table.
+        resumed: Whether the run had been finished before and nothing was computed.
+    """
+
+    study: Study
+    folder: Path
+    log: Mapping[str, Any]
+    evidence: tuple[Evidence, ...]
+    figures: tuple[Mapping[str, str], ...]
+    tables: tuple[Mapping[str, Any], ...]
+    resumed: bool = False
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Each claim's verdict, in the study's order: the worst of its evidence."""
+        return {
+            claim: worst(entry.verdict for entry in self.evidence if entry.claim == claim)
+            for claim in self.study.claims
+        }
+
+
+def run_study(
+    study: Study,
+    *,
+    scale: str = "small",
+    seed: int = 0,
+    out: str | Path = "runs",
+    jobs: int = 1,
+    backend: Backend = "loky",
+    address: str | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+    fresh: bool = False,
+) -> Run:
+    """Run a study at one scale, resuming what an earlier, interrupted run has finished.
+
+    A finished run is read back, unless its study's file has changed since: then the experiment runs again on the
+    cells that are there, with a warning.
+
+    Args:
+        study: The study.
+        scale: One of its scales.
+        seed: The run's seed.
+        out: The folder of all runs.
+        jobs: How many processes compute cells.
+        backend: ``"loky"`` (this machine), ``"dask"`` or ``"ray"``.
+        address: A running cluster; None starts one on this machine where the backend needs it.
+        device: A torch device, e.g. ``"cuda"``.
+        progress: Draw progress bars on standard error.
+        fresh: Forget what an earlier run has computed.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InvalidInputError: An unknown scale, device or backend, or a folder that cannot be written.
+        AssayError: Another process writes the same run, or the study has no experiment.
+    """
+    settings = study.settings(scale)
+    experiment = require_experiment(study)
+    target = _device(device)
+    workers = Workers(backend, jobs=jobs, address=address)
+    _draw_off_screen()
+    store = Store(Path(out) / run_name(study, scale=scale, seed=seed, device=device))
+    header = {
+        "study": study.slug,
+        "scale": scale,
+        "seed": seed,
+        "settings": settings_to_json(settings),
+        "versions": versions(),
+        "machine": machine(target),
+        "device": target.type,
+        "backend": backend,
+        "jobs": jobs,
+        "source": _source_digest(experiment),
+    }
+    with locked(store.folder):
+        store.sweep()
+        if fresh:
+            store.clear()
+        elif _is_finished(store, header["source"]):
+            return _read(study, store, resumed=True)
+        log, notebook = RunLog(store, header), Notebook(store)
+        lab = Lab(study, store, notebook, log, workers, scale=scale, seed=seed, device=target, progress=progress)
+        log.write("running")
+        try:
+            with workers.open(), house_style():
+                experiment(settings, lab)
+            notebook.close(study.claims)
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            log.write(status, traceback.format_exc())
+            raise
+        log.write("complete")
+        return _read(study, store, resumed=False)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
+        raise InvalidInputError(f"the device {name!r} cannot be used here; give --device cpu.") from error
+    return device
+
+
+def _draw_off_screen() -> None:
+    if "matplotlib.pyplot" not in sys.modules:  # a caller who draws already keeps the backend
+        mpl.use("agg")
+
+
+def _source_digest(experiment: Any) -> str | None:
+    file = inspect.getsourcefile(experiment)
+    if file is None or not Path(file).is_file():  # typed into a console
+        return None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+
+
+def _is_finished(store: Store, source: str | None) -> bool:
+    log = store.read("run")
+    if log.get("status") != "complete" or "evidence" not in store.read("evidence"):
+        return False
+    if log.get("source") != source:
+        warnings.warn(
+            "the study's file has changed since this run was finished: the experiment runs again on the cells "
+            "that are there (--fresh computes them anew)",
+            UserWarning,
+            stacklevel=3,
+        )
+        return False
+    return True
+
+
+def _read(study: Study, store: Store, *, resumed: bool) -> Run:
+    notes = store.read("evidence")
+    return Run(
+        study,
+        store.folder,
+        store.read("run"),
+        tuple(evidence_from_json(entry) for entry in notes["evidence"]),
+        tuple(notes["figures"]),
+        tuple(notes["tables"]),
+        resumed,
+    )

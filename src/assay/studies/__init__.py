@@ -1,0 +1,93 @@
+"""The studies, one file a paper: listed without importing any, loaded one at a time."""
+
+import ast
+import difflib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import assay.lab.study
+
+
+def slugs() -> list[str]:
+    """Return the names of all studies, sorted.
+
+    A study ``some-paper`` of a room is the file ``studies/<room>/some_paper.py``.
+
+    Returns:
+        The slugs.
+
+    Raises:
+        InvalidInputError: Two rooms hold a study of the same name.
+    """
+    return sorted(_files())
+
+
+def titles() -> dict[str, str]:
+    """Return each study's title: the first line of its file's docstring, read without running the file.
+
+    Returns:
+        Titles by slug, sorted.
+
+    Raises:
+        InvalidInputError: A study's file has no docstring.
+    """
+    return {slug: _title(path) for slug, path in sorted(_files().items())}
+
+
+def rooms() -> dict[str, str]:
+    """Return each study's room.
+
+    Returns:
+        Rooms by slug, sorted.
+    """
+    return {slug: path.parent.name for slug, path in sorted(_files().items())}
+
+
+def load(slug: str) -> "assay.lab.study.Study":
+    """Import one study.
+
+    Args:
+        slug: One of `slugs`.
+
+    Returns:
+        The file's ``STUDY``.
+
+    Raises:
+        InvalidInputError: No such study; the message names those with a similar name.
+    """
+    from assay.core.errors import InvalidInputError
+
+    files = _files()
+    if slug not in files:
+        close = difflib.get_close_matches(slug.replace("_", "-"), files, n=3)
+        mend = f"did you mean {' or '.join(close)}?" if close else "`assay list` shows all studies."
+        raise InvalidInputError(f"there is no study {slug!r}; {mend}")
+    path = files[slug]
+    study = importlib.import_module(f"{__name__}.{path.parent.name}.{path.stem}").STUDY
+    if study.slug != slug:
+        raise InvalidInputError(f"{path.name} declares the slug {study.slug!r}; make it {slug!r}, as the file says.")
+    return study
+
+
+def _files() -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for root in __path__:
+        for path in Path(root).glob("*/[!_]*.py"):
+            slug = path.stem.replace("_", "-")
+            if slug in files:
+                from assay.core.errors import InvalidInputError
+
+                raise InvalidInputError(f"two studies are named {slug!r}: {files[slug]} and {path}; rename one.")
+            files[slug] = path
+    return files
+
+
+def _title(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_bytes()))
+    if not docstring:
+        from assay.core.errors import InvalidInputError
+
+        raise InvalidInputError(f"{path} has no docstring; its first line is the study's title in lists.")
+    return docstring.splitlines()[0]
