@@ -113,7 +113,7 @@ def test_curvlinops_agrees(net, data):
     curvlinops = pytest.importorskip("curvlinops", exc_type=ImportError)
     x, y = data
     net.eval()
-    parameters = dict(net.named_parameters())
+    parameters = list(net.parameters())
     ggn = curvlinops.GGNLinearOperator(net, nn.CrossEntropyLoss(), parameters, [(x[:130], y[:130]), (x[130:], y[130:])])
     expected = ggn @ torch.eye(132, dtype=torch.float64)
     parts = gauss_newton_decomposition(net, x, y, loss=cross_entropy)
