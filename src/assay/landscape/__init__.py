@@ -1,0 +1,30 @@
+"""Where training landed: curvature at a solution and the lines between solutions."""
+
+from assay.landscape.alignment import AlignmentReport, gradient_covariance_alignment
+from assay.landscape.decomposition import (
+    HessianDecomposition,
+    factor_eigenvalues,
+    gauss_newton_decomposition,
+    gauss_newton_factor,
+)
+from assay.landscape.density import SpectralDensity, spectral_density
+from assay.landscape.lanczos import Tridiagonalization, lanczos
+from assay.landscape.path import PathReport, linear_path
+from assay.landscape.spectrum import SpectrumReport, hessian_spectrum
+
+__all__ = [
+    "AlignmentReport",
+    "HessianDecomposition",
+    "PathReport",
+    "SpectralDensity",
+    "SpectrumReport",
+    "Tridiagonalization",
+    "factor_eigenvalues",
+    "gauss_newton_decomposition",
+    "gauss_newton_factor",
+    "gradient_covariance_alignment",
+    "hessian_spectrum",
+    "lanczos",
+    "linear_path",
+    "spectral_density",
+]

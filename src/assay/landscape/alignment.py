@@ -1,0 +1,87 @@
+"""How the covariance of gradients lines up with the Gauss-Newton matrix."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from scipy.linalg import subspace_angles
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError, LossFunction, check_logits, per_sample_gradients
+from assay.landscape.decomposition import gauss_newton_factor
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentReport:
+    r"""Two top eigenspaces of dimension k and the angles between them.
+
+    Attributes:
+        angles: Principal angles in degrees, ascending.
+        overlap: Mean squared cosine, one for equal spaces and about k/p for unrelated ones.
+        covariance_eigenvalues: Top k of $\frac1n\sum_i g_i g_i^\top$, descending.
+        gauss_newton_eigenvalues: Top k of $G$, descending.
+    """
+
+    angles: Float[Tensor, " k"]
+    overlap: float
+    covariance_eigenvalues: Float[Tensor, " k"]
+    gauss_newton_eigenvalues: Float[Tensor, " k"]
+
+    def __str__(self) -> str:
+        return (
+            f"The top {len(self.angles)} eigenvectors of the gradient covariance and of the Gauss-Newton matrix span "
+            f"spaces that overlap by {self.overlap:.1%}, with principal angles from {self.angles[0]:.1f} to "
+            f"{self.angles[-1]:.1f} degrees."
+        )
+
+
+def gradient_covariance_alignment(
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    y: Tensor,
+    *,
+    loss: LossFunction,
+    k: int | None = None,
+    batch_size: int = 64,
+) -> AlignmentReport:
+    r"""Compare the top eigenspaces of $\frac1n\sum_i g_i g_i^\top$, $g_i = J_i^\top \nabla_f \ell_i$, and of $G$.
+
+    Both are taken from singular vectors of factors, so no p x p matrix is formed: O(n^2 c^2 p) time for nc < p,
+    O(n c p) memory.
+
+    Args:
+        model: Network; evaluated in evaluation mode, it comes back as it was.
+        x: Inputs.
+        y: Targets.
+        loss: Mean loss over a batch, convex in the network's outputs.
+        k: Dimension of the spaces; the number of outputs by default.
+        batch_size: Samples differentiated at once.
+
+    Raises:
+        InvalidInputError: The model or the data are unusable, or a matrix has rank below `k`.
+
+    Source: Sagun et al. (2017), arXiv 1706.04454, section 2.
+
+    >>> from assay.core import squared_error
+    >>> report = gradient_covariance_alignment(nn.Linear(2, 1), torch.eye(2), torch.ones(2), loss=squared_error)
+    >>> report.angles.shape
+    torch.Size([1])
+    """
+    chosen = check_logits(model, x).shape[1] if k is None else k
+    gradients = per_sample_gradients(model, x, y, loss, batch_size=batch_size) / len(x) ** 0.5
+    covariance, left = _top(gradients, chosen, "gradient covariance")
+    factor = gauss_newton_factor(model, x, y, loss=loss, batch_size=batch_size)
+    curvature, right = _top(factor, chosen, "Gauss-Newton matrix")
+    radians = torch.as_tensor(subspace_angles(left.cpu().numpy(), right.cpu().numpy()).copy()).to(left)
+    overlap = radians.cos().square().mean().item()
+    return AlignmentReport(radians.rad2deg().flip(0), overlap, covariance, curvature)
+
+
+def _top(factor: Float[Tensor, "r p"], k: int, name: str) -> tuple[Float[Tensor, " k"], Float[Tensor, "p k"]]:
+    """Return the k largest eigenvalues of A^T A and their eigenvectors."""
+    singular, rows = torch.linalg.svd(factor, full_matrices=False)[1:]
+    floor = torch.finfo(factor.dtype).eps * max(factor.shape) * singular[0]
+    rank = int((singular > floor).sum())
+    if not 1 <= k <= rank:
+        raise InvalidInputError(f"k must lie between 1 and the rank {rank} of the {name}, got {k}")
+    return singular[:k].square(), rows[:k].T

@@ -1,0 +1,131 @@
+"""Lanczos tridiagonalisation with full re-orthogonalisation, several starting vectors at a time."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from assay.core import InvalidInputError, MatrixFree, check_finite, track
+from assay.core import generator as seeded
+
+
+@dataclass(frozen=True, eq=False)
+class Tridiagonalization:
+    r"""Lanczos's tridiagonal matrices $T = V^\top A V$, one for each of k starting vectors.
+
+    Attributes:
+        diagonal: Entries $T_{jj}$.
+        off_diagonal: Entries $T_{j,j+1}$.
+        residual: Norm of what was left of the last product outside the Krylov space.
+    """
+
+    diagonal: Float[Tensor, "k m"]
+    off_diagonal: Float[Tensor, "k m-1"]
+    residual: Float[Tensor, " k"]
+
+    def ritz(self) -> tuple[Float[Tensor, "k m"], Float[Tensor, "k m"], Float[Tensor, "k m"]]:
+        r"""Return Ritz values (ascending), their Gauss weights and their error bounds.
+
+        With $T = S \Theta S^\top$ the weights are $S_{1j}^2$, which sum to one, and some eigenvalue of the matrix
+        lies within $\beta_m |S_{mj}|$ of $\theta_j$.
+
+        >>> Tridiagonalization(torch.tensor([[2.0]]), torch.zeros(1, 0), torch.zeros(1)).ritz()[0].item()
+        2.0
+        """
+        matrix = torch.diag_embed(self.diagonal)
+        matrix += torch.diag_embed(self.off_diagonal, 1) + torch.diag_embed(self.off_diagonal, -1)
+        values, vectors = torch.linalg.eigh(matrix)
+        return values, vectors[:, 0].square(), self.residual[:, None] * vectors[:, -1].abs()
+
+
+def lanczos(
+    operator: MatrixFree,
+    probes: Float[Tensor, "p k"],
+    *,
+    steps: int,
+    generator: torch.Generator | None = None,
+    progress: bool = False,
+) -> Tridiagonalization:
+    r"""Run Lanczos's recurrence $A V = V T + \beta_m v_{m+1} e_m^\top$ from every column of `probes`.
+
+    Every new vector is orthogonalised twice against all earlier ones. Without that, an outlying eigenvalue that has
+    converged comes back as a "ghost" copy. Where a Krylov space is exhausted, the recurrence goes on from a random
+    vector outside it, so that repeated eigenvalues are found too; what is found there has Gauss weight zero.
+
+    Time is `steps` products with k columns and O(steps^2 p k); memory O(steps p k).
+
+    Args:
+        operator: Symmetric p x p operator.
+        probes: Starting vectors, one a column, of the operator's dtype; scaled to norm one here.
+        steps: Size m of the tridiagonal matrices; cut to p.
+        generator: Source of restarts; a fixed seed by default.
+        progress: Draw a bar on standard error.
+
+    Raises:
+        InvalidInputError: `probes` does not fit the operator, a probe is zero, or `steps` is below one.
+        NumericalError: A product came out NaN or infinite.
+
+    Source: Golub and Van Loan, "Matrix Computations", 4th edition, section 10.3.
+
+    >>> from assay.core import DenseOperator
+    >>> matrix = torch.diag(torch.tensor([1.0, 2.0, 4.0]))
+    >>> [round(value) for value in lanczos(DenseOperator(matrix), torch.ones(3, 1), steps=3).ritz()[0][0].tolist()]
+    [1, 2, 4]
+    """
+    start = _unit_rows(operator, probes)
+    steps = _checked_steps(operator, steps)
+    source = generator or seeded(0)
+    n_probes, size = start.shape
+    basis = start.new_zeros(n_probes, steps, size)
+    diagonal, off_diagonal = start.new_zeros(n_probes, steps), start.new_zeros(n_probes, steps)
+
+    vector = start
+    for step in track(range(steps), "Lanczos", enabled=progress):
+        basis[:, step] = vector
+        product = (operator @ vector.T).T
+        check_finite(product, "a product with the operator")
+        diagonal[:, step] = (product * vector).sum(1)
+        following = _outside(product, basis[:, : step + 1])
+        length = following.norm(dim=1)
+        exhausted = length <= _rounding(diagonal, off_diagonal)
+        off_diagonal[:, step] = length.masked_fill(exhausted, 0.0)
+        if exhausted.any() and step + 1 < steps:
+            fresh = torch.randn(n_probes, size, generator=source, dtype=start.dtype, device=source.device)
+            fresh = _outside(fresh.to(start.device), basis[:, : step + 1])
+            following = torch.where(exhausted[:, None], fresh, following)
+            length = following.norm(dim=1)
+        vector = following / length[:, None]
+    return Tridiagonalization(diagonal, off_diagonal[:, :-1], off_diagonal[:, -1])
+
+
+def _outside(rows: Float[Tensor, "k p"], basis: Float[Tensor, "k j p"]) -> Float[Tensor, "k p"]:
+    # Once leaves a part of relative size eps * condition; twice is enough (Parlett's rule).
+    for _ in range(2):
+        coefficients = torch.bmm(basis, rows[:, :, None])
+        rows = rows - torch.bmm(coefficients.mT, basis).squeeze(1)
+    return rows
+
+
+def _rounding(diagonal: Float[Tensor, "k m"], off_diagonal: Float[Tensor, "k m"]) -> Float[Tensor, " k"]:
+    """Return what a vector's norm may be by rounding alone, relative to the largest entry of T so far."""
+    scale = torch.maximum(diagonal.abs().amax(1), off_diagonal.amax(1))
+    return 10 * torch.finfo(diagonal.dtype).eps * scale
+
+
+def _unit_rows(operator: MatrixFree, probes: Float[Tensor, "p k"]) -> Float[Tensor, "k p"]:
+    if probes.ndim != 2 or len(probes) != operator.shape[0] or probes.dtype != operator.dtype:
+        raise InvalidInputError(
+            f"probes must be columns of shape ({operator.shape[0]}, k) and dtype {operator.dtype}, "
+            f"got shape {tuple(probes.shape)} and dtype {probes.dtype}"
+        )
+    lengths = probes.norm(dim=0)
+    if probes.shape[1] == 0 or not (torch.isfinite(lengths) & (lengths > 0)).all():
+        raise InvalidInputError("every probe must be finite and not zero, and there must be one; draw them anew")
+    return (probes / lengths).T
+
+
+def _checked_steps(operator: MatrixFree, steps: int) -> int:
+    if steps < 1:
+        raise InvalidInputError(f"steps must be at least 1, got {steps}; 80 to 100 resolve most spectra")
+    return min(steps, operator.shape[0])

@@ -1,0 +1,141 @@
+"""The loss on the straight line between two solutions."""
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay.core import (
+    InvalidInputError,
+    LossFunction,
+    check_finite,
+    check_model,
+    check_pairs,
+    flatten,
+    mean_loss,
+    named_parameters,
+    track,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, eq=False)
+class PathReport:
+    r"""The loss along $w(t) = (1 - t)\, w_a + t\, w_b$.
+
+    Attributes:
+        positions: Values of t, from 0 to 1.
+        losses: Loss at each.
+        barrier: $\max_t L(w(t)) - [(1 - t) L(w_a) + t L(w_b)]$, never negative.
+        monotone: Whether the loss never turns: it only falls or only rises from a to b.
+        distance: $\lVert w_b - w_a \rVert$.
+    """
+
+    positions: Float[Tensor, " k"]
+    losses: Float[Tensor, " k"]
+    barrier: float
+    monotone: bool
+    distance: float
+
+    def __str__(self) -> str:
+        course = "never turns" if self.monotone else "turns"
+        return (
+            f"Over a distance of {self.distance:.4g} the loss goes from {self.losses[0]:.4g} to {self.losses[-1]:.4g} "
+            f"and {course} on the way; the barrier above the chord is {self.barrier:.4g}."
+        )
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the loss along the line and return the axes."""
+        import matplotlib.pyplot as plt
+
+        axes = ax if ax is not None else plt.subplots(layout="constrained")[1]
+        axes.plot(self.positions, self.losses, marker="o")
+        axes.set_xlabel("position on the line")
+        axes.set_ylabel("loss")
+        return axes
+
+
+def linear_path(
+    model_a: nn.Module,
+    model_b: nn.Module,
+    x: Float[Tensor, "n *d"],
+    y: Tensor,
+    *,
+    loss: LossFunction,
+    n: int = 11,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> PathReport:
+    r"""Evaluate the loss at `n` points on the straight line between two networks' parameters.
+
+    A line without barrier shows that two points lie in one basin. A barrier does not show the contrary: independent
+    runs need their hidden units matched, or a curve, before a low path appears. O(n) passes over the data, O(p) memory.
+
+    Args:
+        model_a: Network at t = 0; it comes back as it was.
+        model_b: Network at t = 1, of the same architecture and with the same buffers.
+        x: Inputs.
+        y: Targets.
+        loss: Mean loss over a batch.
+        n: Points on the line, its ends included.
+        batch_size: Samples evaluated at once.
+        progress: Draw a bar on standard error.
+
+    Raises:
+        InvalidInputError: The networks do not match, the data are unusable, or `n` is below 3.
+        NumericalError: A loss came out NaN or infinite.
+
+    Source: Sagun et al. (2017), arXiv 1706.04454, section 4; Goodfellow, Vinyals and Saxe (2015), "Qualitatively
+    characterizing neural network optimization problems", section 3.
+
+    >>> from assay.core import squared_error
+    >>> x = torch.tensor([[1.0], [2.0]])
+    >>> linear_path(nn.Linear(1, 1), nn.Linear(1, 1), x, x, loss=squared_error).barrier
+    0.0
+    """
+    check_pairs(x, y)
+    if n < 3:
+        raise InvalidInputError(f"n must be at least 3, for a point between the ends; got {n}")
+    start, end = _matching_parameters(model_a, model_b)
+    walker = copy.deepcopy(model_a)
+    positions = torch.linspace(0, 1, n, dtype=torch.float64)
+    values = []
+    for t in track(positions.tolist(), "walking the line", enabled=progress):
+        with torch.no_grad():
+            for name, parameter in walker.named_parameters():
+                parameter.copy_(torch.lerp(start[name], end[name], t))
+        values.append(mean_loss(walker, x, y, loss, batch_size=batch_size))
+    losses = torch.tensor(values, dtype=torch.float64)
+    check_finite(losses, "the loss on the line")
+    rises = losses.diff()
+    return PathReport(
+        positions=positions,
+        losses=losses,
+        barrier=(losses - torch.lerp(losses[0], losses[-1], positions)).max().clamp(min=0).item(),
+        monotone=bool((rises <= 0).all() or (rises >= 0).all()),
+        distance=(flatten(end) - flatten(start)).norm().item(),
+    )
+
+
+def _matching_parameters(model_a: nn.Module, model_b: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    check_model(model_a)
+    check_model(model_b)
+    start, end = named_parameters(model_a), named_parameters(model_b)
+    shapes_a, shapes_b = ({name: value.shape for name, value in side.items()} for side in (start, end))
+    if shapes_a != shapes_b:
+        differing = sorted(set(shapes_a.items()) ^ set(shapes_b.items()))
+        raise InvalidInputError(f"the two networks must have the same parameters; they differ in {differing[:4]}")
+    buffers_a, buffers_b = dict(model_a.named_buffers()), dict(model_b.named_buffers())
+    if buffers_a.keys() != buffers_b.keys() or any(
+        not torch.equal(value, buffers_b[name]) for name, value in buffers_a.items()
+    ):
+        raise InvalidInputError(
+            "the two networks' buffers differ, and batch-norm statistics between the ends are not on a line; "
+            "replace batch-norm by a normalisation without buffers, or give both networks the same statistics"
+        )
+    return start, end
