@@ -55,6 +55,21 @@ def test_lanczos_agrees_with_dense(net, data):
     assert report.bulk_fraction == pytest.approx(dense.bulk_fraction, abs=spread)
 
 
+def test_lanczos_sees_outliers_and_gap_where_the_bulk_is_not_resolved():
+    # Least squares: H = 2 X^T X / n, here with three outliers and a bulk of 397 below 1, which 40 steps cannot tell apart.
+    source = generator(0)
+    left, right = (torch.linalg.qr(torch.randn(400, 400, generator=source, dtype=torch.float64))[0] for _ in range(2))
+    spectrum = torch.cat([torch.tensor([100.0, 30.0, 20.0]), 0.5 + 0.5 * torch.rand(397, generator=source)]).double()
+    x = left * (200 * spectrum).sqrt() @ right.T
+    report = hessian_spectrum(
+        nn.Linear(400, 1, bias=False).double(), x, torch.zeros(400), loss=squared_error, method="lanczos", steps=40
+    )
+    torch.testing.assert_close(report.eigenvalues[:3], spectrum[:3])
+    assert (report.n_outliers, report.gap_index) == (3, 3)
+    assert 3 < len(report.eigenvalues) < 40
+    assert report.lambda_min == pytest.approx(spectrum.min().item(), rel=0.05)
+
+
 def test_linear_least_squares_has_the_rank_and_spectrum_of_the_data():
     x = torch.randn(5, 8, generator=generator(0), dtype=torch.float64)
     model = nn.Linear(8, 1, bias=False).double()

@@ -52,9 +52,10 @@ class MatrixFree(ABC):
     def __rmul__(self, factor: float) -> "MatrixFree":
         return _Combination(self, self, float(factor), 0.0)
 
-    def to_dense(self) -> Float[Tensor, "p p"]:
-        """Return the matrix itself, by multiplying the identity: O(p^2) memory."""
-        return self @ torch.eye(self.shape[0], dtype=self.dtype, device=self.device)
+    def to_dense(self, *, columns: int = 128) -> Float[Tensor, "p p"]:
+        """Return the matrix itself, by multiplying `columns` of the identity at a time: O(p^2) memory."""
+        identity = torch.eye(self.shape[0], dtype=self.dtype, device=self.device)
+        return torch.cat([self @ part for part in identity.split(columns, dim=1)], dim=1)
 
     def to_scipy(self) -> LinearOperator:
         """Return the operator in SciPy's form, for `scipy.sparse.linalg` solvers."""

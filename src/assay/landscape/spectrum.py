@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # Above this many parameters a dense eigendecomposition, O(p^3), costs more than Lanczos.
 DENSE_LIMIT = 3000
 
+# A Ritz value counts as an eigenvalue when its bound is below this fraction of it; its error is of the bound's square.
+RESOLVED = 1e-2
+
 
 @dataclass(frozen=True, eq=False)
 class SpectrumReport:
@@ -37,14 +40,14 @@ class SpectrumReport:
 
     Attributes:
         method: How it was computed.
-        eigenvalues: Descending: all p of them (dense), or those at the top and the bottom that Lanczos resolved.
+        eigenvalues: Descending: all p of them (dense), or the top ones, as far down as Lanczos resolved them.
         density: The whole spectrum; exact when dense.
         n_parameters: Parameters p.
         n_outliers: Eigenvalues above `outlier_threshold` times the largest.
         bulk_fraction: Share of eigenvalues with $|\lambda|$ below `bulk_threshold` times the largest.
         lambda_min: Smallest eigenvalue.
         lambda_max: Largest eigenvalue.
-        gap_index: k of the largest ratio $\lambda_k/\lambda_{k+1}$ among the top 3c, for c outputs.
+        gap_index: k of the largest ratio $\lambda_k/\lambda_{k+1}$ among the top 3c of `eigenvalues`, for c outputs.
         outlier_threshold: Fraction of `lambda_max`.
         bulk_threshold: Fraction of `lambda_max`.
     """
@@ -98,7 +101,7 @@ def hessian_spectrum(
 
     Dense: p Hessian products and an eigendecomposition, O(n p^2 + p^3) time, O(p^2) memory. Lanczos: `steps * probes`
     products, O(steps p probes) memory; its density is an estimate whose error over probes is
-    `report.density.moment_error`, its extreme eigenvalues are those that converged, and an eigenvalue that is exactly
+    `report.density.moment_error`, its top eigenvalues are those that converged, and an eigenvalue that is exactly
     repeated counts once. float32 blurs the bulk at about 1e-6 of the largest eigenvalue.
 
     Args:
@@ -148,7 +151,7 @@ def hessian_spectrum(
         n_parameters=operator.shape[0],
         n_outliers=int((eigenvalues > outlier_threshold * top).sum()),
         bulk_fraction=density.fraction_within(bulk_threshold * top),
-        lambda_min=eigenvalues[-1].item(),
+        lambda_min=density.nodes.min().item(),
         lambda_max=eigenvalues[0].item(),
         gap_index=_gap_index(eigenvalues, 3 * n_outputs),
         outlier_threshold=outlier_threshold,
@@ -185,19 +188,19 @@ def _lanczos(
 ) -> tuple[Float[Tensor, " k"], SpectralDensity]:
     vectors = sign_probes(operator, probes, generator)
     nodes, weights, bounds = lanczos(operator, vectors, steps=steps, generator=generator, progress=progress).ritz()
-    # Every probe resolves the same ends of the spectrum; take the one whose outliers are resolved best.
-    wanted = nodes > outlier_threshold * nodes.max()
-    worst = (bounds * wanted).amax(1)
-    best = int(worst.argmin())
-    tolerance = 1e-2 * nodes.abs().max()
-    if worst[best] > tolerance:
+    # Every probe resolves the same top; take the one that is surest of its outliers.
+    relative = bounds / nodes.abs().clamp(min=torch.finfo(nodes.dtype).tiny)
+    unsure = (relative * (nodes > outlier_threshold * nodes.max())).amax(1)
+    best = int(unsure.argmin())
+    if unsure[best] > RESOLVED:
         raise NumericalError(
-            f"{steps} Lanczos steps leave an outlier uncertain by {worst[best].item():.2g} "
-            f"({(worst[best] / nodes.max()).item():.1%} of the largest); raise steps"
+            f"{steps} Lanczos steps leave an outlier uncertain by {unsure[best].item():.1%} of itself; raise steps"
         )
-    resolved = nodes[best][bounds[best] <= tolerance].flip(0)
+    # Below the first value that is not resolved, others may be missing altogether.
+    resolved = (relative[best].flip(0) <= RESOLVED).long().cumprod(0).bool()
+    top = nodes[best].flip(0)[resolved]
     density = SpectralDensity(nodes, weights, kernel_standard_deviation(nodes, kernel_width))
-    return resolved, density
+    return top if len(top) else nodes[best][-1:], density
 
 
 def _gap_index(eigenvalues: Float[Tensor, " k"], n_top: int) -> int:
