@@ -17,6 +17,7 @@ from assay.core import (
     per_sample_gradients,
     predict,
 )
+from assay.landscape import hessian_spectrum
 from assay.nets import mlp
 
 Answer = dict[str, Tensor]
@@ -71,10 +72,25 @@ def _predict(model, x, y, generator, **options):
     return {"logits": predict(model, x, **options)}
 
 
+def _hessian_spectrum(model, x, y, generator, **options):
+    report = hessian_spectrum(model, x, y, loss=cross_entropy, generator=generator, **options)
+    counts = torch.tensor([report.n_outliers, report.gap_index])
+    return {"eigenvalues": report.eigenvalues, "counts": counts}
+
+
+def _hessian_spectrum_by_lanczos(model, x, y, generator, **options):
+    report = hessian_spectrum(
+        model, x, y, loss=cross_entropy, method="lanczos", steps=40, probes=2, generator=generator, **options
+    )
+    return {"largest": report.eigenvalues[:2], "mean": report.eigenvalues.new_tensor([report.density.moment(1)])}
+
+
 ROWS = (
     Row("predict", _predict, batch_option="batch_size"),
     Row("per_sample_gradients", _gradients, batch_option="batch_size"),
     Row("per_sample_gradient_norms", _gradient_norms, batch_option="batch_size"),
     Row("output_jacobian", _jacobian, batch_option="batch_size"),
     Row("hessian_vector_product", _hessian_vector_product, batch_option="batch_size"),
+    Row("hessian_spectrum", _hessian_spectrum, batch_option="batch_size"),
+    Row("hessian_spectrum by Lanczos", _hessian_spectrum_by_lanczos, batch_option="batch_size"),
 )
