@@ -13,7 +13,7 @@ def new_layer(
 ) -> nn.Module:
     r"""Build a linear or convolution layer without touching the global random state.
 
-    Weight and bias are uniform on :math:`[-1/\sqrt{k}, 1/\sqrt{k}]`, where `k` counts the inputs of one output: what
+    Weight and bias are uniform on $[-1/\sqrt{k}, 1/\sqrt{k}]$, where `k` counts the inputs of one output: what
     `nn.Linear` and `nn.Conv2d` draw by themselves.
     """
     layer: Any = skip_init(kind, *arguments, **options)

@@ -20,8 +20,7 @@ def mlp(
 ) -> nn.Sequential:
     r"""Build a fully connected ReLU network for flat inputs.
 
-    .. math:: f(x) = W_L\,\sigma(W_{L-1} \cdots \sigma(W_1 x + b_1) \cdots + b_{L-1}) + b_L,
-              \qquad \sigma(z) = \max(z, 0).
+    $f(x) = W_L\,\sigma(W_{L-1} \cdots \sigma(W_1 x + b_1) \cdots + b_{L-1}) + b_L$ with $\sigma(z) = \max(z, 0)$.
 
     With biases in the first layer only, or in none, the network is homogeneous in its parameters, which is what the
     theory of reconstruction asks for. For images, put an `nn.Flatten` in front:

@@ -1,0 +1,96 @@
+"""The battery's rows: one for each public method that takes a model.
+
+To add a method, add a row. Its `run` is the plain call, with every answer that matters brought into named tensors.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from assay.core import (
+    cross_entropy,
+    hessian_vector_product,
+    output_jacobian,
+    per_sample_gradient_norms,
+    per_sample_gradients,
+    predict,
+)
+from assay.landscape import hessian_spectrum
+from assay.nets import mlp
+
+Answer = dict[str, Tensor]
+
+
+def classifier() -> nn.Module:
+    """Three classes of four features, with a dropout layer that must not act."""
+    first, *rest = mlp((4, 6, 3), generator=torch.Generator().manual_seed(1))
+    return nn.Sequential(first, *rest[:-1], nn.Dropout(0.5), rest[-1])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method and how to try it.
+
+    Attributes:
+        name: What the tests are called.
+        run: `run(model, x, y, generator, **options) -> named tensors`.
+        model: Builds the network, in float32.
+        needs_data: Whether the method reads samples; a method of the weights alone has no batch to vary.
+        batch_option: Name of the option that bounds how many samples are worked on at once.
+        tolerance: How far float32 may be from float64, relative to the largest entry.
+    """
+
+    name: str
+    run: Callable[..., Answer]
+    model: Callable[[], nn.Module] = classifier
+    needs_data: bool = True
+    batch_option: str | None = None
+    tolerance: float = 1e-4
+
+
+def _gradients(model, x, y, generator, **options):
+    return {"gradients": per_sample_gradients(model, x, y, cross_entropy, **options)}
+
+
+def _gradient_norms(model, x, y, generator, **options):
+    return {"norms": per_sample_gradient_norms(model, x, y, cross_entropy, **options)}
+
+
+def _jacobian(model, x, y, generator, **options):
+    return {"jacobian": output_jacobian(model, x, **options)}
+
+
+def _hessian_vector_product(model, x, y, generator, **options):
+    size = sum(parameter.numel() for parameter in model.parameters())
+    vector = torch.ones(size, dtype=x.dtype, device=x.device)
+    return {"product": hessian_vector_product(model, x, y, cross_entropy, vector, **options)}
+
+
+def _predict(model, x, y, generator, **options):
+    return {"logits": predict(model, x, **options)}
+
+
+def _hessian_spectrum(model, x, y, generator, **options):
+    report = hessian_spectrum(model, x, y, loss=cross_entropy, generator=generator, **options)
+    counts = torch.tensor([report.n_outliers, report.gap_index])
+    return {"eigenvalues": report.eigenvalues, "counts": counts}
+
+
+def _hessian_spectrum_by_lanczos(model, x, y, generator, **options):
+    report = hessian_spectrum(
+        model, x, y, loss=cross_entropy, method="lanczos", steps=40, probes=2, generator=generator, **options
+    )
+    return {"largest": report.eigenvalues[:2], "mean": report.eigenvalues.new_tensor([report.density.moment(1)])}
+
+
+ROWS = (
+    Row("predict", _predict, batch_option="batch_size"),
+    Row("per_sample_gradients", _gradients, batch_option="batch_size"),
+    Row("per_sample_gradient_norms", _gradient_norms, batch_option="batch_size"),
+    Row("output_jacobian", _jacobian, batch_option="batch_size"),
+    Row("hessian_vector_product", _hessian_vector_product, batch_option="batch_size"),
+    Row("hessian_spectrum", _hessian_spectrum, batch_option="batch_size"),
+    Row("hessian_spectrum by Lanczos", _hessian_spectrum_by_lanczos, batch_option="batch_size"),
+)
