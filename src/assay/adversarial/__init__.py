@@ -1,0 +1,27 @@
+"""Attacks that look for the smallest change which breaks a classifier, and diagnostics of why they succeed."""
+
+from assay.adversarial.apgd import TargetedAPGD, targeted_apgd
+from assay.adversarial.base import Attack, AttackResult, Lp, run_attack
+from assay.adversarial.counting import PassCounter
+from assay.adversarial.linearity import LinearityCurve, almost_linearity, expected_gradient_change
+from assay.adversarial.malt import MALT, MALTResult
+from assay.adversarial.targeting import GradientMaskingWarning, malt_scores, malt_targets, naive_targets
+
+__all__ = [
+    "MALT",
+    "Attack",
+    "AttackResult",
+    "GradientMaskingWarning",
+    "LinearityCurve",
+    "Lp",
+    "MALTResult",
+    "PassCounter",
+    "TargetedAPGD",
+    "almost_linearity",
+    "expected_gradient_change",
+    "malt_scores",
+    "malt_targets",
+    "naive_targets",
+    "run_attack",
+    "targeted_apgd",
+]
