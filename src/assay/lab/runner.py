@@ -23,7 +23,7 @@ from assay.lab.log import RunLog
 from assay.lab.notebook import Notebook
 from assay.lab.store import Store, run_name, settings_to_json
 from assay.lab.study import Study, require_experiment
-from assay.lab.workers import Backend, Workers
+from assay.lab.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def run_study(
     seed: int = 0,
     out: str | Path = "runs",
     jobs: int = 1,
-    backend: Backend = "loky",
+    backend: str = "loky",
     address: str | None = None,
     device: str = "cpu",
     progress: bool = False,
