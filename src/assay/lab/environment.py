@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 import assay
+from assay.core import InvalidInputError
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "joblib", "matplotlib", "safetensors")
 
@@ -38,3 +39,23 @@ def machine(device: torch.device) -> dict[str, Any]:
         "cpu_cores": os.cpu_count(),
         "gpu": gpu,
     }
+
+
+def find_device(name: str) -> torch.device:
+    """Return a torch device that this machine has.
+
+    Args:
+        name: E.g. ``"cpu"`` or ``"cuda"``.
+
+    Returns:
+        The device.
+
+    Raises:
+        InvalidInputError: No such device here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
+        raise InvalidInputError(f"the device {name!r} cannot be used here; give --device cpu.") from error
+    return device

@@ -100,6 +100,25 @@ def encode(value: Value) -> Encoded:
     return Encoded(".json", json.dumps(value, allow_nan=False).encode())
 
 
+def plain(value: Any) -> Any:
+    """Return a JSON value in the form in which it is read back: tuples as lists.
+
+    Args:
+        value: A JSON value.
+
+    Returns:
+        Its copy.
+
+    Raises:
+        InvalidInputError: It holds anything else.
+
+    >>> plain({"widths": (4, 8)})
+    {'widths': [4, 8]}
+    """
+    _check_json(value, "the value")
+    return json.loads(json.dumps(value))
+
+
 def decode(encoded: Encoded) -> Value:
     """Return the value that `encode` was given, tensors on the CPU.
 

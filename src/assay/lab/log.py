@@ -2,6 +2,9 @@
 
 import os
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from assay.lab.store import Store
@@ -41,6 +44,21 @@ class RunLog:
         self._peak = max(self._peak, result.peak_memory_mb)
         if result.traceback is not None:
             self._failures.append({"map": name, "cell": result.index, "traceback": result.traceback})
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Say in ``run.json`` that the run goes on inside a ``with`` block, and how it ended.
+
+        Yields:
+            Nothing; what is raised inside goes on to the caller.
+        """
+        self.write("running")
+        try:
+            yield
+        except BaseException as error:
+            self.write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", traceback.format_exc())
+            raise
+        self.write("complete")
 
     def write(self, status: Status, error: str | None = None) -> dict[str, Any]:
         """Write ``run.json``.

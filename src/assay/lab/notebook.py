@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from assay.core import InvalidInputError
 from assay.lab.evidence import NOT_REACHED, Evidence, evidence_to_json, not_tested
 from assay.lab.figures import describe_figure, encode_figure
-from assay.lab.files import decode, encode, write_bytes
+from assay.lab.files import plain, write_bytes
 from assay.lab.store import Store
 
 
@@ -57,7 +57,7 @@ class Notebook:
         """
         if not rows or any(list(row) != list(rows[0]) for row in rows):
             raise InvalidInputError(f"table {name!r} needs one or more rows with the same keys in the same order.")
-        cells = decode(encode([list(row.values()) for row in rows]))
+        cells = plain([list(row.values()) for row in rows])
         caption = caption or name.replace("-", " ").capitalize()
         self._tables.append({"name": name, "caption": caption, "columns": list(rows[0]), "rows": cells})
         self.write()

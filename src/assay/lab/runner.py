@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import sys
-import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import torch
 
-from assay.core import InvalidInputError
-from assay.lab.environment import machine, versions
+from assay.lab.environment import find_device, machine, versions
 from assay.lab.evidence import Evidence, Verdict, evidence_from_json, worst
 from assay.lab.figures import house_style
 from assay.lab.lab import Lab
@@ -23,7 +21,7 @@ from assay.lab.log import RunLog
 from assay.lab.notebook import Notebook
 from assay.lab.store import Store, run_name, settings_to_json
 from assay.lab.study import Study, require_experiment
-from assay.lab.workers import Backend, Workers
+from assay.lab.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def run_study(
     seed: int = 0,
     out: str | Path = "runs",
     jobs: int = 1,
-    backend: Backend = "loky",
+    backend: str = "loky",
     address: str | None = None,
     device: str = "cpu",
     progress: bool = False,
@@ -94,23 +92,16 @@ def run_study(
         InvalidInputError: An unknown scale, device or backend, or a folder that cannot be written.
         AssayError: Another process writes the same run, or the study has no experiment.
     """
-    settings = study.settings(scale)
     experiment = require_experiment(study)
-    target = _device(device)
+    target = find_device(device)
     workers = Workers(backend, jobs=jobs, address=address)
     _draw_off_screen()
     store = Store(Path(out) / run_name(study, scale=scale, seed=seed, device=device))
     header = {
-        "study": study.slug,
-        "scale": scale,
-        "seed": seed,
-        "settings": settings_to_json(settings),
-        "versions": versions(),
-        "machine": machine(target),
-        "device": target.type,
+        **_identity(study, scale, seed, target),
+        "source": _source_digest(experiment),
         "backend": backend,
         "jobs": jobs,
-        "source": _source_digest(experiment),
     }
     with locked(store.folder):
         store.sweep()
@@ -120,26 +111,22 @@ def run_study(
             return _read(study, store, resumed=True)
         log, notebook = RunLog(store, header), Notebook(store)
         lab = Lab(study, store, notebook, log, workers, scale=scale, seed=seed, device=target, progress=progress)
-        log.write("running")
-        try:
-            with workers.open(), house_style():
-                experiment(settings, lab)
+        with log.recording(), workers.open(), house_style():
+            experiment(study.settings(scale), lab)
             notebook.close(study.claims)
-        except BaseException as error:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            log.write(status, traceback.format_exc())
-            raise
-        log.write("complete")
         return _read(study, store, resumed=False)
 
 
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-        raise InvalidInputError(f"the device {name!r} cannot be used here; give --device cpu.") from error
-    return device
+def _identity(study: Study, scale: str, seed: int, device: torch.device) -> dict[str, Any]:
+    return {
+        "study": study.slug,
+        "scale": scale,
+        "seed": seed,
+        "settings": settings_to_json(study.settings(scale)),
+        "versions": versions(),
+        "machine": machine(device),
+        "device": device.type,
+    }
 
 
 def _draw_off_screen() -> None:

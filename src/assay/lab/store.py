@@ -8,7 +8,7 @@ from typing import Any
 
 import assay
 from assay.core import InvalidInputError
-from assay.lab.files import Encoded, Value, decode, encode, read_json, write_bytes, write_json
+from assay.lab.files import Encoded, Value, decode, plain, read_json, write_bytes, write_json
 from assay.lab.identity import digest
 from assay.lab.study import Study, check_name
 
@@ -57,7 +57,7 @@ def settings_to_json(settings: Any) -> dict[str, Any]:
         InvalidInputError: A field holds something that JSON cannot.
     """
     try:
-        return decode(encode(dataclasses.asdict(settings)))
+        return plain(dataclasses.asdict(settings))
     except InvalidInputError as error:
         raise InvalidInputError(f"the settings {settings!r} cannot be stored: {error}") from error
 

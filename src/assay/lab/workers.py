@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import joblib
 import torch
@@ -17,9 +17,7 @@ import torch
 from assay.core import AssayError, InvalidInputError, require_extra
 from assay.lab.files import Encoded, encode
 
-Backend = Literal["loky", "dask", "ray"]
-
-BACKENDS: tuple[Backend, ...] = ("loky", "dask", "ray")
+BACKENDS = ("loky", "dask", "ray")
 
 
 Stream = Callable[[Callable[[Any], Any], Iterable[tuple[int, Any]]], Iterator["CellResult"]]
@@ -85,7 +83,7 @@ class Workers:
         InvalidInputError: An unknown backend, no job, or an address for loky.
     """
 
-    def __init__(self, backend: Backend = "loky", *, jobs: int = 1, address: str | None = None) -> None:
+    def __init__(self, backend: str = "loky", *, jobs: int = 1, address: str | None = None) -> None:
         if backend not in BACKENDS:
             raise InvalidInputError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}.")
         if jobs < 1:

@@ -1,0 +1,222 @@
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from lab_demo import Settings, make_study
+from matplotlib.figure import Figure
+
+from assay.core import InvalidInputError
+from assay.lab import Lab, Run, inline_figure, read_records, record, render, run_study, write_gallery
+from assay.lab.figures import LARGEST_SVG, encode_figure
+from assay.lab.gallery import gauge
+
+CLAIMS = {"C1": "a < b & c holds", "C2": "It fails", "C3": "Undecided", "C4": "Too large", "C5": "A number"}
+
+
+def bring_everything(settings: Settings, lab: Lab) -> None:
+    lab.measure("C1", [0.9, 0.91, 0.92], what="recall of <targets>", at_least=0.8)
+    lab.measure("C2", 0.9, what="error", at_most=0.1)
+    lab.measure("C3", [0.0, 1.0], what="rate", at_least=0.5)
+    lab.measure("C4", untested="it needs a month")
+    lab.measure("C5", [0.25, 0.5], what="gap")
+    figure = Figure()
+    figure.subplots().set(title="Success & failure", xlabel="x", ylabel="y")
+    lab.figure("success", figure)
+    lab.table("by-width", [{"width": 4, "loss": 0.123456}])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_study(make_study(bring_everything, claims=CLAIMS), out=tmp_path_factory.mktemp("runs"))
+
+
+class Page(HTMLParser):
+    """What a reader or a browser would meet, tag by tag; unbalanced tags are an error."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "hr", "line", "rect"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._open:
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def words(self) -> str:
+        return " ".join("".join(self.text).split())
+
+
+@pytest.fixture
+def page(finished: Run, tmp_path: Path) -> Page:
+    record(finished, tmp_path / "records")
+    return Page(write_gallery(tmp_path / "records", tmp_path / "gallery.html").read_text())
+
+
+def test_a_record_is_stable_and_names_no_one(finished: Run, tmp_path: Path) -> None:
+    path = record(finished, tmp_path)
+    text = path.read_text()
+    assert path.name == "demo.json"
+    assert (tmp_path / "demo-success.svg").is_file()
+    state = json.loads(text)
+    assert list(state) == sorted(state)
+    assert [claim["verdict"] for claim in state["claims"]] == [
+        "holds", "fails", "undecided", "not tested at this scale", "reported"
+    ]  # fmt: skip
+    assert str(finished.folder) not in text
+    assert record(finished, tmp_path).read_text() == text
+    assert read_records(tmp_path) == [state]
+
+
+def test_a_new_record_removes_the_figures_that_it_no_longer_has(finished: Run, tmp_path: Path) -> None:
+    record(finished, tmp_path)
+    (tmp_path / "demo-2.svg").write_text("another study's")
+    bare = run_study(make_study(lambda settings, lab: None), out=tmp_path / "runs")
+    record(bare, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["demo-2.svg", "demo.json"]
+
+
+def test_only_small_runs_make_records(tmp_path: Path) -> None:
+    run = run_study(make_study(bring_everything, claims=CLAIMS), scale="smoke", out=tmp_path)
+    with pytest.raises(InvalidInputError, match="--scale small"):
+        record(run, tmp_path / "records")
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"slug": "x"}'])
+def test_what_is_no_record_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "x.json").write_text(content)
+    with pytest.raises(InvalidInputError, match=r"holds no records|not a JSON file|not a record"):
+        write_gallery(tmp_path, tmp_path / "gallery.html")
+    assert not (tmp_path / "gallery.html").exists()
+
+
+def test_nothing_in_the_page_leaves_the_page(page: Page) -> None:
+    assert page.all("script") == []
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        if attributes.get("src") is not None:
+            assert str(attributes["src"]).startswith("data:")
+        target = attributes.get("href")
+        assert target is None or target == "data:," or target[1:] in ids
+    style = render("base.css")
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_page_is_made_for_every_reader(page: Page) -> None:
+    assert page.all("html")[0]["lang"] == "en"
+    for landmark in ("header", "main", "footer"):
+        assert len(page.all(landmark)) == 1
+    assert all(attributes["aria-label"] for attributes in page.all("nav"))
+    assert page.all("a")[0]["href"] == "#main"
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert all(attributes["alt"] for attributes in page.all("img"))
+    assert page.all("img")[0]["alt"] == "Success & failure; y against x"
+    assert len(page.all("caption")) == len(page.all("table")) == 1
+    assert all(attributes["scope"] for attributes in page.all("th"))
+    identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    for _, attributes in page.tags:
+        assert attributes.get("aria-labelledby", identifiers[0]) in identifiers
+
+
+def test_the_page_says_what_was_measured(page: Page) -> None:
+    for words in (
+        "On <demos>",
+        "A. Uthor · ICML 2024 · arXiv 2401.00001",
+        "a < b & c holds",
+        "recall of <targets>",
+        "measured 0.91 [0.8852, 0.9348] over 3 seeds, bar ≥ 0.8",
+        "measured 0.9, bar ≤ 0.1",
+        "it needs a month",
+        "5 claims: 1 holds, 1 fails, 1 undecided, 1 not tested at this scale, 1 reported.",
+        "0.1235",
+    ):
+        assert words in page.words
+    for sign, verdict in {"✓": "holds", "✗": "fails", "≈": "undecided", "•": "reported"}.items():
+        assert f"{sign}{verdict}" in page.words
+
+
+def test_the_gauge_keeps_the_order_of_its_marks() -> None:
+    evidence = {
+        "bar": {"side": "at_least", "value": 0.8},
+        "interval": {"mean": 0.9, "low": 0.7, "high": 1.1},
+        "values": [0.85, 0.95],
+    }
+    marks = gauge(evidence)
+    assert marks is not None
+    assert (
+        0 < marks["low"] < marks["bar"] < marks["values"][0] < marks["mean"] < marks["values"][1] < marks["high"] < 100
+    )
+    assert gauge({**evidence, "bar": None}) is None
+    same = gauge({"bar": {"side": "at_most", "value": 2.0}, "interval": None, "values": [2.0]})
+    assert same is not None
+    assert 0 < same["bar"] == same["mean"] < 100
+
+
+def test_a_figure_has_the_same_bytes_each_time_and_its_words_in_the_page() -> None:
+    def draw() -> Figure:
+        figure = Figure()
+        figure.subplots().plot([1, 3, 2], label="line")
+        return figure
+
+    assert encode_figure(draw()) == encode_figure(draw())
+    assert b"prefers-color-scheme: dark" in encode_figure(draw()).content
+    markup = str(inline_figure(draw(), 'a "line" & <more>'))
+    assert markup.startswith('<img class="plate-image svg" src="data:image/svg+xml;base64,')
+    assert 'alt="a &#34;line&#34; &amp; &lt;more&gt;"' in markup
+
+
+def test_a_large_figure_becomes_a_png() -> None:
+    figure = Figure()
+    figure.subplots().plot(range(20_000), [k % 7 for k in range(20_000)], "o", rasterized=False)
+    encoded = encode_figure(figure)
+    assert encoded.suffix == ".png"
+    assert encoded.content.startswith(b"\x89PNG")
+    assert LARGEST_SVG > 100_000
+
+
+@pytest.mark.parametrize(
+    ("file", "alt", "message"), [("a.svg", " ", "alt text"), ("a.gif", "a", r"give an \.svg or \.png")]
+)
+def test_bad_figures_are_refused(tmp_path: Path, file: str, alt: str, message: str) -> None:
+    (tmp_path / file).write_text("<svg/>")
+    with pytest.raises(InvalidInputError, match=message):
+        inline_figure(tmp_path / file, alt)
+
+
+def test_another_packages_template_extends_the_base_page(tmp_path: Path) -> None:
+    template = tmp_path / "report.html"
+    template.write_text(
+        '{% extends "base.html" %}{% from "parts.html" import badge %}'
+        '{% block content %}{{ badge("bad", "!", word) }}{% endblock %}'
+    )
+    page = Page(render(template, title="A report", word="<high>"))
+    assert page.all("main")
+    assert "!<high>" in page.words

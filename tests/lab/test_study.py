@@ -1,0 +1,61 @@
+import dataclasses
+
+import pytest
+from lab_demo import Settings, make_study
+
+from assay.core import AssayError, InvalidInputError
+from assay.lab import Paper, Study
+from assay.lab.study import require_experiment
+
+PAPER = Paper("On demos", "A. Uthor", 2024)
+
+
+def test_a_paper_reads_as_a_citation() -> None:
+    assert str(PAPER) == "On demos (A. Uthor, 2024)"
+
+
+def test_the_experiment_is_registered_once() -> None:
+    study = make_study()
+    with pytest.raises(AssayError, match="no experiment"):
+        require_experiment(study)
+
+    @study.experiment
+    def run(settings: object, lab: object) -> None: ...
+
+    assert require_experiment(study) is run
+    with pytest.raises(InvalidInputError, match="one only"):
+        study.experiment(run)
+
+
+def test_a_study_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_study().slug = "other"  # type: ignore[misc]
+
+
+def test_an_unknown_scale_names_those_that_exist() -> None:
+    with pytest.raises(InvalidInputError, match="smoke, small"):
+        make_study().settings("paper")
+
+
+@dataclasses.dataclass
+class Thawed:
+    seeds: int = 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"slug": "a/b"}, "letters, digits"),
+        ({"slug": ""}, "letters, digits"),
+        ({"claims": {}}, "claims nothing"),
+        ({"scales": {}}, "one or more of smoke, small, paper"),
+        ({"scales": {"huge": Settings()}}, "one or more of smoke, small, paper"),
+        ({"scales": {"smoke": Thawed()}}, "frozen=True"),
+        ({"scales": {"smoke": Settings}}, "frozen=True"),
+        ({"scales": {"smoke": {"seeds": 1}}}, "frozen=True"),
+    ],
+)
+def test_bad_declarations_are_refused(arguments: dict, message: str) -> None:
+    good = {"slug": "demo", "paper": PAPER, "claims": {"C1": "so"}, "scales": {"smoke": Settings()}}
+    with pytest.raises(InvalidInputError, match=message):
+        Study(**{**good, **arguments})

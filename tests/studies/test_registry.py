@@ -1,0 +1,98 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import assay.studies
+from assay.core import InvalidInputError
+
+STUDY = '''"""{title}
+
+More words.
+"""
+
+from assay.lab import Paper, Study
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    seeds: int = 1
+
+
+STUDY = Study("{slug}", Paper("T", "A", 2020), {{"C1": "so"}}, {{"smoke": Settings()}})
+'''
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two rooms of studies in place of the package's own."""
+    for room, slug in (("shelf_one", "first-paper"), ("shelf_two", "second-paper")):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "__init__.py").touch()
+        file = tmp_path / room / f"{slug.replace('-', '_')}.py"
+        file.write_text(STUDY.format(slug=slug, title=f"Title of {slug} (A. Uthor, 2020)"))
+    (tmp_path / "shelf_one" / "_helpers.py").write_text("")
+    monkeypatch.setattr(assay.studies, "__path__", [str(tmp_path)])
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("assay.studies.shelf_")]:
+        del sys.modules[name]
+    for room in ("shelf_one", "shelf_two"):
+        vars(assay.studies).pop(room, None)
+
+
+def test_studies_are_listed_by_file_and_docstring(shelf: Path) -> None:
+    assert assay.studies.slugs() == ["first-paper", "second-paper"]
+    assert assay.studies.titles() == {
+        "first-paper": "Title of first-paper (A. Uthor, 2020)",
+        "second-paper": "Title of second-paper (A. Uthor, 2020)",
+    }
+    assert assay.studies.rooms() == {"first-paper": "shelf_one", "second-paper": "shelf_two"}
+
+
+def test_a_study_is_loaded_by_its_slug(shelf: Path) -> None:
+    assert assay.studies.load("second-paper").slug == "second-paper"
+    assert "assay.studies.shelf_one.first_paper" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("slug", "message"),
+    [
+        ("first-papr", "did you mean first-paper"),
+        ("first_paper", "did you mean first-paper"),
+        ("zzz", "`assay list` shows all studies"),
+        ("../../cli", "there is no study"),
+    ],
+)
+def test_an_unknown_study_names_its_neighbours(shelf: Path, slug: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        assay.studies.load(slug)
+
+
+def test_a_slug_that_differs_from_its_file_is_refused(shelf: Path) -> None:
+    (shelf / "shelf_one" / "third.py").write_text(STUDY.format(slug="other", title="T"))
+    with pytest.raises(InvalidInputError, match="make it 'third'"):
+        assay.studies.load("third")
+
+
+def test_a_study_without_docstring_is_refused(shelf: Path) -> None:
+    (shelf / "shelf_one" / "third.py").write_text("STUDY = None")
+    with pytest.raises(InvalidInputError, match="has no docstring"):
+        assay.studies.titles()
+
+
+def test_one_name_in_two_rooms_is_refused(shelf: Path) -> None:
+    (shelf / "shelf_two" / "first_paper.py").write_text('"""T."""')
+    with pytest.raises(InvalidInputError, match="two studies are named 'first-paper'"):
+        assay.studies.slugs()
+
+
+def test_listing_imports_neither_torch_nor_the_studies() -> None:
+    program = (
+        "import sys, assay.studies as s; s.slugs(); s.titles(); s.rooms(); import assay.lab; "
+        "print(*sorted(m for m in sys.modules if m in ('torch', 'numpy', 'matplotlib') "
+        "or m.startswith('assay.studies.')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == ""
