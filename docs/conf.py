@@ -1,5 +1,3 @@
-import importlib.metadata
-import re
 import sys
 from pathlib import Path
 
@@ -8,12 +6,14 @@ sys.path.insert(0, str(HERE))
 
 import generate  # noqa: E402
 
+import assay  # noqa: E402
+
 generate.write_pages(HERE)
 
 project = "assay"
 author = "The assay developers"
 copyright = author
-release = importlib.metadata.version("assay")
+release = assay.__version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx_copybutton"]
 html_theme = "furo"
@@ -29,11 +29,11 @@ autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "description"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_attr_annotations = False  # the signature has them
 
 
 def _mathematics(app, what, name, obj, options, lines):
-    text = re.sub(r"(?<![\\`$\w])\$([^$`]+)\$", lambda match: f":math:`{match[1]}`", "\n".join(lines))
-    lines[:] = text.split("\n")
+    lines[:] = generate.mathematics("\n".join(lines)).split("\n")
 
 
 def setup(app):

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def write_package(folder: Path, package: str) -> None:
     write(
         folder / package / "index.rst",
         title(f"assay.{package}"),
-        f"{inspect.getdoc(module)}\n",
+        mathematics(f"{inspect.getdoc(module)}\n"),
         *(f"- :doc:`{name}`: {summary(public[name])}" for name in names),
         "",
         tree(names, hidden=True),
@@ -52,6 +53,7 @@ def write_papers(docs: Path) -> None:
     except InvalidInputError:  # no study has a record yet
         records = {}
     for slug, heading in studies.titles().items():
+        heading = heading.rstrip(".")
         page = docs / "papers" / f"{slug}.rst"
         if slug in records:
             write(page, title(heading), *record_sections(records[slug], docs / "papers"), how_to_run(slug))
@@ -95,9 +97,19 @@ def how_to_run(slug: str) -> str:
 
 
 def summary(value: Any) -> str:
-    """Return the first sentence of a docstring, without mathematics, which a list of links has no room for."""
+    """Return the first sentence of a docstring."""
     first = (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
-    return first.split("$")[0].rstrip(" :,")
+    return mathematics(first.split("$$")[0].split(". ")[0])
+
+
+def mathematics(text: str) -> str:
+    r"""Turn `$...$` and `$$...$$`, which are easy to read in an editor, into Sphinx's own markup."""
+
+    def display(match: re.Match[str]) -> str:
+        return f"\n\n.. math:: {' '.join(match[1].split())}\n\n"
+
+    text = re.sub(r"\$\$(.+?)\$\$", display, text, flags=re.DOTALL)
+    return re.sub(r"(?<![\\`$\w])\$([^$`]+)\$", lambda match: f":math:`{match[1]}`", text)
 
 
 def title(text: str, line: str = "=") -> str:
