@@ -5,6 +5,7 @@ from assay.adversarial.base import Attack, AttackResult, Lp, run_attack
 from assay.adversarial.counting import PassCounter
 from assay.adversarial.linearity import LinearityCurve, almost_linearity, expected_gradient_change
 from assay.adversarial.malt import MALT, MALTResult
+from assay.adversarial.pgd import pgd
 from assay.adversarial.targeting import GradientMaskingWarning, malt_scores, malt_targets, naive_targets
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "malt_scores",
     "malt_targets",
     "naive_targets",
+    "pgd",
     "run_attack",
     "targeted_apgd",
 ]

@@ -1,0 +1,1 @@
+"""Studies of papers on adversarial examples."""

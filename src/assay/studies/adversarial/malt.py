@@ -1,0 +1,481 @@
+"""MALT Powers Up Adversarial Attacks (Melamed, Yehudai, Shamir, 2024).
+
+The published tables rest on RobustBench's networks for CIFAR-100 and ImageNet, which cannot be had offline. Here the
+many classes come from pairs of 14 x 14 images side by side (clothes left, digits right: 100 classes), and the robust
+network is a perceptron trained against PGD. Both rankings drive the same attack with the same number of iterations.
+
+"Success" is the share of all test samples that are classified correctly and broken by the attack: the fall from clean
+to robust accuracy.
+"""
+
+import importlib
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+from assay.adversarial import (
+    MALT,
+    Lp,
+    PassCounter,
+    TargetedAPGD,
+    almost_linearity,
+    expected_gradient_change,
+    malt_scores,
+    naive_targets,
+    pgd,
+)
+from assay.core import MissingDataError, cross_entropy, generator, isolated_rng, predict, preserved, spawn_seeds
+from assay.data import load
+from assay.lab import Lab, Paper, Study
+from assay.nets import mlp
+
+CLASSES = 100
+SIDE = 14
+EMBEDDED = ("fashion", "digits")
+"""What the pairs are made of where MNIST and Fashion-MNIST are not on this machine."""
+
+UNREACHABLE = "RobustBench's CIFAR-100 and ImageNet networks are downloads that this package does not make"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the robust network is trained and how hard it is attacked."""
+
+    seeds: int = 5
+    sources: tuple[str, str] = ("fashion-mnist", "mnist")
+    n_train: int = 20_000
+    n_test: int = 1000
+    hidden: tuple[int, ...] = (512, 512)
+    epochs: int = 10
+    train_eps: float = 0.05
+    eps: float = 0.06
+    n_iter: int = 30
+    n_targets: int = 9
+    ladder_points: int = 50
+    peer_points: int = 300
+    width: int = 4000
+    features: tuple[int, ...] = (400, 1600)
+    radii: tuple[float, ...] = (1.0, 5.0)
+    published: bool = False
+
+
+Cell = tuple[Settings, int]
+"""Settings and the seed of one network."""
+
+STUDY = Study(
+    slug="malt",
+    paper=Paper(
+        "MALT Powers Up Adversarial Attacks",
+        "Melamed, Yehudai, Shamir",
+        2024,
+        arxiv="2407.02240",
+        venue="NeurIPS 2024",
+    ),
+    claims={
+        "C1": "Aiming at the likeliest classes is naive: logit gap over gradient norm ranks classes by distance",
+        "C2": "On robust networks of many classes MALT keeps AutoAttack's successes and adds new ones",
+        "C3": "It is five times faster than AutoAttack",
+        "C4": "Networks are almost linear at the scale of an attack: random two-layer ones provably, trained ones too",
+    },
+    scales={
+        "smoke": Settings(
+            seeds=2,
+            sources=EMBEDDED,
+            n_train=4000,
+            n_test=200,
+            hidden=(128,),
+            epochs=8,
+            n_iter=5,
+            ladder_points=4,
+            peer_points=10,
+            width=1000,
+        ),
+        "small": Settings(),
+        "paper": Settings(n_train=60_000, n_test=10_000, hidden=(1024, 1024), epochs=40, n_iter=100, published=True),
+    },
+)
+
+
+@STUDY.experiment
+def run(settings: Settings, lab: Lab) -> None:
+    """Measure the exact cases first, then the robust networks."""
+    settings = replace(settings, sources=tuple(lab.cached("sources", partial(available, settings.sources))))
+    cells = [(settings, seed) for seed in spawn_seeds(lab.seed, settings.seeds)]
+    measure_exact_cases(lab, lab.map(exact_cases, cells, name="exact-cases"))
+    measure_random_networks(lab, lab.map(random_networks, cells, name="random-networks"))
+
+    weights = lab.map(train_robust, cells, name="robust-networks")
+    networks = [(*cell, state) for cell, state in zip(cells, weights, strict=True)]
+    rankings = lab.map(compare_rankings, networks, name="rankings")
+    measure_targets(lab, settings, rankings)
+    correlations = lab.map(correlate_with_distance, networks, name="distances")
+    gain = [cell["malt"] - cell["gap"] for cell in correlations]
+    lab.measure("C1", [cell["malt"] for cell in correlations], what="rank correlation of MALT's scores with distances")
+    lab.measure("C1", gain, at_least=0.05, what="its gain over the rank correlation of the plain logit gap")
+    measure_speed(lab, lab.map(compare_with_autoattack, networks, name="autoattack"))
+    measure_almost_linearity(lab, lab.map(linearise, networks, name="linearity"))
+    if settings.published:
+        for claim in ("C2", "C3"):
+            lab.measure(claim, untested=UNREACHABLE, what="the paper's own networks")
+
+
+def available(sources: tuple[str, str]) -> list[str]:
+    """Return the wanted data sets, or the embedded ones where those are not on this machine."""
+    try:
+        for name in sources:
+            load(name)
+    except MissingDataError:
+        return list(EMBEDDED)
+    return list(sources)
+
+
+# --- C1: where the answer is known -------------------------------------------------------------------------------
+
+
+def exact_cases(cell: Cell) -> dict[str, float]:
+    """Compare scores with exact distances on a linear network, and set a trap for the naive ranking."""
+    _, seed = cell
+    source = generator(seed)
+    draw = partial(torch.randn, generator=source, dtype=torch.float64)
+    model, x = nn.Linear(20, 12).double(), draw(200, 20)
+    model.weight.data, model.bias.data = draw(12, 20), draw(12)
+    y = predict(model, x).argmax(1)
+    errors, agreement = [], []
+    for norm, dual in ((math.inf, 1), (2.0, 2)):
+        planes = model.weight.data[y][:, None] - model.weight.data[None]
+        gaps = (planes @ x[:, :, None]).squeeze(2) + model.bias.data[y][:, None] - model.bias.data
+        exact = (gaps / planes.norm(p=dual, dim=2)).scatter(1, y[:, None], math.inf)
+        scores = malt_scores(model, x, y, norm=norm)
+        errors.append((scores / exact - 1).nan_to_num(0).abs().max().item())
+        agreement.append((scores.argsort(1) == exact.argsort(1)).all(1).double().mean().item())
+    return {"error": max(errors), "agreement": min(agreement), **{name: trap(name) for name in ("malt", "naive")}}
+
+
+def trap(ranking: Literal["malt", "naive"]) -> float:
+    """Attack one target of a network whose runner-up is far away and whose least likely class is near."""
+    model = nn.Linear(2, 3).double()
+    model.weight.data = torch.tensor([[0.0, 0.0], [0.2, 0.0], [0.0, 2.0]], dtype=torch.float64)
+    model.bias.data = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64)
+    attack = TargetedAPGD(Lp(norm=math.inf, eps=1.1, input_range=(-10.0, 10.0)), n_iter=20, loss="ce")
+    result = MALT(attack, k=1, ranking=ranking).run(model, torch.zeros(1, 2).double(), torch.tensor([0]))
+    return result.success.double().item()
+
+
+def measure_exact_cases(lab: Lab, cells: list[dict[str, float]]) -> None:
+    """C1 on linear networks."""
+    error, agreement = (max(c["error"] for c in cells), min(c["agreement"] for c in cells))
+    lab.measure("C1", error, at_most=1e-6, what="linear network: worst relative error of a score as a distance")
+    lab.measure("C1", agreement, at_least=1.0, what="linear network: share of 200 points ranked as by exact distance")
+    lab.measure("C1", cells[0]["malt"], at_least=1.0, what="far runner-up: MALT's first target succeeds")
+    lab.measure("C1", cells[0]["naive"], at_most=0.0, what="far runner-up: the likeliest target succeeds")
+
+
+# --- The robust networks -----------------------------------------------------------------------------------------
+
+
+def image_pairs(settings: Settings, split: str, n: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw pairs of images side by side, of shape (n, 1, 14, 28), and their labels 10 a + b."""
+    halves, label = [], torch.zeros(n, dtype=torch.long)
+    for name in settings.sources:
+        data = load(name)
+        x, y = (data.x_train, data.y_train) if split == "train" else (data.x_test, data.y_test)
+        chosen = torch.randint(len(x), (n,), generator=source)
+        mode = "area" if x.shape[-1] > SIDE else "bilinear"
+        halves.append(F.interpolate(x[chosen], (SIDE, SIDE), mode=mode).clamp(0, 1))
+        label = 10 * label + y[chosen]
+    return torch.cat(halves, 3), label
+
+
+def build(settings: Settings, source: torch.Generator) -> nn.Module:
+    """Return an untrained network."""
+    return nn.Sequential(nn.Flatten(), *mlp((2 * SIDE**2, *settings.hidden, CLASSES), generator=source))
+
+
+def train_robust(cell: Cell) -> dict[str, Tensor]:
+    """Train against two steps of PGD (Madry et al., 2018); return the weights."""
+    settings, seed = cell
+    source = generator(seed)
+    x, y = image_pairs(settings, "train", settings.n_train, source)
+    model = build(settings, source)
+    threat = Lp(norm=math.inf, eps=settings.train_eps, input_range=(0.0, 1.0))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    steps = settings.epochs * math.ceil(settings.n_train / 128)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(settings.epochs):
+        for batch in torch.randperm(len(x), generator=source).split(128):
+            step = 0.75 * settings.train_eps
+            harder = pgd(model, x[batch], y[batch], threat=threat, n_iter=2, step_size=step, generator=source)
+            optimizer.zero_grad()
+            cross_entropy(model(harder), y[batch]).backward()
+            optimizer.step()
+            schedule.step()
+    return model.state_dict()
+
+
+Network = tuple[Settings, int, dict[str, Tensor]]
+"""Settings, seed and weights."""
+
+
+def unpack(network: Network) -> tuple[Settings, nn.Module, Tensor, Tensor, TargetedAPGD]:
+    """Return a network, its test pairs, and the attack on it."""
+    settings, seed, weights = network
+    model = build(settings, generator(seed))
+    model.load_state_dict(weights)
+    x, y = image_pairs(settings, "test", settings.n_test, generator(seed + 1))
+    threat = Lp(norm=math.inf, eps=settings.eps, input_range=(0.0, 1.0))
+    return settings, model.eval(), x, y, TargetedAPGD(threat, n_iter=settings.n_iter)
+
+
+# --- C1 and C2: which target comes first -------------------------------------------------------------------------
+
+
+def compare_rankings(network: Network) -> dict[str, Any]:
+    """Run both rankings with the same attack; return the success after 1, 2, ... targets."""
+    settings, model, x, y, attack = unpack(network)
+    found: dict[str, Any] = {"clean": (predict(model, x).argmax(1) == y).double().mean().item()}
+    for ranking in ("malt", "naive"):
+        result = MALT(attack, k=settings.n_targets, ranking=ranking).run(model, x, y)
+        hit = result.target >= 0
+        tried = range(1, settings.n_targets + 1)
+        found[ranking] = [(hit & (result.n_targets <= k)).double().mean().item() for k in tried]
+        found[f"{ranking}-passes"] = result.n_forward + result.n_backward
+    return found
+
+
+def targets_needed(success: Iterable[float]) -> int:
+    """Return after how many targets 99% of the final success is reached."""
+    curve = np.array(list(success))
+    return 1 + int(np.argmax(curve >= 0.99 * curve[-1]))
+
+
+def measure_targets(lab: Lab, settings: Settings, cells: list[dict[str, Any]]) -> None:
+    """C2 against the naive ranking, with the picture of it."""
+    malt, naive = (np.array([cell[ranking] for cell in cells]) for ranking in ("malt", "naive"))
+    spared = [targets_needed(b) - targets_needed(a) for a, b in zip(malt, naive, strict=True)]
+    last = f"after {settings.n_targets} targets"
+    lab.measure("C2", malt[:, 0] - naive[:, 0], at_least=0.015, what="first target: MALT's success over naive's")
+    lab.measure("C2", spared, at_least=1, what="targets that MALT needs less to reach 99% of its final success")
+    lab.measure("C2", malt[:, -1] - naive[:, -1], at_least=0.0, what=f"MALT's success over naive's {last}")
+    lab.measure("C2", [cell["clean"] for cell in cells], what=f"clean accuracy ({' | '.join(settings.sources)})")
+    lab.measure("C2", [cell["clean"] - cell["malt"][-1] for cell in cells], what="robust accuracy under MALT")
+    rows = [
+        {"targets": k + 1, "MALT": round(float(malt[:, k].mean()), 4), "naive": round(float(naive[:, k].mean()), 4)}
+        for k in range(settings.n_targets)
+    ]
+    lab.table("success", rows, caption="Share of the test samples broken after so many targets, means over seeds")
+    caption = "MALT finds nearly all that it will find with its first target; the order of confidence needs several."
+    lab.figure("success-by-target", draw_success(malt, naive), caption=caption)
+
+
+def correlate_with_distance(network: Network) -> dict[str, float]:
+    """Correlate each sample's ranking of its 20 likeliest classes with the distances that a strict attack finds."""
+    settings, model, x, y, attack = unpack(network)
+    correct = (predict(model, x).argmax(1) == y).nonzero().squeeze(1)[: settings.ladder_points]
+    x, y = x[correct], y[correct]
+    classes = naive_targets(model, x, y, k=20)
+    pairs_x, targets = x.repeat_interleave(20, 0), classes.flatten()
+    distances = distances_to(model, pairs_x, targets, attack).view(-1, 20)
+    logits = predict(model, x)
+    gaps = (logits.gather(1, y[:, None]) - logits).gather(1, classes)
+    scores = malt_scores(model, x, y).gather(1, classes)
+    return {"malt": mean_spearman(scores, distances), "gap": mean_spearman(gaps, distances)}
+
+
+def mean_spearman(ranked: Tensor, by: Tensor) -> float:
+    """Return Spearman's rank correlation of each row of one matrix with that of the other, averaged."""
+    each: list[Any] = [spearmanr(a, b) for a, b in zip(ranked, by, strict=True)]
+    return float(np.mean([pair.statistic for pair in each]))
+
+
+def distances_to(model: nn.Module, x: Tensor, target: Tensor, attack: TargetedAPGD) -> Tensor:
+    """Bisect the smallest of 64 radii, each 7.5% above the last, at which an attack reaches the target itself."""
+    ladder = 0.005 * 1.075 ** torch.arange(64)
+    low, high = torch.zeros_like(target), torch.full_like(target, 64)  # 64: out of reach
+    while (low < high).any():
+        middle = (low + high) // 2
+        for level in middle[low < high].unique():
+            rows = ((middle == level) & (low < high)).nonzero().squeeze(1)
+            threat = replace(attack.threat, eps=ladder[level].item())
+            strict = replace(attack, threat=threat, loss="ce", strict_target=True)
+            reached = predict(model, strict(model, x[rows], target[rows])).argmax(1) == target[rows]
+            high[rows] = torch.where(reached, level, high[rows])
+            low[rows] = torch.where(reached, low[rows], level + 1)
+    return low.double()
+
+
+# --- C3: the price -----------------------------------------------------------------------------------------------
+
+
+def compare_with_autoattack(network: Network) -> dict[str, float] | None:
+    """Time MALT and the gradient attacks of AutoAttack on the same samples; None where their library is missing."""
+    try:
+        torchattacks: Any = importlib.import_module("torchattacks")
+    except ImportError:
+        return None
+    settings, model, x, y, attack = unpack(network)
+    x, y = x[: settings.peer_points], y[: settings.peer_points]
+    malt = MALT(attack, k=settings.n_targets)
+    options = {"norm": "Linf", "eps": settings.eps, "steps": settings.n_iter, "n_restarts": 1, "seed": network[1]}
+    many = {"n_classes": settings.n_targets + 1}  # their name for one more than the number of targets
+    sequence = [
+        (torchattacks.APGD, {"loss": "ce"}),
+        (torchattacks.APGDT, many),
+        (torchattacks.FAB, {"multi_targeted": True, **many}),
+    ]
+
+    def in_sequence(counted: nn.Module) -> Tensor:
+        standing = (predict(counted, x).argmax(1) == y).nonzero().squeeze(1)
+        for kind, more in sequence:
+            if not len(standing):
+                break
+            x_adv = attack.threat.project(
+                kind(counted, **options, **more)(x[standing], y[standing]).detach(), x[standing]
+            )
+            standing = standing[predict(counted, x_adv).argmax(1) == y[standing]]
+        return standing
+
+    ours, ours_price = priced(model, lambda counted: (~malt.run(counted, x, y).success).nonzero().squeeze(1))
+    with isolated_rng(network[1]):
+        theirs, their_price = priced(model, in_sequence)
+    return {
+        "seconds": ours_price[0] / their_price[0],
+        "passes": ours_price[1] / their_price[1],
+        "success": (len(theirs) - len(ours)) / len(x),
+        "missed": float(np.setdiff1d(ours, theirs).size / len(x)),
+    }
+
+
+def priced(model: nn.Module, attack: Callable[[nn.Module], Tensor]) -> tuple[Tensor, tuple[float, int]]:
+    """Return an attack's outcome with its CPU seconds and its forward and backward passes."""
+    with preserved(model):
+        start = time.process_time()
+        outcome = attack(model)
+        seconds = time.process_time() - start
+        counted = PassCounter(model).eval()
+        attack(counted)
+    return outcome, (seconds, counted.n_forward + counted.n_backward)
+
+
+def measure_speed(lab: Lab, cells: list[dict[str, float] | None]) -> None:
+    """C3, where the peer is installed; with it the question of C2: does MALT miss what AutoAttack finds?"""
+    sequence = "APGD-CE, 9 x APGD-T and 9 x FAB-T of torchattacks, as many iterations each"
+    priced_cells = [cell for cell in cells if cell is not None]
+    if len(priced_cells) < len(cells):
+        reason = "torchattacks is not installed here: pip install --no-deps torchattacks"
+        lab.measure("C3", untested=reason, what=f"MALT's time over that of {sequence}")
+        return
+    share = {name: [cell[name] for cell in priced_cells] for name in priced_cells[0]}
+    lab.measure("C3", share["seconds"], at_most=0.5, what=f"MALT's CPU seconds over those of {sequence}")
+    lab.measure("C3", share["passes"], what="MALT's forward and backward passes over theirs")
+    lab.measure("C2", share["success"], at_least=0.0, what=f"MALT's success over that of {sequence}")
+    lab.measure("C2", share["missed"], what="share of samples that only they break")
+
+
+# --- C4: almost linear -------------------------------------------------------------------------------------------
+
+
+def random_networks(cell: Cell) -> dict[str, Any]:
+    """Measure the gradient's change in random two-layer networks, along a random direction and along the gradient."""
+    settings, seed = cell
+    source = generator(seed)
+    rows = []
+    for n_features in settings.features:
+        model = mlp((n_features, settings.width, 2), bias="none", generator=source)
+        model[0].weight.data = torch.randn(settings.width, n_features, generator=source) / n_features**0.5
+        signs = torch.randint(2, (settings.width,), generator=source) * 2.0 - 1
+        model[2].weight.data = torch.stack([torch.zeros(settings.width), signs / settings.width**0.5])
+        x, random = torch.randn(2, 10, n_features, generator=source)
+        x = F.normalize(x) * n_features**0.5
+        gradient = signs @ ((model[0](x) > 0)[:, :, None] * model[0].weight.data)
+        pairs = torch.tensor([[1, 0]]).expand(10, 2)
+        for direction, name in ((random, "random"), (gradient, "gradient")):
+            curve = almost_linearity(model, x, F.normalize(direction.detach()), torch.tensor(settings.radii), pairs)
+            for radius, change in zip(settings.radii, curve.gradient_change.mean(0), strict=True):
+                expected = expected_gradient_change(radius, n_features)
+                rows.append({"d": n_features, "R": radius, "along": name, "change": change.item(), "formula": expected})
+    return {"rows": rows}
+
+
+def measure_random_networks(lab: Lab, cells: list[dict[str, Any]]) -> None:
+    """C4 on random networks: the worst relative error of the formula, over dimensions and radii."""
+    for along, bar in (("random", 0.1), ("gradient", 0.2)):
+        errors = [max(abs(r["change"] / r["formula"] - 1) for r in c["rows"] if r["along"] == along) for c in cells]
+        what = f"random networks, {along} direction: worst relative error of sqrt(2/pi arctan(R/sqrt d))"
+        lab.measure("C4", errors, at_most=bar, what=what)
+    means = [np.mean([cell["rows"][i]["change"] for cell in cells]) for i in range(len(cells[0]["rows"]))]
+    rows = [
+        row | {"change": round(float(mean), 4), "formula": round(row["formula"], 4)}
+        for row, mean in zip(cells[0]["rows"], means, strict=True)
+    ]
+    lab.table("random-networks", rows, caption="Relative change of the gradient in random two-layer networks")
+
+
+def linearise(network: Network) -> dict[str, Any]:
+    """Ask how far the first-order picture of a robust network holds on the way to its adversarial points."""
+    settings, model, x, y, attack = unpack(network)
+    result = MALT(attack, k=settings.n_targets).run(model, x, y)
+    hit = result.target >= 0
+    x, step = x[hit], (result.x_adv - x)[hit]
+    attacked = predict(model, x + step).argmax(1)
+    pairs = torch.stack([attacked, y[hit]], 1)
+    with preserved(model):
+        logits, slope = torch.func.jvp(model, (x,), (step,))[:2]
+    radii = torch.linspace(0.1, 1.0, 10)
+    away = step.flatten(1)
+    away = away.gather(1, torch.rand(away.shape, generator=generator(network[1])).argsort(1)).view_as(step)
+    curves = {"adversarial": step, "shuffled": away}
+    changes = {name: almost_linearity(model, x, way, radii, pairs).gradient_change for name, way in curves.items()}
+    return {
+        "predicted": ((logits + slope).argmax(1) == attacked).double().mean().item(),
+        **{name: change.double().mean(0).tolist() for name, change in changes.items()},
+    }
+
+
+def measure_almost_linearity(lab: Lab, cells: list[dict[str, Any]]) -> None:
+    """C4 on the robust networks."""
+    predicted = [cell["predicted"] for cell in cells]
+    lab.measure("C4", predicted, at_least=0.7, what="successes whose attacked class the first-order scores predict")
+    change = [cell["adversarial"][-1] for cell in cells]
+    lab.measure("C4", change, what="relative change of the gap's gradient at the adversarial point")
+    shuffled = [cell["shuffled"][-1] for cell in cells]
+    lab.measure("C4", shuffled, what="the same with the perturbation's pixels shuffled")
+    caption = "The gradient turns slowly on the way to the adversarial point: the network is almost linear there."
+    lab.figure("almost-linearity", draw_linearity(cells), caption=caption)
+
+
+# --- Figures -----------------------------------------------------------------------------------------------------
+
+
+def draw_success(malt: np.ndarray, naive: np.ndarray) -> Figure:
+    """Draw success against the number of targets: the mean, and the range over seeds."""
+    figure, axes = plt.subplots()
+    tried = np.arange(1, malt.shape[1] + 1)
+    for curves, label, marker in ((malt, "MALT: nearest first", "o"), (naive, "naive: likeliest first", "s")):
+        axes.plot(tried, curves.mean(0), marker=marker, label=label)
+        axes.fill_between(tried, curves.min(0), curves.max(0), alpha=0.15)
+    axes.set(xlabel="targets tried", ylabel="share of samples broken", title="Success by number of targets")
+    axes.legend()
+    return figure
+
+
+def draw_linearity(cells: list[dict[str, Any]]) -> Figure:
+    """Draw the gradient's relative change along both directions, one line a seed."""
+    figure, axes = plt.subplots()
+    radii = np.linspace(0.1, 1.0, len(cells[0]["adversarial"]))
+    for colour, (name, label) in enumerate((("adversarial", "towards it"), ("shuffled", "with its pixels shuffled"))):
+        curves = np.array([cell[name] for cell in cells]).T
+        axes.plot(radii, curves, color=f"C{colour}", label=[label, *[None] * (len(cells) - 1)])
+    axes.set(xlabel="share of the perturbation", ylabel="relative change of the gradient", title="Almost linearity")
+    axes.legend()
+    return figure
