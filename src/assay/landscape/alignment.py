@@ -60,7 +60,7 @@ def gradient_covariance_alignment(
     Raises:
         InvalidInputError: The model or the data are unusable, or a matrix has rank below `k`.
 
-    Source: Sagun et al. (2017), arXiv 1706.04454, section 2.
+    Source: Sagun et al. (2017), arXiv 1706.04454.
 
     >>> from assay.core import squared_error
     >>> report = gradient_covariance_alignment(nn.Linear(2, 1), torch.eye(2), torch.ones(2), loss=squared_error)

@@ -67,8 +67,8 @@ def gauss_newton_decomposition(
         InvalidInputError: The model or the data are unusable, or the loss is not convex in the outputs.
         NumericalError: Curvature came out NaN or infinite.
 
-    Source: Sagun et al. (2017), arXiv 1706.04454, section 2; Schraudolph (2002), "Fast curvature matrix-vector
-    products", section 3.
+    Source: Sagun et al. (2017), arXiv 1706.04454; Schraudolph (2002), "Fast curvature matrix-vector
+    products for second-order gradient descent".
 
     >>> from assay.core import squared_error
     >>> layer = nn.Linear(2, 1)
@@ -99,7 +99,7 @@ def gauss_newton_factor(
 
     Arguments and errors are those of `gauss_newton_decomposition`.
 
-    Source: Sagun et al. (2017), arXiv 1706.04454, section 2.
+    Source: Sagun et al. (2017), arXiv 1706.04454.
 
     >>> from assay.core import cross_entropy
     >>> gauss_newton_factor(nn.Linear(2, 3), torch.eye(2), torch.tensor([0, 1]), loss=cross_entropy).shape

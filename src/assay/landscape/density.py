@@ -113,7 +113,7 @@ def spectral_density(
         NumericalError: A product came out NaN or infinite.
 
     Source: Ghorbani, Krishnan and Xiao (2019), "An Investigation into Neural Net Optimization via Hessian Eigenvalue
-    Density", section 2; steps and probes from there.
+    Density", arXiv 1901.10159.
 
     >>> from assay.core import DenseOperator
     >>> density = spectral_density(DenseOperator(torch.diag(torch.tensor([0.0, 1.0, 5.0]))))

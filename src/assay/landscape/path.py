@@ -90,8 +90,8 @@ def linear_path(
         InvalidInputError: The networks do not match, the data are unusable, or `n` is below 3.
         NumericalError: A loss came out NaN or infinite.
 
-    Source: Sagun et al. (2017), arXiv 1706.04454, section 4; Goodfellow, Vinyals and Saxe (2015), "Qualitatively
-    characterizing neural network optimization problems", section 3.
+    Source: Sagun et al. (2017), arXiv 1706.04454; Goodfellow, Vinyals and Saxe (2015), "Qualitatively
+    characterizing neural network optimization problems", arXiv 1412.6544.
 
     >>> from assay.core import squared_error
     >>> x = torch.tensor([[1.0], [2.0]])

@@ -113,7 +113,7 @@ def hessian_spectrum(
         steps: Lanczos steps.
         probes: Lanczos's random starting vectors.
         kernel_width: Width of the density's kernel as a fraction of the spectrum's range.
-        outlier_threshold: An outlier exceeds this fraction of the largest eigenvalue. Paper: outliers by eye.
+        outlier_threshold: An outlier exceeds this fraction of the largest eigenvalue.
         bulk_threshold: An eigenvalue of the bulk is below this fraction of the largest, in absolute value.
         batch_size: Samples differentiated at once; all by default.
         generator: Source of the probes; a fixed seed by default.
@@ -124,7 +124,7 @@ def hessian_spectrum(
         NumericalError: Curvature came out NaN or infinite, or `steps` were too few to resolve the outliers.
 
     Source: Sagun, Evci, Güney, Dauphin and Bottou (2017), "Empirical Analysis of the Hessian of Over-Parametrized
-    Neural Networks", sections 2 and 3.
+    Neural Networks", arXiv 1706.04454. The thresholds are ours: the paper shows plots.
 
     >>> from assay.core import squared_error
     >>> report = hessian_spectrum(nn.Linear(2, 1), torch.eye(2), torch.zeros(2), loss=squared_error)
