@@ -56,7 +56,7 @@ def test_lanczos_agrees_with_dense(net, data):
 
 
 def test_lanczos_sees_outliers_and_gap_where_the_bulk_is_not_resolved():
-    # Least squares: H = 2 X^T X / n, here with three outliers and a bulk of 397 below 1, which 40 steps cannot tell apart.
+    # Least squares: H = 2 X^T X / n, with three outliers and a bulk of 397 below 1 that 40 steps cannot tell apart.
     source = generator(0)
     left, right = (torch.linalg.qr(torch.randn(400, 400, generator=source, dtype=torch.float64))[0] for _ in range(2))
     spectrum = torch.cat([torch.tensor([100.0, 30.0, 20.0]), 0.5 + 0.5 * torch.rand(397, generator=source)]).double()

@@ -53,10 +53,6 @@ class Settings:
     small_batch: int = 16
 
 
-Cell = tuple[Settings, float, int, int, int]
-"""Settings, separation, classes, hidden units, seed: one network on one draw of blobs."""
-
-
 STUDY = Study(
     slug="hessian-spectrum",
     paper=Paper(
@@ -75,14 +71,7 @@ STUDY = Study(
     },
     scales={
         "smoke": Settings(
-            2,
-            40,
-            classes=(2, 3),
-            widths=(4, 16),
-            digit_seeds=2,
-            digits=200,
-            large_batch_steps=150,
-            small_batch_steps=200,
+            2, 40, classes=(2, 3), widths=(4, 16), digit_seeds=2, large_batch_steps=150, small_batch_steps=200
         ),
         "small": Settings(),
         "paper": Settings(20, 1000, classes=(2, 3, 5, 7, 10), widths=(10, 20, 40, 80, 160), digit_seeds=20),
@@ -111,7 +100,7 @@ def run(settings: Settings, lab: Lab) -> None:
     measure_basin(lab, lab.map(large_then_small, list(product([settings], seeds)), name="basins"))
 
 
-def blob_spectrum(cell: Cell) -> dict[str, Any]:
+def blob_spectrum(cell: tuple[Settings, float, int, int, int]) -> dict[str, Any]:
     """Train one network to the target loss and take its curvature apart."""
     settings, separation, classes, width, seed = cell
     # Centres on the axes are all the same distance apart.
@@ -241,11 +230,9 @@ def measure_basin(lab: Lab, cells: list[dict[str, Any]]) -> None:
     draw_lines(lab, lines)
     rows = []
     for name, losses in lines.items():
-        ends = {"loss at start": losses[:, 0], "highest loss": losses.max(1), "loss at end": losses[:, -1]}
-        distance = np.array([cell[name]["distance"] for cell in cells])
-        rows.append(
-            {"line": name} | {key: shown(value.mean()) for key, value in (ends | {"distance": distance}).items()}
-        )
+        shown = {"loss at start": losses[:, 0], "highest loss": losses.max(1), "loss at end": losses[:, -1]}
+        shown["distance"] = np.array([cell[name]["distance"] for cell in cells])
+        rows.append({"line": name} | {key: float(f"{value.mean():.4g}") for key, value in shown.items()})
     lab.table("basins", rows, caption="Lines between solutions on digits, means over seeds")
     rise = np.diff(lines["large to small batch"], axis=1).max(1)
     lab.measure("C6", rise, at_most=0.0, what="largest rise of the loss on the line from large to small batch")
@@ -259,17 +246,12 @@ def peaks(losses: np.ndarray) -> np.ndarray:
     return losses.max(1) / losses[:, [0, -1]].max(1)
 
 
-def shown(value: float) -> float:
-    """Round to four significant digits, for a table."""
-    return float(f"{value:.4g}")
-
-
 def summary(settings: Settings, nets: Nets) -> list[dict[str, float]]:
     """Return one row for each number of classes and units."""
     names = ("parameters", "steps", "bulk_fraction", "outliers", "gap_index", "lambda_max", "newton_error")
     means = {name.replace("_", " "): nets[name].mean(2) for name in names}
     return [
-        {"classes": classes, "units": width} | {name: shown(mean[i, j]) for name, mean in means.items()}
+        {"classes": classes, "units": width} | {name: float(f"{mean[i, j]:.4g}") for name, mean in means.items()}
         for i, classes in enumerate(settings.classes)
         for j, width in enumerate(settings.widths)
     ]
@@ -306,8 +288,9 @@ def draw_lines(lab: Lab, lines: dict[str, np.ndarray]) -> None:
     """Draw the loss on the lines, one curve a seed."""
     figure, axes = plt.subplots()
     for colour, (name, losses) in enumerate(lines.items()):
-        positions = np.linspace(0, 1, losses.shape[1])
-        axes.semilogy(positions, losses.T, color=f"C{colour}", label=[name, *[None] * (len(losses) - 1)])
+        axes.semilogy(
+            np.linspace(0, 1, losses.shape[1]), losses.T, color=f"C{colour}", label=[name, *[None] * (len(losses) - 1)]
+        )
     axes.set_xlabel("position on the line")
     axes.set_ylabel("training loss")
     axes.legend()
