@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from lab_demo import Settings, draw, log_call, make_study
@@ -216,6 +217,12 @@ def test_figures_and_tables_are_kept(tmp_path: Path) -> None:
     assert finished.tables == (
         {"name": "by-width", "caption": "By width", "columns": ["width", "loss"], "rows": [[4, 0.5], [8, None]]},
     )
+
+
+def test_a_figure_of_pyplot_is_closed(tmp_path: Path) -> None:
+    before = plt.get_fignums()
+    run(tmp_path, lambda lab: lab.figure("empty", plt.subplots()[0]))
+    assert plt.get_fignums() == before
 
 
 def test_the_lab_tells_its_seed_scale_and_device_and_nothing_can_change_them(tmp_path: Path) -> None:

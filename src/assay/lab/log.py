@@ -30,7 +30,7 @@ class RunLog:
         self._cpu_start = time.process_time() - timings.get("cpu_seconds", 0.0)
         self._peak = earlier.get("peak_memory_mb", 0.0)
         self._sessions = earlier.get("sessions", 0) + 1
-        self._failures: list[dict[str, Any]] = []
+        self._failures: list[dict[str, Any]] = earlier.get("failed_cells", [])
 
     def add_cell(self, name: str, result: CellResult) -> None:
         """Count a finished cell's time and memory, and keep the traceback of one that failed.
