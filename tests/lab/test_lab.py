@@ -143,8 +143,11 @@ def test_a_cell_that_fails_twice_ends_the_run_and_the_others_are_kept(tmp_path: 
 def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
     values: list[Any] = []
     body = partial(kill_worker_at_first, tmp_path / "log")
-    run(tmp_path, lambda lab: values.extend(lab.map(body, range(3), name="cells")), jobs=2)
+    finished = run(tmp_path, lambda lab: values.extend(lab.map(body, range(3), name="cells")), jobs=2)
     assert values == [0, 1, 2]
+    (loss,) = finished.log["failed_cells"]
+    assert loss["cell"] is None
+    assert "TerminatedWorkerError" in loss["traceback"]
 
 
 def test_a_corrupt_cell_is_computed_again(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ class Lab:
                         reasons[result.index] = str(result.traceback).strip().splitlines()[-1]
                     self._log.write("running")
             except WorkersLostError as error:
+                self._log.add_loss(name, error)
                 reasons |= {index: str(error) for index in pending if index not in values}
         failed = [f"{index} ({reasons[index]})" for index in range(len(items)) if index not in values]
         if failed:

@@ -45,6 +45,15 @@ class RunLog:
         if result.traceback is not None:
             self._failures.append({"map": name, "cell": result.index, "traceback": result.traceback})
 
+    def add_loss(self, name: str, error: Exception) -> None:
+        """Keep that workers were lost in the midst of a map.
+
+        Args:
+            name: The map's name.
+            error: What was said of it.
+        """
+        self._failures.append({"map": name, "cell": None, "traceback": str(error)})
+
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Say in ``run.json`` that the run goes on inside a ``with`` block, and how it ended.
