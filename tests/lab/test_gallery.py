@@ -112,6 +112,14 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: str | None) -> No
     assert not (tmp_path / "gallery.html").exists()
 
 
+def test_a_record_whose_figure_is_gone_is_refused(finished: Run, tmp_path: Path) -> None:
+    record(finished, tmp_path)
+    (tmp_path / "demo-success.svg").unlink()
+    with pytest.raises(InvalidInputError, match=r"demo-success\.svg cannot be read"):
+        write_gallery(tmp_path, tmp_path / "gallery.html")
+    assert not (tmp_path / "gallery.html").exists()
+
+
 def test_nothing_in_the_page_leaves_the_page(page: Page) -> None:
     assert page.all("script") == []
     ids = {attributes.get("id") for _, attributes in page.tags}

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from lab_demo import Settings, draw, log_call, make_study
@@ -142,8 +143,11 @@ def test_a_cell_that_fails_twice_ends_the_run_and_the_others_are_kept(tmp_path: 
 def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
     values: list[Any] = []
     body = partial(kill_worker_at_first, tmp_path / "log")
-    run(tmp_path, lambda lab: values.extend(lab.map(body, range(3), name="cells")), jobs=2)
+    finished = run(tmp_path, lambda lab: values.extend(lab.map(body, range(3), name="cells")), jobs=2)
     assert values == [0, 1, 2]
+    (loss,) = finished.log["failed_cells"]
+    assert loss["cell"] is None
+    assert "TerminatedWorkerError" in loss["traceback"]
 
 
 def test_a_corrupt_cell_is_computed_again(tmp_path: Path) -> None:
@@ -216,6 +220,12 @@ def test_figures_and_tables_are_kept(tmp_path: Path) -> None:
     assert finished.tables == (
         {"name": "by-width", "caption": "By width", "columns": ["width", "loss"], "rows": [[4, 0.5], [8, None]]},
     )
+
+
+def test_a_figure_of_pyplot_is_closed(tmp_path: Path) -> None:
+    before = plt.get_fignums()
+    run(tmp_path, lambda lab: lab.figure("empty", plt.subplots()[0]))
+    assert plt.get_fignums() == before
 
 
 def test_the_lab_tells_its_seed_scale_and_device_and_nothing_can_change_them(tmp_path: Path) -> None:

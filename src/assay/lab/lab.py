@@ -1,5 +1,6 @@
 """The lab: one run's notebook, with six verbs and nothing else."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, SupportsFloat, TypeVar
 
@@ -132,6 +133,7 @@ class Lab:
                         reasons[result.index] = str(result.traceback).strip().splitlines()[-1]
                     self._log.write("running")
             except WorkersLostError as error:
+                self._log.add_loss(name, error)
                 reasons |= {index: str(error) for index in pending if index not in values}
         failed = [f"{index} ({reasons[index]})" for index in range(len(items)) if index not in values]
         if failed:
@@ -186,7 +188,7 @@ class Lab:
 
         Args:
             name: The figure's name, used once in an experiment.
-            figure: A matplotlib figure; draw it in the experiment, where the house's style is set.
+            figure: A matplotlib figure, drawn in the experiment, where the house's style is set; it is closed.
             caption: What it shows, in a sentence; its titles and labels are taken where this is empty.
 
         Raises:
@@ -194,6 +196,8 @@ class Lab:
         """
         self._take_name("figure", name)
         self._notebook.add_figure(name, figure, caption)
+        if "matplotlib.pyplot" in sys.modules:  # or a study of many figures would keep them all open
+            sys.modules["matplotlib.pyplot"].close(figure)
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]], *, caption: str = "") -> None:
         """Keep a table.

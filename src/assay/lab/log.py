@@ -30,7 +30,7 @@ class RunLog:
         self._cpu_start = time.process_time() - timings.get("cpu_seconds", 0.0)
         self._peak = earlier.get("peak_memory_mb", 0.0)
         self._sessions = earlier.get("sessions", 0) + 1
-        self._failures: list[dict[str, Any]] = []
+        self._failures: list[dict[str, Any]] = earlier.get("failed_cells", [])
 
     def add_cell(self, name: str, result: CellResult) -> None:
         """Count a finished cell's time and memory, and keep the traceback of one that failed.
@@ -44,6 +44,15 @@ class RunLog:
         self._peak = max(self._peak, result.peak_memory_mb)
         if result.traceback is not None:
             self._failures.append({"map": name, "cell": result.index, "traceback": result.traceback})
+
+    def add_loss(self, name: str, error: Exception) -> None:
+        """Keep that workers were lost in the midst of a map.
+
+        Args:
+            name: The map's name.
+            error: What was said of it.
+        """
+        self._failures.append({"map": name, "cell": None, "traceback": str(error)})
 
     @contextmanager
     def recording(self) -> Iterator[None]:

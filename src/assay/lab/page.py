@@ -60,12 +60,12 @@ def inline_figure(figure: Union[str, Path, "matplotlib.figure.Figure"], alt: str
         Safe markup.
 
     Raises:
-        InvalidInputError: No description, or a file of another kind.
+        InvalidInputError: No description, an absent file, or one of another kind.
     """
     if not alt.strip():
         raise InvalidInputError("a figure needs alt text: say in a sentence what it shows.")
     if isinstance(figure, str | Path):
-        suffix, content = Path(figure).suffix, Path(figure).read_bytes()
+        suffix, content = Path(figure).suffix, _read(Path(figure))
     else:
         from assay.lab.figures import encode_figure  # with matplotlib and torch, which a file does not need
 
@@ -75,6 +75,13 @@ def inline_figure(figure: Union[str, Path, "matplotlib.figure.Figure"], alt: str
     source = f"data:{_MEDIA[suffix]};base64,{base64.b64encode(content).decode()}"
     kind = f"plate-image {suffix[1:]}" + (" pixelated" if pixelated else "")
     return Markup(f'<img class="{kind}" src="{source}" alt="{escape(alt)}">')
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"the figure {path} cannot be read ({error.strerror}); draw it again.") from error
 
 
 def number(value: Any) -> str:

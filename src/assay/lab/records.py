@@ -11,6 +11,8 @@ from assay.lab.runner import Run
 
 _FROM_LOG = ("scale", "seed", "settings", "versions", "machine", "device", "timings", "peak_memory_mb")
 
+_KEYS = {"slug", "paper", "claims", "evidence", "figures", "tables", *_FROM_LOG}
+
 
 def record(run: Run, records_dir: str | Path) -> Path:
     """Write a finished ``small`` run as ``<slug>.json`` and its figures as ``<slug>-<name>.svg`` (or ``.png``).
@@ -57,7 +59,7 @@ def read_records(records_dir: str | Path) -> list[dict[str, Any]]:
         raise InvalidInputError(f"{folder} holds no records; run `assay study SLUG --scale small` to make one.")
     records = [read_json(path) for path in paths]
     for path, entry in zip(paths, records, strict=True):
-        if not isinstance(entry, dict) or not {"slug", "paper", "claims", "evidence"} <= set(entry):
+        if not isinstance(entry, dict) or not set(entry) >= _KEYS:
             raise InvalidInputError(f"{path} is not a record; move it out of {folder}.")
     return sorted(records, key=lambda entry: (entry["paper"]["year"], entry["paper"]["title"]))
 

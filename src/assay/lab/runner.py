@@ -70,7 +70,7 @@ def run_study(
 ) -> Run:
     """Run a study at one scale, resuming what an earlier, interrupted run has finished.
 
-    A finished run is read back, unless its study's file has changed since: then the experiment runs again on the
+    A finished run is read back, unless the study's file has changed since: then the experiment runs again on the
     cells that are there, with a warning.
 
     Args:
@@ -143,17 +143,15 @@ def _source_digest(experiment: Any) -> str | None:
 
 def _is_finished(store: Store, source: str | None) -> bool:
     log = store.read("run")
-    if log.get("status") != "complete" or "evidence" not in store.read("evidence"):
-        return False
-    if log.get("source") != source:
+    if log and log.get("source") != source:
         warnings.warn(
-            "the study's file has changed since this run was finished: the experiment runs again on the cells "
-            "that are there (--fresh computes them anew)",
+            f"the study's file has changed since {store.folder.name} was begun: the experiment runs again on the "
+            "cells that are there (--fresh computes them anew)",
             UserWarning,
             stacklevel=3,
         )
         return False
-    return True
+    return log.get("status") == "complete" and "evidence" in store.read("evidence")
 
 
 def _read(study: Study, store: Store, *, resumed: bool) -> Run:
