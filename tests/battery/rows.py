@@ -3,12 +3,14 @@
 To add a method, add a row. Its `run` is the plain call, with every answer that matters brought into named tensors.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from assay.adversarial import MALT, Lp, TargetedAPGD, almost_linearity, malt_scores, malt_targets
 from assay.core import (
     cross_entropy,
     hessian_vector_product,
@@ -17,7 +19,7 @@ from assay.core import (
     per_sample_gradients,
     predict,
 )
-from assay.landscape import hessian_spectrum
+from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
 from assay.nets import mlp
 
 Answer = dict[str, Tensor]
@@ -85,6 +87,46 @@ def _hessian_spectrum_by_lanczos(model, x, y, generator, **options):
     return {"largest": report.eigenvalues[:2], "mean": report.eigenvalues.new_tensor([report.density.moment(1)])}
 
 
+def _gauss_newton_decomposition(model, x, y, generator, **options):
+    parts = gauss_newton_decomposition(model, x, y, loss=cross_entropy, **options)
+    return {"gauss_newton": parts.gauss_newton, "residual": parts.residual}
+
+
+def _gradient_covariance_alignment(model, x, y, generator, **options):
+    report = gradient_covariance_alignment(model, x, y, loss=cross_entropy, k=1, **options)
+    return {"angles": report.angles, "eigenvalues": report.gauss_newton_eigenvalues}
+
+
+def _linear_path(model, x, y, generator, **options):
+    other = classifier().to(x.dtype)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.neg_()
+    report = linear_path(model, other, x, y, loss=cross_entropy, n=3, **options)
+    return {"losses": report.losses.to(x.dtype)}  # mean losses are averaged in float64 whatever the inputs
+
+
+def _malt_scores(model, x, y, generator, **options):
+    # The own class scores infinity, which no comparison of magnitudes survives.
+    return {"scores": malt_scores(model, x, y, **options).nan_to_num(posinf=0.0)}
+
+
+def _malt_targets(model, x, y, generator, **options):
+    return {"targets": malt_targets(model, x, y, k=2, **options)}
+
+
+def _malt(model, x, y, generator, **options):
+    threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
+    result = MALT(TargetedAPGD(threat, n_iter=10, loss="ce"), k=2).run(model, x, y, **options)
+    return {"x_adv": result.x_adv, "success": result.success, "target": result.target}
+
+
+def _almost_linearity(model, x, y, generator, **options):
+    pair = torch.stack([(y + 1) % 3, y], dim=1)
+    curve = almost_linearity(model, x, torch.ones_like(x), torch.tensor([0.5, 1.0]).to(x), pair, **options)
+    return {"gradient_change": curve.gradient_change, "logit_error": curve.logit_error}
+
+
 ROWS = (
     Row("predict", _predict, batch_option="batch_size"),
     Row("per_sample_gradients", _gradients, batch_option="batch_size"),
@@ -93,4 +135,11 @@ ROWS = (
     Row("hessian_vector_product", _hessian_vector_product, batch_option="batch_size"),
     Row("hessian_spectrum", _hessian_spectrum, batch_option="batch_size"),
     Row("hessian_spectrum by Lanczos", _hessian_spectrum_by_lanczos, batch_option="batch_size"),
+    Row("gauss_newton_decomposition", _gauss_newton_decomposition, batch_option="batch_size"),
+    Row("gradient_covariance_alignment", _gradient_covariance_alignment, batch_option="batch_size"),
+    Row("linear_path", _linear_path, batch_option="batch_size"),
+    Row("malt_scores", _malt_scores, batch_option="batch_size"),
+    Row("malt_targets", _malt_targets, batch_option="batch_size"),
+    Row("MALT", _malt, batch_option="batch_size"),
+    Row("almost_linearity", _almost_linearity),
 )
