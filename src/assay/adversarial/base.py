@@ -148,7 +148,7 @@ class AttackResult:
         x_adv: Perturbed inputs; the input itself where the attack did not succeed or had nothing to do.
         success: Whether the model misclassifies the sample, at `x_adv` or already before.
         distance: Size of the perturbation in the threat's norm.
-        n_forward: Forward passes spent by the attack and the measurement, one a sample.
+        n_forward: Forward passes, one a sample: the attack's own, its input checks, and the measurement.
         n_backward: Backward passes, one a sample.
     """
 

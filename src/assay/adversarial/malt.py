@@ -23,7 +23,7 @@ class MALTResult:
         target: The class aimed at when the sample broke; -1 where none succeeded or none was needed.
         n_targets: Targets tried: 0 where the sample was misclassified before, all of them where none succeeded.
         distance: Size of the perturbation in the threat's norm.
-        n_forward: Forward passes, one a sample.
+        n_forward: Forward passes, one a sample: ranking, attacks with their input checks, and measurements.
         n_backward: Backward passes, one a sample.
     """
 

@@ -8,10 +8,8 @@ network is a perceptron trained against PGD. Both rankings drive the same attack
 to robust accuracy.
 """
 
-import importlib
 import math
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -27,23 +25,17 @@ from torch import Tensor, nn
 from assay.adversarial import (
     MALT,
     Lp,
-    PassCounter,
     TargetedAPGD,
     almost_linearity,
     expected_gradient_change,
     malt_scores,
     naive_targets,
-    pgd,
 )
-from assay.core import MissingDataError, cross_entropy, generator, isolated_rng, predict, preserved, spawn_seeds
-from assay.data import load
+from assay.core import generator, predict, preserved, spawn_seeds
 from assay.lab import Lab, Paper, Study
 from assay.nets import mlp
-
-CLASSES = 100
-SIDE = 14
-EMBEDDED = ("fashion", "digits")
-"""What the pairs are made of where MNIST and Fashion-MNIST are not on this machine."""
+from assay.studies.adversarial._autoattack import MISSING, SEQUENCE, compare_with_autoattack
+from assay.studies.adversarial._robust_pairs import EMBEDDED, available, build, image_pairs, train_robust
 
 UNREACHABLE = "RobustBench's CIFAR-100 and ImageNet networks are downloads that this package does not make"
 
@@ -115,7 +107,7 @@ def run(settings: Settings, lab: Lab) -> None:
     measure_exact_cases(lab, lab.map(exact_cases, cells, name="exact-cases"))
     measure_random_networks(lab, lab.map(random_networks, cells, name="random-networks"))
 
-    weights = lab.map(train_robust, cells, name="robust-networks")
+    weights = lab.map(train, cells, name="robust-networks")
     networks = [(*cell, state) for cell, state in zip(cells, weights, strict=True)]
     rankings = lab.map(compare_rankings, networks, name="rankings")
     measure_targets(lab, settings, rankings)
@@ -123,21 +115,11 @@ def run(settings: Settings, lab: Lab) -> None:
     gain = [cell["malt"] - cell["gap"] for cell in correlations]
     lab.measure("C1", [cell["malt"] for cell in correlations], what="rank correlation of MALT's scores with distances")
     lab.measure("C1", gain, at_least=0.05, what="its gain over the rank correlation of the plain logit gap")
-    measure_speed(lab, lab.map(compare_with_autoattack, networks, name="autoattack"))
+    measure_speed(lab, lab.map(compare_prices, networks, name="autoattack"))
     measure_almost_linearity(lab, lab.map(linearise, networks, name="linearity"))
     if settings.published:
         for claim in ("C2", "C3"):
             lab.measure(claim, untested=UNREACHABLE, what="the paper's own networks")
-
-
-def available(sources: tuple[str, str]) -> list[str]:
-    """Return the wanted data sets, or the embedded ones where those are not on this machine."""
-    try:
-        for name in sources:
-            load(name)
-    except MissingDataError:
-        return list(EMBEDDED)
-    return list(sources)
 
 
 # --- C1: where the answer is known -------------------------------------------------------------------------------
@@ -181,63 +163,28 @@ def measure_exact_cases(lab: Lab, cells: list[dict[str, float]]) -> None:
     lab.measure("C1", cells[0]["naive"], at_most=0.0, what="far runner-up: the likeliest target succeeds")
 
 
-# --- The robust networks -----------------------------------------------------------------------------------------
-
-
-def image_pairs(settings: Settings, split: str, n: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw pairs of images side by side, of shape (n, 1, 14, 28), and their labels 10 a + b."""
-    halves, label = [], torch.zeros(n, dtype=torch.long)
-    for name in settings.sources:
-        data = load(name)
-        x, y = (data.x_train, data.y_train) if split == "train" else (data.x_test, data.y_test)
-        chosen = torch.randint(len(x), (n,), generator=source)
-        mode = "area" if x.shape[-1] > SIDE else "bilinear"
-        halves.append(F.interpolate(x[chosen], (SIDE, SIDE), mode=mode).clamp(0, 1))
-        label = 10 * label + y[chosen]
-    return torch.cat(halves, 3), label
-
-
-def build(settings: Settings, source: torch.Generator) -> nn.Module:
-    """Return an untrained network."""
-    return nn.Sequential(nn.Flatten(), *mlp((2 * SIDE**2, *settings.hidden, CLASSES), generator=source))
-
-
-def train_robust(cell: Cell) -> dict[str, Tensor]:
-    """Train against two steps of PGD (Madry et al., 2018); return the weights."""
-    settings, seed = cell
-    source = generator(seed)
-    x, y = image_pairs(settings, "train", settings.n_train, source)
-    model = build(settings, source)
-    threat = Lp(norm=math.inf, eps=settings.train_eps, input_range=(0.0, 1.0))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    steps = settings.epochs * math.ceil(settings.n_train / 128)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(settings.epochs):
-        for batch in torch.randperm(len(x), generator=source).split(128):
-            step = 0.75 * settings.train_eps
-            harder = pgd(model, x[batch], y[batch], threat=threat, n_iter=2, step_size=step, generator=source)
-            optimizer.zero_grad()
-            cross_entropy(model(harder), y[batch]).backward()
-            optimizer.step()
-            schedule.step()
-    return model.state_dict()
+# --- C1 and C2: which target comes first -------------------------------------------------------------------------
 
 
 Network = tuple[Settings, int, dict[str, Tensor]]
-"""Settings, seed and weights."""
+"""Settings, seed and weights of a robust network."""
+
+
+def train(cell: Cell) -> dict[str, Tensor]:
+    """Train the robust network of one seed."""
+    settings, seed = cell
+    scale = {"n_train": settings.n_train, "epochs": settings.epochs, "eps": settings.train_eps}
+    return train_robust(settings.sources, settings.hidden, seed=seed, **scale)
 
 
 def unpack(network: Network) -> tuple[Settings, nn.Module, Tensor, Tensor, TargetedAPGD]:
     """Return a network, its test pairs, and the attack on it."""
     settings, seed, weights = network
-    model = build(settings, generator(seed))
+    model = build(settings.hidden, generator(seed))
     model.load_state_dict(weights)
-    x, y = image_pairs(settings, "test", settings.n_test, generator(seed + 1))
+    x, y = image_pairs(settings.sources, "test", settings.n_test, generator(seed + 1))
     threat = Lp(norm=math.inf, eps=settings.eps, input_range=(0.0, 1.0))
     return settings, model.eval(), x, y, TargetedAPGD(threat, n_iter=settings.n_iter)
-
-
-# --- C1 and C2: which target comes first -------------------------------------------------------------------------
 
 
 def compare_rankings(network: Network) -> dict[str, Any]:
@@ -317,68 +264,23 @@ def distances_to(model: nn.Module, x: Tensor, target: Tensor, attack: TargetedAP
 # --- C3: the price -----------------------------------------------------------------------------------------------
 
 
-def compare_with_autoattack(network: Network) -> dict[str, float] | None:
-    """Time MALT and the gradient attacks of AutoAttack on the same samples; None where their library is missing."""
-    try:
-        torchattacks: Any = importlib.import_module("torchattacks")
-    except ImportError:
-        return None
+def compare_prices(network: Network) -> dict[str, float] | None:
+    """Run MALT and AutoAttack's gradient attacks on the first samples."""
     settings, model, x, y, attack = unpack(network)
-    x, y = x[: settings.peer_points], y[: settings.peer_points]
-    malt = MALT(attack, k=settings.n_targets)
-    options = {"norm": "Linf", "eps": settings.eps, "steps": settings.n_iter, "n_restarts": 1, "seed": network[1]}
-    many = {"n_classes": settings.n_targets + 1}  # their name for one more than the number of targets
-    sequence = [
-        (torchattacks.APGD, {"loss": "ce"}),
-        (torchattacks.APGDT, many),
-        (torchattacks.FAB, {"multi_targeted": True, **many}),
-    ]
-
-    def in_sequence(counted: nn.Module) -> Tensor:
-        standing = (predict(counted, x).argmax(1) == y).nonzero().squeeze(1)
-        for kind, more in sequence:
-            if not len(standing):
-                break
-            x_adv = attack.threat.project(
-                kind(counted, **options, **more)(x[standing], y[standing]).detach(), x[standing]
-            )
-            standing = standing[predict(counted, x_adv).argmax(1) == y[standing]]
-        return standing
-
-    ours, ours_price = priced(model, lambda counted: (~malt.run(counted, x, y).success).nonzero().squeeze(1))
-    with isolated_rng(network[1]):
-        theirs, their_price = priced(model, in_sequence)
-    return {
-        "seconds": ours_price[0] / their_price[0],
-        "passes": ours_price[1] / their_price[1],
-        "success": (len(theirs) - len(ours)) / len(x),
-        "missed": float(np.setdiff1d(ours, theirs).size / len(x)),
-    }
-
-
-def priced(model: nn.Module, attack: Callable[[nn.Module], Tensor]) -> tuple[Tensor, tuple[float, int]]:
-    """Return an attack's outcome with its CPU seconds and its forward and backward passes."""
-    with preserved(model):
-        start = time.process_time()
-        outcome = attack(model)
-        seconds = time.process_time() - start
-        counted = PassCounter(model).eval()
-        attack(counted)
-    return outcome, (seconds, counted.n_forward + counted.n_backward)
+    n = settings.peer_points
+    return compare_with_autoattack(model, x[:n], y[:n], attack, seed=network[1])
 
 
 def measure_speed(lab: Lab, cells: list[dict[str, float] | None]) -> None:
     """C3, where the peer is installed; with it the question of C2: does MALT miss what AutoAttack finds?"""
-    sequence = "APGD-CE, 9 x APGD-T and 9 x FAB-T of torchattacks, as many iterations each"
-    priced_cells = [cell for cell in cells if cell is not None]
-    if len(priced_cells) < len(cells):
-        reason = "torchattacks is not installed here: pip install --no-deps torchattacks"
-        lab.measure("C3", untested=reason, what=f"MALT's time over that of {sequence}")
+    priced = [cell for cell in cells if cell is not None]
+    if len(priced) < len(cells):
+        lab.measure("C3", untested=MISSING, what=f"MALT's CPU seconds over those of {SEQUENCE}")
         return
-    share = {name: [cell[name] for cell in priced_cells] for name in priced_cells[0]}
-    lab.measure("C3", share["seconds"], at_most=0.5, what=f"MALT's CPU seconds over those of {sequence}")
+    share = {name: [cell[name] for cell in priced] for name in priced[0]}
+    lab.measure("C3", share["seconds"], at_most=0.5, what=f"MALT's CPU seconds over those of {SEQUENCE}")
     lab.measure("C3", share["passes"], what="MALT's forward and backward passes over theirs")
-    lab.measure("C2", share["success"], at_least=0.0, what=f"MALT's success over that of {sequence}")
+    lab.measure("C2", share["success"], at_least=0.0, what=f"MALT's success over that of {SEQUENCE}")
     lab.measure("C2", share["missed"], what="share of samples that only they break")
 
 
