@@ -25,7 +25,11 @@ copybutton_prompt_is_regexp = True
 
 # Docstrings are written to be read in an editor: `code` in single backticks, mathematics between dollars.
 default_role = "literal"
-autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "exclude-members": "set_fit_request, set_score_request",  # scikit-learn writes them, and refers to its own pages
+}
 autodoc_typehints = "description"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

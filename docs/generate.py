@@ -59,7 +59,7 @@ def write_papers(docs: Path) -> None:
             write(page, title(heading), *record_sections(records[slug], docs / "papers"), how_to_run(slug))
         else:
             write(page, title(heading), "This study has no committed record yet.\n", how_to_run(slug))
-    gallery = ":download:`All records on one page <../_build/extra/gallery.html>`\n" if records else ""
+    gallery = "`All records on one page <../gallery.html>`__\n" if records else ""
     write(docs / "papers" / "index.rst", title("Papers"), gallery, tree(studies.titles()))
 
 
@@ -67,15 +67,18 @@ def record_sections(record: dict[str, Any], folder: Path) -> list[str]:
     """Return what a study claims, what was measured, and its figures."""
     paper = record["paper"]
     arxiv = f" `arXiv:{paper['arxiv']} <https://arxiv.org/abs/{paper['arxiv']}>`__." if paper["arxiv"] else ""
-    sections = [f"{paper['authors']} ({paper['year']}).{arxiv}\n"]
+    how = f"Measured at the scale `{record['scale']}` with seed {record['seed']} on {record['device']}"
+    took = f"{record['timings']['cpu_seconds']:.0f} CPU seconds, {record['peak_memory_mb']:.0f} MB at most"
+    sections = [f"{escape(paper['authors'])} ({paper['year']}).{arxiv}\n", f"{how}: {took}.\n"]
     for claim in record["claims"]:
         sections += [title(f"{claim['id']}: {claim['verdict']}", "-"), f"{escape(claim['text'])}\n"]
         sections += [evidence_line(piece) for piece in record["evidence"] if piece["claim"] == claim["id"]]
         sections.append("")
     for figure in record["figures"]:
         shutil.copy(RECORDS / figure["file"], folder)
-        sections.append(f".. figure:: {figure['file']}\n\n   {escape(figure['caption'])}\n")
-    return sections
+        caption = escape(figure["caption"])
+        sections.append(f".. figure:: {figure['file']}\n   :alt: {caption}\n\n   {caption}\n")
+    return sections + [table(entry) for entry in record["tables"]]
 
 
 def evidence_line(piece: dict[str, Any]) -> str:
@@ -83,12 +86,22 @@ def evidence_line(piece: dict[str, Any]) -> str:
     if piece["reason"]:
         return f"- {escape(piece['what'])}: {piece['verdict']} ({escape(piece['reason'])})"
     values, interval, bar = piece["values"], piece["interval"], piece["bar"]
-    measured = f"{values[0]:.4g}"
+    measured = f"**{values[0]:.4g}**"
     if interval:
-        measured = f"{interval['mean']:.4g} [{interval['low']:.4g}, {interval['high']:.4g}], {len(values)} values"
+        span = f"[{interval['low']:.4g}, {interval['high']:.4g}]"
+        measured = f"**{interval['mean']:.4g}**, 95% interval {span} over {len(values)} seeds"
     sides = {"at_least": "at least", "at_most": "at most"}
     asked = f"; bar: {sides[bar['side']]} {bar['value']:g}" if bar else ""
-    return f"- {escape(piece['what'])}: **{measured}**{asked} ({piece['verdict']})"
+    return f"- {escape(piece['what'])}: {measured}{asked} ({piece['verdict']})"
+
+
+def table(entry: dict[str, Any]) -> str:
+    """Return a study's table."""
+    lines = [f".. list-table:: {escape(entry['caption'])}", "   :header-rows: 1", ""]
+    for row in (entry["columns"], *entry["rows"]):
+        cells = [f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row]
+        lines += [f"   {'*' if index == 0 else ' '} - {cell}" for index, cell in enumerate(cells)]
+    return "\n".join([*lines, ""])
 
 
 def how_to_run(slug: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial import MALT, Lp, TargetedAPGD, almost_linearity, malt_scores, malt_targets
+from assay.adversarial import MALT, Lp, TargetedAPGD, almost_linearity, malt_scores, malt_targets, pgd
 from assay.core import (
     cross_entropy,
     hessian_vector_product,
@@ -121,6 +121,12 @@ def _malt(model, x, y, generator, **options):
     return {"x_adv": result.x_adv, "success": result.success, "target": result.target}
 
 
+def _pgd(model, x, y, generator, **options):
+    # From x itself: a random start is drawn in the type of the inputs, so that float32 starts elsewhere.
+    threat = Lp(norm=2, eps=0.1, input_range=(0.0, 1.0))
+    return {"x_adv": pgd(model, x, y, threat=threat, n_iter=3, step_size=0.05, **options)}
+
+
 def _almost_linearity(model, x, y, generator, **options):
     pair = torch.stack([(y + 1) % 3, y], dim=1)
     curve = almost_linearity(model, x, torch.ones_like(x), torch.tensor([0.5, 1.0]).to(x), pair, **options)
@@ -141,5 +147,6 @@ ROWS = (
     Row("malt_scores", _malt_scores, batch_option="batch_size"),
     Row("malt_targets", _malt_targets, batch_option="batch_size"),
     Row("MALT", _malt, batch_option="batch_size"),
+    Row("pgd", _pgd),
     Row("almost_linearity", _almost_linearity),
 )
