@@ -229,7 +229,7 @@ def measure_targets(lab: Lab, settings: Settings, cells: list[dict[str, Any]]) -
         for k in range(settings.n_targets)
     ]
     lab.table("success", rows, caption="Share of the test samples broken after so many targets, means over seeds")
-    caption = "Samples broken after so many targets, nearest first and likeliest first: mean and range over networks."
+    caption = "Successes after so many targets, of those that MALT has in the end: mean and range over networks."
     lab.figure("success-by-target", draw_success(malt, naive), caption=caption)
 
 
@@ -369,13 +369,14 @@ def measure_almost_linearity(lab: Lab, cells: list[dict[str, Any]]) -> None:
 
 
 def draw_success(malt: np.ndarray, naive: np.ndarray) -> Figure:
-    """Draw success against the number of targets: the mean, and the range over seeds."""
+    """Draw the share of MALT's final success against the number of targets: the mean, and the range over seeds."""
     figure, axes = plt.subplots()
     tried = np.arange(1, malt.shape[1] + 1)
     for curves, label, marker in ((malt, "MALT: nearest first", "o"), (naive, "naive: likeliest first", "s")):
-        axes.plot(tried, curves.mean(0), marker=marker, label=label)
-        axes.fill_between(tried, curves.min(0), curves.max(0), alpha=0.15)
-    axes.set(xlabel="targets tried", ylabel="share of samples broken", title="Success by number of targets")
+        share = curves / malt[:, -1:]
+        axes.plot(tried, share.mean(0), marker=marker, label=label)
+        axes.fill_between(tried, share.min(0), share.max(0), alpha=0.15)
+    axes.set(xlabel="targets tried", ylabel="share of all successes found", title="Success by number of targets")
     axes.legend()
     return figure
 
@@ -384,7 +385,7 @@ def draw_linearity(cells: list[dict[str, Any]]) -> Figure:
     """Draw the gradient's relative change along both directions, one line a seed."""
     figure, axes = plt.subplots()
     radii = np.linspace(0.1, 1.0, len(cells[0]["adversarial"]))
-    for colour, (name, label) in enumerate((("adversarial", "towards it"), ("shuffled", "with its pixels shuffled"))):
+    for colour, (name, label) in enumerate((("adversarial", "perturbation"), ("shuffled", "its pixels shuffled"))):
         curves = np.array([cell[name] for cell in cells]).T
         axes.plot(radii, curves, color=f"C{colour}", label=[label, *[None] * (len(cells) - 1)])
     axes.set(xlabel="share of the perturbation", ylabel="relative change of the gradient", title="Almost linearity")
