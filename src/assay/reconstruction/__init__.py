@@ -1,0 +1,37 @@
+"""Which training samples can be recovered from a network's weights."""
+
+from assay.reconstruction.condense import Condensed, condense
+from assay.reconstruction.consensus import Consensus, consensus
+from assay.reconstruction.kkt import KKTReconstructor
+from assay.reconstruction.scoring import ReconstructionScore, score_reconstructions
+from assay.reconstruction.similarity import normalized_correlation, structural_similarity
+from assay.reconstruction.stationarity import (
+    Objective,
+    StationarityResult,
+    oracle_multipliers,
+    stationarity_residual,
+)
+from assay.reconstruction.subspace import Subspace, compress_first_layer, noise_rank
+from assay.reconstruction.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
+
+__all__ = [
+    "Condensed",
+    "Consensus",
+    "KKTReconstructor",
+    "Objective",
+    "ReconstructionScore",
+    "StationarityResult",
+    "Subspace",
+    "SurrogateReLU",
+    "compress_first_layer",
+    "condense",
+    "consensus",
+    "noise_rank",
+    "normalized_correlation",
+    "oracle_multipliers",
+    "score_reconstructions",
+    "set_sharpness",
+    "stationarity_residual",
+    "structural_similarity",
+    "with_surrogate_relu",
+]

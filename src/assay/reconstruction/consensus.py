@@ -1,0 +1,119 @@
+"""What independent restarts agree on: the reconstructions worth looking at, chosen without the training data."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from assay.core import InvalidInputError, check_fraction, check_samples
+
+
+@dataclass(frozen=True, eq=False)
+class Consensus:
+    """Hold cluster centres, most agreed first.
+
+    Attributes:
+        centres: Weighted means of each cluster's members, at their mean norm.
+        support: Number of distinct restarts with a member in the cluster.
+        cohesion: Norm of the mean of the members' directions, 1 where they are all the same.
+        multipliers: Mean over restarts of the members' summed multipliers.
+        labels: Label of the members.
+    """
+
+    centres: Float[Tensor, "k d"]
+    support: Int[Tensor, " k"]
+    cohesion: Float[Tensor, " k"]
+    multipliers: Float[Tensor, " k"]
+    labels: Int[Tensor, " k"]
+
+
+def consensus(
+    pool: Float[Tensor, "m d"],
+    restarts: Int[Tensor, " m"],
+    *,
+    labels: Int[Tensor, " m"] | None = None,
+    multipliers: Float[Tensor, " m"] | None = None,
+    distance: float = 0.2,
+    duplicate: float = 0.2,
+) -> Consensus:
+    r"""Cluster candidates by direction and rank the clusters by how many restarts agree.
+
+    Searches from different starts that end near the same training sample agree, failures scatter. Average linkage on
+    $1 - \cos$, within each label; clusters are ranked by support times cohesion; one whose centre lies within
+    `duplicate` of a better one is dropped. Members count by $\lambda_i \lVert x_i \rVert$, their share of the weights.
+    Time and memory are quadratic in m.
+
+    Args:
+        pool: Candidates of all restarts.
+        restarts: Which restart each came from: duplicates of one restart are no agreement.
+        labels: Label of each; one for all when None.
+        multipliers: Multiplier of each; 1 when None.
+        distance: Cosine distance up to which clusters join.
+        duplicate: Cosine distance below which two centres are the same sample.
+
+    Returns:
+        The clusters, most agreed first.
+
+    Raises:
+        InvalidInputError: Lengths differ, or a distance is not between 0 and 1.
+
+    Source: Oz et al., Reconstructing Training Data From Real World Models (2024), section 4.3; counting distinct
+    restarts and weighting members is ours.
+
+    >>> found = consensus(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), torch.tensor([0, 1, 0]))
+    >>> found.support.tolist()
+    [2, 1]
+    """
+    check_samples(pool, "pool")
+    check_fraction(distance, "distance")
+    check_fraction(duplicate, "duplicate")
+    labels = torch.zeros(len(pool), dtype=torch.long, device=pool.device) if labels is None else labels
+    multipliers = torch.ones_like(pool[:, 0]) if multipliers is None else multipliers
+    if not len(pool) == len(restarts) == len(labels) == len(multipliers):
+        raise InvalidInputError("pool, restarts, labels and multipliers must have one entry a candidate each")
+    norms = pool.norm(dim=1).clamp_min(torch.finfo(pool.dtype).tiny)
+    clusters = _cluster((pool / norms[:, None]).double().cpu().numpy(), labels.cpu().numpy(), distance)
+    member = torch.nn.functional.one_hot(torch.as_tensor(clusters, device=pool.device)).to(pool)
+    share = multipliers * norms
+    mass = (member.T @ share).clamp_min(torch.finfo(pool.dtype).tiny)
+    means = (member.T @ (share[:, None] * pool / norms[:, None])) / mass[:, None]
+    cohesion = means.norm(dim=1)
+    n_restarts = len(restarts.unique())
+    support = torch.stack([restarts[column > 0].unique().numel() * torch.ones(()) for column in member.T]).to(pool)
+    size = (member.T @ (share * norms)) / mass
+    keep = _distinct(means / cohesion[:, None], support * cohesion, duplicate)
+    centres = (means / cohesion[:, None] * size[:, None])[keep]
+    strength = (member.T @ multipliers / n_restarts)[keep]
+    first = torch.as_tensor([int((member[:, k] > 0).nonzero()[0]) for k in keep.tolist()], device=pool.device)
+    return Consensus(centres, support[keep].long(), cohesion[keep], strength, labels[first].long())
+
+
+def _cluster(directions: np.ndarray, labels: np.ndarray, distance: float) -> np.ndarray:
+    """Number the clusters 0, 1, ... with none across labels."""
+    clusters = np.zeros(len(directions), dtype=np.int64)
+    count = 0
+    for label in np.unique(labels):
+        index = np.flatnonzero(labels == label)
+        if len(index) == 1:
+            clusters[index], count = count, count + 1
+            continue
+        apart = np.clip(1 - directions[index] @ directions[index].T, 0, 2)
+        np.fill_diagonal(apart, 0)
+        found = fcluster(linkage(squareform(apart, checks=False), "average"), distance, "distance")
+        clusters[index] = found - 1 + count
+        count += found.max()
+    return clusters
+
+
+def _distinct(directions: Float[Tensor, "k d"], score: Float[Tensor, " k"], duplicate: float) -> Int[Tensor, " kept"]:
+    """Order by score and leave out what is too close to one kept before."""
+    kept: list[int] = []
+    cosines = (directions @ directions.T).cpu()
+    for index in score.argsort(descending=True, stable=True).tolist():
+        if not kept or cosines[index, kept].max() < 1 - duplicate:
+            kept.append(index)
+    return torch.as_tensor(kept, device=directions.device)

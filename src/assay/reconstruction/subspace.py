@@ -1,0 +1,138 @@
+"""The span of the training data, read off the first layer's weights."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """Hold a network whose first layer was written in a basis of the span of its training data.
+
+    Attributes:
+        model: Copy of the network that takes coordinates `c` instead of inputs `x = c V`.
+        basis: Orthonormal rows `V`, the strongest right singular vectors of the first layer's weight.
+        lost: Energy of the first layer outside the span, a constant of the stationarity loss.
+    """
+
+    model: nn.Module
+    basis: Float[Tensor, "r d"]
+    lost: float
+
+
+def compress_first_layer(model: nn.Module, rank: int) -> Subspace:
+    r"""Write the first dense layer in the basis of its strongest right singular vectors.
+
+    Every row of $W_1$, but for what is left of the initialisation, is a combination of training inputs. With
+    $x = c V$ and $W_1$ replaced by $W_1 V^\top$ the network computes the same function on that span, and for
+    candidates in it the stationarity loss is the full one less the constant $\lVert W_1 (I - V^\top V)\rVert^2$.
+
+    Args:
+        model: Network whose first parameters belong to an `nn.Linear`.
+        rank: Dimension of the span.
+
+    Raises:
+        InvalidInputError: The first layer is not dense, or `rank` is out of range.
+
+    >>> net = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1))
+    >>> compress_first_layer(net, 3).model(torch.zeros(2, 3)).shape
+    torch.Size([2, 1])
+    """
+    name, layer = first_dense_layer(model)
+    if not 1 <= rank <= min(layer.weight.shape):
+        raise InvalidInputError(
+            f"subspace must be between 1 and {min(layer.weight.shape)} for a first layer of shape "
+            f"{tuple(layer.weight.shape)}, got {rank}; use 'auto' to choose it from the weights"
+        )
+    weight = layer.weight.detach()
+    basis = torch.linalg.svd(weight.double(), full_matrices=False)[2][:rank].to(weight)
+    narrow = nn.Linear(rank, layer.out_features, bias=layer.bias is not None).to(weight)
+    with torch.no_grad():
+        narrow.weight.copy_(weight @ basis.T)
+        if layer.bias is not None:
+            narrow.bias.copy_(layer.bias)
+    twin = copy.deepcopy(model)
+    parent, _, leaf = name.rpartition(".")
+    if not name:
+        twin = narrow
+    else:
+        setattr(twin.get_submodule(parent), leaf, narrow)
+    return Subspace(twin, basis, float(weight.square().sum() - narrow.weight.detach().square().sum()))
+
+
+def first_dense_layer(model: nn.Module) -> tuple[str, nn.Linear]:
+    """Return the name and the module of the first layer that has parameters, which must be dense.
+
+    Raises:
+        InvalidInputError: It is a convolution or something else.
+
+    >>> first_dense_layer(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))[0]
+    '1'
+    """
+    for name, module in model.named_modules():
+        if next(module.parameters(recurse=False), None) is None:
+            continue
+        if isinstance(module, nn.Linear):
+            return name, module
+        raise InvalidInputError(
+            f"the first layer with parameters is {type(module).__name__}, but the span of the data is read off a "
+            "dense first layer (nn.Linear); pass subspace=None and input_shape=(...) to search in input space"
+        )
+    raise InvalidInputError("the network has no layer with parameters; pass a trained network")
+
+
+def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: float = 1.05) -> int:
+    r"""Count the singular values of a weight matrix that stand above what its initialisation leaves.
+
+    Training adds a matrix of rank n to an initialisation whose entries are independent. The singular values of the
+    latter follow the Marchenko-Pastur law: its scale is read off a low quantile of the spectrum, its upper edge is
+    $\sigma(\sqrt{h} + \sqrt{d})$. What lies above the edge was brought by the data, so the count estimates n (one
+    less where the data were centred). Repeated on the rest of the spectrum until the count stays.
+
+    Args:
+        weight: Weight of the first layer.
+        quantile: Quantile of the spectrum that sets the noise's scale; low, since the top belongs to the data.
+        slack: Factor on the edge.
+
+    Returns:
+        The number of singular values above the edge, at least 1.
+
+    >>> noise = torch.randn(50, 80, generator=torch.Generator().manual_seed(0))
+    >>> signal = torch.zeros(50, 80)
+    >>> signal[:5, :5] = 100 * torch.eye(5)
+    >>> noise_rank(noise + signal)
+    5
+    """
+    values = torch.linalg.svdvals(weight.detach().double()).cpu().numpy()
+    short, long = len(values), max(weight.shape)
+    count = 0
+    for _ in range(short):
+        ratio = (short - count) / (long - count)
+        sigma = float(np.quantile(values[count:], quantile)) / _bulk_quantile(ratio, quantile)
+        edge = slack * sigma * (1 + math.sqrt(ratio))
+        found = min(int((values > edge).sum()), short - 1)
+        if found == count:
+            break
+        count = found
+    return max(count, 1)
+
+
+def _bulk_quantile(ratio: float, quantile: float) -> float:
+    """Return a quantile of the Marchenko-Pastur law for singular values divided by sigma times the longer side's root.
+
+    Args:
+        ratio: Shorter side by longer side.
+        quantile: Between 0 and 1.
+    """
+    low, high = 1 - math.sqrt(ratio), 1 + math.sqrt(ratio)
+    values = np.linspace(low, high, 4002)[1:-1]
+    density = np.sqrt((high**2 - values**2) * (values**2 - low**2)) / values
+    mass = np.cumsum(density)
+    return float(values[np.searchsorted(mass, quantile * mass[-1])])

@@ -1,0 +1,152 @@
+"""A ReLU whose gradient is smooth, and networks that use it."""
+
+import copy
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from assay.core import InvalidInputError, check_positive
+
+
+class _SurrogateReLU(torch.autograd.Function):
+    """ReLU forward, sigmoid gate backward; the gate is made of plain operations, so it differentiates again."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor, sharpness: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return z.relu()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        z, sharpness = ctx.saved_tensors
+        return gradient * torch.sigmoid(sharpness * z), None
+
+
+class SurrogateReLU(nn.Module):
+    r"""Compute $\max(z, 0)$ with the derivative $s(\alpha z)$, $s$ the logistic sigmoid.
+
+    The derivative of ReLU is a step, whose own derivative is zero wherever it exists: a search that differentiates
+    through a network's gradient gets no signal from its gates. The sigmoid gives one, and lets a sample sit on a kink
+    with a fractional gate, as many do at the end of training.
+
+    Args:
+        alpha: Sharpness of the gate; it may be changed at any time through the attribute `alpha`.
+        scale: Factor on the sharpness of each unit; one for all when None.
+
+    Raises:
+        InvalidInputError: `alpha` is not positive.
+
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), section 5 ("Modified ReLU").
+
+    >>> SurrogateReLU(10.0)(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+
+    alpha: Tensor
+    scale: Tensor
+
+    def __init__(self, alpha: float = 100.0, *, scale: Float[Tensor, " h"] | None = None) -> None:
+        super().__init__()
+        check_positive(alpha, "alpha")
+        self.register_buffer("alpha", torch.tensor(float(alpha)), persistent=False)
+        self.register_buffer("scale", torch.ones(1) if scale is None else scale, persistent=False)
+
+    def forward(self, z: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """Apply the gate to pre-activations, whose last axis is the units'."""
+        return _SurrogateReLU.apply(z, (self.alpha * self.scale).to(z))
+
+    def extra_repr(self) -> str:
+        """Show the sharpness."""
+        return f"alpha={self.alpha.item():g}"
+
+
+def with_surrogate_relu(model: nn.Module, alpha: float = 100.0) -> nn.Module:
+    """Copy a network and give every ReLU in it, module or function, the surrogate's derivative.
+
+    Args:
+        model: Network that uses `nn.ReLU`, `torch.relu`, `Tensor.relu` or `nn.functional.relu`.
+        alpha: Sharpness of the gates; `set_sharpness` changes it later.
+
+    Returns:
+        A copy with the same outputs; the model itself is not touched.
+
+    Raises:
+        InvalidInputError: The network has neither a ReLU module nor a call of one in its `forward`.
+
+    >>> net = with_surrogate_relu(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
+    >>> net[1]
+    SurrogateReLU(alpha=100)
+    """
+    twin = copy.deepcopy(model)
+    if isinstance(twin, nn.ReLU):
+        return SurrogateReLU(alpha)
+    replaced = 0
+    for parent in list(twin.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.ReLU):
+                setattr(parent, name, SurrogateReLU(alpha))
+                replaced += 1
+    if replaced:
+        return twin
+    return _FunctionalSurrogate(twin, alpha)
+
+
+def set_sharpness(model: nn.Module, alpha: float) -> None:
+    """Set the sharpness of every `SurrogateReLU` in a network, in place.
+
+    Args:
+        model: What `with_surrogate_relu` returned.
+        alpha: The new sharpness.
+
+    >>> net = with_surrogate_relu(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
+    >>> set_sharpness(net, 300.0)
+    >>> net[1]
+    SurrogateReLU(alpha=300)
+    """
+    for module in model.modules():
+        if isinstance(module, SurrogateReLU):
+            module.alpha.fill_(alpha)
+
+
+class _FunctionalSurrogate(nn.Module):
+    """Run a network whose `forward` calls relu as a function, with those calls swapped."""
+
+    def __init__(self, model: nn.Module, alpha: float) -> None:
+        super().__init__()
+        self.model = model
+        self.relu = SurrogateReLU(alpha)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with _SwapReLU(self.relu) as mode:
+            output = self.model(x)
+        if not mode.calls:
+            raise InvalidInputError(
+                "the network has no ReLU, neither as a module nor as a call of relu in its forward; "
+                "reconstruction from weights is built for ReLU networks"
+            )
+        return output
+
+
+class _SwapReLU(TorchFunctionMode):
+    """Redirect every call of relu inside the block to a surrogate."""
+
+    targets = (torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, nn.functional.relu)
+
+    def __init__(self, relu: SurrogateReLU) -> None:
+        super().__init__()
+        self.surrogate = relu
+        self.calls = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(func is target for target in self.targets):
+            self.calls += 1
+            return self.surrogate(args[0] if args else kwargs["input"])
+        return func(*args, **(kwargs or {}))
