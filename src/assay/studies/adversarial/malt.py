@@ -12,29 +12,19 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-import torch.nn.functional as F
-from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    MALT,
-    Lp,
-    TargetedAPGD,
-    almost_linearity,
-    expected_gradient_change,
-    malt_scores,
-    naive_targets,
-)
+from assay.adversarial import MALT, Lp, TargetedAPGD, almost_linearity, malt_scores, naive_targets
 from assay.core import generator, predict, preserved, spawn_seeds
 from assay.lab import Lab, Paper, Study
-from assay.nets import mlp
 from assay.studies.adversarial._autoattack import MISSING, SEQUENCE, compare_with_autoattack
+from assay.studies.adversarial._figures import draw_linearity, draw_success
+from assay.studies.adversarial._oracles import distances_to, exact_cases, random_networks
 from assay.studies.adversarial._robust_pairs import EMBEDDED, available, build, image_pairs, train_robust
 
 UNREACHABLE = "RobustBench's CIFAR-100 and ImageNet networks are downloads that this package does not make"
@@ -108,8 +98,9 @@ def run(settings: Settings, lab: Lab) -> None:
     """Measure the exact cases first, then the robust networks."""
     settings = replace(settings, sources=tuple(lab.cached("sources", partial(available, settings.sources))))
     cells = [(settings, seed) for seed in spawn_seeds(lab.seed, settings.seeds)]
-    measure_exact_cases(lab, lab.map(exact_cases, cells, name="exact-cases"))
-    measure_random_networks(lab, lab.map(random_networks, cells, name="random-networks"))
+    measure_exact_cases(lab, lab.map(exact_cases, [seed for _, seed in cells], name="exact-cases"))
+    random = [(settings.width, settings.features, settings.radii, seed) for _, seed in cells]
+    measure_random_networks(lab, lab.map(random_networks, random, name="random-networks"))
 
     weights = lab.map(train, cells, name="robust-networks")
     networks = [(*cell, state) for cell, state in zip(cells, weights, strict=True)]
@@ -127,35 +118,6 @@ def run(settings: Settings, lab: Lab) -> None:
 
 
 # --- C1: where the answer is known -------------------------------------------------------------------------------
-
-
-def exact_cases(cell: Cell) -> dict[str, float]:
-    """Compare scores with exact distances on a linear network, and set a trap for the naive ranking."""
-    _, seed = cell
-    source = generator(seed)
-    draw = partial(torch.randn, generator=source, dtype=torch.float64)
-    model, x = nn.Linear(20, 12).double(), draw(200, 20)
-    model.weight.data, model.bias.data = draw(12, 20), draw(12)
-    y = predict(model, x).argmax(1)
-    errors, agreement = [], []
-    for norm, dual in ((math.inf, 1), (2.0, 2)):
-        planes = model.weight.data[y][:, None] - model.weight.data[None]
-        gaps = (planes @ x[:, :, None]).squeeze(2) + model.bias.data[y][:, None] - model.bias.data
-        exact = (gaps / planes.norm(p=dual, dim=2)).scatter(1, y[:, None], math.inf)
-        scores, other = malt_scores(model, x, y, norm=norm), torch.arange(12) != y[:, None]
-        errors.append((scores[other] / exact[other] - 1).abs().max().item())
-        agreement.append((scores.argsort(1) == exact.argsort(1)).all(1).double().mean().item())
-    return {"error": max(errors), "agreement": min(agreement), **{name: trap(name) for name in ("malt", "naive")}}
-
-
-def trap(ranking: Literal["malt", "naive"]) -> float:
-    """Attack one target of a network whose runner-up is far away and whose least likely class is near."""
-    model = nn.Linear(2, 3).double()
-    model.weight.data = torch.tensor([[0.0, 0.0], [0.2, 0.0], [0.0, 2.0]], dtype=torch.float64)
-    model.bias.data = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64)
-    attack = TargetedAPGD(Lp(norm=math.inf, eps=1.1, input_range=(-10.0, 10.0)), n_iter=20, loss="ce")
-    result = MALT(attack, k=1, ranking=ranking).run(model, torch.zeros(1, 2).double(), torch.tensor([0]))
-    return result.success.double().item()
 
 
 def measure_exact_cases(lab: Lab, cells: list[dict[str, float]]) -> None:
@@ -253,22 +215,6 @@ def mean_spearman(ranked: Tensor, by: Tensor) -> float:
     return float(np.mean([pair.statistic for pair in each]))
 
 
-def distances_to(model: nn.Module, x: Tensor, target: Tensor, attack: TargetedAPGD) -> Tensor:
-    """Bisect the smallest of 64 radii, each 7.5% above the last, at which an attack reaches the target itself."""
-    ladder = 0.005 * 1.075 ** torch.arange(64)
-    low, high = torch.zeros_like(target), torch.full_like(target, 64)  # 64: out of reach
-    while (low < high).any():
-        middle = (low + high) // 2
-        for level in middle[low < high].unique():
-            rows = ((middle == level) & (low < high)).nonzero().squeeze(1)
-            threat = replace(attack.threat, eps=ladder[level].item())
-            strict = replace(attack, threat=threat, loss="ce", strict_target=True)
-            reached = predict(model, strict(model, x[rows], target[rows])).argmax(1) == target[rows]
-            high[rows] = torch.where(reached, level, high[rows])
-            low[rows] = torch.where(reached, low[rows], level + 1)
-    return low.double()
-
-
 # --- C3: the price -----------------------------------------------------------------------------------------------
 
 
@@ -293,28 +239,6 @@ def measure_speed(lab: Lab, cells: list[dict[str, float] | None]) -> None:
 
 
 # --- C4: almost linear -------------------------------------------------------------------------------------------
-
-
-def random_networks(cell: Cell) -> dict[str, Any]:
-    """Measure the gradient's change in random two-layer networks, along a random direction and along the gradient."""
-    settings, seed = cell
-    source = generator(seed)
-    rows = []
-    for n_features in settings.features:
-        model = mlp((n_features, settings.width, 2), bias="none", generator=source)
-        model[0].weight.data = torch.randn(settings.width, n_features, generator=source) / n_features**0.5
-        signs = torch.randint(2, (settings.width,), generator=source) * 2.0 - 1
-        model[2].weight.data = torch.stack([torch.zeros(settings.width), signs / settings.width**0.5])
-        x, random = torch.randn(2, 10, n_features, generator=source)
-        x = F.normalize(x) * n_features**0.5
-        gradient = ((model[0](x) > 0) * signs) @ model[0].weight.data
-        pairs = torch.tensor([[1, 0]]).expand(10, 2)
-        for direction, name in ((random, "random"), (gradient, "gradient")):
-            curve = almost_linearity(model, x, F.normalize(direction), torch.tensor(settings.radii), pairs)
-            for radius, change in zip(settings.radii, curve.gradient_change.mean(0), strict=True):
-                expected = expected_gradient_change(radius, n_features)
-                rows.append({"d": n_features, "R": radius, "along": name, "change": change.item(), "formula": expected})
-    return {"rows": rows}
 
 
 def measure_random_networks(lab: Lab, cells: list[dict[str, Any]]) -> None:
@@ -363,31 +287,3 @@ def measure_almost_linearity(lab: Lab, cells: list[dict[str, Any]]) -> None:
     lab.measure("C4", shuffled, what="the same with the perturbation's pixels shuffled")
     caption = "How far the gradient of the score gap turns on the way to the adversarial point, one line a network."
     lab.figure("almost-linearity", draw_linearity(cells), caption=caption)
-
-
-# --- Figures -----------------------------------------------------------------------------------------------------
-
-
-def draw_success(malt: np.ndarray, naive: np.ndarray) -> Figure:
-    """Draw the share of MALT's final success against the number of targets: the mean, and the range over seeds."""
-    figure, axes = plt.subplots()
-    tried = np.arange(1, malt.shape[1] + 1)
-    for curves, label, marker in ((malt, "MALT: nearest first", "o"), (naive, "naive: likeliest first", "s")):
-        share = curves / malt[:, -1:]
-        axes.plot(tried, share.mean(0), marker=marker, label=label)
-        axes.fill_between(tried, share.min(0), share.max(0), alpha=0.15)
-    axes.set(xlabel="targets tried", ylabel="share of all successes found", title="Success by number of targets")
-    axes.legend()
-    return figure
-
-
-def draw_linearity(cells: list[dict[str, Any]]) -> Figure:
-    """Draw the gradient's relative change along both directions, one line a seed."""
-    figure, axes = plt.subplots()
-    radii = np.linspace(0.1, 1.0, len(cells[0]["adversarial"]))
-    for colour, (name, label) in enumerate((("adversarial", "perturbation"), ("shuffled", "its pixels shuffled"))):
-        curves = np.array([cell[name] for cell in cells]).T
-        axes.plot(radii, curves, color=f"C{colour}", label=[label, *[None] * (len(cells) - 1)])
-    axes.set(xlabel="share of the perturbation", ylabel="relative change of the gradient", title="Almost linearity")
-    axes.legend()
-    return figure
