@@ -1,4 +1,5 @@
 # make install   a virtual environment in .venv with what `assay` needs
+# make dev       the same with every extra and the development tools, for what follows but audit
 # make audit     audit the built-in subject `fashion` and write its page
 # make test      the test suite
 # make check     format, lint, types, import contract and docs, exactly as CI runs them
@@ -48,7 +49,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 ifndef UV
 	$(INSTALL) --upgrade 'pip>=25.1' # older ones do not know dependency groups
 endif
-	$(INSTALL) --editable . --group dev --constraint constraints.txt
+	$(INSTALL) --editable '.[devices,dask,ray]' --group dev --constraint constraints.txt
 	@touch $@
 
 audit: install

@@ -17,7 +17,9 @@ MODULES = sorted(
     for path in ROOT.rglob("*.py")
     if ">>>" in path.read_text(encoding="utf-8")
 )
-PAGES = [path for folder in ("", "docs/guide") for path in sorted((Path(__file__).parents[1] / folder).glob("*.[mr][ds]*"))]
+PAGES = [
+    path for folder in ("", "docs/guide") for path in sorted((Path(__file__).parents[1] / folder).glob("*.[mr][ds]*"))
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

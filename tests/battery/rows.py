@@ -21,6 +21,7 @@ from assay.core import (
 )
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
 from assay.nets import mlp
+from assay.reconstruction import KKTReconstructor
 
 Answer = dict[str, Tensor]
 
@@ -29,6 +30,11 @@ def classifier() -> nn.Module:
     """Three classes of four features, with a dropout layer that must not act."""
     first, *rest = mlp((4, 6, 3), generator=torch.Generator().manual_seed(1))
     return nn.Sequential(first, *rest[:-1], nn.Dropout(0.5), rest[-1])
+
+
+def relu_network() -> nn.Module:
+    """Three classes of four features, and nothing but what the theory of reconstruction allows."""
+    return mlp((4, 6, 3), bias="first", generator=torch.Generator().manual_seed(1))
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,14 @@ def _almost_linearity(model, x, y, generator, **options):
     return {"gradient_change": curve.gradient_change, "logit_error": curve.logit_error}
 
 
+def _reconstruction(model, x, y, generator, **options):
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    attack = KKTReconstructor(
+        "multiclass", n_candidates=6, n_restarts=2, max_iter=5, dtype=x.dtype, random_state=seed, **options
+    ).fit(model)
+    return {"pool": attack.pool_, "multipliers": attack.pool_multipliers_, "residual": attack.residual_}
+
+
 ROWS = (
     Row("predict", _predict, batch_option="batch_size"),
     Row("per_sample_gradients", _gradients, batch_option="batch_size"),
@@ -149,4 +163,5 @@ ROWS = (
     Row("MALT", _malt, batch_option="batch_size"),
     Row("pgd", _pgd),
     Row("almost_linearity", _almost_linearity),
+    Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False),
 )

@@ -112,7 +112,9 @@ def _merge_units(
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray | None, like: Float[Tensor, "..."]) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None).to(like)
+    # Made on no device first, so that no initial weights are drawn from the global random state.
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta", dtype=like.dtype)
+    layer = layer.to_empty(device=like.device)
     with torch.no_grad():
         layer.weight.copy_(torch.as_tensor(weight))
         if bias is not None:

@@ -53,7 +53,9 @@ def compress_first_layer(model: nn.Module, rank: int) -> Subspace:
         )
     weight = layer.weight.detach()
     basis = torch.linalg.svd(weight.double(), full_matrices=False)[2][:rank].to(weight)
-    narrow = nn.Linear(rank, layer.out_features, bias=layer.bias is not None).to(weight)
+    # Made on no device first, so that no initial weights are drawn from the global random state.
+    narrow = nn.Linear(rank, layer.out_features, bias=layer.bias is not None, device="meta", dtype=weight.dtype)
+    narrow = narrow.to_empty(device=weight.device)
     with torch.no_grad():
         narrow.weight.copy_(weight @ basis.T)
         if layer.bias is not None:
