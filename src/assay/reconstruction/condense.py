@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor, nn
 
+from assay.reconstruction.subspace import dense_layer
 from assay.reconstruction.surrogate import SurrogateReLU
 
 
@@ -111,15 +111,8 @@ def _merge_units(
     return rows, columns, squared / np.sqrt(member.T @ length**4)
 
 
-def _linear(weight: np.ndarray, bias: np.ndarray | None, like: Float[Tensor, "..."]) -> nn.Linear:
-    # Made on no device first, so that no initial weights are drawn from the global random state.
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta", dtype=like.dtype)
-    layer = layer.to_empty(device=like.device)
-    with torch.no_grad():
-        layer.weight.copy_(torch.as_tensor(weight))
-        if bias is not None:
-            layer.bias.copy_(torch.as_tensor(bias))
-    return layer
+def _linear(weight: np.ndarray, bias: np.ndarray | None, like: Tensor) -> nn.Linear:
+    return dense_layer(torch.as_tensor(weight).to(like), None if bias is None else torch.as_tensor(bias).to(like))
 
 
 def _energy(weights: list[np.ndarray], biases: list[np.ndarray | None]) -> float:

@@ -33,10 +33,10 @@ class Consensus:
 
 def consensus(
     pool: Float[Tensor, "m d"],
-    restarts: Int[Tensor, " m"],
+    restarts: Int[Tensor, " _"],
     *,
-    labels: Int[Tensor, " m"] | None = None,
-    multipliers: Float[Tensor, " m"] | None = None,
+    labels: Int[Tensor, " _"] | None = None,
+    multipliers: Float[Tensor, " _"] | None = None,
     distance: float = 0.2,
     duplicate: float = 0.2,
 ) -> Consensus:
@@ -113,7 +113,8 @@ def _distinct(directions: Float[Tensor, "k d"], score: Float[Tensor, " k"], dupl
     """Order by score and leave out what is too close to one kept before."""
     kept: list[int] = []
     cosines = (directions @ directions.T).cpu()
-    for index in score.argsort(descending=True, stable=True).tolist():
+    # Rounded, so that clusters of equal agreement keep the order of the pool.
+    for index in score.mul(1e4).round().argsort(descending=True, stable=True).tolist():
         if not kept or cosines[index, kept].max() < 1 - duplicate:
             kept.append(index)
     return torch.as_tensor(kept, device=directions.device)

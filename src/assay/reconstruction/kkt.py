@@ -160,7 +160,7 @@ class KKTReconstructor(BaseEstimator):
         names = ("lr_x", "lr_multipliers", "init_scale", "max_iter", "n_restarts", "relu_alpha", "relu_alpha")
         for value, name in zip(options, names, strict=True):
             check_positive(value, name)
-        if self.n_candidates != "auto":
+        if isinstance(self.n_candidates, int):
             check_positive(self.n_candidates, "n_candidates")
 
     def _target(self, model: nn.Module) -> _Target:
@@ -173,7 +173,7 @@ class KKTReconstructor(BaseEstimator):
         layer = first_dense_layer(model)[1]
         most = min(layer.weight.shape)
         # A direction too many only costs time, one too few loses samples.
-        rank = min(noise_rank(layer.weight) + 2, most) if self.subspace == "auto" else self.subspace
+        rank = self.subspace if isinstance(self.subspace, int) else min(noise_rank(layer.weight) + 2, most)
         narrow = compress_first_layer(twin, rank)
         chain = dense_chain(narrow.model)
         target = with_surrogate_relu(narrow.model) if chain is None else condense(chain).model
@@ -197,7 +197,7 @@ class KKTReconstructor(BaseEstimator):
         n_outputs = outputs.reshape(2, -1).shape[1]
         check_outputs(self.objective, n_outputs)
         classes = max(n_outputs, 2)
-        wanted = 4 * target.rank if self.n_candidates == "auto" else self.n_candidates
+        wanted = self.n_candidates if isinstance(self.n_candidates, int) else 4 * target.rank
         return torch.arange(max(wanted, classes), device=like.device) % classes
 
     def _start(self, target: _Target, n_candidates: int) -> Tensor:

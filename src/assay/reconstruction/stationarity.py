@@ -48,7 +48,7 @@ class StationarityResult:
 def stationarity_residual(
     model: nn.Module,
     x: Float[Tensor, "n ..."],
-    multipliers: Float[Tensor, " n"],
+    multipliers: Float[Tensor, " _"],  # its length is compared below
     y: Num[Tensor, " n"],
     *,
     objective: Objective = "binary",

@@ -53,13 +53,7 @@ def compress_first_layer(model: nn.Module, rank: int) -> Subspace:
         )
     weight = layer.weight.detach()
     basis = torch.linalg.svd(weight.double(), full_matrices=False)[2][:rank].to(weight)
-    # Made on no device first, so that no initial weights are drawn from the global random state.
-    narrow = nn.Linear(rank, layer.out_features, bias=layer.bias is not None, device="meta", dtype=weight.dtype)
-    narrow = narrow.to_empty(device=weight.device)
-    with torch.no_grad():
-        narrow.weight.copy_(weight @ basis.T)
-        if layer.bias is not None:
-            narrow.bias.copy_(layer.bias)
+    narrow = dense_layer(weight @ basis.T, None if layer.bias is None else layer.bias.detach())
     twin = copy.deepcopy(model)
     parent, _, leaf = name.rpartition(".")
     if not name:
@@ -67,6 +61,19 @@ def compress_first_layer(model: nn.Module, rank: int) -> Subspace:
     else:
         setattr(twin.get_submodule(parent), leaf, narrow)
     return Subspace(twin, basis, float(weight.square().sum() - narrow.weight.detach().square().sum()))
+
+
+def dense_layer(weight: Float[Tensor, "h d"], bias: Float[Tensor, " h"] | None) -> nn.Linear:
+    """Build a frozen layer of given weights, without a draw from the global random state.
+
+    >>> dense_layer(torch.ones(2, 3), None).weight.shape
+    torch.Size([2, 3])
+    """
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight.clone(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.clone(), requires_grad=False)
+    return layer
 
 
 def first_dense_layer(model: nn.Module) -> tuple[str, nn.Linear]:

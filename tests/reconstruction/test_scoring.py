@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity as reference_ssim
+
+from assay.core import InvalidInputError
+from assay.reconstruction import normalized_correlation, score_reconstructions, structural_similarity
+
+
+def images(n, seed=0, shape=(1, 8, 8)):
+    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("shape", [(1, 14, 12), (3, 13, 15)])
+def test_ssim_is_that_of_scikit_image(shape):
+    # scikit-image's Gaussian window is always cut at 3.5 sigma: 11 pixels here.
+    a, b = images(4, 0, shape), images(4, 1, shape)
+    ours = structural_similarity(a, b, window=11, sigma=1.5)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    for one, two, value in zip(a.numpy(), b.numpy(), ours, strict=True):
+        theirs = reference_ssim(one, two, channel_axis=0, **options)
+        assert value.item() == pytest.approx(theirs, rel=1e-9)
+
+
+def test_ssim_with_the_small_window_is_the_formula():
+    a, b = images(1, 0, (1, 5, 6)), images(1, 1, (1, 5, 6))
+    line = np.exp(-np.array([1, 0, 1]) / (2 * 1.5**2))
+    kernel = np.outer(line, line) / line.sum() ** 2
+    values = []
+    for i in range(3):
+        for j in range(4):
+            p, q = a[0, 0, i : i + 3, j : j + 3].numpy(), b[0, 0, i : i + 3, j : j + 3].numpy()
+            mean_p, mean_q = (kernel * p).sum(), (kernel * q).sum()
+            spread_p, spread_q = (kernel * (p - mean_p) ** 2).sum(), (kernel * (q - mean_q) ** 2).sum()
+            both = (kernel * (p - mean_p) * (q - mean_q)).sum()
+            top = (2 * mean_p * mean_q + 1e-4) * (2 * both + 9e-4)
+            values.append(top / ((mean_p**2 + mean_q**2 + 1e-4) * (spread_p + spread_q + 9e-4)))
+    assert structural_similarity(a, b).item() == pytest.approx(np.mean(values), rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 4, 4), (3, 4, 4)])
+def test_ncc_is_the_correlation_of_numpy(shape):
+    a, b = images(3, 0, shape), images(4, 1, shape)
+    got = normalized_correlation(a, b)
+    for i in range(3):
+        for j in range(4):
+            n_channels = shape[0] if len(shape) > 1 else 1
+            channels = zip(a[i].reshape(n_channels, -1), b[j].reshape(n_channels, -1), strict=True)
+            expected = np.mean([np.corrcoef(p.numpy(), q.numpy())[0, 1] for p, q in channels])
+            assert got[i, j].item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_constant_sample_correlates_with_nothing():
+    assert normalized_correlation(torch.full((1, 9), 0.3), torch.rand(2, 9)).abs().max() == 0
+
+
+def test_counts_indices_and_nulls():
+    train, other = images(6), images(6, seed=1)
+    mean = train.mean(0)
+    noise = images(20, seed=2) - 0.5
+    pool = torch.cat([noise, 7 * (train[[2, 0]] - mean)])
+    score = score_reconstructions(
+        pool, train, mean=mean, first_layer=-(train[4] - mean).reshape(1, -1), held_out_x=other
+    )
+    assert score.n90 == 2
+    assert score.index[[2, 0]].tolist() == [20, 21]
+    assert score.nulls() == {"random": 0, "rows": 1, "held out": 0}
+    assert "Of 6 training samples, 2 are recovered" in str(score)
+    best = normalized_correlation(train - mean, pool).max(1).values
+    torch.testing.assert_close(score.ncc, best)
+    flat = score_reconstructions(pool.flatten(1), train.flatten(1), mean=mean.flatten())
+    assert flat.ssim is None
+    torch.testing.assert_close(flat.ncc, score.ncc)
+
+
+def test_exact_reconstructions_of_full_range_have_ssim_one():
+    train = images(3)
+    train[:, 0, 0, 0], train[:, 0, 0, 1] = 0, 1
+    assert score_reconstructions(train, train).ssim.min() == pytest.approx(1)
+
+
+def test_random_candidates_stay_in_the_subspace():
+    train = torch.eye(8, dtype=torch.float64)[:4] + 0.1 * images(4, shape=(8,))
+    one = torch.linalg.qr(images(1, shape=(8, 2))[0])[0].T
+    narrow = score_reconstructions(images(50, shape=(8,)), train, basis=one)
+    wide = score_reconstructions(images(50, shape=(8,)), train)
+    limit = normalized_correlation(train, (train @ one.T) @ one)
+    assert narrow.random_ncc.shape == wide.random_ncc.shape
+    assert limit.shape == (4, 4)
+    assert score_reconstructions(images(50, shape=(8,)), train, random_state=1).random_ncc.ne(wide.random_ncc).any()
+
+
+def test_plot_draws_a_column_each():
+    train = images(3)
+    ax = score_reconstructions(train, train).plot(2)
+    assert len(ax.get_xticks()) == 2
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+def test_bad_input():
+    with pytest.raises(InvalidInputError, match="reshape one"):
+        score_reconstructions(images(3), images(3, shape=(1, 4, 4)))
+    with pytest.raises(InvalidInputError, match="at least 3 x 3"):
+        structural_similarity(images(1, shape=(1, 2, 2)), images(1, shape=(1, 2, 2)))
+    with pytest.raises(InvalidInputError, match="one shape"):
+        normalized_correlation(images(1), images(1, shape=(1, 4, 4)))
