@@ -26,7 +26,7 @@ def planted(runs, truths, noise, seed, dimension=40):
 @given(st.integers(0, 1000))
 def test_planted_clusters_come_back_in_order_of_agreement(seed):
     truth, pool, restarts = planted(runs=8, truths=5, noise=0.3, seed=seed)
-    found = consensus(pool, restarts)
+    found = consensus(pool, restarts, multipliers=1 / pool.norm(dim=1))
     assert found.support[:5].tolist() == [8, 7, 6, 5, 4]
     cosine = torch.nn.functional.cosine_similarity(found.centres[:5], truth)
     assert (cosine > 0.95).all()
@@ -40,6 +40,13 @@ def test_duplicates_of_one_restart_are_no_agreement():
     found = consensus(pool, torch.tensor([0, 0, 0, 0, 0, 1]))
     assert found.support.tolist() == [2, 1]
     assert found.centres[0].tolist() == [0, 1, 0]
+
+
+def test_of_two_clusters_with_equal_support_the_heavier_comes_first():
+    pool = torch.eye(3)[[0, 1, 0, 1]]
+    found = consensus(pool, torch.tensor([0, 0, 1, 1]), multipliers=torch.tensor([1.0, 2.0, 1.0, 0.5]))
+    assert found.centres.argmax(1).tolist() == [1, 0]
+    assert found.multipliers.tolist() == [1.25, 1.0]
 
 
 def test_labels_keep_clusters_apart_until_the_weaker_is_dropped():

@@ -43,8 +43,9 @@ def consensus(
     r"""Cluster candidates by direction and rank the clusters by how many restarts agree.
 
     Searches from different starts that end near the same training sample agree, failures scatter. Average linkage on
-    $1 - \cos$, within each label; clusters are ranked by support times cohesion; one whose centre lies within
-    `duplicate` of a better one is dropped. Members count by $\lambda_i \lVert x_i \rVert$, their share of the weights.
+    $1 - \cos$, within each label. A member weighs $\lambda_i \lVert x_i \rVert$, its share of the weights; each restart
+    votes for a cluster with its heaviest member there, and clusters are ranked by the sum of the votes. One whose
+    centre lies within `duplicate` of a better one is dropped.
     Time and memory are quadratic in m.
 
     Args:
@@ -82,14 +83,26 @@ def consensus(
     mass = (member.T @ share).clamp_min(torch.finfo(pool.dtype).tiny)
     means = (member.T @ (share[:, None] * pool / norms[:, None])) / mass[:, None]
     cohesion = means.norm(dim=1)
-    n_restarts = len(restarts.unique())
-    support = torch.stack([restarts[column > 0].unique().numel() * torch.ones(()) for column in member.T]).to(pool)
+    votes = _votes(share, restarts, torch.as_tensor(clusters, device=pool.device))
+    support, n_restarts = (votes > 0).sum(0), len(votes)
     size = (member.T @ (share * norms)) / mass
-    keep = _distinct(means / cohesion[:, None], support * cohesion, duplicate)
+    keep = _distinct(means / cohesion[:, None], votes.sum(0), duplicate)
     centres = (means / cohesion[:, None] * size[:, None])[keep]
     strength = (member.T @ multipliers / n_restarts)[keep]
     first = torch.as_tensor([int((member[:, k] > 0).nonzero()[0]) for k in keep.tolist()], device=pool.device)
-    return Consensus(centres, support[keep].long(), cohesion[keep], strength, labels[first].long())
+    return Consensus(centres, support[keep], cohesion[keep], strength, labels[first].long())
+
+
+def _votes(
+    share: Float[Tensor, " m"], restarts: Int[Tensor, " m"], clusters: Int[Tensor, " m"]
+) -> Float[Tensor, "r k"]:
+    """Return the heaviest member that each restart has in each cluster, 0 where it has none."""
+    names, number = restarts.unique(return_inverse=True)
+    n_clusters = int(clusters.max()) + 1
+    votes = share.new_zeros(len(names) * n_clusters)
+    tiny = torch.finfo(share.dtype).tiny  # a member without weight is present all the same
+    votes.scatter_reduce_(0, number * n_clusters + clusters, share.clamp_min(tiny), "amax")
+    return votes.view(len(names), n_clusters)
 
 
 def _cluster(directions: np.ndarray, labels: np.ndarray, distance: float) -> np.ndarray:
@@ -114,7 +127,7 @@ def _distinct(directions: Float[Tensor, "k d"], score: Float[Tensor, " k"], dupl
     kept: list[int] = []
     cosines = (directions @ directions.T).cpu()
     # Rounded, so that clusters of equal agreement keep the order of the pool.
-    for index in score.mul(1e4).round().argsort(descending=True, stable=True).tolist():
+    for index in (score / score.max()).mul(1e4).round().argsort(descending=True, stable=True).tolist():
         if not kept or cosines[index, kept].max() < 1 - duplicate:
             kept.append(index)
     return torch.as_tensor(kept, device=directions.device)
