@@ -54,6 +54,12 @@ class ReconstructionScore:
         found = {"random": self.random_ncc, "rows": self.row_ncc, "held out": self.held_out_ncc}
         return {name: int((value > threshold).sum()) for name, value in found.items() if value is not None}
 
+    def rescaled(self) -> Float[Tensor, "n ..."]:
+        """Return the matches as images: at the scale that fits best, which the weights leave open, mean put back."""
+        size = (self.best * self.train_x).flatten(1).sum(1)
+        size = size / self.best.flatten(1).square().sum(1).clamp_min(torch.finfo(size.dtype).tiny)
+        return self.best * size.reshape(-1, *[1] * (self.best.ndim - 1)) + self.mean
+
     def __str__(self) -> str:
         nulls = ", ".join(f"{name} {count}" for name, count in self.nulls().items())
         return (
@@ -74,9 +80,7 @@ class ReconstructionScore:
         from matplotlib import pyplot as plt
 
         order = self.ncc.argsort(descending=True)[:n]
-        pair = torch.stack(
-            [self.train_x[order] + self.mean, _to_range(self.best[order], self.train_x[order], self.mean)]
-        )
+        pair = torch.stack([self.train_x[order] + self.mean, self.rescaled()[order]])
         picture = _images(pair.flatten(0, 1))
         columns = picture.reshape(2, len(order), *picture.shape[1:]).clamp(0, 1).cpu()
         canvas = torch.cat([torch.cat(list(row), -1) for row in columns], -2)
@@ -166,12 +170,6 @@ def _unit_range(images: Tensor) -> Tensor:
     flat = images.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     return ((flat - low) / (high - low).clamp_min(torch.finfo(flat.dtype).eps)).reshape(images.shape)
-
-
-def _to_range(found: Tensor, centred: Tensor, mean: Tensor) -> Tensor:
-    """Put the mean back after fitting the one thing that the weights leave open, the sample's scale."""
-    size = (found * centred).flatten(1).sum(1) / found.flatten(1).square().sum(1)
-    return found * size.reshape(-1, *[1] * (found.ndim - 1)) + mean
 
 
 def _images(x: Tensor) -> Tensor:
