@@ -52,8 +52,8 @@ def run_audit(
         InvalidInputError: Unknown probe, a place that cannot be written to, or no probe that can read the subject.
 
     >>> from assay.audit import load_subject, run_audit
-    >>> run_audit(load_subject("digits"), probes=["curvature"], out=getfixture("tmp_path") / "audit").worst
-    'info'
+    >>> run_audit(load_subject("digits"), probes=["curvature"]).report.as_posix()
+    'assay-audit/digits-1/report.html'
     """
     chosen = [registry.load(name) for name in dict.fromkeys(probes or registry.names())]
     folder = Path(out) if out is not None else next_folder(subject.name)

@@ -20,13 +20,13 @@ from assay.core import (
     check_pairs,
     cross_entropy,
     inspect_model,
-    predict,
     signs,
 )
 
 # Of what core.inspect_model reports, these make every probe's numbers meaningless. The rest (in-place operations,
 # tied parameters, ...) matters to some probes only, which say so themselves.
 _FATAL = ("dropout", "batch-norm")
+_ROUNDING = 1e-5
 
 Pairs = tuple[Tensor, Tensor]
 
@@ -40,7 +40,9 @@ class Subject:
         loss: What it was trained on, as ``loss(outputs, targets)``; see `assay.core.losses`.
         train: Training inputs (n samples first) and targets, or None when the auditor has only the weights.
         test: Held-out inputs and targets.
-        input_range: Lowest and highest value that an input can take.
+        input_range: Lowest and highest value of an input, before any mean is subtracted.
+        mean: What was subtracted from every input before the model saw it; None when nothing was. Training and test
+            inputs are given as the model sees them.
         class_names: One name a class; may be left empty.
         initial_state: The state dict before training, where it was kept.
         groups: Group of each training sample, for questions about groups.
@@ -56,6 +58,7 @@ class Subject:
     train: Pairs | None = None
     test: Pairs | None = None
     input_range: tuple[float, float] = (0.0, 1.0)
+    mean: Tensor | None = None
     class_names: tuple[str, ...] = ()
     initial_state: dict[str, Tensor] | None = None
     groups: Tensor | None = None
@@ -80,18 +83,14 @@ class Subject:
             return tuple(data[0].shape[1:])
         return self.input_shape or _dense_input_shape(self.model)
 
+    def raw(self, x: Tensor) -> Tensor:
+        """Return inputs as they were before the mean was subtracted, within the input range."""
+        return (x if self.mean is None else x + self.mean).clamp(*self.input_range)
+
     @property
     def n_parameters(self) -> int:
         """Number of parameters."""
         return sum(parameter.numel() for parameter in self.model.parameters())
-
-    @property
-    def n_outputs(self) -> int | None:
-        """Width of the output, from one forward pass; None when the shape of an input is unknown."""
-        if self.sample_shape is None:
-            return None
-        like = next(self.model.parameters())
-        return predict(self.model, like.new_zeros(1, *self.sample_shape)).flatten(1).shape[1]
 
     def to(self, device: torch.device | str) -> "Subject":
         """Return the subject with a copy of its model, and its data, on ``device``.
@@ -108,7 +107,8 @@ class Subject:
             return pairs and (pairs[0].to(device), pairs[1].to(device))
 
         model = copy.deepcopy(self.model).to(device)
-        return replace(self, model=model, train=move(self.train), test=move(self.test))
+        mean = None if self.mean is None else self.mean.to(device)
+        return replace(self, model=model, train=move(self.train), test=move(self.test), mean=mean)
 
 
 def _dense_input_shape(model: nn.Module) -> tuple[int, ...] | None:
@@ -133,7 +133,7 @@ def _problems(subject: Subject) -> Iterator[str]:
     yield from (str(problem) for problem in inspect_model(subject.model) if problem.kind in _FATAL)
     for split in ("train", "test"):
         pairs = getattr(subject, split)
-        if pairs is not None and not broken:
+        if pairs is not None and not broken and lowest < highest:
             yield from (f"{split} data: {problem}" for problem in _data_problems(subject, *pairs))
     state = subject.initial_state
     if state is not None and state.keys() != subject.model.state_dict().keys():
@@ -157,8 +157,12 @@ def _data_problems(subject: Subject, x: Tensor, y: Tensor) -> Iterator[str]:
     except AssayError as error:
         yield str(error)
         return
-    problems = inspect_model(subject.model, x, input_range=subject.input_range)
-    yield from (str(problem) for problem in problems if problem.kind == "range")
+    raw = x if subject.mean is None else x + subject.mean
+    if (raw - subject.raw(x)).abs().max() > _ROUNDING:
+        yield (
+            f"inputs span [{raw.min():.4g}, {raw.max():.4g}], outside the stated range {subject.input_range}; "
+            "state the range that holds, and what was subtracted as mean"
+        )
     yield from _label_problems(subject, y, n_outputs)
 
 

@@ -34,16 +34,20 @@ _ADVICE: dict[Severity, str] = {
 }
 
 
-class _TwoLogits(nn.Module):
-    """A network with one score for the positive class, as one with a score for each of the two classes."""
+class _Classifier(nn.Module):
+    """The subject's network as a classifier of raw inputs: any mean inside, and one score for each class."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, subject: Subject) -> None:
         super().__init__()
-        self.model = model
+        self.subject = subject
+        self.model = subject.model
 
     def forward(self, x: Tensor) -> Tensor:
-        score = single_logit(self.model(x))
-        return torch.stack([-score / 2, score / 2], 1)
+        scores = self.model(x if self.subject.mean is None else x - self.subject.mean)
+        if self.subject.loss is cross_entropy:
+            return scores
+        positive = single_logit(scores)
+        return torch.stack([-positive / 2, positive / 2], 1)
 
 
 def run(subject: Subject, context: Context) -> Finding:
@@ -52,9 +56,9 @@ def run(subject: Subject, context: Context) -> Finding:
         raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
     held_out = subject.test is not None
     x, y = context.sample(subject.test or subject.train, _SAMPLES)
-    model = subject.model
+    model, x = _Classifier(subject), subject.raw(x)
     if subject.loss is binary_cross_entropy:
-        model, y = _TwoLogits(model), (y > 0).long()
+        y = (y > 0).long()
     curve, broken = _attack(model, x, y, subject.input_range, context)
     clean, stated = curve[0], curve[_STATED]
     severity = _severity(clean, stated)
