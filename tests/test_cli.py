@@ -47,7 +47,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(SUBJECT)
     (tmp_path / "factories.py").write_text(FACTORY)
-    weights = eval(NETWORK, {"nn": nn}).state_dict()
+    weights = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)).state_dict()
     save_file(weights, "weights.safetensors")
     torch.save(weights, "weights.pt")
     np.savez("data.npz", x=np.full((4, 1, 4, 4), 0.5, np.float32), y=np.array([0, 1, 2, 0]))
@@ -63,7 +63,9 @@ def quick_probe(monkeypatch):
         def run(subject, context):
             if error is not None:
                 raise error
-            figure = Figure((Picture("dot", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "svg", alt="A dot"),), "A dot")
+            figure = Figure(
+                (Picture("dot", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "svg", alt="A dot"),), "A dot"
+            )
             return Finding(headline="One.", severity=severity, rule="By decree.", advice="Rest.", figures=(figure,))
 
         monkeypatch.setattr(registry, "names", lambda: ["only"])
@@ -81,10 +83,10 @@ def change(folder, line):
 
 BAD_INPUT = {
     "missing file": (lambda folder: ["gone.py"], "give a Python file"),
-    "pickle with code": (lambda folder: ["factories:network", "--weights", pickled(folder)], "save_file(model.state_dict()"),
+    "pickle with code": (lambda folder: ["factories:network", "--weights", pickled()], "save_file(model.state_dict()"),
     "wrong shapes": (lambda folder: [change(folder, "given['train'] = (x[:, :, :3], y)")], "reshape the data"),
     "labels out of range": (lambda folder: [change(folder, "y[0] = 7")], "relabel the classes as 0..2"),
-    "NaN weights": (lambda folder: [change(folder, "network[1].weight.data[0] = float('nan')")], "load a healthy checkpoint"),
+    "NaN weights": (lambda folder: [change(folder, "network[1].weight.data[0] = torch.nan")], "a healthy checkpoint"),
     "no ReLU": (
         lambda folder: [change(folder, "network[2] = nn.Tanh()"), "--probe", "reconstruction"],
         "ReLU",
@@ -108,7 +110,7 @@ class Trap:
         return print, ("the trap is sprung",)
 
 
-def pickled(folder):
+def pickled():
     torch.save(Trap(), "trap.pt")
     return "trap.pt"
 
@@ -138,7 +140,9 @@ def test_debug_shows_where_it_happened(folder, capsys):
     assert "ZeroDivisionError: division by zero\n\nThe above exception" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["audit"], ["adit"], ["audit", "digits", "--fail-on", "dire"], ["audit", "a", "b"]])
+@pytest.mark.parametrize(
+    "arguments", [["audit"], ["adit"], ["audit", "digits", "--fail-on", "dire"], ["audit", "a", "b"]]
+)
 def test_arguments_that_do_not_parse_exit_with_2(arguments, capsys):
     assert main(arguments) == 2
     assert capsys.readouterr().out == ""
@@ -234,7 +238,9 @@ def test_study_prints_each_claims_verdict_and_keeps_a_small_run(folder, capsys, 
     assert [asked[name] for name in chosen] == ["small", 3, 2, "dask", "tcp://a:1"]
 
 
-@pytest.mark.parametrize(("slugs", "message"), [(["nope"], "there is no study 'nope'"), ([], "name at least one study")])
+@pytest.mark.parametrize(
+    ("slugs", "message"), [(["nope"], "there is no study 'nope'"), ([], "name at least one study")]
+)
 def test_study_names_what_it_does_not_know(folder, capsys, slugs, message):
     assert main(["study", *slugs]) == 2
     assert message in capsys.readouterr().err
@@ -249,7 +255,7 @@ def test_version(capsys):
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["audit", "--help"]])
 def test_help_and_list_take_less_than_half_a_cpu_second_and_no_torch(arguments):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    program = f"{PYTHON[:-len('sys.exit(main())')]}main(); sys.exit('torch' in sys.modules)"
+    program = f"{PYTHON[: -len('sys.exit(main())')]}main(); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr

@@ -47,7 +47,9 @@ class Audit(_Command):
     """Lowest and highest value of an input."""
     input_shape: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="INT ...", help_behavior_hint="")] = None
     """Shape of one input, such as 1 28 28; needed only without data."""
-    probe: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = ()
+    probe: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME", help_behavior_hint="")
+    ] = ()
     """Ask only this probe's question; may be repeated."""
     fail_on: FailOn = "never"
     """Exit with 1 when a finding is this severe or more, or when a probe failed."""

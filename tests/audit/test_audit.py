@@ -85,7 +85,12 @@ def test_findings_hold_the_facts(audited):
 
 @pytest.mark.parametrize(
     ("severities", "level", "reached"),
-    [(["info"], "low", False), (["info", "high"], "high", True), (["medium"], "high", False), (["medium"], "low", True)],
+    [
+        (["info"], "low", False),
+        (["info", "high"], "high", True),
+        (["medium"], "high", False),
+        (["medium"], "low", True),
+    ],
 )
 def test_severity_is_compared_with_a_level(with_probes, tmp_path, severities, level, reached):
     runs = [lambda subject, context, s=severity: a_finding(s) for severity in severities]

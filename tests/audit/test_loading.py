@@ -10,6 +10,8 @@ from torch import nn
 from assay.audit import load_subject
 from assay.core import AssayError, InvalidInputError, MissingDataError, binary_cross_entropy, cross_entropy
 
+GOOD = "weights.safetensors"
+
 FACTORY = """
 from torch import nn
 
@@ -43,7 +45,9 @@ def folder(tmp_path, monkeypatch):
     draw = np.random.default_rng(0)
     arrays = {"x": draw.random((5, 1, 4, 4), np.float32), "y": np.array([0, 1, 2, 0, 1])}
     np.savez(tmp_path / "data.npz", **arrays)
-    np.savez(tmp_path / "both.npz", x_train=arrays["x"], y_train=arrays["y"], x_test=arrays["x"][:2], y_test=arrays["y"][:2])
+    np.savez(
+        tmp_path / "both.npz", x_train=arrays["x"], y_train=arrays["y"], x_test=arrays["x"][:2], y_test=arrays["y"][:2]
+    )
     yield tmp_path
     import sys
 
@@ -123,18 +127,18 @@ class Trap:
         ("fashoin", {}, InvalidInputError, "did you mean 'fashion'"),
         ("weights.safetensors", {}, InvalidInputError, "--weights weights.safetensors"),
         ("gone.py", {}, MissingDataError, "give a Python file with a function subject"),
-        ("digits", {"weights": "weights.safetensors", "loss": "cross_entropy"}, InvalidInputError, "leave out --weights, --loss"),
+        ("digits", {"weights": GOOD, "loss": "cross_entropy"}, InvalidInputError, "leave out --weights, --loss"),
         ("factories:network", {}, InvalidInputError, "add its trained weights with --weights FILE"),
-        ("factories:gone", {"weights": "weights.safetensors"}, InvalidInputError, "importable from here"),
-        ("nowhere:network", {"weights": "weights.safetensors"}, InvalidInputError, "No module named 'nowhere'"),
-        ("factories:raises", {"weights": "weights.safetensors"}, InvalidInputError, "KeyError: 'no such thing'"),
-        ("factories:not_a_network", {"weights": "weights.safetensors"}, InvalidInputError, "must return a torch.nn.Module"),
+        ("factories:gone", {"weights": GOOD}, InvalidInputError, "importable from here"),
+        ("nowhere:network", {"weights": GOOD}, InvalidInputError, "No module named 'nowhere'"),
+        ("factories:raises", {"weights": GOOD}, InvalidInputError, "KeyError: 'no such thing'"),
+        ("factories:not_a_network", {"weights": GOOD}, InvalidInputError, "must return a torch.nn.Module"),
         ("factories:network", {"weights": "gone.safetensors"}, MissingDataError, "no file gone.safetensors"),
         ("factories:network", {"weights": "data.npz"}, InvalidInputError, "damaged or would run code"),
         ("factories:network", {"weights": "factories.py"}, InvalidInputError, "damaged or would run code"),
-        ("factories:network", {"weights": "weights.safetensors", "train": "gone.npz"}, MissingDataError, "gone.npz"),
-        ("factories:network", {"weights": "weights.safetensors", "train": "factories.py"}, InvalidInputError, "numpy.savez"),
-        ("factories:network", {"weights": "weights.safetensors", "loss": "hinge"}, InvalidInputError, "squared_error"),
+        ("factories:network", {"weights": GOOD, "train": "gone.npz"}, MissingDataError, "gone.npz"),
+        ("factories:network", {"weights": GOOD, "train": "factories.py"}, InvalidInputError, "numpy.savez"),
+        ("factories:network", {"weights": GOOD, "loss": "hinge"}, InvalidInputError, "squared_error"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_loaded_is_refused_with_its_mend(folder, spec, options, error, message):

@@ -95,7 +95,9 @@ def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> Ite
             answer = _ask(probe, subject, context)
         except KeyboardInterrupt:
             interrupted = True
-            answer = Answer(probe.name, probe.question, "interrupted", time.perf_counter() - start, reason="it was stopped")
+            answer = Answer(
+                probe.name, probe.question, "interrupted", time.perf_counter() - start, reason="it was stopped"
+            )
         yield answer
 
 

@@ -1,7 +1,6 @@
 """Where subjects come from: built-in names, a Python file, or a model factory with weights and data."""
 
 import difflib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

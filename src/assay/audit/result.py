@@ -70,8 +70,8 @@ class AuditResult:
     @property
     def worst(self) -> Severity | None:
         """The highest severity among the findings; None when no probe answered."""
-        found = [answer.finding.severity for answer in self.answers if answer.finding is not None]
-        return max(found, key=SEVERITIES.index, default=None)
+        found = {answer.finding.severity for answer in self.answers if answer.finding is not None}
+        return next((severity for severity in reversed(SEVERITIES) if severity in found), None)
 
     def reaches(self, severity: Severity) -> bool:
         """Return whether some finding is at or above ``severity``."""

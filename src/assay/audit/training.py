@@ -17,14 +17,18 @@ from assay.nets import mlp
 def train_digits(seed: int = 0, *, progress: bool = False) -> Subject:
     """Train 64-200-1 to tell odd from even on 30 of scikit-learn's digits."""
     groups = ((0, 2, 4, 6, 8), (1, 3, 5, 7, 9))
-    return _train_binary(load("digits"), groups, ("even", "odd"), width=200, decay=3e-3, steps=2000, seed=seed, progress=progress)
+    return _train_binary(
+        load("digits"), groups, ("even", "odd"), width=200, decay=3e-3, steps=2000, seed=seed, progress=progress
+    )
 
 
 def train_fashion(seed: int = 0, *, progress: bool = False) -> Subject:
     """Train 784-500-1 to tell two groups of clothes apart on 30 of the embedded Fashion-MNIST images."""
     groups = ((0, 2, 4, 6, 8), (1, 3, 5, 7, 9))
     names = ("a top or a bag", "trousers, a dress or a shoe")
-    return _train_binary(load("fashion"), groups, names, width=500, decay=3e-3, steps=12000, seed=seed, progress=progress)
+    return _train_binary(
+        load("fashion"), groups, names, width=500, decay=3e-3, steps=12000, seed=seed, progress=progress
+    )
 
 
 TRAINERS: dict[str, Callable[..., Subject]] = {"digits": train_digits, "fashion": train_fashion}
@@ -93,7 +97,13 @@ class _InSpan(nn.Module):
 
 
 def fit_in_span(
-    model: nn.Sequential, x: Float[Tensor, "n ..."], y: Int[Tensor, " n"], *, decay: float, steps: int, progress: bool = False
+    model: nn.Sequential,
+    x: Float[Tensor, "n ..."],
+    y: Int[Tensor, " n"],
+    *,
+    decay: float,
+    steps: int,
+    progress: bool = False,
 ) -> None:
     r"""Train a dense network by full-batch gradient descent, in the coordinates of the data's span.
 
@@ -111,7 +121,16 @@ def fit_in_span(
     network = _InSpan(first, nn.Sequential(*rest), basis)
     outside = first.weight.detach() - first.weight.detach() @ basis.T @ basis
     sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=decay, fused=True)
-    fit(network, flat @ basis.T, y, loss=binary_cross_entropy, optimizer=sgd, schedule="cosine", steps=steps, progress=progress)
+    fit(
+        network,
+        flat @ basis.T,
+        y,
+        loss=binary_cross_entropy,
+        optimizer=sgd,
+        schedule="cosine",
+        steps=steps,
+        progress=progress,
+    )
     with torch.no_grad():
         first.weight.copy_(network.weight @ basis + network.outside * outside)
         first.bias.copy_(network.bias)

@@ -85,7 +85,7 @@ def load_weights(model: nn.Module, state: State, *, name: str) -> nn.Module:
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise InvalidInputError(
-            f"the weights do not fit {name}: {', '.join(problems[:3])}{more}; give the factory that they were trained with"
+            f"the weights do not fit {name}: {', '.join(problems[:3])}{more}; give the factory they belong to"
         )
     dtype = next((value.dtype for value in state.values() if value.is_floating_point()), torch.float32)
     model.to(dtype).load_state_dict(state)

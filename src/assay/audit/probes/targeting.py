@@ -114,7 +114,8 @@ def _curve_figure(curve: dict[int, float], which: str) -> Figure:
         axes.set_xlabel("radius of the change, in 255ths of the input range")
         axes.set_ylabel("share still classified correctly")
 
-    alt = f"Accuracy under attack, falling from {curve[0]:.0%} without change to {curve[max(curve)]:.0%} at {max(curve)}/255"
+    last = max(curve)
+    alt = f"Accuracy under attack: {curve[0]:.0%} without change, {curve[last]:.0%} at {last}/255"
     caption = f"Accuracy on {which} samples by the size of the change; the dotted line is where the severity is read."
     return Figure((plot_picture("accuracy", draw, alt),), caption)
 
