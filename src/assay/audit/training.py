@@ -27,7 +27,7 @@ def train_fashion(seed: int = 0, *, progress: bool = False) -> Subject:
     groups = ((0, 2, 4, 6, 8), (1, 3, 5, 7, 9))
     names = ("a top or a bag", "trousers, a dress or a shoe")
     return _train_binary(
-        load("fashion"), groups, names, width=500, decay=3e-3, steps=12000, seed=seed, progress=progress
+        load("fashion"), groups, names, width=500, decay=2e-3, steps=12000, seed=seed, progress=progress
     )
 
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from assay.audit.pictures import is_image, sample_picture, stretch
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy
-from assay.reconstruction import KKTReconstructor, ReconstructionScores, score_reconstructions
+from assay.reconstruction import KKTReconstructor, ReconstructionScore, score_reconstructions
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
 _MARGIN = 3
@@ -56,6 +56,7 @@ class _Matches:
     name: str
     candidates: int
     ncc: Tensor  # best correlation of each sample
+    is_null: bool = False
 
     @property
     def clear(self) -> int:
@@ -117,19 +118,20 @@ def _blind(subject: Subject, attack: KKTReconstructor) -> Finding:
 
 def _scored(subject: Subject, attack: KKTReconstructor, context: Context) -> Finding:
     """Count the training samples that candidates match, beside the nulls, and show the best matches."""
-    x, _ = context.sample(subject.train, _LIMIT)
-    held_out = None if subject.test is None else context.sample(subject.test, len(x))[0]
-    pool, shortlist = (
-        score_reconstructions(candidates, x, mean=subject.mean, model=subject.model, held_out=held_out)
-        for candidates in (attack.pool_, attack.reconstructions_)
+    x = subject.raw(context.sample(subject.train, _LIMIT)[0])
+    held_out = None if subject.test is None else subject.raw(context.sample(subject.test, len(x))[0])
+    score = score_reconstructions(
+        attack.pool_,
+        x,
+        mean=subject.mean,
+        basis=attack.basis_,
+        first_layer=_first_dense_weight(subject),
+        held_out_x=held_out,
+        random_state=context.seed,
     )
-    matches = [
-        _Matches("all candidates of the attack", len(attack.pool_), pool.ncc),
-        _Matches("its own shortlist, chosen without data", len(attack.reconstructions_), shortlist.ncc),
-        *(_Matches(f"null: {name}", len(attack.pool_), ncc) for name, ncc in pool.nulls.items()),
-    ]
-    ours, _, *nulls = matches
-    severity = _severity(ours, [null for null in nulls if "rows" not in null.name])
+    matches = _matches(subject, attack, x, score)
+    ours = matches[0]
+    severity = _severity(ours, [match for match in matches if match.is_null])
     return Finding(
         headline=(
             f"{ours.visible} of {len(x)} training samples can be recognised in what the weights alone give away, "
@@ -142,9 +144,30 @@ def _scored(subject: Subject, attack: KKTReconstructor, context: Context) -> Fin
         measures=_measures(attack)
         | {f"n90, {match.name}": float(match.clear) for match in matches}
         | {f"n75, {match.name}": float(match.visible) for match in matches},
-        figures=_pairs(subject, attack.pool_, x, pool),
-        tables=(_table(matches, len(x)),),
+        figures=_pairs(subject, score),
+        tables=(_table(matches),),
     )
+
+
+def _first_dense_weight(subject: Subject) -> Tensor:
+    """Return the weight that the attack has read: of the first dense layer, which it requires."""
+    return next(module.weight for module in subject.model.modules() if isinstance(module, nn.Linear))
+
+
+def _matches(subject: Subject, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[_Matches]:
+    """Count what the attack matches, what a stranger's shortlist of it does, and what the nulls do."""
+    size = len(attack.pool_)
+    matches = [_Matches("all candidates of the attack", size, score.ncc)]
+    if len(attack.reconstructions_):
+        shortlist = score_reconstructions(attack.reconstructions_, x, mean=subject.mean).ncc
+        matches.append(_Matches("those that restarts agree on", len(attack.reconstructions_), shortlist))
+    matches.append(_Matches("null: random candidates", size, score.random_ncc, is_null=True))
+    if score.held_out_ncc is not None:
+        matches.append(_Matches("null: held-out samples", size, score.held_out_ncc, is_null=True))
+    if score.row_ncc is not None:
+        rows = len(_first_dense_weight(subject))
+        matches.append(_Matches("for comparison: the first layer's own rows", rows, score.row_ncc))
+    return matches
 
 
 def _severity(ours: _Matches, nulls: list[_Matches]) -> Severity:
@@ -160,25 +183,25 @@ def _measures(attack: KKTReconstructor) -> dict[str, float]:
     return {
         "dimensions searched": float(attack.rank_),
         "candidates": float(len(attack.pool_)),
-        "relative residual": float(attack.residual_),
+        "relative residual": attack.residual_.mean().item(),
     }
 
 
-def _table(matches: list[_Matches], n: int) -> Table:
-    columns = ("candidates", "how many", f"NCC > {_CLEAR}", f"NCC > {_VISIBLE}", "median NCC")
-    rows = ((m.name, m.candidates, m.clear, m.visible, round(m.ncc.median().item(), 3)) for m in matches)
-    return Table(f"Of {n} samples, how many some candidate matches", columns, tuple(rows))
+def _table(matches: list[_Matches]) -> Table:
+    columns = ("candidates", "how many", "samples", f"NCC > {_CLEAR}", f"NCC > {_VISIBLE}", "median NCC")
+    rows = ((m.name, m.candidates, len(m.ncc), m.clear, m.visible, round(m.ncc.median().item(), 2)) for m in matches)
+    return Table("How many samples some candidate matches", columns, tuple(rows))
 
 
-def _pairs(subject: Subject, pool: Tensor, x: Tensor, scores: ReconstructionScores) -> tuple[Figure, ...]:
+def _pairs(subject: Subject, score: ReconstructionScore) -> tuple[Figure, ...]:
     """Show each training sample, the best recovered first, beside the candidate that is closest to it."""
-    if not is_image(tuple(x.shape[1:])):
+    if score.ssim is None or not is_image(tuple(score.train_x.shape[1:])):
         return ()
     lowest, highest = subject.input_range
     figures = []
-    for number, index in enumerate(scores.ncc.argsort(descending=True)[:_SHOWN].tolist(), 1):
-        sample, ncc, ssim = x[index], scores.ncc[index].item(), scores.ssim[index].item()
-        recovered = _with_contrast_of(sample, pool[scores.index[index]].view_as(sample))
+    for number, index in enumerate(score.ncc.argsort(descending=True)[:_SHOWN].tolist(), 1):
+        sample, ncc, ssim = score.train_x[index], score.ncc[index].item(), score.ssim[index].item()
+        recovered = _with_contrast_of(sample, score.best[index])
         shown = [(subject.raw(image) - lowest) / (highest - lowest) for image in (recovered, sample)]
         figures.append(
             Figure(
@@ -186,7 +209,7 @@ def _pairs(subject: Subject, pool: Tensor, x: Tensor, scores: ReconstructionScor
                     sample_picture(f"{number:02}-recovered", shown[0], f"Recovered from the weights, NCC {ncc:.2f}"),
                     sample_picture(f"{number:02}-training", shown[1], "The training image closest to it"),
                 ),
-                f"recovered | training image · NCC {ncc:.2f} · SSIM {ssim:.2f}",
+                f"recovered | training image, NCC {ncc:.2f}, SSIM {ssim:.2f}",
                 tile=True,
             )
         )
