@@ -200,7 +200,7 @@ def test_a_past_audit_is_rendered_again_byte_for_byte(folder, quick_probe):
         (lambda audit: (audit / "findings.json").unlink(), "give the folder that an audit wrote"),
         (lambda audit: (audit / "findings.json").write_text("{}"), "is not what an audit writes"),
         (lambda audit: (audit / "findings.json").write_text("{"), "is not what an audit writes"),
-        (lambda audit: (audit / "figures" / "only-dot.svg").unlink(), "is missing; restore it"),
+        (lambda audit: (audit / "figures" / "only-dot.svg").unlink(), "only-dot.svg cannot be read"),
     ],
 )
 def test_a_past_audit_that_cannot_be_read_is_refused(folder, quick_probe, capsys, prepare, message):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from assay.core import InvalidInputError, MissingDataError
+from assay.core import AssayError, InvalidInputError, MissingDataError
 from assay.lab.files import write_bytes
 from assay.lab.page import inline_figure, render
 
@@ -46,8 +46,8 @@ def rerender(run: Path | str, out: Path | str | None = None) -> Path:
         The page's path.
 
     Raises:
-        MissingDataError: The folder holds no ``findings.json``, or a figure is missing.
-        InvalidInputError: ``findings.json`` is not what an audit writes, or the page cannot be written.
+        MissingDataError: The folder holds no ``findings.json``.
+        InvalidInputError: ``findings.json`` or a figure is not what an audit writes, or the page cannot be written.
     """
     run = Path(run)
     path = run / "findings.json"
@@ -55,8 +55,8 @@ def rerender(run: Path | str, out: Path | str | None = None) -> Path:
         raise MissingDataError(f"there is no {path}; give the folder that an audit wrote")
     try:
         page = render_report(json.loads(path.read_text()), run)
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{error.filename} is missing; restore it or run the audit again") from error
+    except AssayError:  # a figure is missing or is no picture; the message says which
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInputError(f"{path} is not what an audit writes ({error!r}); run the audit again") from error
     target = Path(out) if out is not None else run / "report.html"

@@ -14,6 +14,7 @@ from assay.reconstruction import KKTReconstructor, ReconstructionScore, score_re
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
 _MARGIN = 3
+_EXPLAINED = 0.5  # restarts agree on an untrained network too, but explain next to nothing of its weights
 _LIMIT = 2000  # training samples that candidates are compared with
 _SHOWN = 30
 
@@ -25,7 +26,8 @@ _RULE = (
 )
 _RULE_BLIND = (
     f"Without training data no match can be counted. Medium when at least {_MARGIN} patterns were found by at least "
-    "half of the independent restarts, otherwise info."
+    f"half of the independent restarts and the candidates explain the weights (relative residual below {_EXPLAINED}; "
+    "an untrained network stays near 1), otherwise info."
 )
 _LIMITS = (
     "Every candidate comes from the weights alone; training data serve only to score it and to set its brightness and "
@@ -93,8 +95,8 @@ def _objective(subject: Subject) -> Literal["binary", "multiclass"]:
 def _blind(subject: Subject, attack: KKTReconstructor) -> Finding:
     """Report what the restarts agree on, where there is nothing to score it against."""
     support, restarts = attack.support_, attack.n_restarts
-    agreed = int((2 * support >= restarts).sum())
-    severity: Severity = "medium" if agreed >= _MARGIN else "info"
+    agreed, residual = int((2 * support >= restarts).sum()), attack.residual_.mean().item()
+    severity: Severity = "medium" if agreed >= _MARGIN and residual < _EXPLAINED else "info"
     shown = list(zip(attack.reconstructions_, support.tolist(), strict=True))[:_SHOWN]
     figures = [
         Figure(
@@ -106,7 +108,10 @@ def _blind(subject: Subject, attack: KKTReconstructor) -> Finding:
         if is_image(tuple(sample.shape))
     ]
     return Finding(
-        headline=f"{agreed} patterns come out of the weights in at least half of {restarts} independent restarts.",
+        headline=(
+            f"{agreed} patterns come out of the weights in at least half of {restarts} independent restarts, which "
+            f"leave {residual:.0%} of the weights unexplained."
+        ),
         severity=severity,
         rule=_RULE_BLIND,
         advice=_ADVICE[severity],
