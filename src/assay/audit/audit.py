@@ -1,0 +1,116 @@
+"""The audit: every probe asked in turn, and the folder that tells what they found."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from assay.audit import probes as registry
+from assay.audit.folder import check_writable, next_folder, whole_folder
+from assay.audit.probe import Context, Need, Probe, SkipProbe
+from assay.audit.report import render_report
+from assay.audit.result import Answer, AuditResult, describe
+from assay.audit.subject import Subject
+from assay.core import InvalidInputError
+
+_MISSING: dict[Need, str] = {
+    "training_data": "it needs the training data, which this subject does not bring",
+    "test_data": "it needs held-out data, which this subject does not bring",
+    "initial_weights": "it needs the weights before training, which this subject does not bring",
+}
+
+
+def run_audit(
+    subject: Subject,
+    *,
+    probes: Sequence[str] | None = None,
+    out: Path | str | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = False,
+) -> AuditResult:
+    """Ask a subject every probe's question and write the report.
+
+    A probe that cannot read the subject is skipped with the reason; a probe that raises is reported as failed and the
+    others go on; on an interrupt (Ctrl-C) the answers so far are written. The folder appears whole or not at all.
+
+    Args:
+        subject: What to audit; its model comes back as it was.
+        probes: Names of the probes to run; all by default.
+        out: Folder to write, which must not exist or be empty; by default ``assay-audit/<subject>-<n>``.
+        seed: Seed of every draw that the probes make.
+        device: Where to compute; by default where the model is.
+        progress: Show progress on stderr.
+
+    Returns:
+        The answers, and the folder that holds them.
+
+    Raises:
+        InvalidInputError: Unknown probe, a place that cannot be written to, or no probe that can read the subject.
+
+    >>> from assay.audit import load_subject, run_audit
+    >>> run_audit(load_subject("digits"), probes=["curvature"]).report.as_posix()
+    'assay-audit/digits-1/report.html'
+    """
+    chosen = [registry.load(name) for name in dict.fromkeys(probes or registry.names())]
+    folder = Path(out) if out is not None else next_folder(subject.name)
+    check_writable(folder)
+    if device is not None:
+        subject = subject.to(device)
+    answers = tuple(_ask_all(chosen, subject, Context(seed=seed, progress=progress)))
+    if all(answer.status == "skipped" for answer in answers):
+        reasons = " | ".join(f"{answer.probe}: {answer.reason}" for answer in answers)
+        raise InvalidInputError(f"no probe can read subject {subject.name!r}: {reasons}")
+    result = AuditResult(subject=subject, answers=answers, seed=seed, folder=folder)
+    _write(result)
+    return result
+
+
+def _write(result: AuditResult) -> None:
+    """Write the audit's folder: the facts, the pictures and the page."""
+    facts, pictures = describe(result)
+    with whole_folder(result.folder) as folder:
+        (folder / "figures").mkdir()
+        for name, content in pictures.items():
+            (folder / name).write_bytes(content)
+        findings = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
+        (folder / "findings.json").write_text(findings + "\n", encoding="utf-8")
+        (folder / "report.html").write_text(render_report(facts, folder), encoding="utf-8")
+
+
+def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> Iterator[Answer]:
+    """Yield one answer for each probe, also for those that an interrupt kept from starting."""
+    interrupted = False
+    for number, probe in enumerate(chosen, 1):
+        if interrupted:
+            yield Answer(probe.name, probe.question, "interrupted", 0.0, reason="the audit was stopped before it")
+            continue
+        if context.progress:  # a line, not a bar: the probes draw their own bars
+            print(f"[{number}/{len(chosen)}] {probe.question}", file=sys.stderr, flush=True)
+        start = time.perf_counter()
+        try:
+            answer = _ask(probe, subject, context)
+        except KeyboardInterrupt:
+            interrupted = True
+            answer = Answer(
+                probe.name, probe.question, "interrupted", time.perf_counter() - start, reason="it was stopped"
+            )
+        yield answer
+
+
+def _ask(probe: Probe, subject: Subject, context: Context) -> Answer:
+    for need in sorted(probe.needs):
+        if not subject.has(need):
+            return Answer(probe.name, probe.question, "skipped", 0.0, reason=_MISSING[need])
+    start = time.perf_counter()
+    try:
+        finding = probe.run(subject, context)
+    except SkipProbe as skipped:
+        return Answer(probe.name, probe.question, "skipped", time.perf_counter() - start, reason=str(skipped))
+    except Exception as error:  # one probe's failure must not cost the others' answers
+        reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+        return Answer(probe.name, probe.question, "failed", time.perf_counter() - start, reason=reason)
+    return Answer(probe.name, probe.question, "answered", time.perf_counter() - start, finding=finding)

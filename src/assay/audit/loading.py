@@ -1,0 +1,170 @@
+"""Where subjects come from: built-in names, a Python file, or a model factory with weights and data."""
+
+import difflib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from assay.audit.builtin import BUILT_IN, load_built_in
+from assay.audit.subject import Pairs, Subject
+from assay.audit.weights import call_factory, load_state, load_weights
+from assay.core import (
+    AssayError,
+    InvalidInputError,
+    LossFunction,
+    MissingDataError,
+    binary_cross_entropy,
+    cross_entropy,
+    squared_error,
+)
+from assay.data import Dataset, load_image_folder, load_npz
+
+LOSSES: dict[str, LossFunction] = {
+    "binary_cross_entropy": binary_cross_entropy,
+    "cross_entropy": cross_entropy,
+    "squared_error": squared_error,
+}
+
+
+def load_subject(
+    spec: str,
+    *,
+    weights: Path | str | None = None,
+    train: Path | str | None = None,
+    test: Path | str | None = None,
+    loss: str | None = None,
+    input_range: tuple[float, float] = (0.0, 1.0),
+    input_shape: tuple[int, ...] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Subject:
+    """Load what is to be audited.
+
+    All options but the last two belong to a factory; the other two forms bring everything themselves.
+
+    Args:
+        spec: A built-in subject's name; a Python file with a function ``subject()`` that returns a `Subject`, which is
+            run as it stands; or ``package.module:factory``, called without arguments for the untrained model.
+        weights: ``.safetensors``, or a PyTorch file that needs no code to be read.
+        train: Training data: ``.npz`` or a folder of images.
+        test: Held-out data; by default the test part of ``train``, where it has one.
+        loss: ``binary_cross_entropy``, ``cross_entropy`` or ``squared_error``; by default the first for a network of
+            one output, else the second.
+        input_range: Lowest and highest value of an input.
+        input_shape: Shape of one input; needed only without data, where the first layer does not tell.
+        seed: Seeds a built-in subject's training.
+        progress: Show a built-in subject's training on stderr.
+
+    Returns:
+        The subject, checked.
+
+    Raises:
+        InvalidInputError: Something does not fit; the message says how to mend it.
+        MissingDataError: A file is not there.
+
+    >>> load_subject("digits").name
+    'digits'
+    """
+    if spec in BUILT_IN or spec.endswith(".py"):
+        options = {"weights": weights, "train": train, "test": test, "loss": loss, "input_shape": input_shape}
+        given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+        if given:
+            raise InvalidInputError(f"{spec} brings its own model and data; leave out {', '.join(given)}")
+        return load_built_in(spec, seed, progress=progress) if spec in BUILT_IN else _run_file(Path(spec))
+    if ":" not in spec:
+        raise InvalidInputError(_unknown(spec))
+    if weights is None:
+        raise InvalidInputError(f"{spec} is an untrained model; add its trained weights with --weights FILE")
+    with _importable(Path.cwd()):
+        model = load_weights(call_factory(spec), load_state(Path(weights)), name=spec)
+    training = None if train is None else _read_data(Path(train), input_range)
+    held_out = training if test is None else _read_data(Path(test), input_range)
+    dtype = next(model.parameters()).dtype
+    return Subject(
+        model=model,
+        loss=_loss(loss, model),
+        train=None if training is None else (training.x_train.to(dtype), training.y_train),
+        test=_test_part(held_out, dtype, given=test is not None),
+        input_range=input_range,
+        class_names=_class_names(training or held_out),
+        input_shape=input_shape,
+        name=Path(weights).stem,
+    )
+
+
+def _unknown(spec: str) -> str:
+    """Say what a subject can be, and which one may have been meant."""
+    if Path(spec).suffix in (".safetensors", ".pt", ".pth", ".pkl"):
+        return f"{spec} holds weights only; give the model too, as: assay audit package.module:factory --weights {spec}"
+    close = difflib.get_close_matches(spec, BUILT_IN, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"built in are {', '.join(BUILT_IN)}"
+    return f"there is no subject {spec!r}; give a Python file, package.module:factory or a built-in name ({hint})"
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let imports find modules in ``folder``, as ``python file.py`` does."""
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.resolve()))
+
+
+def _run_file(path: Path) -> Subject:
+    """Run the user's own Python file and return what its ``subject()`` returns."""
+    if not path.is_file():
+        raise MissingDataError(f"there is no file {path}; give a Python file with a function subject()")
+    module = ModuleType(f"subject_from_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses and pickling of the user's classes look it up there
+    with _importable(path.parent):
+        try:
+            exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # noqa: S102 - that is its purpose
+            subject = module.subject()
+        except AssayError:
+            raise
+        except Exception as error:  # the user's own code: any failure is an answer to show them
+            reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+            raise InvalidInputError(
+                f"{path} failed ({reason}); mend it so that its function subject() returns an assay.audit.Subject"
+            ) from error
+    if not isinstance(subject, Subject):
+        raise InvalidInputError(f"subject() in {path} returned {type(subject).__name__}; return an assay.audit.Subject")
+    return subject
+
+
+def _loss(name: str | None, model: nn.Module) -> LossFunction:
+    if name is None:
+        outputs = list(model.parameters())[-1].shape[0]  # of a dense or convolutional layer, weight and bias alike
+        return binary_cross_entropy if outputs == 1 else cross_entropy
+    if name not in LOSSES:
+        raise InvalidInputError(f"there is no loss {name!r}; choose from {', '.join(LOSSES)}")
+    return LOSSES[name]
+
+
+def _read_data(path: Path, input_range: tuple[float, float]) -> Dataset:
+    if path.is_dir():
+        return load_image_folder(path)
+    if path.exists() and path.suffix != ".npz":
+        raise InvalidInputError(f"{path} is neither .npz nor a folder; save it with numpy.savez('data.npz', x=x, y=y)")
+    return load_npz(path, input_range=input_range)
+
+
+def _test_part(dataset: Dataset | None, dtype: torch.dtype, *, given: bool) -> Pairs | None:
+    """Return the held-out samples: a file's test part, or all of a file that was given for testing."""
+    if dataset is None or not (given or len(dataset.x_test)):
+        return None
+    x, y = (dataset.x_test, dataset.y_test) if len(dataset.x_test) else (dataset.x_train, dataset.y_train)
+    return x.to(dtype), y
+
+
+def _class_names(dataset: Dataset | None) -> tuple[str, ...]:
+    """Return the classes' names, unless they are only the labels' numbers again."""
+    names = () if dataset is None else dataset.class_names
+    return () if all(name.isdigit() for name in names) else names

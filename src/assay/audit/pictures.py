@@ -1,0 +1,51 @@
+"""Pictures for findings: samples as small PNGs, matplotlib figures as SVG."""
+
+import io
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from PIL import Image
+from torch import Tensor
+
+from assay.audit.probe import Picture
+from assay.lab.figures import encode_figure, house_style
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Return whether samples of this shape can be shown: one or three channels, more than one pixel each way.
+
+    >>> is_image((1, 28, 28)), is_image((784,))
+    (True, False)
+    """
+    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 1
+
+
+def sample_picture(name: str, sample: Float[Tensor, "channels h w"], alt: str) -> Picture:
+    """Encode a sample as PNG, one pixel a pixel; values are clipped to [0, 1]."""
+    levels = (sample.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+    array = levels.permute(1, 2, 0).squeeze(2) if len(levels) == 1 else levels.permute(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(array.numpy()).save(file, format="PNG", optimize=True)
+    return Picture(name=name, data=file.getvalue(), format="png", alt=alt)
+
+
+def stretch(sample: Tensor) -> Tensor:
+    """Spread the values over [0, 1]; a constant sample becomes grey.
+
+    >>> stretch(torch.tensor([2.0, 3.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    low, high = sample.min(), sample.max()
+    return (sample - low) / (high - low) if high > low else torch.full_like(sample, 0.5)
+
+
+def plot_picture(name: str, draw: Callable[[Axes], object], alt: str) -> Picture:
+    """Encode what ``draw`` draws on a matplotlib axes, in the house's style."""
+    with house_style():
+        canvas = Canvas()
+        draw(canvas.add_subplot())
+        encoded = encode_figure(canvas)
+    return Picture(name=name, data=encoded.content, format="svg" if encoded.suffix == ".svg" else "png", alt=alt)

@@ -1,0 +1,154 @@
+"""What a probe is, and what it answers with."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from assay.core import AssayError, InvalidInputError
+
+if TYPE_CHECKING:
+    from assay.audit.subject import Subject
+
+Need = Literal["weights", "gradients", "training_data", "test_data", "initial_weights"]
+Severity = Literal["info", "low", "medium", "high"]
+
+NEEDS: tuple[Need, ...] = get_args(Need)
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from least to most severe
+
+
+class SkipProbe(AssayError):
+    """Raised by a probe that cannot read this subject; the message is the reason that the report gives."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of a report.
+
+    Args:
+        name: File name without its ending, unique within a finding.
+        data: The file's bytes.
+        format: ``"png"`` or ``"svg"``.
+        alt: What the picture shows, for readers who cannot see it.
+    """
+
+    name: str
+    data: bytes
+    format: Literal["png", "svg"]
+    alt: str
+
+    def __post_init__(self) -> None:
+        if not self.alt.strip():
+            raise InvalidInputError(f"picture {self.name!r} has no alt text; say in a sentence what it shows")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One or more pictures under one caption.
+
+    Args:
+        pictures: Shown side by side.
+        caption: One line; plain text.
+        tile: True for a small image (a sample of the data): it is enlarged without smoothing, and
+            consecutive tiles share a grid.
+    """
+
+    pictures: tuple[Picture, ...]
+    caption: str
+    tile: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table of a report; every row has one cell a column."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int | float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise InvalidInputError(f"table {self.caption!r}: every row needs {len(self.columns)} cells")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A probe's answer.
+
+    Args:
+        headline: One sentence with the main number in it.
+        severity: How much it matters, by ``rule``.
+        rule: The rule that gave the severity, in words.
+        advice: What to do next.
+        limits: What the evidence does and does not prove.
+        measures: Named numbers, all finite.
+        figures: In reading order.
+        tables: In reading order.
+
+    Raises:
+        InvalidInputError: A measure is NaN or infinite, or the severity is unknown.
+    """
+
+    headline: str
+    severity: Severity
+    rule: str
+    advice: str
+    limits: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.severity not in SEVERITIES:
+            raise InvalidInputError(f"unknown severity {self.severity!r}; use one of {', '.join(SEVERITIES)}")
+        for name, value in self.measures.items():
+            if not math.isfinite(value):
+                raise InvalidInputError(f"measure {name!r} is {value}; a finding holds finite numbers only")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the audit gives each probe beside the subject.
+
+    Args:
+        seed: The audit's seed.
+        progress: Whether to show progress bars (on stderr).
+    """
+
+    seed: int = 0
+    progress: bool = False
+
+    def generator(self) -> torch.Generator:
+        """Return a new CPU generator at the audit's seed: probes do not depend on each other's draws."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def sample(self, pairs: tuple[Tensor, Tensor] | None, limit: int) -> tuple[Tensor, Tensor]:
+        """Return all inputs and targets, or ``limit`` random ones where there are more.
+
+        Raises:
+            SkipProbe: There are none.
+        """
+        if pairs is None:
+            raise SkipProbe("it needs labelled samples, which this subject does not bring")
+        chosen = torch.randperm(len(pairs[0]), generator=self.generator())[:limit].to(pairs[0].device)
+        return pairs[0][chosen], pairs[1][chosen]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question asked of a subject.
+
+    Args:
+        name: The name of the file that holds it.
+        question: What it asks, in one sentence.
+        needs: What a subject must have; it is skipped, with that reason, where one is missing.
+        run: Called as ``run(subject, context)``; returns the finding, or raises `SkipProbe`.
+    """
+
+    name: str
+    question: str
+    needs: frozenset[Need]
+    run: Callable[["Subject", Context], Finding]

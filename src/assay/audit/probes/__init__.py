@@ -1,0 +1,45 @@
+"""The probes, one file a question.
+
+A file's name is its probe's name and the first line of its docstring the probe's question, so that listing them
+imports none of them. To add a probe, add a file that exports ``PROBE``.
+"""
+
+import ast
+import difflib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from assay.audit.probe import Probe
+
+# What a reader of the report should see first comes first; probes not named here follow by name.
+_FIRST = ("reconstruction",)
+
+
+def names() -> list[str]:
+    """Return the probes' names in the order in which an audit runs them."""
+    found = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+    return sorted(found, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
+
+
+def questions() -> dict[str, str]:
+    """Return each probe's question by its name, without importing the probe."""
+    folder = Path(__file__).parent
+    docstrings = {name: ast.get_docstring(ast.parse((folder / f"{name}.py").read_text())) for name in names()}
+    return {name: (text or "").split("\n")[0] for name, text in docstrings.items()}
+
+
+def load(name: str) -> "Probe":
+    """Import and return the probe called ``name``.
+
+    Raises:
+        InvalidInputError: There is no such probe; the message names the nearest ones.
+    """
+    from assay.core import InvalidInputError
+
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names())}"
+        raise InvalidInputError(f"there is no probe {name!r}; {hint}")
+    return importlib.import_module(f"assay.audit.probes.{name}").PROBE

@@ -1,0 +1,79 @@
+"""How sharp is the minimum where training landed?"""
+
+from assay.audit.pictures import plot_picture
+from assay.audit.probe import Context, Figure, Finding, Probe, SkipProbe
+from assay.audit.subject import Subject
+from assay.landscape import hessian_spectrum
+
+_STEPS, _PROBES = 40, 2
+_LARGEST = 5_000_000  # parameters: Lanczos keeps steps x probes vectors of that length, here 1.6 GB in float32
+_SAMPLES = 1000
+_NEGATIVE = 0.05
+
+_RULE = (
+    f"Low when the smallest eigenvalue is below -{_NEGATIVE:.0%} of the largest: training then stopped at a saddle, "
+    "not in a minimum. Otherwise information only, since sharpness alone is no defect."
+)
+_LIMITS = (
+    "Sharpness depends on how a network is parametrised: scaling one layer up and the next one down changes it and "
+    "leaves the function as it is. Compare it between runs of one architecture at equal loss. The density is an "
+    f"estimate from {_PROBES} random vectors; eigenvalues that are exactly repeated count once."
+)
+
+
+def run(subject: Subject, context: Context) -> Finding:
+    """Measure the spectrum of the Hessian of the training loss."""
+    if subject.n_parameters > _LARGEST:
+        raise SkipProbe(f"it keeps {_STEPS * _PROBES} copies of the parameters and stops at {_LARGEST:,} of them")
+    x, y = context.sample(subject.train, _SAMPLES)
+    report = hessian_spectrum(
+        subject.model,
+        x,
+        y,
+        loss=subject.loss,
+        steps=_STEPS,
+        probes=_PROBES,
+        generator=context.generator(),
+        progress=context.progress,
+    )
+    sharpness, lowest = report.lambda_max, report.lambda_min
+    alt = (
+        f"Density of the Hessian's eigenvalues on a logarithmic scale: a bulk near zero and {report.n_outliers} "
+        f"outliers up to {sharpness:.3g}"
+    )
+    figure = Figure(
+        (plot_picture("density", report.plot, alt),),
+        f"Density of the Hessian's eigenvalues over {len(x)} training samples; outliers are marked.",
+    )
+    return Finding(
+        headline=(
+            f"The sharpest direction has curvature {sharpness:.3g}; {report.n_outliers} of {report.n_parameters:,} "
+            f"eigenvalues stand out, {report.bulk_fraction:.1%} lie in a bulk near zero."
+        ),
+        severity="low" if lowest < -_NEGATIVE * sharpness else "info",
+        rule=_RULE,
+        advice=(
+            f"Gradient steps above 2 / curvature = {2 / sharpness:.3g} leave this minimum. Where runs differ in "
+            "sharpness at equal loss, prefer the flatter one; a larger learning rate or weight decay gets there."
+            if sharpness > 0
+            else "The loss curves upwards nowhere here: train on before reading anything else on this page."
+        ),
+        limits=_LIMITS,
+        measures={
+            "largest eigenvalue": sharpness,
+            "smallest eigenvalue": lowest,
+            "outliers (above 10% of the largest)": float(report.n_outliers),
+            "share of eigenvalues in the bulk": report.bulk_fraction,
+            "mean eigenvalue": report.density.moment(1),
+            "samples used": float(len(x)),
+        },
+        figures=(figure,),
+    )
+
+
+PROBE = Probe(
+    name="curvature",
+    question="How sharp is the minimum where training landed?",
+    needs=frozenset({"gradients", "training_data"}),
+    run=run,
+)

@@ -1,0 +1,235 @@
+"""Which training samples can be recovered from the weights alone?"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from assay.audit.pictures import is_image, sample_picture, stretch
+from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.subject import Subject
+from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy
+from assay.reconstruction import KKTReconstructor, ReconstructionScore, score_reconstructions
+
+_CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
+_MARGIN = 3
+_EXPLAINED = 0.5  # restarts agree on an untrained network too, but explain next to nothing of its weights
+_LIMIT = 2000  # training samples that candidates are compared with
+_SHOWN = 30
+
+_RULE = (
+    "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. The nulls are random "
+    "candidates from the same subspace, and held-out samples in the place of the training samples. High: at "
+    f"threshold {_CLEAR}, at least {_MARGIN} samples more than either null reaches, and twice as many. Medium: the "
+    f"same at {_VISIBLE}. Low: more than the nulls at {_VISIBLE}. Info: no more than the nulls."
+)
+_RULE_BLIND = (
+    f"Without training data no match can be counted. Medium when at least {_MARGIN} patterns were found by at least "
+    f"half of the independent restarts and the candidates explain the weights (relative residual below {_EXPLAINED}; "
+    "an untrained network stays near 1), otherwise info."
+)
+_LIMITS = (
+    "Every candidate comes from the weights alone; training data serve only to score it and to set its brightness and "
+    "contrast in these pictures, which the weights do not tell. More matches than the nulls show that the samples' "
+    "content is in the weights. A sample without a match is not proven safe: another attack, or more restarts, may "
+    "find it."
+)
+_NO_HELD_OUT = "No held-out samples were given, so the stricter of the two nulls is missing: give some."
+_LIMITS_BLIND = (
+    "Agreement between restarts shows that the weights determine these patterns. It does not prove that they are "
+    "training samples: give the training data, and samples that were not trained on, to have them scored."
+)
+_ADVICE: dict[Severity, str] = {
+    "high": "If the training data are private, do not publish these weights. Train on more samples, for fewer steps, "
+    "with less weight decay or with differential privacy, and audit again.",
+    "medium": "Treat the training data as partly exposed wherever the weights go. Fewer training steps, less weight "
+    "decay or differential privacy expose less; audit again after each change.",
+    "low": "Look at the pairs: single samples may be exposed. Audit again with another --seed.",
+    "info": "Nothing to do now. This attack found nothing, which is no proof of safety: audit again when the training "
+    "recipe changes.",
+}
+
+
+@dataclass(frozen=True)
+class _Matches:
+    """How well a set of candidates reaches a set of samples."""
+
+    name: str
+    candidates: int
+    ncc: Tensor  # best correlation of each sample
+    is_null: bool = False
+
+    @property
+    def clear(self) -> int:
+        return int((self.ncc > _CLEAR).sum())
+
+    @property
+    def visible(self) -> int:
+        return int((self.ncc > _VISIBLE).sum())
+
+
+def run(subject: Subject, context: Context) -> Finding:
+    """Attack the weights, then score what came out against the training data where they are at hand."""
+    attack = KKTReconstructor(
+        objective=_objective(subject),
+        input_shape=subject.sample_shape,
+        random_state=context.seed,
+        progress=context.progress,
+    )
+    try:
+        attack.fit(subject.model)
+    except InvalidInputError as error:
+        raise SkipProbe(str(error)) from error
+    return _blind(subject, attack) if subject.train is None else _scored(subject, attack, context)
+
+
+def _objective(subject: Subject) -> Literal["binary", "multiclass"]:
+    if subject.loss is binary_cross_entropy:
+        return "binary"
+    if subject.loss is cross_entropy:
+        return "multiclass"
+    raise SkipProbe("it reads classifiers trained with binary_cross_entropy or cross_entropy")
+
+
+def _blind(subject: Subject, attack: KKTReconstructor) -> Finding:
+    """Report what the restarts agree on, where there is nothing to score it against."""
+    support, restarts = attack.support_, attack.n_restarts
+    agreed, residual = int((2 * support >= restarts).sum()), attack.residual_.mean().item()
+    severity: Severity = "medium" if agreed >= _MARGIN and residual < _EXPLAINED else "info"
+    shown = list(zip(attack.reconstructions_, support.tolist(), strict=True))[:_SHOWN]
+    figures = [
+        Figure(
+            (sample_picture(f"{number:02}", stretch(sample), f"Pattern {number}, from the weights alone"),),
+            f"found by {count} of {restarts} restarts",
+            tile=True,
+        )
+        for number, (sample, count) in enumerate(shown, 1)
+        if is_image(tuple(sample.shape))
+    ]
+    return Finding(
+        headline=(
+            f"{agreed} patterns come out of the weights in at least half of {restarts} independent restarts, which "
+            f"leave {residual:.0%} of the weights unexplained."
+        ),
+        severity=severity,
+        rule=_RULE_BLIND,
+        advice=_ADVICE[severity],
+        limits=_LIMITS_BLIND,
+        measures=_measures(attack) | {"patterns that restarts agree on": float(agreed)},
+        figures=tuple(figures),
+    )
+
+
+def _scored(subject: Subject, attack: KKTReconstructor, context: Context) -> Finding:
+    """Count the training samples that candidates match, beside the nulls, and show the best matches."""
+    x = subject.raw(context.sample(subject.train, _LIMIT)[0])
+    held_out = None if subject.test is None else subject.raw(context.sample(subject.test, len(x))[0])
+    score = score_reconstructions(
+        attack.pool_,
+        x,
+        mean=subject.mean,
+        basis=attack.basis_,
+        first_layer=_first_dense_weight(subject),
+        held_out_x=held_out,
+        random_state=context.seed,
+    )
+    matches = _matches(subject, attack, x, score)
+    ours = matches[0]
+    severity = _severity(ours, [match for match in matches if match.is_null])
+    return Finding(
+        headline=(
+            f"{ours.visible} of {len(x)} training samples can be recognised in what the weights alone give away, "
+            f"{ours.clear} of them almost exactly."
+        ),
+        severity=severity,
+        rule=_RULE,
+        advice=_ADVICE[severity],
+        limits=_LIMITS if held_out is not None else f"{_LIMITS} {_NO_HELD_OUT}",
+        measures=_measures(attack)
+        | {f"n90, {match.name}": float(match.clear) for match in matches}
+        | {f"n75, {match.name}": float(match.visible) for match in matches},
+        figures=_pairs(subject, score),
+        tables=(_table(matches),),
+    )
+
+
+def _first_dense_weight(subject: Subject) -> Tensor:
+    """Return the weight that the attack has read: of the first dense layer, which it requires."""
+    return next(module.weight for module in subject.model.modules() if isinstance(module, nn.Linear))
+
+
+def _matches(subject: Subject, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[_Matches]:
+    """Count what the attack matches, what a stranger's shortlist of it does, and what the nulls do."""
+    size = len(attack.pool_)
+    matches = [_Matches("all candidates of the attack", size, score.ncc)]
+    if len(attack.reconstructions_):
+        shortlist = score_reconstructions(attack.reconstructions_, x, mean=subject.mean).ncc
+        matches.append(_Matches("those that restarts agree on", len(attack.reconstructions_), shortlist))
+    matches.append(_Matches("null: random candidates", size, score.random_ncc, is_null=True))
+    if score.held_out_ncc is not None:
+        matches.append(_Matches("null: held-out samples", size, score.held_out_ncc, is_null=True))
+    if score.row_ncc is not None:
+        rows = len(_first_dense_weight(subject))
+        matches.append(_Matches("for comparison: the first layer's own rows", rows, score.row_ncc))
+    return matches
+
+
+def _severity(ours: _Matches, nulls: list[_Matches]) -> Severity:
+    clear, visible = (max((getattr(null, name) for null in nulls), default=0) for name in ("clear", "visible"))
+    if ours.clear >= max(clear + _MARGIN, 2 * clear):
+        return "high"
+    if ours.visible >= max(visible + _MARGIN, 2 * visible):
+        return "medium"
+    return "low" if ours.visible > visible else "info"
+
+
+def _measures(attack: KKTReconstructor) -> dict[str, float]:
+    return {
+        "dimensions searched": float(attack.rank_),
+        "candidates": float(len(attack.pool_)),
+        "relative residual": attack.residual_.mean().item(),
+    }
+
+
+def _table(matches: list[_Matches]) -> Table:
+    columns = ("candidates", "how many", "samples", f"NCC > {_CLEAR}", f"NCC > {_VISIBLE}", "median NCC")
+    rows = ((m.name, m.candidates, len(m.ncc), m.clear, m.visible, round(m.ncc.median().item(), 2)) for m in matches)
+    return Table("How many samples some candidate matches", columns, tuple(rows))
+
+
+def _pairs(subject: Subject, score: ReconstructionScore) -> tuple[Figure, ...]:
+    """Show each training sample, the best recovered first, beside the candidate that is closest to it."""
+    if score.ssim is None or not is_image(tuple(score.train_x.shape[1:])):
+        return ()
+    lowest, highest = subject.input_range
+    figures = []
+    for number, index in enumerate(score.ncc.argsort(descending=True)[:_SHOWN].tolist(), 1):
+        sample, ncc, ssim = score.train_x[index], score.ncc[index].item(), score.ssim[index].item()
+        recovered = _with_contrast_of(sample, score.best[index])
+        shown = [(subject.raw(image) - lowest) / (highest - lowest) for image in (recovered, sample)]
+        figures.append(
+            Figure(
+                (
+                    sample_picture(f"{number:02}-recovered", shown[0], f"Recovered from the weights, NCC {ncc:.2f}"),
+                    sample_picture(f"{number:02}-training", shown[1], "The training image closest to it"),
+                ),
+                f"recovered | training image, NCC {ncc:.2f}, SSIM {ssim:.2f}",
+                tile=True,
+            )
+        )
+    return tuple(figures)
+
+
+def _with_contrast_of(sample: Tensor, candidate: Tensor) -> Tensor:
+    """Give a candidate the mean and the standard deviation of a sample; NCC knows neither."""
+    spread = candidate.std().clamp_min(torch.finfo(candidate.dtype).tiny)
+    return (candidate - candidate.mean()) / spread * sample.std() + sample.mean()
+
+
+PROBE = Probe(
+    name="reconstruction",
+    question="Which training samples can be recovered from the weights alone?",
+    needs=frozenset({"weights"}),
+    run=run,
+)

@@ -1,0 +1,160 @@
+"""What an audit found, and the document that says it."""
+
+import importlib.resources
+import json
+import platform
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import assay
+from assay.audit.probe import SEVERITIES, Finding, Picture, Severity
+from assay.audit.subject import Subject
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one probe: a finding, or the reason why there is none.
+
+    Args:
+        probe: The probe's name.
+        question: What it asked.
+        status: ``"answered"`` with a finding, else why not.
+        seconds: Wall-clock time that it took.
+        finding: The answer.
+        reason: Why there is none, in one sentence.
+    """
+
+    probe: str
+    question: str
+    status: Literal["answered", "skipped", "failed", "interrupted"]
+    seconds: float
+    finding: Finding | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What an audit found.
+
+    Args:
+        subject: What was audited.
+        answers: One for each probe, in the order of the report.
+        seed: The audit's seed.
+        folder: Where ``report.html``, ``findings.json`` and ``figures/`` are.
+    """
+
+    subject: Subject
+    answers: tuple[Answer, ...]
+    seed: int
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        """The page to read."""
+        return self.folder / "report.html"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the audit was stopped before its last probe had ended."""
+        return any(answer.status == "interrupted" for answer in self.answers)
+
+    @property
+    def failed(self) -> bool:
+        """Whether some probe failed."""
+        return any(answer.status == "failed" for answer in self.answers)
+
+    @property
+    def worst(self) -> Severity | None:
+        """The highest severity among the findings; None when no probe answered."""
+        found = {answer.finding.severity for answer in self.answers if answer.finding is not None}
+        return next((severity for severity in reversed(SEVERITIES) if severity in found), None)
+
+    def reaches(self, severity: Severity) -> bool:
+        """Return whether some finding is at or above ``severity``."""
+        return self.worst is not None and SEVERITIES.index(self.worst) >= SEVERITIES.index(severity)
+
+    def __str__(self) -> str:
+        lines = [f"{self.subject.name}: worst finding {self.worst or 'none'}"]
+        for answer in self.answers:
+            grade = answer.finding.severity if answer.finding else answer.status
+            text = answer.finding.headline if answer.finding else answer.reason
+            lines.append(f"  {grade:<11} {answer.probe}: {text}")
+        return "\n".join(lines)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of ``findings.json``."""
+    return json.loads(importlib.resources.files("assay.audit").joinpath("findings.schema.json").read_text())
+
+
+def describe(result: AuditResult) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what ``findings.json`` says, and the pictures that it names by path."""
+    pictures = {
+        _path(answer, picture): picture.data
+        for answer in result.answers
+        if answer.finding is not None
+        for figure in answer.finding.figures
+        for picture in figure.pictures
+    }
+    facts = {
+        "schema": 1,
+        "assay": assay.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(sum(answer.seconds for answer in result.answers), 2),
+        "seed": result.seed,
+        "interrupted": result.interrupted,
+        "worst": result.worst,
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "system": f"{platform.system()} {platform.machine()}",
+            "device": str(next(result.subject.model.parameters()).device),
+            "threads": torch.get_num_threads(),
+        },
+        "subject": _describe_subject(result.subject),
+        "findings": [_describe_answer(answer) for answer in result.answers],
+    }
+    return facts, pictures
+
+
+def _describe_subject(subject: Subject) -> dict[str, Any]:
+    leaves = [module for module in subject.model.modules() if not list(module.children())]
+    return {
+        "name": subject.name,
+        "model": [str(leaf) for leaf in leaves],
+        "parameters": subject.n_parameters,
+        "loss": getattr(subject.loss, "__name__", type(subject.loss).__name__),
+        "input_range": list(subject.input_range),
+        "class_names": list(subject.class_names),
+        "training_samples": None if subject.train is None else len(subject.train[0]),
+        "test_samples": None if subject.test is None else len(subject.test[0]),
+    }
+
+
+def _describe_answer(answer: Answer) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "probe": answer.probe,
+        "question": answer.question,
+        "status": answer.status,
+        "seconds": round(answer.seconds, 2),
+    }
+    if answer.finding is None:
+        return facts | {"reason": answer.reason}
+    finding = asdict(replace(answer.finding, figures=()))
+    finding["figures"] = [
+        {
+            "caption": figure.caption,
+            "tile": figure.tile,
+            "pictures": [{"file": _path(answer, picture), "alt": picture.alt} for picture in figure.pictures],
+        }
+        for figure in answer.finding.figures
+    ]
+    return facts | finding
+
+
+def _path(answer: Answer, picture: Picture) -> str:
+    return f"figures/{answer.probe}-{picture.name}.{picture.format}"

@@ -1,0 +1,281 @@
+"""The command line: ``assay audit``, ``assay study``, ``assay list`` and ``assay report``.
+
+Nothing heavy is imported before a command needs it: ``assay --help`` and ``assay list`` do without torch.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+FailOn = Literal["never", "low", "medium", "high"]
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+OptionalText = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+Loss = Literal["binary_cross_entropy", "cross_entropy", "squared_error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Command:
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit(_Command):
+    """Examine a trained network and write one HTML page of what it gives away.
+
+    Example: assay audit fashion
+    """
+
+    subject: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SUBJECT")]
+    """A built-in subject (see `assay list`), a Python file with a function subject(), which is run, or
+    package.module:factory with --weights."""
+    weights: OptionalPath = None
+    """Trained weights for the factory's model: .safetensors, or a .pt that needs no code to be read."""
+    train: OptionalPath = None
+    """Training data: .npz with x and y, or a folder with one sub-folder of images for each class."""
+    test: OptionalPath = None
+    """Held-out data, likewise; by default the test part of --train, where it has one."""
+    loss: Annotated[Loss | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """What the network was trained on; by default read off its number of outputs."""
+    input_range: tuple[float, float] = (0.0, 1.0)
+    """Lowest and highest value of an input."""
+    input_shape: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="INT ...", help_behavior_hint="")] = None
+    """Shape of one input, such as 1 28 28; needed only without data."""
+    probe: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME", help_behavior_hint="")
+    ] = ()
+    """Ask only this probe's question; may be repeated."""
+    fail_on: FailOn = "never"
+    """Exit with 1 when a finding is this severe or more, or when a probe failed."""
+    out: OptionalPath = None
+    """Folder to write; by default assay-audit/<subject>-<n>."""
+    seed: int = 0
+    """Seed of every random draw."""
+    device: OptionalText = None
+    """Where to compute, such as cuda; by default where the model is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(_Command):
+    """Run papers' experiments and say which of their claims hold here.
+
+    Example: assay study malt
+    """
+
+    slugs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SLUG")]
+    """Which papers; see `assay list`."""
+    scale: Literal["smoke", "small", "paper"] = "small"
+    """smoke: seconds; small: minutes on two cores; paper: the paper's own."""
+    seed: int = 0
+    """Seed of every random draw."""
+    device: str = "cpu"
+    """Where to compute, such as cuda."""
+    out: Path = Path("runs")
+    """Folder of the runs; a run that was cut short is resumed from here."""
+    records: OptionalPath = None
+    """Where to write the record of a small run; by default records/, where that folder exists."""
+    jobs: int = 1
+    """Parallel workers."""
+    backend: Literal["loky", "dask", "ray"] = "loky"
+    """Processes on this machine, or a cluster."""
+    address: OptionalText = None
+    """Address of the dask or ray cluster; by default one is started here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class List(_Command):
+    """List the studies, the probes and the built-in subjects."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(_Command):
+    """Write the gallery of all records as one page, or a past audit's page again.
+
+    Example: assay report --out gallery.html
+    """
+
+    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="AUDIT")] = None
+    """A past audit's folder, whose report.html is written again from its findings.json."""
+    records: Path = Path("records")
+    """Folder of the records."""
+    out: OptionalPath = None
+    """Page to write; by default gallery.html, or the audit's own report.html."""
+
+
+Command = Audit | Study | List | Report
+_COMMANDS = {"audit": Audit, "study": Study, "list": List, "report": Report}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; by default those of the process.
+
+    Returns:
+        The exit code: 0 done, 1 a finding at or above ``--fail-on``, 2 bad input, 130 interrupted.
+
+    >>> main(["--version"])
+    assay 0.1.0
+    0
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--version"]:
+        from assay import __version__
+
+        print(f"assay {__version__}")
+        return 0
+    try:
+        command = tyro.extras.subcommand_cli_from_dict(
+            _COMMANDS,
+            prog="assay",
+            description="Examine trained neural networks: what can be recovered from the weights, and what else.",
+            args=arguments or ["--help"],
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except SystemExit as stop:  # --help, or arguments that do not parse
+        return stop.code if isinstance(stop.code, int) else 2
+    return _run(command)
+
+
+def _run(command: Command) -> int:
+    """Run a command; an error becomes one sentence on stderr."""
+    _use_one_thread()
+    try:
+        return _RUNNERS[type(command)](command)
+    except KeyboardInterrupt:
+        print("assay: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if command.debug:
+            traceback.print_exc()
+        else:
+            print(f"assay: {_sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def _use_one_thread() -> None:
+    """Keep each process to one thread: two that share a core are slower than one."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # read when torch and NumPy are first imported, which is later
+
+
+def _sentence(error: Exception) -> str:
+    from assay.core import AssayError
+
+    text = " ".join(str(error).split())
+    if isinstance(error, AssayError):
+        return text
+    return f"unexpected {type(error).__name__}: {text}; run it again with --debug to see where"
+
+
+def _audit(command: Audit) -> int:
+    from assay.audit import load_subject, probes, run_audit
+    from assay.audit.folder import check_writable, next_folder
+
+    # What can be refused at once is refused before a subject trains itself.
+    for name in command.probe:
+        probes.load(name)
+    check_writable(command.out or next_folder("subject"))
+    subject = load_subject(
+        command.subject,
+        weights=command.weights,
+        train=command.train,
+        test=command.test,
+        loss=command.loss,
+        input_range=command.input_range,
+        input_shape=command.input_shape,
+        seed=command.seed,
+        progress=True,
+    )
+    result = run_audit(
+        subject,
+        probes=command.probe or None,
+        out=command.out,
+        seed=command.seed,
+        device=command.device,
+        progress=True,
+    )
+    print(result)
+    print(result.report)
+    if result.interrupted:
+        return 130
+    return int(command.fail_on != "never" and (result.failed or result.reaches(command.fail_on)))
+
+
+def _study(command: Study) -> int:
+    from assay import studies
+    from assay.core import InvalidInputError
+    from assay.lab import record, run_study
+
+    if not command.slugs:
+        raise InvalidInputError("name at least one study; assay list shows them")
+    records = command.records or (Path("records") if Path("records").is_dir() else None)
+    for study in [studies.load(slug) for slug in command.slugs]:
+        run = run_study(
+            study,
+            scale=command.scale,
+            seed=command.seed,
+            out=command.out,
+            jobs=command.jobs,
+            backend=command.backend,
+            address=command.address,
+            device=command.device,
+            progress=True,
+        )
+        print(f"{study.paper.title} ({study.paper.year})")
+        _print_rows([(claim, run.verdicts[claim], text) for claim, text in study.claims.items()])
+        print(run.folder)
+        if records is not None and command.scale == "small":
+            print(record(run, records))
+    return 0
+
+
+def _list(command: List) -> int:
+    from assay import studies
+    from assay.audit import probes
+    from assay.audit.builtin import BUILT_IN
+
+    rooms, titles = studies.rooms(), studies.titles()
+    for room in sorted(set(rooms.values())):
+        print(f"Studies: {room} (assay study SLUG)")
+        _print_rows([(slug, titles[slug]) for slug in titles if rooms[slug] == room])
+        print()
+    print("Probes (assay audit SUBJECT --probe PROBE)")
+    _print_rows(list(probes.questions().items()))
+    print("\nBuilt-in subjects (assay audit SUBJECT)")
+    _print_rows(list(BUILT_IN.items()))
+    return 0
+
+
+def _report(command: Report) -> int:
+    if command.run is not None:
+        from assay.audit import rerender
+
+        print(rerender(command.run, command.out))
+        return 0
+    from assay.lab import write_gallery
+
+    print(write_gallery(command.records, command.out or Path("gallery.html")))
+    return 0
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print(("  " + "  ".join(cells)).rstrip())
+
+
+_RUNNERS: dict[type, Callable[..., int]] = {Audit: _audit, Study: _study, List: _list, Report: _report}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

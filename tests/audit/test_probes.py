@@ -1,0 +1,137 @@
+import json
+from dataclasses import replace
+
+import jsonschema
+import pytest
+import torch
+from stand_ins import small_network, small_subject
+from torch import nn
+
+from assay.audit import SkipProbe
+from assay.audit import probes as registry
+from assay.audit.result import schema
+from assay.core import generator, mean_loss, squared_error
+
+
+def ask(name, subject, context):
+    return registry.load(name).run(subject, context)
+
+
+pytestmark = pytest.mark.usefixtures("quick_attack")
+
+
+def untrained(digits):
+    """The digits' network at fresh random weights, which have seen no data."""
+    draw = generator(7)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 200), nn.ReLU(), nn.Linear(200, 1, bias=False)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=draw))
+    return replace(digits, model=model, initial_state=None)
+
+
+def test_every_probe_answers_for_digits(digits_audit):
+    assert [(answer.probe, answer.status) for answer in digits_audit.answers] == [
+        ("reconstruction", "answered"),
+        ("curvature", "answered"),
+        ("targeting", "answered"),
+    ]
+    jsonschema.validate(json.loads((digits_audit.folder / "findings.json").read_text()), schema())
+    assert all(answer.finding.figures for answer in digits_audit.answers)
+
+
+def test_training_samples_are_recovered_beyond_the_nulls(digits_audit):
+    finding = digits_audit.answers[0].finding
+    counts = {row[0]: row[4] for row in finding.tables[0].rows}
+    nulls = [count for name, count in counts.items() if name.startswith("null")]
+    assert len(nulls) == 2
+    assert counts["all candidates of the attack"] >= max(nulls) + 3
+    assert finding.severity in ("medium", "high")
+    best = finding.figures[0]
+    assert len(best.pictures) == 2
+    assert "NCC 0.9" in best.caption
+
+
+def test_a_network_that_saw_no_data_gives_nothing_away(digits, context):
+    assert ask("reconstruction", untrained(digits), context).severity == "info"
+
+
+def test_weights_alone_show_what_restarts_agree_on(digits, context):
+    finding = ask("reconstruction", replace(digits, train=None, test=None), context)
+    assert finding.severity == "medium"
+    assert "does not prove" in finding.limits
+    assert all(len(figure.pictures) == 1 for figure in finding.figures)
+    assert len(finding.figures) >= finding.measures["patterns that restarts agree on"] > 3
+
+
+def test_weights_alone_of_a_network_that_saw_no_data_raise_no_alarm(digits, context):
+    finding = ask("reconstruction", replace(untrained(digits), train=None, test=None), context)
+    assert finding.severity == "info"
+    assert finding.measures["relative residual"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)).eval()}, "ReLU"),
+        ({"model": nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).eval()}, "Conv2d"),
+        ({"loss": squared_error, "class_names": ()}, "reads classifiers"),
+    ],
+)
+def test_a_network_that_the_attack_cannot_read_is_skipped_with_the_reason(context, changes, reason):
+    with pytest.raises(SkipProbe, match=reason):
+        ask("reconstruction", small_subject(**changes), context)
+
+
+def test_accuracy_falls_with_the_radius_and_starts_at_the_plain_one(digits_audit, digits):
+    measures = digits_audit.answers[2].finding.measures
+    robust = [measures[f"robust accuracy at {radius}/255"] for radius in (1, 2, 4, 8, 16, 32)]
+    assert [measures["accuracy"], *robust] == sorted([measures["accuracy"], *robust], reverse=True)
+    assert measures["accuracy"] > 0.8
+    assert robust[-1] < measures["accuracy"] - 0.1
+
+
+def test_a_linear_classifier_breaks_exactly_where_its_margin_ends(context):
+    # For scores w.x and -w.x, a sample breaks within a radius r of the infinity norm when |w.x| < r |w|_1.
+    weights = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
+    model = nn.Linear(2, 2, bias=False).double().eval()
+    with torch.no_grad():
+        model.weight.copy_(weights)
+    gaps = torch.tensor([0.5, 3.0, 6.0, 12.0, 24.0, 40.0], dtype=torch.float64) / 255
+    x = torch.stack([0.5 + gaps, 0.5 - gaps], 1)  # w.x = 2 gap and |w|_1 = 2: breaks at the radius of the gap
+    y = torch.zeros(len(x), dtype=torch.long)
+    finding = ask("targeting", small_subject(model=model, train=(x, y), test=None, class_names=()), context)
+    expected = {1: 5, 2: 5, 4: 4, 8: 3, 16: 2, 32: 1}
+    assert {r: round(6 * finding.measures[f"robust accuracy at {r}/255"]) for r in expected} == expected
+
+
+def test_targeting_needs_labelled_samples_and_a_classifier(context):
+    with pytest.raises(SkipProbe, match="labelled samples"):
+        ask("targeting", small_subject(train=None, test=None), context)
+    with pytest.raises(SkipProbe, match="needs a classifier"):
+        ask("targeting", small_subject(loss=squared_error, class_names=()), context)
+
+
+def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):
+    x, y = torch.rand(6, 1, 4, 4, generator=generator(0), dtype=torch.float64), torch.arange(6) % 3
+    subject = small_subject(model=small_network().double(), train=(x, y), test=None)
+    finding = ask("curvature", subject, context)
+    named = dict(subject.model.named_parameters())
+
+    def loss(flat):
+        pieces = flat.split([value.numel() for value in named.values()])
+        values = {name: piece.view_as(named[name]) for name, piece in zip(named, pieces, strict=True)}
+        return nn.functional.cross_entropy(torch.func.functional_call(subject.model, values, (x,)), y)
+
+    start = torch.cat([value.detach().flatten() for value in named.values()])
+    assert loss(start).item() == pytest.approx(mean_loss(subject.model, x, y, subject.loss))
+    eigenvalues = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, start))
+    assert finding.measures["largest eigenvalue"] == pytest.approx(eigenvalues[-1].item(), rel=1e-9)
+    assert finding.measures["smallest eigenvalue"] == pytest.approx(eigenvalues[0].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_same_seed_gives_the_same_finding(digits, context, name):
+    first, second = (ask(name, digits, context) for _ in range(2))
+    assert first.measures == second.measures
+    assert [p.data for f in first.figures for p in f.pictures] == [p.data for f in second.figures for p in f.pictures]
