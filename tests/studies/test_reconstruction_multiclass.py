@@ -1,14 +1,12 @@
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
 
-from assay.core import accuracy, binary_cross_entropy, fit, generator
+from assay.core import accuracy, generator
 from assay.lab import run_study
-from assay.nets import mlp
 from assay.studies.reconstruction import reconstruction_multiclass as study
-from assay.studies.reconstruction._victims import Victim, draw, train, train_in_span
+from assay.studies.reconstruction._victims import Victim, draw, train
 
 VICTIM = Victim("fashion", 10, (20,), 400)
 
@@ -28,18 +26,6 @@ def test_every_count_has_its_nulls(run):
     what = [entry.what for entry in run.evidence if entry.claim == "C1"]
     for name in ("converged", "short training", "two hidden layers"):
         assert sum(entry.startswith(name) and "null" in entry for entry in what) == 2
-
-
-def test_training_in_the_span_is_training():
-    source = generator(0)
-    x = torch.randn(6, 40, generator=source, dtype=torch.float64)
-    y = torch.tensor([0, 1] * 3)
-    plain, fast = (mlp((40, 8, 1), bias="first", generator=generator(1)).double() for _ in range(2))
-    sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-2)
-    fit(plain, x, y, loss=binary_cross_entropy, optimizer=sgd, schedule="cosine", steps=300)
-    train_in_span(fast, x, y, loss=binary_cross_entropy, steps=300, weight_decay=1e-2)
-    for one, two in zip(plain.parameters(), fast.parameters(), strict=True):
-        torch.testing.assert_close(one, two)
 
 
 @pytest.mark.parametrize("classes", [2, 10])

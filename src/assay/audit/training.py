@@ -2,16 +2,16 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.audit.subject import Subject
-from assay.core import binary_cross_entropy, fit, generator
+from assay.core import binary_cross_entropy, generator
 from assay.data import Dataset, balanced_subset, load
 from assay.nets import mlp
+from assay.reconstruction import train_in_span
 
 
 def train_digits(seed: int = 0, *, progress: bool = False) -> Subject:
@@ -57,12 +57,20 @@ def _train_binary(
     )
     mean = train[0].mean(0)  # the network sees images less their mean
     inputs = train[0] - mean
-    widths = (inputs[0].numel(), width, 1)
-    model = nn.Sequential(nn.Flatten(), *mlp(widths, bias="first", generator=random))
+    dense = mlp((mean.numel(), width, 1), bias="first", generator=random)
+    model = nn.Sequential(nn.Flatten(), *dense)
     initial_state = copy.deepcopy(model.state_dict())
-    fit_in_span(model, inputs, train[1], decay=decay, steps=steps, progress=progress)
+    train_in_span(
+        dense.double(),
+        inputs.flatten(1).double(),
+        train[1],
+        loss=binary_cross_entropy,
+        weight_decay=decay,
+        steps=steps,
+        progress=progress,
+    )
     return Subject(
-        model=model,
+        model=model.to(inputs.dtype).eval(),
         loss=binary_cross_entropy,
         train=(inputs, train[1]),
         test=(test[0] - mean, test[1]),
@@ -79,59 +87,3 @@ def _two_groups(
     """Keep the samples of the classes in the two groups, labelled 0 and 1 by group."""
     kept = torch.isin(y, torch.tensor([label for group in groups for label in group]))
     return x[kept], torch.isin(y[kept], torch.tensor(groups[1])).long()
-
-
-class _InSpan(nn.Module):
-    """The network on coordinates in the span of the data, and what is left of the weights outside of it."""
-
-    def __init__(self, first: nn.Linear, rest: nn.Module, basis: Float[Tensor, "r d"]) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(first.weight.detach() @ basis.T)
-        self.bias = nn.Parameter(first.bias.detach().clone())
-        self.rest = rest
-        self.outside = nn.Parameter(torch.ones((), dtype=basis.dtype))
-
-    def forward(self, coordinates: Float[Tensor, "n r"]) -> Tensor:
-        # Weights outside the span have no gradient and only decay; this one number follows them.
-        return self.rest(coordinates @ self.weight.T + self.bias) + 0 * self.outside
-
-
-def fit_in_span(
-    model: nn.Sequential,
-    x: Float[Tensor, "n ..."],
-    y: Int[Tensor, " n"],
-    *,
-    decay: float,
-    steps: int,
-    progress: bool = False,
-) -> None:
-    r"""Train a dense network by full-batch gradient descent, in the coordinates of the data's span.
-
-    With $x = B^T c$ for an orthonormal basis $B$ of the $r \le n$ dimensions that the data span, the gradient of the
-    first layer $W$ lies in that span: $WB^T$ is trained on $c$, and $W(I - B^TB)$ only decays. This is exact, and
-    costs $O(nrh)$ a step for $h$ hidden units instead of $O(ndh)$.
-    """
-    _, first, *rest = model
-    if not isinstance(first, nn.Linear):
-        raise TypeError("the second module must be the first dense layer")
-    flat = x.flatten(1).double()
-    _, scales, directions = torch.linalg.svd(flat, full_matrices=False)
-    basis = directions[scales > 1e-9 * scales[0]]
-    model.double()
-    network = _InSpan(first, nn.Sequential(*rest), basis)
-    outside = first.weight.detach() - first.weight.detach() @ basis.T @ basis
-    sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=decay, fused=True)
-    fit(
-        network,
-        flat @ basis.T,
-        y,
-        loss=binary_cross_entropy,
-        optimizer=sgd,
-        schedule="cosine",
-        steps=steps,
-        progress=progress,
-    )
-    with torch.no_grad():
-        first.weight.copy_(network.weight @ basis + network.outside * outside)
-        first.bias.copy_(network.bias)
-    model.to(x.dtype).eval()

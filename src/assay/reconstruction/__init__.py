@@ -13,6 +13,7 @@ from assay.reconstruction.stationarity import (
 )
 from assay.reconstruction.subspace import Subspace, compress_first_layer, noise_rank
 from assay.reconstruction.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
+from assay.reconstruction.training import train_in_span
 
 __all__ = [
     "Condensed",
@@ -33,5 +34,6 @@ __all__ = [
     "set_sharpness",
     "stationarity_residual",
     "structural_similarity",
+    "train_in_span",
     "with_surrogate_relu",
 ]

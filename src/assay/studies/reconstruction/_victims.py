@@ -1,15 +1,15 @@
-"""The networks whose weights are attacked: drawn, trained, and trained fast."""
+"""The networks whose weights are attacked: what they are trained on, and how."""
 
-import copy
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from assay.core import LossFunction, MissingDataError, binary_cross_entropy, cross_entropy, fit, generator
+from assay.core import MissingDataError, binary_cross_entropy, cross_entropy, generator
 from assay.data import Dataset, load
 from assay.nets import mlp
+from assay.reconstruction import train_in_span
 
 EMBEDDED = "fashion"
 """What is drawn from where the wanted data set is not on this machine."""
@@ -87,38 +87,3 @@ def draw(victim: Victim, source: torch.Generator) -> tuple[Tensor, Tensor, Tenso
 def _loaded(source: str) -> Dataset:
     """Read a data set once a process: every seed draws from it."""
     return load(source)
-
-
-def train_in_span(
-    model: nn.Sequential,
-    x: Tensor,
-    y: Tensor,
-    *,
-    loss: LossFunction,
-    steps: int,
-    weight_decay: float,
-    learning_rate: float = 0.1,
-    momentum: float = 0.9,
-) -> None:
-    """Train in place by full-batch gradient descent whose rate falls along a cosine; exact, but many times faster.
-
-    The first layer's gradient lies in the span of the data, so training goes on in coordinates of it; what the
-    initial weights have outside decays on its own, by a factor that is the same for all of it.
-    """
-    basis = torch.linalg.svd(x, full_matrices=False)[2][: torch.linalg.matrix_rank(x)]
-    initial = model.get_parameter("0.weight").detach().clone()
-    inside = initial @ basis.T
-    outside = initial - inside @ basis
-    narrow = copy.deepcopy(model)
-    narrow[0].register_parameter("weight", nn.Parameter(inside))
-    left = nn.Parameter(torch.ones((), dtype=x.dtype))
-    sgd = partial(torch.optim.SGD, lr=learning_rate, momentum=momentum, weight_decay=weight_decay)
-    fit(narrow, x @ basis.T, y, loss=loss, optimizer=sgd, schedule="cosine", steps=steps)
-    decay = sgd([left])
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(decay, steps)
-    left.grad = torch.zeros_like(left)
-    for _ in range(steps):
-        decay.step()
-        schedule.step()
-    weights = narrow.state_dict()
-    model.load_state_dict({**weights, "0.weight": weights["0.weight"] @ basis + left.detach() * outside})
