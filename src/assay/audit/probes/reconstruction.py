@@ -31,9 +31,9 @@ _RULE_BLIND = (
 )
 _LIMITS = (
     "Every candidate comes from the weights alone; training data serve only to score it and to set its brightness and "
-    "contrast in these pictures, which the weights do not tell. More matches than the nulls show that the samples' "
-    "content is in the weights. A sample without a match is not proven safe: another attack, or more restarts, may "
-    "find it."
+    "contrast in these pictures, which the weights do not tell; a mean image that was subtracted is added back after "
+    "scoring. More matches than the nulls show that the samples' content is in the weights. A sample without a match "
+    "is not proven safe: another attack, or more restarts, may find it."
 )
 _NO_HELD_OUT = "No held-out samples were given, so the stricter of the two nulls is missing: give some."
 _LIMITS_BLIND = (
