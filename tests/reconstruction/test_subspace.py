@@ -52,6 +52,12 @@ def test_rank_does_not_cut_a_spectrum_without_noise():
     assert noise_rank(decaying) >= 15
 
 
+def test_rounding_is_not_taken_for_signal():
+    left, right = torch.randn(500, 30, generator=generator()), torch.randn(30, 784, generator=generator(1))
+    uneven = torch.logspace(0, -4, 784)  # pixels of a border are next to nothing, and so is their rounding
+    assert noise_rank((left.double() @ right.double() * uneven).float()) == 30
+
+
 def test_nested_and_flattened_networks_are_compressed():
     model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(16, 5), nn.ReLU()), nn.Linear(5, 1))
     assert compress_first_layer(model, 3).model(torch.zeros(2, 3)).shape == (2, 1)

@@ -103,7 +103,9 @@ def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: f
     Training adds a matrix of rank n to an initialisation whose entries are independent. The singular values of the
     latter follow the Marchenko-Pastur law: its scale is read off a low quantile of the spectrum, its upper edge is
     $\sigma(\sqrt{h} + \sqrt{d})$. What lies above the edge was brought by the data, so the count estimates n (one
-    less where the data were centred). Repeated on the rest of the spectrum until the count stays.
+    less where the data were centred). Repeated on the rest of the spectrum until the count stays. Where the
+    initialisation has decayed to nothing, what is left is rounding, of uneven size; it is no larger than
+    $16 \epsilon \lVert W \rVert_F$ with the $\epsilon$ of float32, in which most networks are trained or stored.
 
     Args:
         weight: Weight of the first layer.
@@ -121,12 +123,13 @@ def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: f
     """
     values = torch.linalg.svdvals(weight.detach().double()).cpu().numpy()
     short, long = len(values), max(weight.shape)
+    rounding = 16 * float(np.finfo(np.float32).eps) * float(np.linalg.norm(values))
     count = 0
     for _ in range(short):
         ratio = (short - count) / (long - count)
         sigma = float(np.quantile(values[count:], quantile)) / _bulk_quantile(ratio, quantile)
         edge = slack * sigma * (1 + math.sqrt(ratio))
-        found = min(int((values > edge).sum()), short - 1)
+        found = min(int((values > max(edge, rounding)).sum()), short - 1)
         if found == count:
             break
         count = found
