@@ -18,7 +18,10 @@ from assay.core import (
     functional,
     margins,
     named_parameters,
+    per_sample_gradients,
     preserved,
+    signs,
+    single_logit,
 )
 
 Objective: TypeAlias = Literal["binary", "multiclass"]
@@ -124,16 +127,14 @@ def oracle_multipliers(
     torch.Size([4])
     """
     _check(model, x, y, objective)
-    weights = named_parameters(model)
-    with preserved(model):
-        function = functional(model)
-
-        def margin(params: dict[str, Tensor], sample: Tensor, label: Tensor) -> Tensor:
-            return margins(function(params, sample[None]), label[None]).squeeze()
-
-        gradients = [flatten(torch.func.grad(margin)(weights, a, b)) for a, b in zip(x, y, strict=True)]
-    target = flatten(weights).double().cpu().numpy()
-    matrix = torch.stack(gradients, 1).double().cpu().numpy()
+    if objective == "binary":
+        gradients = per_sample_gradients(
+            model, x, signs(y).to(x), lambda score, sign: (single_logit(score) * sign).mean()
+        )
+    else:
+        gradients = per_sample_gradients(model, x, y, lambda logits, label: margins(logits, label).mean())
+    target = flatten(named_parameters(model)).double().cpu().numpy()
+    matrix = gradients.T.double().cpu().numpy()
     multipliers, rest = nnls(matrix, target)
     return torch.as_tensor(multipliers).to(x), float(rest / (target @ target) ** 0.5)
 
