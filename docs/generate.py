@@ -69,16 +69,20 @@ def record_sections(record: dict[str, Any], folder: Path) -> list[str]:
     arxiv = f" `arXiv:{paper['arxiv']} <https://arxiv.org/abs/{paper['arxiv']}>`__." if paper["arxiv"] else ""
     how = f"Measured at the scale `{record['scale']}` with seed {record['seed']} on {record['device']}"
     took = f"{record['timings']['cpu_seconds']:.0f} CPU seconds, {record['peak_memory_mb']:.0f} MB at most"
-    sections = [f"{escape(paper['authors'])} ({paper['year']}).{arxiv}\n", f"{how}: {took}.\n"]
+    first, *others = [figure_of(entry, folder) for entry in record["figures"]] or [""]
+    sections = [f"{escape(paper['authors'])} ({paper['year']}).{arxiv}\n", f"{how}: {took}.\n", first]
     for claim in record["claims"]:
         sections += [title(f"{claim['id']}: {claim['verdict']}", "-"), f"{escape(claim['text'])}\n"]
         sections += [evidence_line(piece) for piece in record["evidence"] if piece["claim"] == claim["id"]]
         sections.append("")
-    for figure in record["figures"]:
-        shutil.copy(RECORDS / figure["file"], folder)
-        caption = escape(figure["caption"])
-        sections.append(f".. figure:: {figure['file']}\n   :alt: {caption}\n\n   {caption}\n")
-    return sections + [table(entry) for entry in record["tables"]]
+    return sections + others + [table(entry) for entry in record["tables"]]
+
+
+def figure_of(entry: dict[str, str], folder: Path) -> str:
+    """Copy a record's figure beside its page and return the lines that show it."""
+    shutil.copy(RECORDS / entry["file"], folder)
+    caption = escape(entry["caption"])
+    return f".. figure:: {entry['file']}\n   :alt: {caption}\n\n   {caption}\n"
 
 
 def evidence_line(piece: dict[str, Any]) -> str:

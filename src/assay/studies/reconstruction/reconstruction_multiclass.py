@@ -214,7 +214,10 @@ def measure_decay(lab: Lab, settings: Settings, decays: dict[float, dict[str, np
 
 # --- What is shown -------------------------------------------------------------------------------------------------
 
-IMAGES_CAPTION = "Training images (above) and what their network's weights gave back (below), with their correlation"
+IMAGES_CAPTION = (
+    "The ten training images of the first converged network that were recovered best (above), and what its weights "
+    "gave back (below), with their correlation"
+)
 COUNTS_CAPTION = (
     "Images recovered with NCC above 0.75 and 0.9, and what nulls reach above 0.75; bars are means over seeds"
 )
