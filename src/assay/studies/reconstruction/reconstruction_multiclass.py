@@ -25,7 +25,7 @@ from assay.lab import Lab, Paper, Study
 from assay.reconstruction import KKTReconstructor, ReconstructionScore, oracle_multipliers, score_reconstructions
 from assay.studies.reconstruction._victims import Trained, Victim, available, train
 
-NO_HUNDRED = "needs 5000 images of 100 classes: CIFAR-100 is not among the data sets, and this scale stops at 30 images"
+NO_HUNDRED = "needs 5000 images of 100 classes, and CIFAR-100 is not among the data sets"
 
 
 @dataclass(frozen=True)
