@@ -233,6 +233,6 @@ def test_the_lab_tells_its_seed_scale_and_device_and_nothing_can_change_them(tmp
         assert (lab.seed, lab.scale, lab.device) == (7, "small", torch.device("cpu"))
         assert list(lab.progress(range(3), "counting")) == [0, 1, 2]
         with pytest.raises(AttributeError):
-            lab.seed = 8  # type: ignore[misc]
+            lab.seed = 8
 
     run(tmp_path, body, seed=7)

@@ -29,7 +29,7 @@ def test_the_experiment_is_registered_once() -> None:
 
 def test_a_study_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        make_study().slug = "other"  # type: ignore[misc]
+        make_study().slug = "other"
 
 
 def test_an_unknown_scale_names_those_that_exist() -> None:

@@ -30,7 +30,7 @@ class PassCounter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the model's scores."""
         self.n_forward += len(x)
-        return _CountBackward.apply(self.model(x), self)  # type: ignore[no-any-return]
+        return _CountBackward.apply(self.model(x), self)
 
 
 class _CountBackward(torch.autograd.Function):
@@ -46,7 +46,7 @@ class _CountBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _CountCotangents.apply(cotangent, ctx.counter), None  # type: ignore[return-value]
+        return _CountCotangents.apply(cotangent, ctx.counter), None
 
 
 class _CountCotangents(torch.autograd.Function):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 Need = Literal["weights", "gradients", "training_data", "test_data", "initial_weights"]
 Severity = Literal["info", "low", "medium", "high"]
 
-NEEDS: tuple[Need, ...] = get_args(Need)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from least to most severe
 
 

@@ -17,7 +17,7 @@ class _SurrogateReLU(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(z: Tensor, sharpness: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(z: Tensor, sharpness: Tensor) -> Tensor:
         return z.relu()
 
     @staticmethod
@@ -44,7 +44,7 @@ class SurrogateReLU(nn.Module):
     Raises:
         InvalidInputError: `alpha` is not positive.
 
-    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), section 5 ("Modified ReLU").
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022).
 
     >>> SurrogateReLU(10.0)(torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
