@@ -81,7 +81,7 @@ def almost_linearity(
 
     Cost: one forward and backward pass a sample and radius.
 
-    Source: Melamed, Yehudai, Shamir (2024), section 5 (mesoscopic almost linearity).
+    Source: Melamed, Yehudai, Shamir (2024), on mesoscopic almost-linearity.
 
     >>> pairs = torch.tensor([[1, 0]])
     >>> curve = almost_linearity(nn.Linear(2, 3), torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([1.0]), pairs)
@@ -122,7 +122,7 @@ def expected_gradient_change(radius: float, n_features: int) -> float:
         radius: Length of the step, in units of the input.
         n_features: Dimension of the input.
 
-    Source: derived from the setting of Melamed, Yehudai, Shamir (2024), section 4; not a statement of the paper.
+    Source: derived from the setting of Melamed, Yehudai, Shamir (2024); not a statement of the paper.
 
     >>> round(expected_gradient_change(radius=5.0, n_features=400), 3)
     0.395

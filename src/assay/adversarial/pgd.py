@@ -36,7 +36,7 @@ def pgd(
         InvalidInputError: The arguments do not fit each other.
 
     Source: Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards deep learning models resistant to adversarial attacks"
-    (2018), section 2.1.
+    (2018).
 
     >>> model, threat = nn.Linear(2, 3), Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0))
     >>> pgd(model, torch.zeros(4, 2), torch.tensor([0, 1, 2, 0]), threat=threat, n_iter=2, step_size=0.5).shape

@@ -51,7 +51,7 @@ def malt_scores(
     Cost: one forward pass and `candidates` vector-Jacobian products a sample. Only norms are kept: memory is that of
     8 `batch_size` input gradients.
 
-    Source: Melamed, Yehudai, Shamir (2024), section 3. Deviations from the released code: vanishing gradients rank
+    Source: Melamed, Yehudai, Shamir (2024). Deviations from the released code: vanishing gradients rank
     last (there they scored 0 and ranked first), and the gap is taken from `y` in both places.
 
     >>> layer = nn.Linear(2, 2, bias=False)
@@ -94,7 +94,7 @@ def malt_targets(
     Warns:
         GradientMaskingWarning: Some samples have no gradient towards any class; theirs is the order of confidence.
 
-    Source: Melamed, Yehudai, Shamir (2024), algorithm 1.
+    Source: Melamed, Yehudai, Shamir (2024).
 
     >>> malt_targets(nn.Linear(2, 4), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), k=2).shape
     torch.Size([5, 2])
@@ -136,7 +136,7 @@ def naive_targets(
     Raises:
         InvalidInputError: The arguments do not fit each other.
 
-    Source: Croce, Hein (2020), section 5, the targeted attacks of AutoAttack.
+    Source: Croce, Hein (2020): the targeted attacks of AutoAttack.
 
     >>> naive_targets(nn.Linear(2, 4), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), k=2).shape
     torch.Size([5, 2])

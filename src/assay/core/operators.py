@@ -192,7 +192,7 @@ class GaussNewtonOperator(_LossCurvature):
 
     It is positive semi-definite for a convex loss. Arguments, cost and errors are those of `HessianOperator`.
 
-    Source: Schraudolph (2002), "Fast curvature matrix-vector products", section 3.
+    Source: Schraudolph (2002), "Fast curvature matrix-vector products".
 
     >>> from assay.core.losses import squared_error
     >>> layer = nn.Linear(1, 1, bias=False)

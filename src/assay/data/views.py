@@ -14,7 +14,7 @@ def odd_even(dataset: Dataset) -> Dataset:
     """Make a two-class problem: 1 for the classes with an odd index, 0 for the others.
 
     Source: Haim, Vardi, Yehudai, Shamir and Irani, "Reconstructing Training Data from Trained Neural Networks"
-    (2022), section 5, which separates odd from even digits of MNIST.
+    (2022), who separate odd from even digits of MNIST.
 
     >>> from assay.data import load
     >>> odd_even(load("digits")).class_names

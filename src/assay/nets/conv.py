@@ -19,8 +19,8 @@ def small_conv(
 ) -> nn.Sequential:
     """Build a network of strided 4 x 4 convolutions and two dense layers, all with ReLU between them.
 
-    Every convolution halves height and width. The defaults are the small network of Wong and Kolter (2018), section
-    5, which the literature on certified robustness trains on MNIST and Fashion-MNIST.
+    Every convolution halves height and width. The defaults are the small network of Wong and Kolter (2018), which
+    the literature on certified robustness trains on MNIST and Fashion-MNIST.
 
     Args:
         input_shape: Channels, height and width of one image.

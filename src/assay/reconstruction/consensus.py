@@ -14,7 +14,7 @@ from assay.core import InvalidInputError, check_fraction, check_samples
 
 @dataclass(frozen=True, eq=False)
 class Consensus:
-    """Hold cluster centres, most agreed first.
+    """Hold cluster centres, those with most votes first.
 
     Attributes:
         centres: Weighted means of each cluster's members, at their mean norm.
@@ -57,12 +57,12 @@ def consensus(
         duplicate: Cosine distance below which two centres are the same sample.
 
     Returns:
-        The clusters, most agreed first.
+        The clusters, those with most votes first.
 
     Raises:
         InvalidInputError: Lengths differ, or a distance is not between 0 and 1.
 
-    Source: Oz et al., Reconstructing Training Data From Real World Models (2024), section 4.3; counting distinct
+    Source: Oz et al., Reconstructing Training Data From Real World Models (2024); counting distinct
     restarts and weighting members is ours.
 
     >>> found = consensus(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), torch.tensor([0, 1, 0]))

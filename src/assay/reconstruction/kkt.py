@@ -67,8 +67,8 @@ class KKTReconstructor(BaseEstimator):
         random_state: Seed of the starting points.
 
     Attributes:
-        reconstructions_: What at least two restarts agree on, most agreed first, `(k, *input_shape)`. The scale of a
-            sample is hardly determined by the weights: compare directions.
+        reconstructions_: What at least two restarts agree on, those with most weight first, `(k, *input_shape)`. The
+            scale of a sample is hardly determined by the weights: compare directions.
         support_: How many restarts found each of them.
         multipliers_: Their multipliers.
         labels_: Their classes.
@@ -80,8 +80,8 @@ class KKTReconstructor(BaseEstimator):
         residual_: Norm of what each restart leaves unexplained, relative to the weights.
         history_: Mean squared relative residual over the search.
 
-    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), section 4; Buzaglo et al.,
-    Reconstructing Training Data from Multiclass Neural Networks (2023), section 3.
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022); Buzaglo et al.,
+    Reconstructing Training Data from Multiclass Neural Networks (2023).
 
     >>> net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1, bias=False))
     >>> KKTReconstructor(n_candidates=4, n_restarts=2, subspace=3, max_iter=2).fit(net).pool_.shape

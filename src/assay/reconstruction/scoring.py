@@ -125,7 +125,7 @@ def score_reconstructions(
     Raises:
         InvalidInputError: Shapes differ or something is empty or not finite.
 
-    Source: Haim et al. (2022), section 5; the nulls are ours.
+    Source: Haim et al. (2022); the nulls are ours.
 
     >>> x = torch.eye(4)
     >>> print(score_reconstructions(2 * x, x).n90)

@@ -21,7 +21,7 @@ def normalized_correlation(a: Float[Tensor, "n ..."], b: Float[Tensor, "m ..."])
     Raises:
         InvalidInputError: Their shapes differ.
 
-    Source: Haim et al. (2022), section 5, "evaluation".
+    Source: Haim et al. (2022), their evaluation.
 
     >>> x = torch.tensor([[1.0, 2.0, 3.0]])
     >>> round(normalized_correlation(x, 5 - 2 * x).item(), 4)

@@ -74,7 +74,7 @@ def stationarity_residual(
     Raises:
         InvalidInputError: Labels, multipliers or outputs do not fit.
 
-    Source: Haim et al. (2022), equation (5); Buzaglo et al. (2023), equation (4).
+    Source: Haim et al. (2022), the loss of their attack; Buzaglo et al. (2023), its form for several classes.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> stationarity_residual(net, torch.ones(4, 2), torch.zeros(4), torch.tensor([0, 1, 0, 1])).total_relative
