@@ -21,13 +21,12 @@ def main(path: str) -> None:
     attack = KKTReconstructor(random_state=0, input_shape=subject.sample_shape).fit(subject.model)
     x = subject.raw(subject.train[0])
     score = score_reconstructions(attack.pool_, x, mean=subject.mean, basis=attack.basis_)
+    recovered = score.rescaled()  # the weights do not tell a sample's scale
     rows = -(-len(x) // COLUMNS)
     figure, axes = plt.subplots(2 * rows, COLUMNS, figsize=(COLUMNS, 2.35 * rows))
     for place, index in enumerate(score.ncc.argsort(descending=True).tolist()):
         row, column = 2 * (place // COLUMNS), place % COLUMNS
-        recovered, training = score.best[index], score.train_x[index]
-        size = (recovered * training).sum() / recovered.square().sum()  # the weights do not tell a sample's scale
-        axes[row, column].imshow((size * recovered + subject.mean)[0], cmap="gray", vmin=0, vmax=1)
+        axes[row, column].imshow(recovered[index, 0], cmap="gray", vmin=0, vmax=1)
         axes[row, column].set_title(f"NCC {score.ncc[index]:.2f}", fontsize=7, pad=2)
         axes[row + 1, column].imshow(x[index, 0], cmap="gray", vmin=0, vmax=1)
     for label, row in (("recovered", 0), ("training", 1)):

@@ -22,6 +22,7 @@ from assay.core import (
     inspect_model,
     signs,
 )
+from assay.lab.environment import find_device
 
 # Of what core.inspect_model reports, these make every probe's numbers meaningless. The rest (in-place operations,
 # tied parameters, ...) matters to some probes only, which say so themselves.
@@ -98,10 +99,7 @@ class Subject:
         Raises:
             InvalidInputError: There is no such device here.
         """
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-            raise InvalidInputError(f"the device {device!r} cannot be used here; leave out --device") from error
+        device = find_device(str(device))
 
         def move(pairs: Pairs | None) -> Pairs | None:
             return pairs and (pairs[0].to(device), pairs[1].to(device))
