@@ -57,5 +57,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-        raise InvalidInputError(f"the device {name!r} cannot be used here; leave out --device, or give --device cpu.") from error
+        raise InvalidInputError(
+            f"the device {name!r} cannot be used here; leave out --device, or give --device cpu."
+        ) from error
     return device
