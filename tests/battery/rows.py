@@ -21,7 +21,7 @@ from assay.core import (
 )
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
 from assay.nets import mlp
-from assay.reconstruction import KKTReconstructor
+from assay.reconstruction import KKTReconstructor, predicted_multipliers
 
 Answer = dict[str, Tensor]
 
@@ -147,6 +147,10 @@ def _reconstruction(model, x, y, generator, **options):
     return {"pool": attack.pool_, "multipliers": attack.pool_multipliers_, "residual": attack.residual_}
 
 
+def _predicted_multipliers(model, x, y, generator, **options):
+    return {"multipliers": predicted_multipliers(model, x, y, loss=cross_entropy, weight_decay=0.1, **options)}
+
+
 ROWS = (
     Row("predict", _predict, batch_option="batch_size"),
     Row("per_sample_gradients", _gradients, batch_option="batch_size"),
@@ -164,4 +168,5 @@ ROWS = (
     Row("pgd", _pgd),
     Row("almost_linearity", _almost_linearity),
     Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False),
+    Row("predicted_multipliers", _predicted_multipliers),
 )

@@ -3,6 +3,7 @@
 from assay.reconstruction.condense import Condensed, condense
 from assay.reconstruction.consensus import Consensus, consensus
 from assay.reconstruction.kkt import KKTReconstructor
+from assay.reconstruction.predicted import predicted_multipliers
 from assay.reconstruction.scoring import ReconstructionScore, score_reconstructions
 from assay.reconstruction.similarity import normalized_correlation, structural_similarity
 from assay.reconstruction.stationarity import (
@@ -13,7 +14,7 @@ from assay.reconstruction.stationarity import (
 )
 from assay.reconstruction.subspace import Subspace, compress_first_layer, noise_rank
 from assay.reconstruction.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
-from assay.reconstruction.training import train_in_span
+from assay.reconstruction.training import TrainingReport, train_in_span, train_to_stationarity
 
 __all__ = [
     "Condensed",
@@ -24,16 +25,19 @@ __all__ = [
     "StationarityResult",
     "Subspace",
     "SurrogateReLU",
+    "TrainingReport",
     "compress_first_layer",
     "condense",
     "consensus",
     "noise_rank",
     "normalized_correlation",
     "oracle_multipliers",
+    "predicted_multipliers",
     "score_reconstructions",
     "set_sharpness",
     "stationarity_residual",
     "structural_similarity",
     "train_in_span",
+    "train_to_stationarity",
     "with_surrogate_relu",
 ]

@@ -1,13 +1,29 @@
-"""Training to where the theory of reconstruction holds, at the price of the data's span."""
+"""Training to where the theory of reconstruction holds: at the price of the data's span, or to the last digit."""
 
 import copy
+from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from assay.core import FitResult, InvalidInputError, LossFunction, check_pairs, fit
+from assay.core import (
+    FitResult,
+    InvalidInputError,
+    LossFunction,
+    NumericalError,
+    check_model,
+    check_pairs,
+    check_positive,
+    fit,
+    flatten,
+    functional,
+    preserved,
+    unflatten,
+)
 
 
 def train_in_span(
@@ -81,3 +97,93 @@ def _decayed(sgd: partial[torch.optim.SGD], steps: int, like: Tensor) -> Tensor:
         optimizer.step()
         schedule.step()
     return left.detach()
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Say where training ended.
+
+    Attributes:
+        loss: Mean loss over the samples, without the weight decay's share.
+        gradient_norm: Norm of the gradient of loss and weight decay together.
+        residual: Norm of the weights minus the samples' gradients, weighted by `predicted_multipliers`, relative to the
+            weights: the gradient norm divided by weight decay and norm of the weights. 0 is stationary.
+        steps: Steps taken.
+    """
+
+    loss: float
+    gradient_norm: float
+    residual: float
+    steps: int
+
+    def __str__(self) -> str:
+        return (
+            f"After {self.steps} steps the loss is {self.loss:.3g}, the gradient's norm {self.gradient_norm:.2g}; the "
+            f"samples leave {self.residual:.2g} of the weights' norm unexplained."
+        )
+
+
+def train_to_stationarity(
+    model: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Tensor,
+    *,
+    loss: LossFunction,
+    weight_decay: float,
+    tolerance: float = 1e-8,
+    max_steps: int = 10_000,
+) -> TrainingReport:
+    r"""Train a smooth network in place until $\nabla \big(L(\theta) + \frac w2 \lVert\theta\rVert^2\big)$ vanishes.
+
+    Full-batch L-BFGS in evaluation mode. A network of ReLUs chatters on its kinks instead, and stops far from
+    stationarity: train it with `train_in_span`. Weights in float64 reach the tolerance, those in float32 stop at their
+    rounding. Frozen parameters stay as they are and count for nothing.
+
+    Args:
+        model: Network to train; it is left in evaluation mode.
+        x: Inputs, of the weights' dtype.
+        y: Targets.
+        loss: Mean loss over the batch.
+        weight_decay: Factor w of the weights in the gradient.
+        tolerance: Norm of the gradient at which training ends.
+        max_steps: Steps after which it ends in any case.
+
+    Returns:
+        Where training ended: whether that is within the tolerance is for the caller to judge.
+
+    Raises:
+        InvalidInputError: The data do not fit, nothing is trainable, or a number is not positive.
+        NumericalError: The loss became NaN or infinite.
+
+    >>> from assay.core import squared_error
+    >>> net, x = nn.Sequential(nn.Linear(3, 4), nn.Softplus(), nn.Linear(4, 1)).double(), torch.eye(3).double()
+    >>> train_to_stationarity(net, x, torch.ones(3), loss=squared_error, weight_decay=0.01).residual < 1e-6
+    True
+    """
+    check_model(model)
+    check_pairs(x, y)
+    for value, name in ((weight_decay, "weight_decay"), (tolerance, "tolerance"), (max_steps, "max_steps")):
+        check_positive(value, name)
+    start = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    if not start:
+        raise InvalidInputError("all parameters are frozen; call model.requires_grad_() to train them")
+    call, weights = functional(model), flatten(start)
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        vector = torch.from_numpy(theta).to(weights).requires_grad_()
+        value = loss(call(unflatten(vector, start), x), y) + weight_decay / 2 * vector.square().sum()
+        if not torch.isfinite(value):
+            raise NumericalError(f"the training loss became {value.item()}; scale the inputs or the initial weights")
+        (gradient,) = torch.autograd.grad(value, vector)
+        return value.item(), gradient.double().cpu().numpy()
+
+    # SciPy measures the largest entry of the gradient, and unlike PyTorch's L-BFGS keeps learning at tiny steps.
+    largest = tolerance / weights.numel() ** 0.5
+    options = {"maxiter": max_steps, "maxfun": 10 * max_steps, "maxcor": 50, "ftol": 0, "gtol": largest}
+    with preserved(model):
+        found = minimize(objective, weights.double().cpu().numpy(), jac=True, method="L-BFGS-B", options=options)
+    model.load_state_dict(unflatten(torch.from_numpy(found.x).to(weights), start), strict=False)
+    model.eval()
+    size, slope = float(np.linalg.norm(found.x)), float(np.linalg.norm(found.jac))
+    mean_loss = float(found.fun - weight_decay / 2 * size**2)
+    return TrainingReport(mean_loss, slope, slope / (weight_decay * max(size, np.finfo(float).tiny)), int(found.nit))

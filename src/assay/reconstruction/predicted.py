@@ -1,0 +1,52 @@
+"""The multipliers that the training loss itself gives each sample at a stationary point."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay.core import LossFunction, check_finite, check_model, check_pairs, check_positive, preserved
+
+
+def predicted_multipliers(
+    model: nn.Module, x: Float[Tensor, "n ..."], y: Tensor, *, loss: LossFunction, weight_decay: float
+) -> Float[Tensor, " n"] | Float[Tensor, "n c"]:
+    r"""Compute the multipliers $\lambda_i = -\ell'(\Phi(x_i), y_i) / (w n)$ of training with weight decay.
+
+    Where the gradient of $\frac1n \sum_i \ell(\Phi(x_i), y_i) + \frac w2 \lVert\theta\rVert^2$ is zero,
+    $\theta = \sum_i J_\Phi(x_i)^\top \lambda_i$: no margin and no homogeneity is needed, and a multiplier has any sign.
+    For the squared error $\lambda_i = 2 (y_i - \Phi_i) / (w n)$, for softmax cross-entropy
+    $\lambda_i = (e_{y_i} - p_i) / (w n)$. Time is that of one forward pass.
+
+    Args:
+        model: Trained network; it comes back as it was.
+        x: Its training samples, all of them.
+        y: Their targets, as `loss` takes them.
+        loss: Mean loss over the batch, as in training.
+        weight_decay: The factor w of the weights in the gradient, as in training.
+
+    Returns:
+        One number a sample for a network with one output, else one for each output.
+
+    Raises:
+        InvalidInputError: `x` and `y` do not fit each other, or the weight decay is not positive.
+        NumericalError: A multiplier came out NaN or infinite.
+
+    Source: Buzaglo et al., Deconstructing Data Reconstruction: Multiclass, Weight Decay and General Losses (2023).
+
+    >>> from assay.core import squared_error
+    >>> zero = nn.Linear(2, 1).requires_grad_(False)
+    >>> zero.weight[:], zero.bias[:] = 0, 0
+    >>> predicted_multipliers(zero, torch.ones(2, 2), torch.tensor([1.0, -1.0]), loss=squared_error, weight_decay=0.1)
+    tensor([ 10., -10.])
+    """
+    check_model(model)
+    check_pairs(x, y)
+    check_positive(weight_decay, "weight_decay")
+    with preserved(model), torch.no_grad():
+        outputs = model(x)
+    with torch.enable_grad():
+        outputs.requires_grad_()
+        (slope,) = torch.autograd.grad(loss(outputs, y), outputs)
+    multipliers = -slope.reshape(len(x), -1) / weight_decay
+    check_finite(multipliers, "a multiplier")
+    return multipliers.squeeze(1) if multipliers.shape[1] == 1 else multipliers
