@@ -167,6 +167,6 @@ ROWS = (
     Row("MALT", _malt, batch_option="batch_size"),
     Row("pgd", _pgd),
     Row("almost_linearity", _almost_linearity),
-    Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False),
     Row("predicted_multipliers", _predicted_multipliers),
+    Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
 )

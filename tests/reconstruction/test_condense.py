@@ -4,7 +4,7 @@ from torch import nn
 
 from assay.nets import mlp
 from assay.reconstruction import condense, set_sharpness, with_surrogate_relu
-from assay.reconstruction.condense import dense_chain
+from assay.reconstruction.multipliers import MarginMultipliers
 from assay.reconstruction.search import StationarityGap
 
 
@@ -39,8 +39,8 @@ def test_split_units_are_found_and_nothing_changes(outputs):
     torch.testing.assert_close(result.model(x), wide(x))
 
     y = torch.arange(9) % max(outputs, 2)
-    multipliers = torch.rand(1, 9, generator=generator(4), dtype=torch.float64)
-    merged, full = StationarityGap(result.model, y), StationarityGap(with_surrogate_relu(wide), y)
+    multipliers = [MarginMultipliers((torch.rand(1, 9, generator=generator(4), dtype=torch.float64),), 1.0, y)]
+    merged, full = StationarityGap(result.model), StationarityGap(with_surrogate_relu(wide))
     set_sharpness(merged.model, 1e9)
     set_sharpness(full.model, 1e9)
     assert merged.energy == pytest.approx(full.energy, rel=1e-12)
@@ -57,8 +57,8 @@ def test_equal_copies_keep_their_gates():
         wide[2].weight.copy_(small[2].weight.repeat_interleave(4, 1) / 2)
     y = torch.arange(8) % 2
     x = torch.randn(1, 8, 6, generator=generator(3), dtype=torch.float64)
-    multipliers = torch.rand(1, 8, generator=generator(4), dtype=torch.float64)
-    merged, full = StationarityGap(condense(wide).model, y), StationarityGap(with_surrogate_relu(wide), y)
+    multipliers = [MarginMultipliers((torch.rand(1, 8, generator=generator(4), dtype=torch.float64),), 1.0, y)]
+    merged, full = StationarityGap(condense(wide).model), StationarityGap(with_surrogate_relu(wide))
     set_sharpness(merged.model, 5.0)
     set_sharpness(full.model, 5.0)
     torch.testing.assert_close(merged(x, multipliers), full(x, multipliers))
@@ -69,13 +69,3 @@ def test_opposite_units_and_dead_ones():
     net[0].weight.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1e-6, 1e-6]])
     net[2].weight.data = torch.tensor([[1.0, 1.0, 1e-6]])
     assert condense(net).widths == (2,)
-
-
-def test_only_chains_of_dense_layers_are_taken():
-    assert dense_chain(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))) is None
-    assert dense_chain(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Linear(3, 1))) is None
-    assert dense_chain(nn.Linear(2, 1)) is None
-    nested = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(2, 3), nn.ReLU()), nn.Dropout(), nn.Linear(3, 1))
-    chain = dense_chain(nested)
-    assert chain is not None
-    assert len(chain) == 3

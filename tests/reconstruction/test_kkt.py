@@ -9,9 +9,10 @@ from torch import nn
 from assay.core import InvalidInputError, binary_cross_entropy, fit
 from assay.data import load
 from assay.nets import mlp, small_conv
-from assay.reconstruction import KKTReconstructor, score_reconstructions
+from assay.reconstruction import KKTReconstructor, noise_rank, normalized_correlation, score_reconstructions
 
 QUICK = {"n_candidates": 8, "n_restarts": 2, "max_iter": 20}
+CONV = {"input_shape": (1, 8, 8)}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,74 @@ def test_other_networks_are_searched_in_input_space(model):
     assert found.history_[-1] < found.history_[0]
 
 
+def test_a_convolutional_network_is_searched_in_input_space_by_itself():
+    model = small_conv((1, 8, 8), 3)
+    found = KKTReconstructor("multiclass", n_restarts=1, max_iter=2, **CONV).fit(model)
+    assert found.basis_ is None
+    assert found.rank_ == noise_rank(model[5].weight)
+    assert found.pool_.shape == (4 * found.rank_, 1, 8, 8)
+
+
+def planted_displacement(n=5):
+    """Weights that moved by exactly the weighted gradients, at the new weights, of some samples."""
+    start, source = mlp((20, 100, 1), generator=torch.Generator().manual_seed(0)).double(), torch.Generator()
+    x = torch.randn(n, 20, generator=source.manual_seed(1), dtype=torch.float64)
+    mu = 0.03 * torch.tensor([1, -1, 1, 1, -1], dtype=torch.float64)
+    end, origin = copy.deepcopy(start), nn.utils.parameters_to_vector(start.parameters()).detach()
+    for _ in range(60):
+        pull = torch.autograd.grad(mu @ end(x).squeeze(1), list(end.parameters()))
+        with torch.no_grad():
+            nn.utils.vector_to_parameters(origin + torch.cat([part.flatten() for part in pull]), end.parameters())
+    return start, end, x, mu
+
+
+@pytest.mark.parametrize("kernels", ["final", "both"])
+def test_samples_come_back_from_a_planted_displacement(kernels):
+    start, end, x, mu = planted_displacement()
+    options = {"init_state": start.state_dict(), "kernels": kernels, "n_restarts": 3, "max_iter": 500}
+    found = KKTReconstructor("displacement", dtype=torch.float64, **options).fit(end)
+    assert found.rank_ == 5
+    assert found.labels_ is None
+    assert found.pool_labels_ is None
+    assert found.residual_.max() < 0.2
+    match, which = normalized_correlation(x, found.reconstructions_).max(1)
+    assert (match > 0.9).all()
+    assert torch.equal(found.multipliers_[which].sign(), mu.sign())
+
+
+@pytest.mark.parametrize(("objective", "outputs"), [("vector", 3), ("regression", 1), ("regression", 3)])
+def test_other_objectives_return_multipliers_for_every_output(objective, outputs):
+    found = KKTReconstructor(objective, **QUICK).fit(network(outputs))
+    shape = (16,) if outputs == 1 else (16, outputs)
+    assert found.pool_multipliers_.shape == shape
+    assert found.multipliers_.shape == (len(found.reconstructions_), *shape[1:])
+    assert (found.labels_ is None) == (objective == "regression")
+    assert found.history_[-1] < found.history_[0]
+
+
+@pytest.mark.parametrize("after", [nn.Identity(), nn.Tanh()], ids=["chain", "general"])
+def test_what_is_done_to_inputs_before_the_first_layer_changes_nothing(after):
+    class Normalize(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.rand(1, 3, 4, generator=torch.Generator().manual_seed(3)))
+
+        def forward(self, x):
+            return (x - self.mean) / 0.3
+
+    plain = KKTReconstructor(**QUICK).fit(nn.Sequential(network(), after))
+    model = nn.Sequential(Normalize(), nn.Flatten(), network(), after)
+    other = KKTReconstructor(**QUICK, input_shape=(1, 3, 4)).fit(model)
+    assert other.pool_.shape == (16, 1, 3, 4)
+    torch.testing.assert_close(other.pool_.flatten(1), plain.pool_)
+
+
+def test_batches_change_nothing():
+    options = {**QUICK, "dtype": torch.float64}
+    whole = KKTReconstructor(**options).fit(network())
+    torch.testing.assert_close(KKTReconstructor(**options, batch_size=3).fit(network()).pool_, whole.pool_)
+
+
 def test_functional_networks_have_a_subspace_too():
     found = KKTReconstructor(**QUICK, subspace=5).fit(Custom())
     assert found.basis_.shape == (5, 12)
@@ -151,7 +220,14 @@ def broken():
         (nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)), {}, "no ReLU"),
         (nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Linear(3, 1)).train(), {}, "(?i)dropout"),
         (broken(), {}, "NaN"),
-        (small_conv((1, 8, 8), 1), {}, "subspace=None"),
+        (small_conv((1, 8, 8), 1), {}, r"input_shape=\(channels"),
+        (small_conv((1, 8, 8), 1), {"subspace": 3, "input_shape": (1, 8, 8)}, "not|dense"),
+        (nn.Sequential(nn.Conv2d(1, 1, 8), nn.ReLU(), nn.Flatten()), CONV | {"n_candidates": "auto"}, "no dense layer"),
+        (network(), {"batch_size": 0}, "batch_size"),
+        (network(), {"kernels": "both"}, "kernels"),
+        (network(), {"objective": "displacement"}, "init_state"),
+        (network(), {"objective": "displacement", "init_state": network(2).state_dict()}, "another shape"),
+        (network(), {"objective": "displacement", "init_state": network().state_dict()}, "equals the trained"),
         (network(), {"subspace": 20}, "between 1 and 9"),
         (network(), {"n_restarts": 0}, "n_restarts"),
         (network(), {"lr_x": -1.0}, "lr_x"),

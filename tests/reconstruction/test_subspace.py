@@ -5,6 +5,7 @@ from torch import nn
 from assay.core import InvalidInputError
 from assay.nets import mlp, small_conv
 from assay.reconstruction import compress_first_layer, noise_rank, with_surrogate_relu
+from assay.reconstruction.multipliers import MarginMultipliers
 from assay.reconstruction.search import StationarityGap
 
 
@@ -18,10 +19,11 @@ def test_compression_changes_the_loss_by_a_constant_only(hidden, outputs):
     model = mlp((10, *hidden, outputs), generator=generator()).double()
     narrow = compress_first_layer(model, 4)
     y = torch.arange(5) % max(outputs, 2)
-    full = StationarityGap(with_surrogate_relu(model, 10.0), y)
-    short = StationarityGap(with_surrogate_relu(narrow.model, 10.0), y)
+    full = StationarityGap(with_surrogate_relu(model, 10.0))
+    short = StationarityGap(with_surrogate_relu(narrow.model, 10.0))
     c = torch.randn(1, 5, 4, generator=generator(1), dtype=torch.float64, requires_grad=True)
     multipliers = torch.rand(1, 5, generator=generator(2), dtype=torch.float64)
+    multipliers = [MarginMultipliers((multipliers,), 1.0, y)]
     long, compact = full(c @ narrow.basis, multipliers) * full.energy, short(c, multipliers) * short.energy
     assert (long - compact - narrow.lost).abs() <= 1e-10 * long
     torch.testing.assert_close(torch.autograd.grad(long, c), torch.autograd.grad(compact, c))

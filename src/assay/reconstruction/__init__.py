@@ -2,16 +2,13 @@
 
 from assay.reconstruction.condense import Condensed, condense
 from assay.reconstruction.consensus import Consensus, consensus
+from assay.reconstruction.entry import first_layer_inputs
 from assay.reconstruction.kkt import KKTReconstructor
+from assay.reconstruction.multipliers import Objective
 from assay.reconstruction.predicted import predicted_multipliers
 from assay.reconstruction.scoring import ReconstructionScore, score_reconstructions
 from assay.reconstruction.similarity import normalized_correlation, structural_similarity
-from assay.reconstruction.stationarity import (
-    Objective,
-    StationarityResult,
-    oracle_multipliers,
-    stationarity_residual,
-)
+from assay.reconstruction.stationarity import StationarityResult, oracle_multipliers, stationarity_residual
 from assay.reconstruction.subspace import Subspace, compress_first_layer, noise_rank
 from assay.reconstruction.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
 from assay.reconstruction.training import TrainingReport, train_in_span, train_to_stationarity
@@ -29,6 +26,7 @@ __all__ = [
     "compress_first_layer",
     "condense",
     "consensus",
+    "first_layer_inputs",
     "noise_rank",
     "normalized_correlation",
     "oracle_multipliers",

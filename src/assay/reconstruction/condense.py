@@ -1,6 +1,5 @@
 """Parallel hidden units of a trained network as one, without changing what it says about its training data."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,29 +62,6 @@ def condense(model: nn.Sequential, *, tolerance: float = 3e-3, negligible: float
     layers.append(_linear(weights[-1], biases[-1], dense[0].weight))
     widths = tuple(len(weight) for weight in weights[:-1])
     return Condensed(nn.Sequential(*layers), widths, 1 - _energy(weights, biases) / before)
-
-
-def dense_chain(model: nn.Module) -> nn.Sequential | None:
-    """Return a network's `nn.Linear` and `nn.ReLU` layers as one flat chain, or None where it is something else.
-
-    Nested `nn.Sequential` are unfolded; `nn.Flatten`, `nn.Identity` and dropout, none of which acts on flat inputs in
-    evaluation mode, are left out.
-
-    >>> len(dense_chain(nn.Sequential(nn.Flatten(), nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
-    3
-    """
-    layers = list(_unfold(model))
-    kinds = [nn.Linear if i % 2 == 0 else nn.ReLU for i in range(len(layers))]
-    alternate = all(isinstance(layer, kind) for layer, kind in zip(layers, kinds, strict=True))
-    return nn.Sequential(*layers) if alternate and len(layers) % 2 == 1 and len(layers) >= 3 else None
-
-
-def _unfold(model: nn.Module) -> Iterator[nn.Module]:
-    if isinstance(model, nn.Sequential):
-        for child in model:
-            yield from _unfold(child)
-    elif not isinstance(model, (nn.Flatten, nn.Identity, nn.Dropout)):
-        yield model
 
 
 def _merge_units(

@@ -27,7 +27,7 @@ class Consensus:
     centres: Float[Tensor, "k d"]
     support: Int[Tensor, " k"]
     cohesion: Float[Tensor, " k"]
-    multipliers: Float[Tensor, " k"]
+    multipliers: Float[Tensor, "k *c"]
     labels: Int[Tensor, " k"]
 
 
@@ -36,23 +36,23 @@ def consensus(
     restarts: Int[Tensor, " _"],
     *,
     labels: Int[Tensor, " _"] | None = None,
-    multipliers: Float[Tensor, " _"] | None = None,
+    multipliers: Float[Tensor, "_ *c"] | None = None,
     distance: float = 0.2,
     duplicate: float = 0.2,
 ) -> Consensus:
     r"""Cluster candidates by direction and rank the clusters by how many restarts agree.
 
     Searches from different starts that end near the same training sample agree, failures scatter. Average linkage on
-    $1 - \cos$, within each label. A member weighs $\lambda_i \lVert x_i \rVert$, its share of the weights; each restart
-    votes for a cluster with its heaviest member there, and clusters are ranked by the sum of the votes. One whose
-    centre lies within `duplicate` of a better one is dropped.
+    $1 - \cos$, within each label. A member weighs $\lVert\lambda_i\rVert \lVert x_i \rVert$, its share of the
+    weights; each restart votes for a cluster with its heaviest member there, and clusters are ranked by the sum of the
+    votes. One whose centre lies within `duplicate` of a better one is dropped.
     Time and memory are quadratic in m.
 
     Args:
         pool: Candidates of all restarts.
         restarts: Which restart each came from: duplicates of one restart are no agreement.
         labels: Label of each; one for all when None.
-        multipliers: Multiplier of each; 1 when None.
+        multipliers: Multiplier of each, of either sign, or one for each output; 1 when None.
         distance: Cosine distance up to which clusters join.
         duplicate: Cosine distance below which two centres are the same sample.
 
@@ -79,7 +79,7 @@ def consensus(
     norms = pool.norm(dim=1).clamp_min(torch.finfo(pool.dtype).tiny)
     clusters = _cluster((pool / norms[:, None]).double().cpu().numpy(), labels.cpu().numpy(), distance)
     member = torch.nn.functional.one_hot(torch.as_tensor(clusters, device=pool.device)).to(pool)
-    share = multipliers * norms
+    share = (multipliers.abs() if multipliers.ndim == 1 else multipliers.norm(dim=1)) * norms
     mass = (member.T @ share).clamp_min(torch.finfo(pool.dtype).tiny)
     means = (member.T @ (share[:, None] * pool / norms[:, None])) / mass[:, None]
     cohesion = means.norm(dim=1)

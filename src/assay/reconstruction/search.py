@@ -1,51 +1,110 @@
 """The search for samples whose weighted gradients add up to the weights, many starts at a time."""
 
-import math
+from collections.abc import Iterable, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from assay.core import NumericalError, margins, named_parameters, track
+from assay.core import NumericalError, Parameters, named_parameters, track
+from assay.reconstruction.multipliers import Multipliers
 from assay.reconstruction.surrogate import SurrogateReLU, set_sharpness
 
 
 class StationarityGap:
-    r"""Compute $\lVert\theta - \sum_i \lambda_i \nabla_\theta m(\theta; x_i, y_i)\rVert^2 / \lVert\theta\rVert^2$.
+    r"""Compute $\lVert g - \sum_k \sum_i J_{\theta_k}(x_i)^\top \mu_{ki}\rVert^2 / \lVert g\rVert^2$.
+
+    g is what the gradients must add up to: the weights themselves, or their displacement. $\theta_k$ are the weights
+    at which gradients are taken, one set of multipliers each: the trained weights, and where wanted the initial ones.
 
     Several sets of candidates, the restarts, are measured at once: each gets its own copy of the parameters, a view,
     so that one backward pass gives every set its sum of gradients. A chain of dense layers runs as batched matrix
     products; any other network through `torch.func.vmap`.
 
     Args:
-        model: Network with `SurrogateReLU` gates; its weights are the target and stay fixed.
-        y: Labels of one set's candidates.
+        model: Network with `SurrogateReLU` gates.
+        goal: What the gradients must add up to; the model's own weights when None.
+        points: Weights at which gradients are taken; the model's own when None.
+        batch_size: Candidates of each restart whose graph is held at once; all when None.
     """
 
-    def __init__(self, model: nn.Module, y: Int[Tensor, " m"]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        goal: Parameters | None = None,
+        points: Sequence[Parameters] | None = None,
+        batch_size: int | None = None,
+    ) -> None:
         self.model = model
-        self.y = y
-        self.weights = named_parameters(model)
-        self.energy = float(sum(value.square().sum() for value in self.weights.values()))
+        self.points = [named_parameters(model)] if points is None else list(points)
+        self.goal = list((named_parameters(model) if goal is None else goal).values())
+        self.batch_size = batch_size
+        self.energy = float(sum(value.square().sum() for value in self.goal))
         self.is_chain = isinstance(model, nn.Sequential) and all(
             isinstance(layer, (nn.Linear, SurrogateReLU)) for layer in model
         )
 
-    def __call__(self, x: Float[Tensor, "r m ..."], multipliers: Float[Tensor, "r m"]) -> Float[Tensor, " r"]:
-        """Return each set's gap, differentiable in `x` and `multipliers`."""
-        copies = {
-            name: value.expand(len(x), *value.shape).detach().requires_grad_() for name, value in self.weights.items()
-        }
-        outputs = self._chain(copies, x) if self.is_chain else vmap(self._call)(copies, x)
-        scores = margins(outputs.flatten(0, 1), self.y.repeat(len(x)))
-        total = (multipliers.flatten() * scores).sum()
-        explained = torch.autograd.grad(total, list(copies.values()), create_graph=True)
-        rest = [
-            (part - weight).square().flatten(1).sum(1)
-            for part, weight in zip(explained, self.weights.values(), strict=True)
-        ]
-        return torch.stack(rest).sum(0) / self.energy
+    def __call__(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
+        """Return each set's gap, differentiable in `x` and the raw multipliers."""
+        return self._squared(self._rest(self._explained(x, multipliers, create_graph=True)))
+
+    def measure(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
+        """Return each set's gap, not differentiable, in batches."""
+        return self._squared(self._rest(self._summed(x, multipliers)))
+
+    def gradients(
+        self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]
+    ) -> tuple[Float[Tensor, " r"], list[Tensor]]:
+        """Return each set's gap and the gradient of their sum in `x` and in every raw multiplier, exact in batches.
+
+        With batches, a first pass adds up the gradients without a graph, a second one carries the difference, by then
+        known, back to one batch of candidates after the other: twice the time, and memory for one batch.
+        """
+        if self.batch_size is None:
+            gaps = self(x, multipliers)
+            return gaps, list(torch.autograd.grad(gaps.sum(), _leaves(x, multipliers)))
+        rest = self._rest(self._summed(x, multipliers))
+        pull = [2 / self.energy * part for part in rest]
+        batches = []
+        for some in self._batches(x):
+            batch_x = x.detach()[:, some].requires_grad_()
+            batch = [one.part(some) for one in multipliers]
+            leaves = [value.requires_grad_() for value in _leaves(batch_x, batch)]
+            explained = self._explained(batch_x, batch, create_graph=True)
+            batches.append(torch.autograd.grad(explained, leaves, grad_outputs=pull))
+        return self._squared(rest), [torch.cat(parts, 1) for parts in zip(*batches, strict=True)]
+
+    def _batches(self, x: Tensor) -> list[slice]:
+        size = self.batch_size or x.shape[1]
+        return [slice(start, start + size) for start in range(0, x.shape[1], size)]
+
+    def _summed(self, x: Tensor, multipliers: Sequence[Multipliers]) -> list[Tensor]:
+        """Add up the gradients batch by batch, without a graph."""
+        return _added(
+            self._explained(x.detach()[:, some], [one.part(some) for one in multipliers], create_graph=False)
+            for some in self._batches(x)
+        )
+
+    def _explained(self, x: Tensor, multipliers: Sequence[Multipliers], *, create_graph: bool) -> list[Tensor]:
+        """Return the sums of weighted gradients, by parameter, with a leading axis of restarts."""
+        sums = []
+        for weights, weighted in zip(self.points, multipliers, strict=True):
+            copies = {
+                name: value.expand(len(x), *value.shape).detach().requires_grad_() for name, value in weights.items()
+            }
+            outputs = self._chain(copies, x) if self.is_chain else vmap(self._call)(copies, x)
+            outputs = outputs.reshape(*x.shape[:2], -1)
+            cotangents = weighted.cotangents(outputs)
+            sums.append(torch.autograd.grad(outputs, list(copies.values()), cotangents, create_graph=create_graph))
+        return _added(sums)
+
+    def _rest(self, explained: Sequence[Tensor]) -> list[Tensor]:
+        return [part - goal for part, goal in zip(explained, self.goal, strict=True)]
+
+    def _squared(self, rest: Sequence[Tensor]) -> Float[Tensor, " r"]:
+        return torch.stack([part.square().flatten(1).sum(1) for part in rest]).sum(0) / self.energy
 
     def _call(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(self.model, params, (x,))
@@ -63,23 +122,24 @@ class StationarityGap:
 def search(
     gap: StationarityGap,
     x: Float[Tensor, "r m ..."],
+    multipliers: Sequence[Multipliers],
     *,
     lr_x: float,
     lr_multipliers: float,
     max_iter: int,
     relu_alpha: tuple[float, float],
     progress: bool = False,
-) -> tuple[Float[Tensor, "r m ..."], Float[Tensor, "r m"], Float[Tensor, " r"], list[float]]:
+) -> tuple[Float[Tensor, "r m ..."], list[Multipliers], Float[Tensor, " r"], list[float]]:
     """Minimise the gap over candidates and multipliers with Adam, sharpening the gates on the way.
 
-    Multipliers are a softplus, positive by construction; the learning rates fall to zero along a cosine, the gates'
-    sharpness grows geometrically.
+    The learning rates fall to zero along a cosine, the gates' sharpness grows geometrically.
 
     Args:
         gap: What is minimised.
         x: Starting points of each restart.
+        multipliers: Where the multipliers start, one set for each of the gap's points.
         lr_x: Learning rate of the candidates.
-        lr_multipliers: Learning rate of the multipliers, before the softplus.
+        lr_multipliers: Learning rate of the raw multipliers.
         max_iter: Steps.
         relu_alpha: Sharpness of the gates at the start and at the end.
         progress: Draw a bar on standard error.
@@ -90,24 +150,37 @@ def search(
     Raises:
         NumericalError: The gap came out NaN or infinite.
     """
-    scale = 0.1 * math.sqrt(gap.energy / x.shape[1])
     x = x.clone().requires_grad_()
-    raw = torch.full(x.shape[:2], -1.0, dtype=x.dtype, device=x.device, requires_grad=True)
-    optimizer = torch.optim.Adam([{"params": [x], "lr": lr_x}, {"params": [raw], "lr": lr_multipliers}])
+    multipliers = [one.at([value.clone().requires_grad_() for value in one.raw]) for one in multipliers]
+    leaves = _leaves(x, multipliers)
+    optimizer = torch.optim.Adam([{"params": [x], "lr": lr_x}, {"params": leaves[1:], "lr": lr_multipliers}])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max_iter)
     history = []
     low, high = relu_alpha
     for step in track(range(max_iter), "searching", enabled=progress):
         set_sharpness(gap.model, low * (high / low) ** (step / max_iter))
-        gaps = gap(x, scale * nn.functional.softplus(raw))
-        x.grad, raw.grad = torch.autograd.grad(gaps.sum(), (x, raw))
+        gaps, gradients = gap.gradients(x, multipliers)
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            leaf.grad = gradient
         optimizer.step()
         schedule.step()
         if step % max(1, max_iter // 100) == 0:
             history.append(gaps.mean().item())
     set_sharpness(gap.model, high)
-    multipliers = scale * nn.functional.softplus(raw.detach())
-    final = gap(x.detach(), multipliers).detach()
+    multipliers = [one.part(slice(None)) for one in multipliers]
+    final = gap.measure(x, multipliers)
     if not torch.isfinite(final).all():
         raise NumericalError("the search diverged: the stationarity gap is NaN or infinite; lower lr_x")
     return x.detach(), multipliers, final, [*history, final.mean().item()]
+
+
+def _added(sums: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+    """Add up lists of tensors, entry by entry."""
+    total: list[Tensor] = []
+    for parts in sums:
+        total = [one + part for one, part in zip(total, parts, strict=True)] if total else list(parts)
+    return total
+
+
+def _leaves(x: Tensor, multipliers: Sequence[Multipliers]) -> list[Tensor]:
+    return [x, *(value for one in multipliers for value in one.raw)]

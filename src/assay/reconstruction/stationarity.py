@@ -1,8 +1,8 @@
 """How far trained weights are from the stationarity that gradient training leads to."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float, Num
 from scipy.optimize import nnls
@@ -10,21 +10,24 @@ from torch import Tensor, nn
 
 from assay.core import (
     InvalidInputError,
+    Parameters,
     check_finite,
     check_labels,
     check_model,
     check_pairs,
+    check_samples,
     flatten,
     functional,
     margins,
     named_parameters,
+    output_jacobian,
     per_sample_gradients,
     preserved,
     signs,
     single_logit,
 )
-
-Objective: TypeAlias = Literal["binary", "multiclass"]
+from assay.reconstruction.multipliers import LABELLED, Objective, check_objective, margin_cotangents
+from assay.reconstruction.target import initial_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,116 +54,148 @@ class StationarityResult:
 def stationarity_residual(
     model: nn.Module,
     x: Float[Tensor, "n ..."],
-    multipliers: Float[Tensor, " _"],  # its length is compared below
-    y: Num[Tensor, " n"],
+    multipliers: Float[Tensor, "_ *c"],  # its length is compared below
+    y: Num[Tensor, " n"] | None = None,
     *,
     objective: Objective = "binary",
+    init_state: Parameters | None = None,
 ) -> StationarityResult:
-    r"""Measure $\lVert \theta - \sum_i \lambda_i \nabla_\theta m(\theta; x_i, y_i) \rVert$, m the margin.
+    r"""Measure $\lVert \theta - \sum_i J_\theta(x_i)^\top \mu_i \rVert$, J the Jacobian of the outputs in the weights.
 
-    The margin is $y_i \Phi(x_i)$ for one logit and $\Phi_{y_i}(x_i) - \max_{j \ne y_i} \Phi_j(x_i)$ for several.
+    For "binary" and "multiclass" $J^\top \mu_i = \lambda_i \nabla_\theta m(\theta; x_i, y_i)$, where the margin m is
+    $y_i \Phi(x_i)$ for one logit and $\Phi_{y_i}(x_i) - \max_{j \ne y_i} \Phi_j(x_i)$ for several.
     Time is that of one backward pass.
 
     Args:
         model: Trained network; it comes back as it was. A `with_surrogate_relu` copy is measured with its own gates.
         x: Samples, or candidates for them.
-        multipliers: Weight of each.
-        y: Binary labels in {0, 1} or {-1, 1}, or class indices.
-        objective: "binary" for one logit, "multiclass" for several.
+        multipliers: Factors of the margins, `(n,)`; for the other objectives the $\mu_i$, `(n, c)`, or `(n,)` where
+            there is one output.
+        y: Binary labels in {0, 1} or {-1, 1}, or class indices; needed for margins only.
+        objective: As for `KKTReconstructor`.
+        init_state: Weights before training by name, for "displacement": they are taken from $\theta$.
 
     Returns:
         Norms of the difference, by parameter and in total.
 
     Raises:
-        InvalidInputError: Labels, multipliers or outputs do not fit.
+        InvalidInputError: Labels, multipliers, outputs or initial weights do not fit.
 
-    Source: Haim et al. (2022), the loss of their attack; Buzaglo et al. (2023), its form for several classes.
+    Source: Haim et al. (2022), the loss of their attack; Buzaglo et al. (2023), its form for several classes and for
+    general losses.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> stationarity_residual(net, torch.ones(4, 2), torch.zeros(4), torch.tensor([0, 1, 0, 1])).total_relative
     1.0
     """
-    _check(model, x, y, objective)
-    if multipliers.shape != (len(x),):
+    n_outputs, y = _check(model, x, y, objective)
+    is_margin = objective in ("binary", "multiclass")
+    shapes = [(len(x),)] if is_margin else [(len(x), n_outputs)] + [(len(x),)] * (n_outputs == 1)
+    if multipliers.shape not in shapes:
         raise InvalidInputError(
-            f"multipliers must hold one number a sample ({len(x)}), got shape {tuple(multipliers.shape)}"
+            f"multipliers must have the shape {shapes[0]} for objective={objective!r}, got {tuple(multipliers.shape)}"
         )
-    weights = named_parameters(model)
+    goal = _goal(model, objective, init_state)
     with preserved(model):
-        function = functional(model)
-        copies = {name: value.clone().requires_grad_() for name, value in weights.items()}
-        total = (multipliers.detach() * margins(function(copies, x.detach()), y)).sum()
-        explained = torch.autograd.grad(total, list(copies.values()), allow_unused=True)
+        copies = {name: value.clone().requires_grad_() for name, value in named_parameters(model).items()}
+        outputs = functional(model)(copies, x.detach()).reshape(len(x), -1)
+        if is_margin:
+            multipliers = margin_cotangents(outputs, y, multipliers)
+        cotangents = multipliers.detach().reshape(outputs.shape).to(outputs)
+        explained = torch.autograd.grad(outputs, list(copies.values()), cotangents, allow_unused=True)
     rest = {
-        name: weight if part is None else weight - part
-        for (name, weight), part in zip(weights.items(), explained, strict=True)
+        name: value if part is None else value - part
+        for (name, value), part in zip(goal.items(), explained, strict=True)
     }
     check_finite(flatten(rest), "the stationarity residual")
     absolute = {name: float(value.norm()) for name, value in rest.items()}
-    relative = {name: absolute[name] / (float(weights[name].norm()) or 1.0) for name in rest}
+    relative = {name: absolute[name] / (float(goal[name].norm()) or 1.0) for name in rest}
     whole = float(flatten(rest).norm())
-    return StationarityResult(absolute, relative, whole, whole / float(flatten(weights).norm()))
+    return StationarityResult(absolute, relative, whole, whole / float(flatten(goal).norm()))
 
 
 def oracle_multipliers(
-    model: nn.Module, x: Float[Tensor, "n ..."], y: Num[Tensor, " n"], *, objective: Objective = "binary"
-) -> tuple[Float[Tensor, " n"], float]:
+    model: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Num[Tensor, " n"] | None = None,
+    *,
+    objective: Objective = "binary",
+    init_state: Parameters | None = None,
+) -> tuple[Float[Tensor, "n *c"], float]:
     r"""Fit the multipliers that explain the weights best, given the true training data.
 
-    $\min_{\lambda \ge 0} \lVert \theta - \sum_i \lambda_i \nabla_\theta m(\theta; x_i, y_i) \rVert$, by non-negative
-    least squares on all per-sample gradients: memory n times p. A diagnostic: it says how far training went.
+    The minimum of what `stationarity_residual` measures over all multipliers of the objective's form: by non-negative
+    least squares for "binary", "multiclass" and "vector", by least squares for those of either sign. Memory is n times
+    p, times c but for margins. A diagnostic: it says how far training went.
 
     Args:
         model: Trained network; it comes back as it was.
         x: Its training samples.
-        y: Their labels.
-        objective: "binary" for one logit, "multiclass" for several.
+        y: Their labels; not needed for multipliers of either sign.
+        objective: As for `KKTReconstructor`.
+        init_state: Weights before training by name, for "displacement".
 
     Returns:
-        Multipliers and the relative residual that they leave.
+        Multipliers, shaped as `stationarity_residual` takes them, and the relative residual that they leave.
 
     Raises:
-        InvalidInputError: Labels or outputs do not fit.
+        InvalidInputError: Labels, outputs or initial weights do not fit.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> oracle_multipliers(net, torch.ones(4, 2), torch.tensor([0, 1, 0, 1]))[0].shape
     torch.Size([4])
     """
-    _check(model, x, y, objective)
+    n_outputs, y = _check(model, x, y, objective)
+    goal = flatten(_goal(model, objective, init_state)).double().cpu().numpy()
+    directions = None
     if objective == "binary":
-        gradients = per_sample_gradients(
-            model, x, signs(y).to(x), lambda score, sign: (single_logit(score) * sign).mean()
-        )
+        rows = per_sample_gradients(model, x, signs(y).to(x), lambda score, sign: (single_logit(score) * sign).mean())
+    elif objective == "multiclass":
+        rows = per_sample_gradients(model, x, y, lambda logits, label: margins(logits, label).mean())
     else:
-        gradients = per_sample_gradients(model, x, y, lambda logits, label: margins(logits, label).mean())
-    target = flatten(named_parameters(model)).double().cpu().numpy()
-    matrix = gradients.T.double().cpu().numpy()
-    multipliers, rest = nnls(matrix, target)
-    return torch.as_tensor(multipliers).to(x), float(rest / (target @ target) ** 0.5)
+        directions = _directions(len(x), n_outputs, y if objective == "vector" else None).to(x)
+        rows = (directions @ output_jacobian(model, x).reshape(len(x), n_outputs, -1)).flatten(0, 1)
+    matrix = rows.double().cpu().numpy().T
+    fitted = nnls(matrix, goal)[0] if objective in LABELLED else np.linalg.lstsq(matrix, goal, rcond=None)[0]
+    rest = float(np.linalg.norm(matrix @ fitted - goal) / np.linalg.norm(goal))
+    multipliers = torch.as_tensor(fitted).to(x)
+    if directions is not None:
+        multipliers = (multipliers.reshape(len(x), 1, -1) @ directions).squeeze(1).squeeze(1)
+    return multipliers, rest
 
 
-def check_outputs(objective: str, n_outputs: int) -> None:
-    """Require an objective that exists and fits the number of outputs.
-
-    Raises:
-        InvalidInputError: It does not.
-
-    >>> check_outputs("binary", 1)
-    """
-    if objective not in ("binary", "multiclass"):
-        raise InvalidInputError(f"objective must be 'binary' or 'multiclass', got {objective!r}")
-    if (objective == "binary") != (n_outputs == 1):
-        fitting = "binary" if n_outputs == 1 else "multiclass"
-        raise InvalidInputError(
-            f"objective={objective!r} does not fit a network with {n_outputs} outputs; use {fitting!r}"
-        )
+def _directions(n: int, n_outputs: int, y: Tensor | None) -> Float[Tensor, "n k c"]:
+    """Return the cotangents whose combinations are fitted: every output, or the own class against each other one."""
+    every = torch.eye(n_outputs)
+    if y is None:
+        return every.expand(n, -1, -1)
+    own = every[y.cpu()][:, None]
+    return (own - every)[own.squeeze(1) == 0].reshape(n, n_outputs - 1, n_outputs)
 
 
-def _check(model: nn.Module, x: Tensor, y: Tensor, objective: str) -> None:
+def _goal(model: nn.Module, objective: str, init_state: Parameters | None) -> Parameters:
+    """Return what the gradients must add up to."""
+    weights = named_parameters(model)
+    if (objective == "displacement") != (init_state is not None):
+        raise InvalidInputError("objective='displacement' and init_state=(weights before training) go together")
+    if init_state is None:
+        return weights
+    start = named_parameters(initial_network(model, init_state))
+    return {name: value - start[name] for name, value in weights.items()}
+
+
+def _check(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective) -> tuple[int, Tensor]:
+    """Check that all fit each other, and return the number of outputs and labels, zeros where none are needed."""
     check_model(model)
-    check_pairs(x, y)
+    check_samples(x)
     with preserved(model), torch.no_grad():
         n_outputs = model(x[:1]).reshape(1, -1).shape[1]
-    check_outputs(objective, n_outputs)
-    if objective == "multiclass":
+    check_objective(objective, n_outputs)
+    if objective not in LABELLED:
+        return n_outputs, torch.zeros(len(x), dtype=torch.long, device=x.device)
+    if y is None:
+        raise InvalidInputError(f"objective={objective!r} needs labels: pass y")
+    check_pairs(x, y)
+    if objective != "binary":
         check_labels(y, n_outputs)
+    return n_outputs, y

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from assay.core import InvalidInputError
+from assay.reconstruction.entry import first_dense_layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,22 +46,44 @@ def compress_first_layer(model: nn.Module, rank: int) -> Subspace:
     >>> compress_first_layer(net, 3).model(torch.zeros(2, 3)).shape
     torch.Size([2, 1])
     """
-    name, layer = first_dense_layer(model)
-    if not 1 <= rank <= min(layer.weight.shape):
+    layer = first_dense_layer(model)[1]
+    basis = span(layer.weight.detach(), rank)
+    narrow = write_in_basis(model, basis)
+    kept = first_dense_layer(narrow)[1].weight.detach()
+    return Subspace(narrow, basis, float(layer.weight.detach().square().sum() - kept.square().sum()))
+
+
+def span(weight: Float[Tensor, "h d"], rank: int) -> Float[Tensor, "r d"]:
+    """Return the strongest right singular vectors of a matrix, as rows.
+
+    Raises:
+        InvalidInputError: `rank` is out of range.
+
+    >>> span(torch.tensor([[0.0, 2.0], [0.0, 1.0]]), 1).abs()
+    tensor([[0., 1.]])
+    """
+    if not 1 <= rank <= min(weight.shape):
         raise InvalidInputError(
-            f"subspace must be between 1 and {min(layer.weight.shape)} for a first layer of shape "
-            f"{tuple(layer.weight.shape)}, got {rank}; use 'auto' to choose it from the weights"
+            f"subspace must be between 1 and {min(weight.shape)} for a first layer of shape {tuple(weight.shape)}, "
+            f"got {rank}; use 'auto' to choose it from the weights"
         )
-    weight = layer.weight.detach()
-    basis = torch.linalg.svd(weight.double(), full_matrices=False)[2][:rank].to(weight)
-    narrow = dense_layer(weight @ basis.T, None if layer.bias is None else layer.bias.detach())
+    return torch.linalg.svd(weight.double(), full_matrices=False)[2][:rank].to(weight)
+
+
+def write_in_basis(model: nn.Module, basis: Float[Tensor, "r d"]) -> nn.Module:
+    """Copy a network and let its first dense layer take coordinates in a basis.
+
+    >>> write_in_basis(nn.Linear(3, 2), torch.eye(3)[:1]).in_features
+    1
+    """
+    name, layer = first_dense_layer(model)
+    narrow = dense_layer(layer.weight.detach() @ basis.T, None if layer.bias is None else layer.bias.detach())
+    if not name:
+        return narrow
     twin = copy.deepcopy(model)
     parent, _, leaf = name.rpartition(".")
-    if not name:
-        twin = narrow
-    else:
-        setattr(twin.get_submodule(parent), leaf, narrow)
-    return Subspace(twin, basis, float(weight.square().sum() - narrow.weight.detach().square().sum()))
+    setattr(twin.get_submodule(parent), leaf, narrow)
+    return twin
 
 
 def dense_layer(weight: Float[Tensor, "h d"], bias: Float[Tensor, " h"] | None) -> nn.Linear:
@@ -74,27 +97,6 @@ def dense_layer(weight: Float[Tensor, "h d"], bias: Float[Tensor, " h"] | None) 
     if bias is not None:
         layer.bias = nn.Parameter(bias.clone(), requires_grad=False)
     return layer
-
-
-def first_dense_layer(model: nn.Module) -> tuple[str, nn.Linear]:
-    """Return the name and the module of the first layer that has parameters, which must be dense.
-
-    Raises:
-        InvalidInputError: It is a convolution or something else.
-
-    >>> first_dense_layer(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))[0]
-    '1'
-    """
-    for name, module in model.named_modules():
-        if next(module.parameters(recurse=False), None) is None:
-            continue
-        if isinstance(module, nn.Linear):
-            return name, module
-        raise InvalidInputError(
-            f"the first layer with parameters is {type(module).__name__}, but the span of the data is read off a "
-            "dense first layer (nn.Linear); pass subspace=None and input_shape=(...) to search in input space"
-        )
-    raise InvalidInputError("the network has no layer with parameters; pass a trained network")
 
 
 def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: float = 1.05) -> int:

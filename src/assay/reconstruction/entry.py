@@ -1,0 +1,172 @@
+"""Where a network first reads its input with weights: the coordinates in which training samples leave their trace."""
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError, check_samples, generator, preserved
+
+
+def first_layer(model: nn.Module) -> tuple[str, nn.Module]:
+    """Return the name and the module of the first layer that has parameters.
+
+    Raises:
+        InvalidInputError: There is none.
+
+    >>> first_layer(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))[0]
+    '1'
+    """
+    for name, module in model.named_modules():
+        if next(module.parameters(recurse=False), None) is not None:
+            return name, module
+    raise InvalidInputError("the network has no layer with parameters; pass a trained network")
+
+
+def first_dense_layer(model: nn.Module) -> tuple[str, nn.Linear]:
+    """Return the name and the module of the first layer that has parameters, which must be dense.
+
+    Raises:
+        InvalidInputError: It is a convolution or something else.
+    """
+    name, layer = first_layer(model)
+    if isinstance(layer, nn.Linear):
+        return name, layer
+    raise InvalidInputError(
+        f"the first layer with parameters is {type(layer).__name__}, but the span of the data is read off a dense "
+        "first layer (nn.Linear); pass subspace=None or 'auto', and input_shape=(...), to search in input space"
+    )
+
+
+def first_layer_inputs(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """Return what a network's first layer with parameters reads: samples after a fixed normalisation in front.
+
+    Reconstructions live in these coordinates: score them against these rather than the samples themselves.
+
+    Args:
+        model: Network; it comes back as it was.
+        x: Its inputs.
+
+    Raises:
+        InvalidInputError: The network does not run on them, or runs another layer with parameters first.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> first_layer_inputs(net, torch.ones(3, 2, 2)).shape
+    torch.Size([3, 4])
+    """
+    check_samples(x)
+    name, first = first_layer(model)
+    calls: list[tuple[nn.Module, Tensor]] = []
+    handles = [
+        module.register_forward_pre_hook(lambda called, given: calls.append((called, given[0])))
+        for module in model.modules()
+        if next(module.parameters(recurse=False), None) is not None
+    ]
+    try:
+        with preserved(model), torch.no_grad():
+            model(x)
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"the network does not run on inputs of shape {tuple(x.shape[1:])} ({reason}); pass input_shape=(...)"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not calls or calls[0][0] is not first:
+        raise InvalidInputError(
+            f"the network does not run {name!r} first, though it holds it first; reorder its layers"
+        )
+    return calls[0][1]
+
+
+def from_first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return a network without what it does before its first layer with parameters, and the shape that layer reads.
+
+    A mean image taken out, a scaling of channels or a flattening has no weights, so it leaves no trace of its own in
+    them: samples are found as the first layer reads them. A network that computes what a chain of its dense layers
+    with ReLU between them does, is returned as that chain.
+
+    Args:
+        model: Network in evaluation mode, its parameters frozen.
+        shape: Shape of one input; flat as a dense first layer reads it when None.
+
+    Raises:
+        InvalidInputError: The network does not run on such inputs, or uses them elsewhere than in its first layer.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
+    >>> chain, shape = from_first_layer(net, (2, 2))
+    >>> len(chain), shape
+    (3, (4,))
+    """
+    first = first_layer(model)[1]
+    like = next(model.parameters())
+    flat = (first.in_features,) if isinstance(first, nn.Linear) else None
+    if shape is None and flat is None:
+        raise InvalidInputError(
+            f"the first layer with parameters is {type(first).__name__}, so the shape of an input cannot be read off "
+            "the weights; pass input_shape=(channels, height, width)"
+        )
+    if shape is not None and flat is not None and torch.Size(shape).numel() == flat[0] and not _runs(model, shape):
+        shape = None  # a dense network without nn.Flatten in front reads images flat
+    given = shape or flat or ()
+    read = first_layer_inputs(model, like.new_zeros(2, *given))
+    inside = _FromFirstLayer(model, given)
+    coordinates = torch.randn(16, *read.shape[1:], generator=generator(0)).to(like)
+    with torch.no_grad():
+        expected = inside(coordinates).reshape(16, -1)
+        elsewhere = inside(coordinates, filled=1.0).reshape(16, -1)
+        if not torch.equal(expected, elsewhere):
+            raise InvalidInputError("the network uses its input elsewhere than in its first layer, beside it")
+        chain = dense_chain(model)
+        if chain is None or not _close(chain(coordinates), expected):
+            return inside, tuple(read.shape[1:])
+    return chain, tuple(read.shape[1:])
+
+
+def dense_chain(model: nn.Module) -> nn.Sequential | None:
+    """Return the chain of a network's dense layers with ReLU between them, or None where it holds something else.
+
+    >>> len(dense_chain(nn.Sequential(nn.Flatten(), nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
+    3
+    """
+    layers = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
+    if len(layers) < 2 or not all(isinstance(layer, nn.Linear) for layer in layers):
+        return None
+    if any(one.out_features != other.in_features for one, other in pairwise(layers)):
+        return None
+    between = [module for layer in layers for module in (layer, nn.ReLU())]
+    return nn.Sequential(*between[:-1])
+
+
+def _runs(model: nn.Module, shape: tuple[int, ...]) -> bool:
+    try:
+        first_layer_inputs(model, next(model.parameters()).new_zeros(2, *shape))
+    except InvalidInputError:
+        return False
+    return True
+
+
+def _close(outputs: Tensor, expected: Tensor) -> bool:
+    """Tell whether two networks' outputs differ by rounding only."""
+    if outputs.shape != expected.shape:
+        return False
+    return bool((outputs - expected).abs().max() <= 1e-4 * expected.abs().max())
+
+
+class _FromFirstLayer(nn.Module):
+    """Run a network with its first layer's input given, whatever the network makes of its own input before."""
+
+    def __init__(self, model: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.shape = shape
+
+    def forward(self, given: Tensor, filled: float = 0.0) -> Tensor:
+        first = first_layer(self.model)[1]
+        handle = first.register_forward_pre_hook(lambda *_: (given,))
+        try:
+            return self.model(given.new_full((len(given), *self.shape), filled))
+        finally:
+            handle.remove()
