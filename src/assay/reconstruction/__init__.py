@@ -4,6 +4,7 @@ from assay.reconstruction.condense import Condensed, condense
 from assay.reconstruction.consensus import Consensus, consensus
 from assay.reconstruction.kkt import KKTReconstructor
 from assay.reconstruction.predicted import predicted_multipliers
+from assay.reconstruction.roc import ReconstructionROC, reconstruction_roc
 from assay.reconstruction.scoring import ReconstructionScore, score_reconstructions
 from assay.reconstruction.similarity import normalized_correlation, structural_similarity
 from assay.reconstruction.stationarity import (
@@ -21,6 +22,7 @@ __all__ = [
     "Consensus",
     "KKTReconstructor",
     "Objective",
+    "ReconstructionROC",
     "ReconstructionScore",
     "StationarityResult",
     "Subspace",
@@ -33,6 +35,7 @@ __all__ = [
     "normalized_correlation",
     "oracle_multipliers",
     "predicted_multipliers",
+    "reconstruction_roc",
     "score_reconstructions",
     "set_sharpness",
     "stationarity_residual",
