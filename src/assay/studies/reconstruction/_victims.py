@@ -59,17 +59,17 @@ class Trained:
 def available(source: str) -> str:
     """Return the wanted data set's name, or the embedded one's where it is not on this machine."""
     try:
-        load(source)
+        _loaded(source)
     except MissingDataError:
         return EMBEDDED
     return source
 
 
-def train(victim: Victim, seed: int) -> Trained:
+def train(victim: Victim, seed: int, device: str = "cpu") -> Trained:
     """Draw data and initial weights by `seed`, and train by full-batch gradient descent with momentum 0.9."""
-    x, y, others = draw(victim, generator(seed))
+    x, y, others = (part.to(device) for part in draw(victim, generator(seed)))
     outputs = 1 if victim.classes == 2 else victim.classes
-    model = mlp((x[0].numel(), *victim.hidden, outputs), bias="first", generator=generator(seed)).double()
+    model = mlp((x[0].numel(), *victim.hidden, outputs), bias="first", generator=generator(seed)).double().to(device)
     loss = binary_cross_entropy if outputs == 1 else cross_entropy
     inputs = (x - x.mean(0)).flatten(1).double()
     options = {"steps": victim.steps, "weight_decay": victim.weight_decay, "learning_rate": victim.learning_rate}
