@@ -90,6 +90,66 @@ def test_random_candidates_stay_in_the_subspace():
     assert score_reconstructions(images(50, shape=(8,)), train, random_state=1).random_ncc.ne(wide.random_ncc).any()
 
 
+def test_half_resolution_is_the_correlation_of_halved_images():
+    train, pool = images(3, shape=(3, 8, 8)), images(5, 1, (3, 8, 8))
+    score = score_reconstructions(pool, train, half_resolution=True)
+    # Bicubic interpolation at factor 1/2 weighs the four pixels around each new centre, edges repeated.
+    weights = np.array([-3, 19, 19, -3]) / 32
+
+    def halved(image):
+        for axis in (1, 2):
+            wide = np.moveaxis(
+                np.pad(image, [(0, 0), *((1, 1) if k == axis else (0, 0) for k in (1, 2))], "edge"), axis, -1
+            )
+            image = np.moveaxis(sum(w * wide[..., k : k + 7 : 2] for k, w in enumerate(weights)), -1, axis)
+        return image
+
+    for i in range(3):
+        expected = [
+            np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(halved(x), halved(z), strict=True)])
+            for x, z in ((train[i].numpy(), candidate.numpy()) for candidate in pool)
+        ]
+        assert score.ncc[i].item() == pytest.approx(max(expected), abs=1e-12)
+        assert score.index[i] == np.argmax(expected)
+
+
+def test_vote_is_the_mean_of_the_near_candidates():
+    train = images(2, shape=(6,)) - 0.5
+    pool = torch.cat([train[:1] + 0.05 * (images(6, 1, (6,)) - 0.5), images(3, 2, (6,)) - 0.5])
+    score = score_reconstructions(pool, train, vote=True)
+    for i, x in enumerate(train.numpy()):
+        distances = np.array([2 * (1 - np.corrcoef(x, z)[0, 1]) for z in pool.numpy()])
+        mean = pool.numpy()[distances < 1.1 * distances.min()].mean(0)
+        np.testing.assert_allclose(score.best[i].numpy(), mean, rtol=1e-12)
+        assert score.ncc[i].item() == pytest.approx(np.corrcoef(x, mean)[0, 1], abs=1e-12)
+        assert score.index[i] == distances.argmin()
+    assert score_reconstructions(train, train, vote=True).ncc.min() == pytest.approx(1)
+
+
+def test_every_null_has_its_ssim():
+    train, other, pool = images(4), images(3, 1), images(6, 2) - 0.5
+    mean, rows = train.mean(0), images(5, 3).flatten(1) - 0.5
+    score = score_reconstructions(pool, train, mean=mean, first_layer=rows, held_out_x=other)
+
+    def ssim_of_best(x, candidates):
+        best = candidates[normalized_correlation(x - mean, candidates).argmax(1)] + mean
+        low, high = (edge.view(-1, 1, 1, 1) for edge in (best.flatten(1).amin(1), best.flatten(1).amax(1)))
+        return structural_similarity(x, (best - low) / (high - low))
+
+    signed = torch.cat([rows, -rows]).reshape(-1, 1, 8, 8)
+    torch.testing.assert_close(score.held_out_ssim, ssim_of_best(other, pool))
+    torch.testing.assert_close(score.row_ssim, ssim_of_best(train, signed))
+    # The candidates stand in for the random ones when they are drawn by the same seed.
+    chance = torch.randn(6, 64, generator=torch.Generator().manual_seed(5)).to(train).reshape(-1, 1, 8, 8)
+    same = score_reconstructions(chance, train, mean=mean, random_state=5)
+    torch.testing.assert_close(same.random_ssim, same.ssim)
+    counts = score.ssim_counts(0.1)
+    assert list(counts) == ["recovered", "random", "rows", "held out"]
+    assert counts["rows"] == int((score.row_ssim > 0.1).sum())
+    assert "SSIM > 0.4: recovered" in str(score)
+    assert "SSIM" not in str(score_reconstructions(train.flatten(1), train.flatten(1)))
+
+
 def test_plot_draws_a_column_each():
     train = images(3)
     ax = score_reconstructions(train, train).plot(2)
@@ -102,6 +162,8 @@ def test_plot_draws_a_column_each():
 def test_bad_input():
     with pytest.raises(InvalidInputError, match="reshape one"):
         score_reconstructions(images(3), images(3, shape=(1, 4, 4)))
+    with pytest.raises(InvalidInputError, match="half_resolution needs images"):
+        score_reconstructions(images(3).flatten(1), images(3).flatten(1), half_resolution=True)
     with pytest.raises(InvalidInputError, match="at least 3 x 3"):
         structural_similarity(images(1, shape=(1, 2, 2)), images(1, shape=(1, 2, 2)))
     with pytest.raises(InvalidInputError, match="one shape"):

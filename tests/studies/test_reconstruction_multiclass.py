@@ -1,12 +1,16 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from assay.core import accuracy, generator
+from assay.data import Dataset
 from assay.lab import run_study
+from assay.nets import mlp
 from assay.studies.reconstruction import reconstruction_multiclass as study
-from assay.studies.reconstruction._victims import Victim, draw, train
+from assay.studies.reconstruction._attack_cell import precision
+from assay.studies.reconstruction._victims import Trained, Victim, draw, halves, train
 
 VICTIM = Victim("fashion", 10, (20,), 400)
 
@@ -18,14 +22,48 @@ def run(tmp_path_factory):
 
 def test_every_claim_is_measured_or_says_why_not(run):
     assert {entry.claim for entry in run.evidence if entry.values} == {"C1", "C2", "C3", "C4"}
+    assert [entry.reason for entry in run.evidence if entry.claim == "C1" and not entry.values] == [study.NO_COLOUR]
     assert [entry.reason for entry in run.evidence if entry.claim == "C5"] == [study.NO_HUNDRED]
     assert {figure["name"] for figure in run.figures} == {"recovered", "counts"}
 
 
 def test_every_count_has_its_nulls(run):
     what = [entry.what for entry in run.evidence if entry.claim == "C1"]
-    for name in ("converged", "short training", "two hidden layers"):
-        assert sum(entry.startswith(name) and "null" in entry for entry in what) == 2
+    for name in ("converged", "short training", "two hidden layers", "three hidden layers", "12 images"):
+        assert sum(entry.startswith(f"{name}:") and "null" in entry for entry in what) == 2
+
+
+def test_the_table_has_every_network(run):
+    (found,) = run.tables
+    table = {row[0]: dict(zip(found["columns"], row, strict=True)) for row in found["rows"]}
+    sizes = {"converged": 10, "12 images": 12, "ten classes": 10, "ten classes, 20 images": 20}
+    assert {name: table[name]["n"] for name in sizes} == sizes
+    assert all(row["n90"] <= row["n75"] <= row["n"] and row["seeds"] == 2 for row in table.values())
+
+
+def test_every_bar_names_a_network():
+    settings = study.STUDY.settings("small")
+    named = {**study.binary_victims(settings), **study.several_class_victims(settings)}
+    assert set(study.SHARES) <= set(named)
+
+
+def test_precision_is_the_share_of_candidates_that_resemble_an_image():
+    x = torch.rand(4, 1, 5, 5, generator=generator(0))
+    trained = Trained(mlp((25, 2)), x, torch.zeros(4), x)
+    noise = torch.randn(200, 1, 5, 5, generator=generator(1))
+    candidates = torch.cat([2 * (x[:3] - x.mean(0)), noise])
+    hits = [max(np.corrcoef(c.ravel(), (image - x.mean(0)).ravel())[0, 1] for image in x) > 0.75 for c in candidates]
+    assert precision(trained, candidates).item() == pytest.approx(np.mean(hits))
+    assert sum(hits) >= 3
+
+
+def test_vehicles_stand_against_animals():
+    x, y = torch.rand(10, 3, 4, 4, generator=generator(0)), torch.arange(10)
+    names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    data = Dataset("cifar10", x, y, x, y, class_names=names)
+    vehicles = [name in ("airplane", "automobile", "ship", "truck") for name in names]
+    assert halves(data).tolist() == vehicles
+    assert halves(replace(data, name="mnist")).tolist() == (y % 2).tolist()
 
 
 @pytest.mark.parametrize("classes", [2, 10])

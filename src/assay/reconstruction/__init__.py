@@ -6,6 +6,7 @@ from assay.reconstruction.entry import first_layer_inputs
 from assay.reconstruction.kkt import KKTReconstructor
 from assay.reconstruction.multipliers import Objective
 from assay.reconstruction.predicted import predicted_multipliers
+from assay.reconstruction.roc import ReconstructionROC, reconstruction_roc
 from assay.reconstruction.scoring import ReconstructionScore, score_reconstructions
 from assay.reconstruction.similarity import normalized_correlation, structural_similarity
 from assay.reconstruction.stationarity import StationarityResult, oracle_multipliers, stationarity_residual
@@ -18,6 +19,7 @@ __all__ = [
     "Consensus",
     "KKTReconstructor",
     "Objective",
+    "ReconstructionROC",
     "ReconstructionScore",
     "StationarityResult",
     "Subspace",
@@ -31,6 +33,7 @@ __all__ = [
     "normalized_correlation",
     "oracle_multipliers",
     "predicted_multipliers",
+    "reconstruction_roc",
     "score_reconstructions",
     "set_sharpness",
     "stationarity_residual",

@@ -14,6 +14,9 @@ from assay.reconstruction import train_in_span
 EMBEDDED = "fashion"
 """What is drawn from where the wanted data set is not on this machine."""
 
+VEHICLES = (0, 1, 8, 9)
+"""Classes of CIFAR-10 that the papers set against the other six, its animals."""
+
 
 @dataclass(frozen=True)
 class Victim:
@@ -24,8 +27,9 @@ class Victim:
         n: Training images, the same number of each class.
         hidden: Hidden units of each layer.
         steps: Steps of gradient descent.
-        classes: 2 for odd against even classes and one logit, else the number of classes.
+        classes: 2 for one logit and odd against even classes, on CIFAR-10 vehicles against animals; else how many.
         weight_decay: Factor of the weights in the gradient.
+        learning_rate: Where the cosine starts.
     """
 
     source: str
@@ -34,6 +38,7 @@ class Victim:
     steps: int
     classes: int = 2
     weight_decay: float = 1e-3
+    learning_rate: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -54,33 +59,41 @@ class Trained:
 def available(source: str) -> str:
     """Return the wanted data set's name, or the embedded one's where it is not on this machine."""
     try:
-        load(source)
+        _loaded(source)
     except MissingDataError:
         return EMBEDDED
     return source
 
 
-def train(victim: Victim, seed: int) -> Trained:
+def train(victim: Victim, seed: int, device: str = "cpu") -> Trained:
     """Draw data and initial weights by `seed`, and train by full-batch gradient descent with momentum 0.9."""
-    x, y, others = draw(victim, generator(seed))
+    x, y, others = (part.to(device) for part in draw(victim, generator(seed)))
     outputs = 1 if victim.classes == 2 else victim.classes
-    model = mlp((x[0].numel(), *victim.hidden, outputs), bias="first", generator=generator(seed)).double()
+    model = mlp((x[0].numel(), *victim.hidden, outputs), bias="first", generator=generator(seed)).double().to(device)
     loss = binary_cross_entropy if outputs == 1 else cross_entropy
     inputs = (x - x.mean(0)).flatten(1).double()
-    train_in_span(model, inputs, y, loss=loss, steps=victim.steps, weight_decay=victim.weight_decay)
+    options = {"steps": victim.steps, "weight_decay": victim.weight_decay, "learning_rate": victim.learning_rate}
+    train_in_span(model, inputs, y, loss=loss, **options)
     return Trained(model.float(), x, y, others)
 
 
 def draw(victim: Victim, source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Return training images with labels and as many other images, balanced over the classes."""
     data = _loaded(victim.source)
-    labels = data.y_train % 2 if victim.classes == 2 else data.y_train
+    labels = halves(data) if victim.classes == 2 else data.y_train
     each = victim.n // victim.classes
     mixed = torch.randperm(len(labels), generator=source)
     members = [mixed[labels[mixed] == label] for label in range(victim.classes)]
     seen = torch.cat([member[:each] for member in members])
     unseen = torch.cat([member[each : 2 * each] for member in members])
     return data.x_train[seen], labels[seen], data.x_train[unseen]
+
+
+def halves(data: Dataset) -> Tensor:
+    """Label vehicles 1 and animals 0 in CIFAR-10, odd classes 1 and even ones 0 elsewhere."""
+    if data.name == "cifar10":
+        return torch.isin(data.y_train, torch.tensor(VEHICLES)).long()
+    return data.y_train % 2
 
 
 @cache
