@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from assay.audit import SkipProbe
 from assay.audit import probes as registry
+from assay.audit.reading import read
 from assay.audit.result import schema
 from assay.core import generator, mean_loss, squared_error
 
@@ -74,13 +76,72 @@ def test_weights_alone_of_a_network_that_saw_no_data_raise_no_alarm(digits, cont
     ("changes", "reason"),
     [
         ({"model": nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)).eval()}, "ReLU"),
-        ({"model": nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).eval()}, "Conv2d"),
-        ({"loss": squared_error, "class_names": ()}, "reads classifiers"),
+        (
+            {"model": nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).eval()},
+            "nn.Linear layers",
+        ),
     ],
 )
 def test_a_network_that_the_attack_cannot_read_is_skipped_with_the_reason(context, changes, reason):
     with pytest.raises(SkipProbe, match=reason):
         ask("reconstruction", small_subject(**changes), context)
+
+
+def test_a_normalisation_inside_the_network_changes_nothing(digits, context):
+    """A subject whose mean was taken out beforehand, and one whose network takes it out and scales, say the same."""
+
+    class Normalise(nn.Module):
+        def __init__(self, mean):
+            super().__init__()
+            self.register_buffer("mean", mean)
+
+        def forward(self, x):
+            return (x - self.mean) / 0.5
+
+    outer = ask("reconstruction", digits, context)
+    inner_net = copy.deepcopy(digits.model)
+    first = next(module for module in inner_net.modules() if isinstance(module, nn.Linear))
+    with torch.no_grad():
+        first.weight.mul_(0.5)
+    pairs = {split: (digits.raw(getattr(digits, split)[0]), getattr(digits, split)[1]) for split in ("train", "test")}
+    mean = torch.zeros_like(pairs["train"][0][0]) if digits.mean is None else digits.mean
+    inside = replace(
+        digits, model=nn.Sequential(Normalise(mean), inner_net).eval(), mean=None, initial_state=None, **pairs
+    )
+    finding = ask("reconstruction", inside, context)
+    reading = read(inside)
+    x = inside.train[0]
+    assert torch.allclose(reading.samples(x) - reading.mean, digits.train[0], atol=1e-6)
+    assert reading.unscaled(torch.ones(1, 1, 8, 8)).eq(0.5).all()
+    assert finding.severity == outer.severity
+    counted = "n75, all candidates of the attack"
+    assert abs(finding.measures[counted] - outer.measures[counted]) <= 5
+
+
+def test_behind_convolutions_the_features_of_the_dense_head_are_attacked(digits, context):
+    features = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.Flatten())
+    with torch.no_grad():
+        features[0].weight.fill_(1.0)  # the head then reads what the digits' own network read
+    head = nn.Sequential(*[module for module in digits.model if not isinstance(module, nn.Flatten)])
+    subject = replace(digits, model=nn.Sequential(features, head).eval(), initial_state=None)
+    reading = read(subject)
+    assert reading.kind == "features"
+    assert torch.equal(reading.samples(subject.train[0]), subject.train[0].flatten(1))
+    finding = ask("reconstruction", subject, context)
+    assert finding.severity in ("medium", "high")
+    assert "features" in finding.headline
+
+
+def test_reconstruction_tells_members_from_others_better_than_guessing(digits_audit):
+    finding = digits_audit.answers[0].finding
+    assert finding.measures["area under the ROC"] > 0.5
+    assert finding.measures["TPR at 1% FPR"] > 0.01
+    assert finding.figures[-1].pictures[0].name == "roc"
+
+
+def test_a_regression_is_attacked_with_multipliers_of_either_sign(context):
+    finding = ask("reconstruction", small_subject(loss=squared_error, class_names=()), context)
+    assert finding.measures["candidates"] > 0
 
 
 def test_accuracy_falls_with_the_radius_and_starts_at_the_plain_one(digits_audit, digits):

@@ -2,7 +2,7 @@
 
 from assay.reconstruction.condense import Condensed, condense
 from assay.reconstruction.consensus import Consensus, consensus
-from assay.reconstruction.entry import first_layer_inputs
+from assay.reconstruction.entry import dense_head, first_layer_inputs
 from assay.reconstruction.kkt import KKTReconstructor
 from assay.reconstruction.multipliers import Objective
 from assay.reconstruction.predicted import predicted_multipliers
@@ -28,6 +28,7 @@ __all__ = [
     "compress_first_layer",
     "condense",
     "consensus",
+    "dense_head",
     "first_layer_inputs",
     "noise_rank",
     "normalized_correlation",

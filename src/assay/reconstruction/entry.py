@@ -140,6 +140,45 @@ def dense_chain(model: nn.Module) -> nn.Sequential | None:
     return nn.Sequential(*between[:-1])
 
 
+def dense_head(model: nn.Module, x: Float[Tensor, "n ..."]) -> tuple[nn.Sequential, Float[Tensor, "n d"]]:
+    r"""Return the dense layers that a network ends with, as a network, and what the first of them reads of samples.
+
+    Stationarity holds for every part of the weights by itself: those of the head are a weighted sum of the head's own
+    gradients at the features of the training samples, whatever computes the features.
+
+    Args:
+        model: Network that ends with `nn.Linear` layers, at least two, with ReLU between them; it comes back as it was.
+        x: Its inputs.
+
+    Raises:
+        InvalidInputError: The network is not of that form.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 1))
+    >>> head, features = dense_head(net, torch.ones(5, 1, 4, 4))
+    >>> len(head), features.shape
+    (3, torch.Size([5, 8]))
+    """
+    check_samples(x)
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    chain = dense_chain(nn.ModuleList(layers))
+    if chain is None:
+        raise InvalidInputError(
+            "the network does not end with two or more nn.Linear layers, each reading what the one before it gives"
+        )
+    read: list[Tensor] = []
+    handle = layers[0].register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    try:
+        with preserved(model), torch.no_grad():
+            outputs = model(x).reshape(len(x), -1)
+            features = torch.cat(read)
+            fits = features.shape == (len(x), layers[0].in_features) and _close(chain(features), outputs)
+    finally:
+        handle.remove()
+    if not fits:
+        raise InvalidInputError("the network does more after its first nn.Linear than dense layers with ReLU between")
+    return chain, features
+
+
 def _runs(model: nn.Module, shape: tuple[int, ...]) -> bool:
     try:
         first_layer_inputs(model, next(model.parameters()).new_zeros(2, *shape))

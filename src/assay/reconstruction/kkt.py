@@ -81,6 +81,7 @@ class KKTReconstructor(BaseEstimator):
             scale of a sample is hardly determined by the weights, and multipliers of either sign leave its sign to
             the gates: compare directions.
         support_: How many restarts found each of them.
+        cohesion_: How closely the members of each agree, 1 where they are all the same.
         multipliers_: Their multipliers: `(k,)` factors of margins, or numbers of either sign for one output; else
             `(k, c)`, one an output. With `kernels="both"` the sum of the two.
         labels_: Their classes; None where multipliers have either sign.
@@ -221,7 +222,8 @@ class KKTReconstructor(BaseEstimator):
         agreed = consensus(found.flatten(1), restarts, labels=labels, multipliers=values)
         kept = agreed.support >= min(2, self.n_restarts)
         self.reconstructions_ = target.to_inputs(agreed.centres[kept].reshape(-1, *found.shape[1:]))
-        self.support_, self.multipliers_ = agreed.support[kept], agreed.multipliers[kept]
+        self.support_, self.cohesion_ = agreed.support[kept], agreed.cohesion[kept]
+        self.multipliers_ = agreed.multipliers[kept]
         self.labels_ = None if labels is None else agreed.labels[kept]
         self.pool_, self.pool_multipliers_, self.pool_labels_ = target.to_inputs(found), values, labels
 

@@ -1,16 +1,23 @@
 """Which training samples can be recovered from the weights alone?"""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from assay.audit.pictures import is_image, sample_picture, stretch
+from assay.audit.pictures import is_image, plot_picture, sample_picture, stretch
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.reading import Reading, read
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy
-from assay.reconstruction import KKTReconstructor, ReconstructionScore, compress_first_layer, score_reconstructions
+from assay.reconstruction import (
+    KKTReconstructor,
+    Objective,
+    ReconstructionROC,
+    ReconstructionScore,
+    reconstruction_roc,
+    score_reconstructions,
+)
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
 _MARGIN = 3
@@ -33,7 +40,8 @@ _LIMITS = (
     "Every candidate comes from the weights alone; training data serve only to score it and to set its brightness and "
     "contrast in these pictures, which the weights do not tell; a mean image that was subtracted is added back after "
     "scoring. More matches than the nulls show that the samples' content is in the weights. A sample without a match "
-    "is not proven safe: another attack, or more restarts, may find it."
+    "is not proven safe: another attack, or more restarts, may find it. Behind convolutions the attack reads the dense "
+    "head: it finds what the head reads of a sample, its features, not its pixels."
 )
 _NO_HELD_OUT = "No held-out samples were given, so the stricter of the two nulls is missing: give some."
 _LIMITS_BLIND = (
@@ -71,43 +79,39 @@ class _Matches:
 
 def run(subject: Subject, context: Context) -> Finding:
     """Attack the weights, then score what came out against the training data where they are at hand."""
+    reading = read(subject)
     attack = KKTReconstructor(
-        objective=_objective(subject),
-        input_shape=subject.sample_shape,
-        random_state=context.seed,
-        progress=context.progress,
+        _objective(subject), input_shape=reading.shape, random_state=context.seed, progress=context.progress
     )
     try:
-        compress_first_layer(subject.model, 1)  # all of input space, behind a convolution, takes too long for an audit
-        attack.fit(subject.model)
+        attack.fit(reading.model)
     except InvalidInputError as error:
         raise SkipProbe(str(error)) from error
-    return _blind(subject, attack) if subject.train is None else _scored(subject, attack, context)
+    return _blind(subject, reading, attack) if subject.train is None else _scored(subject, reading, attack, context)
 
 
-def _objective(subject: Subject) -> Literal["binary", "multiclass"]:
+def _objective(subject: Subject) -> Objective:
     if subject.loss is binary_cross_entropy:
         return "binary"
-    if subject.loss is cross_entropy:
-        return "multiclass"
-    raise SkipProbe("it reads classifiers trained with binary_cross_entropy or cross_entropy")
+    return "multiclass" if subject.loss is cross_entropy else "regression"
 
 
-def _blind(subject: Subject, attack: KKTReconstructor) -> Finding:
+def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Finding:
     """Report what the restarts agree on, where there is nothing to score it against."""
     support, restarts = attack.support_, attack.n_restarts
     agreed, residual = int((2 * support >= restarts).sum()), attack.residual_.mean().item()
     severity: Severity = "medium" if agreed >= _MARGIN and residual < _EXPLAINED else "info"
-    shown = list(zip(attack.reconstructions_, support.tolist(), strict=True))[:_SHOWN]
+    clusters = list(zip(reading.unscaled(attack.reconstructions_), support.tolist(), attack.cohesion_, strict=True))
     figures = [
         Figure(
             (sample_picture(f"{number:02}", stretch(sample), f"Pattern {number}, from the weights alone"),),
-            f"found by {count} of {restarts} restarts",
+            f"found by {count} of {restarts} restarts, tightness {tightness:.2f}",
             tile=True,
         )
-        for number, (sample, count) in enumerate(shown, 1)
+        for number, (sample, count, tightness) in enumerate(clusters[:_SHOWN], 1)
         if is_image(tuple(sample.shape))
     ]
+    tightness = attack.cohesion_[2 * support >= restarts]
     return Finding(
         headline=(
             f"{agreed} patterns come out of the weights in at least half of {restarts} independent restarts, which "
@@ -117,30 +121,36 @@ def _blind(subject: Subject, attack: KKTReconstructor) -> Finding:
         rule=_RULE_BLIND,
         advice=_ADVICE[severity],
         limits=_LIMITS_BLIND,
-        measures=_measures(attack) | {"patterns that restarts agree on": float(agreed)},
+        measures=_measures(attack)
+        | {"patterns that restarts agree on": float(agreed)}
+        | ({"their median tightness": tightness.median().item()} if agreed else {}),
         figures=tuple(figures),
     )
 
 
-def _scored(subject: Subject, attack: KKTReconstructor, context: Context) -> Finding:
+def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, context: Context) -> Finding:
     """Count the training samples that candidates match, beside the nulls, and show the best matches."""
-    x = subject.raw(context.sample(subject.train, _LIMIT)[0])
-    held_out = None if subject.test is None else subject.raw(context.sample(subject.test, len(x))[0])
+    x = reading.samples(context.sample(subject.train, _LIMIT)[0])
+    others = None if subject.test is None else reading.samples(context.sample(subject.test, _LIMIT)[0])
+    held_out = None if others is None else others[: len(x)]
+    pool = _either_sign(attack, reading.unscaled(attack.pool_))
     score = score_reconstructions(
-        attack.pool_,
+        pool,
         x,
-        mean=subject.mean,
-        basis=attack.basis_,
-        first_layer=_first_dense_weight(subject),
+        mean=reading.mean,
+        basis=None if attack.basis_ is None else reading.unscaled(attack.basis_),
+        first_layer=reading.unscaled(_rows(reading)),
         held_out_x=held_out,
         random_state=context.seed,
     )
-    matches = _matches(subject, attack, x, score)
+    matches = _matches(reading, attack, x, score)
     ours = matches[0]
     severity = _severity(ours, [match for match in matches if match.is_null])
+    what = "training samples" if reading.kind == "samples" else "training samples' features (what its dense head reads)"
+    curve = None if others is None else reconstruction_roc(pool, x, others, mean=reading.mean)
     return Finding(
         headline=(
-            f"{ours.visible} of {len(x)} training samples can be recognised in what the weights alone give away, "
+            f"{ours.visible} of {len(x)} {what} can be recognised in what the weights alone give away, "
             f"{ours.clear} of them almost exactly."
         ),
         severity=severity,
@@ -149,30 +159,36 @@ def _scored(subject: Subject, attack: KKTReconstructor, context: Context) -> Fin
         limits=_LIMITS if held_out is not None else f"{_LIMITS} {_NO_HELD_OUT}",
         measures=_measures(attack)
         | {f"n90, {match.name}": float(match.clear) for match in matches}
-        | {f"n75, {match.name}": float(match.visible) for match in matches},
-        figures=_pairs(subject, score),
+        | {f"n75, {match.name}": float(match.visible) for match in matches}
+        | ({} if curve is None else {"area under the ROC": curve.curve.auc, "TPR at 1% FPR": curve.tpr_at(0.01)}),
+        figures=(*_pairs(subject, score), *_roc_figure(curve)),
         tables=(_table(matches),),
     )
 
 
-def _first_dense_weight(subject: Subject) -> Tensor:
-    """Return the weight that the attack has read: of the first dense layer, which it requires."""
-    return next(module.weight for module in subject.model.modules() if isinstance(module, nn.Linear))
+def _either_sign(attack: KKTReconstructor, pool: Tensor) -> Tensor:
+    """Add the negatives where the weights do not tell a sample's sign; random candidates then get as many."""
+    return pool if attack.pool_labels_ is not None else torch.cat([pool, -pool])
 
 
-def _matches(subject: Subject, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[_Matches]:
+def _rows(reading: Reading) -> Tensor:
+    """Return the weight that the attack has read: of the first dense layer."""
+    return next(module.weight for module in reading.model.modules() if isinstance(module, nn.Linear)).detach()
+
+
+def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[_Matches]:
     """Count what the attack matches, what a stranger's shortlist of it does, and what the nulls do."""
     size = len(attack.pool_)
     matches = [_Matches("all candidates of the attack", size, score.ncc)]
     if len(attack.reconstructions_):
-        shortlist = score_reconstructions(attack.reconstructions_, x, mean=subject.mean).ncc
+        agreed = _either_sign(attack, reading.unscaled(attack.reconstructions_))
+        shortlist = score_reconstructions(agreed, x, mean=reading.mean).ncc
         matches.append(_Matches("those that restarts agree on", len(attack.reconstructions_), shortlist))
     matches.append(_Matches("null: random candidates", size, score.random_ncc, is_null=True))
     if score.held_out_ncc is not None:
         matches.append(_Matches("null: held-out samples", size, score.held_out_ncc, is_null=True))
     if score.row_ncc is not None:
-        rows = len(_first_dense_weight(subject))
-        matches.append(_Matches("for comparison: the first layer's own rows", rows, score.row_ncc))
+        matches.append(_Matches("for comparison: the first layer's own rows", len(_rows(reading)), score.row_ncc))
     return matches
 
 
@@ -208,7 +224,7 @@ def _pairs(subject: Subject, score: ReconstructionScore) -> tuple[Figure, ...]:
     for number, index in enumerate(score.ncc.argsort(descending=True)[:_SHOWN].tolist(), 1):
         sample, ncc, ssim = score.train_x[index], score.ncc[index].item(), score.ssim[index].item()
         recovered = _with_contrast_of(sample, score.best[index])
-        shown = [(subject.raw(image) - lowest) / (highest - lowest) for image in (recovered, sample)]
+        shown = [(image + score.mean - lowest) / (highest - lowest) for image in (recovered, sample)]
         figures.append(
             Figure(
                 (
@@ -220,6 +236,15 @@ def _pairs(subject: Subject, score: ReconstructionScore) -> tuple[Figure, ...]:
             )
         )
     return tuple(figures)
+
+
+def _roc_figure(curve: ReconstructionROC | None) -> tuple[Figure, ...]:
+    """Show how well the best candidate tells training samples from others, where there are others."""
+    if curve is None:
+        return ()
+    alt = f"ROC of membership by the best candidate, area {curve.curve.auc:.2f}, beside the diagonal of guessing"
+    picture = plot_picture("roc", lambda ax: curve.plot(ax=ax), alt)
+    return (Figure((picture,), f"Training samples told from {len(curve.nonmembers)} held-out ones by reconstruction."),)
 
 
 def _with_contrast_of(sample: Tensor, candidate: Tensor) -> Tensor:

@@ -1,0 +1,86 @@
+"""Which part of a subject's network is attacked, and in which coordinates its samples compare with what comes out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from assay.audit.probe import SkipProbe
+from assay.audit.subject import Subject
+from assay.core import InvalidInputError, generator
+from assay.reconstruction import dense_head, first_layer_inputs
+
+_ROUNDING = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What is attacked, and how samples and candidates are brought together.
+
+    Attributes:
+        model: The network whose weights are read: the subject's, or its dense head.
+        kind: "samples" where candidates are inputs of the subject, "features" where they are what its first dense
+            layer reads.
+        shape: Shape of one candidate.
+        samples: Brings inputs of the subject into the candidates' coordinates, the mean put back.
+        mean: What the network takes out of them; None for features.
+        scale: What the network divides them by; candidates times it are samples less the mean.
+    """
+
+    model: nn.Module
+    kind: str
+    shape: tuple[int, ...] | None
+    samples: Callable[[Tensor], Tensor]
+    mean: Tensor | None
+    scale: Tensor | None
+
+    def unscaled(self, candidates: Tensor) -> Tensor:
+        """Return candidates, or rows of that many entries, at the scale of the samples."""
+        return candidates if self.scale is None else candidates * self.scale.reshape(candidates.shape[1:])
+
+
+def read(subject: Subject) -> Reading:
+    """Find the dense part of the network and the coordinates of what it reads.
+
+    Raises:
+        SkipProbe: The network has no dense part that the attack can read.
+    """
+    shape, model = subject.sample_shape, subject.model
+    if shape is None:
+        raise SkipProbe("it needs the shape of an input: give data, or input_shape")
+    like = next(model.parameters())
+    try:
+        if isinstance(_first_layer(model), nn.Linear):
+            return _whole_network(subject, shape, like)
+        trial = torch.rand(4, *shape, generator=generator(0)).to(like)
+        head = dense_head(model, trial)[0]
+    except InvalidInputError as error:
+        raise SkipProbe(str(error)) from error
+    return Reading(head, "features", None, lambda x: dense_head(model, x)[1], None, None)
+
+
+def _first_layer(model: nn.Module) -> nn.Module:
+    return next(m for m in model.modules() if next(m.parameters(recurse=False), None) is not None)
+
+
+def _whole_network(subject: Subject, shape: tuple[int, ...], like: Tensor) -> Reading:
+    """Read a dense network: in its inputs where it does no more to them than shift and scale each entry."""
+    model = subject.model
+
+    def entry(x: Tensor) -> Tensor:
+        return first_layer_inputs(model, x).reshape(len(x), -1)
+
+    zero, one = entry(like.new_zeros(1, *shape)), entry(like.new_ones(1, *shape))
+    trial = torch.rand(4, *shape, generator=generator(0)).to(like)
+    slope, seen = one - zero, entry(trial)
+    size = torch.Size(shape).numel()
+    if seen.shape[1] != size or bool((slope == 0).any()):
+        return Reading(model, "features", None, entry, None, None)
+    expected = zero + slope * trial.flatten(1)
+    if (seen - expected).abs().max() > _ROUNDING * seen.abs().max():
+        return Reading(model, "features", None, entry, None, None)
+    inside = (-zero / slope).reshape(shape)
+    mean = inside if subject.mean is None else inside + subject.mean.to(like).reshape(shape)
+    scale = None if bool((slope == 1).all()) else 1 / slope
+    return Reading(model, "samples", shape, subject.raw, mean, scale)
