@@ -9,7 +9,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-ROOMS = ("reconstruction", "adversarial", "landscape")
+ROOMS = ("reconstruction", "adversarial", "landscape", "privacy")
 
 _PACKAGES = (*ROOMS, "core", "data", "nets", "lab", "studies", "audit")
 

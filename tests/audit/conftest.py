@@ -33,12 +33,13 @@ def context():
 
 @pytest.fixture(scope="session")
 def quick_attack():
-    """Give the reconstruction a third of its effort, which 8 x 8 images can do with."""
+    """Give the reconstruction a third of its effort, membership a fifth of its shadows: 8 x 8 images can do with it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "assay.audit.probes.reconstruction.KKTReconstructor",
             partial(KKTReconstructor, n_restarts=4, n_candidates=40, max_iter=800),
         )
+        patch.setattr("assay.audit.probes.membership._SHADOWS", 10)
         yield
 
 

@@ -35,6 +35,7 @@ def untrained(digits):
 def test_every_probe_answers_for_digits(digits_audit):
     assert [(answer.probe, answer.status) for answer in digits_audit.answers] == [
         ("reconstruction", "answered"),
+        ("membership", "answered"),
         ("curvature", "answered"),
         ("targeting", "answered"),
     ]
@@ -145,7 +146,7 @@ def test_a_regression_is_attacked_with_multipliers_of_either_sign(context):
 
 
 def test_accuracy_falls_with_the_radius_and_starts_at_the_plain_one(digits_audit, digits):
-    measures = digits_audit.answers[2].finding.measures
+    measures = digits_audit.answers[3].finding.measures
     robust = [measures[f"robust accuracy at {radius}/255"] for radius in (1, 2, 4, 8, 16, 32)]
     assert [measures["accuracy"], *robust] == sorted([measures["accuracy"], *robust], reverse=True)
     assert measures["accuracy"] > 0.8

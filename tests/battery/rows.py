@@ -21,6 +21,7 @@ from assay.core import (
 )
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
 from assay.nets import mlp
+from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
 from assay.reconstruction import KKTReconstructor, predicted_multipliers
 
 Answer = dict[str, Tensor]
@@ -151,6 +152,26 @@ def _predicted_multipliers(model, x, y, generator, **options):
     return {"multipliers": predicted_multipliers(model, x, y, loss=cross_entropy, weight_decay=0.1, **options)}
 
 
+def _shadows(model, x):
+    """The model itself and three others, half of which have seen each sample."""
+    others = [mlp((4, 6, 3), generator=torch.Generator().manual_seed(k)).to(x.dtype) for k in (2, 3, 4)]
+    seen = torch.arange(len(x)) % 2 == torch.tensor([[0], [1], [0], [1]])
+    return ShadowEnsemble((model, *others), seen, x)
+
+
+def _direct_attack(model, x, y, generator, **options):
+    target = mlp((4, 6, 3), generator=torch.Generator().manual_seed(5)).to(x.dtype)
+    shadows = _shadows(model, x)
+    return {"scores": DirectAttack(shadows).score([target], x, y, **options), "phi": shadows.phi(x, y)}
+
+
+def _canary_attack(model, x, y, generator, **options):
+    # A few steps: Adam divides by the gradient's size, which blows up rounding where gradients vanish.
+    attack = CanaryAttack(_shadows(model, x), n_queries=2, eps=0.1, steps=3)
+    queries = attack.craft(x, y, generator=generator, **options)
+    return {"queries": queries, "scores": attack.score([model], x, y, queries=queries, **options)}
+
+
 ROWS = (
     Row("predict", _predict, batch_option="batch_size"),
     Row("per_sample_gradients", _gradients, batch_option="batch_size"),
@@ -167,6 +188,8 @@ ROWS = (
     Row("MALT", _malt, batch_option="batch_size"),
     Row("pgd", _pgd),
     Row("almost_linearity", _almost_linearity),
+    Row("DirectAttack", _direct_attack, batch_option="batch_size"),
+    Row("CanaryAttack", _canary_attack, batch_option="batch_size"),
     Row("predicted_multipliers", _predicted_multipliers),
     Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
 )

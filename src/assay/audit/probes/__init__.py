@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from assay.audit.probe import Probe
 
 # What a reader of the report should see first comes first; probes not named here follow by name.
-_FIRST = ("reconstruction",)
+_FIRST = ("reconstruction", "membership")
 
 
 def names() -> list[str]:

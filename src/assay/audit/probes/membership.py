@@ -1,0 +1,227 @@
+"""Can it be told who was in the training set?"""
+
+import copy
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from assay.audit.pictures import plot_picture
+from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.subject import Subject
+from assay.core import (
+    LossFunction,
+    Step,
+    binary_cross_entropy,
+    cross_entropy,
+    fit,
+    isolated_rng,
+    mean_loss,
+    predict,
+)
+from assay.privacy import (
+    DirectAttack,
+    LiRA,
+    MembershipReport,
+    ShadowEnsemble,
+    logit_confidence,
+    membership_metrics,
+    one_by_one,
+)
+
+_MEMBERS, _NONMEMBERS = 250, 1000  # samples of each kind at most; a rate of 0.1% needs 1000 non-members
+_LEAST = 20  # samples of each kind, below which no rate means anything
+_SHADOWS, _FEWEST_SHADOWS = 48, 8
+_STEPS, _BATCH, _LEARNING_RATE = 400, 64, 2e-3
+_CHECK_EVERY = 5  # steps between two looks at a shadow's loss on all its samples
+_BUDGET, _GPU_BUDGET = 2e12, 4e14  # operations for all shadows at most: a few minutes on one core, seconds on a GPU
+_FPR = (0.01, 0.001)
+
+_RULE = (
+    "The best of three scores counts, by the lower ends of its intervals, which are at 98.3%, so that all three hold "
+    "together at 95%. High: a tenth of the training samples or more are found at a false alarm rate of 1%, ten "
+    "times what chance finds. Medium: 2% of them, or an AUC of 0.6. Low: an AUC above 0.5. Otherwise info."
+)
+_LIMITS = (
+    "The {count} shadow models have the subject's architecture. They were started anew (modules by their own "
+    "reset_parameters, weights of modules without it from a normal distribution of the trained weights' mean and "
+    f"spread) and trained by up to {_STEPS} steps of Adam, until each fitted about {{size}} samples as well as the "
+    "subject fits its own {trained}. Its own recipe is not known here: a closer one, or more shadows, may find more, "
+    "so that these rates are no upper bound. They mean nothing unless held-out samples are drawn like the training "
+    "samples."
+)
+_UNRESOLVED = " With {n} held-out samples, false alarm rates below {rate:.1%} are read as no false alarm at all."
+_ADVICE: dict[Severity, str] = {
+    "high": "If it is private who is in the training data, do not give out this model's scores. Train with "
+    "differential privacy, on more samples or for fewer steps, and audit again.",
+    "medium": "Treat membership as partly exposed: return labels instead of scores, regularise, stop earlier, and "
+    "audit again.",
+    "low": "Single samples, most often unusual ones, may be exposed. Audit again after each change of the recipe.",
+    "info": "Nothing to do now. This attack could not tell members, which is no proof that none can.",
+}
+
+
+def run(subject: Subject, context: Context) -> Finding:
+    """Train shadow models on parts of the training and held-out samples, and test the subject against them."""
+    if subject.loss not in (cross_entropy, binary_cross_entropy):
+        raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
+    inside, outside = context.sample(subject.train, _MEMBERS), context.sample(subject.test, _NONMEMBERS)
+    if min(len(inside[0]), len(outside[0])) < _LEAST:
+        raise SkipProbe(f"it needs at least {_LEAST} training and {_LEAST} held-out samples to tell rates")
+    x, y = torch.cat([inside[0], outside[0]]), torch.cat([inside[1], outside[1]])
+    members = torch.arange(len(x), device=x.device) < len(inside[0])
+    ensemble = _train_shadows(subject, x, y, len(inside[0]), context)
+    scores = {
+        "confidence": logit_confidence(predict(subject.model, x), y),
+        "confidence against shadows that did not see the sample": _lira(subject, ensemble, x, y, LiRA(online=False)),
+        "confidence against shadows that saw it and others": _lira(subject, ensemble, x, y, LiRA()),
+    }
+    level = 1 - 0.05 / len(scores)
+    reports = {name: membership_metrics(each, members, fpr=_FPR, level=level) for name, each in scores.items()}
+    report = max(reports.values(), key=lambda each: (each.tpr_at_fpr[0.01].low, each.auc.low))
+    severity = _severity(report)
+    return Finding(
+        headline=(
+            f"{report.tpr_at_fpr[0.01].mean:.0%} of {report.n_members} training samples are told from held-out ones at "
+            f"a false alarm rate of 1%; AUC {report.auc.mean:.2f}."
+        ),
+        severity=severity,
+        rule=_RULE,
+        advice=_ADVICE[severity],
+        limits=_limits(subject, ensemble, report),
+        measures=_measures(report) | {"shadow models": float(len(ensemble.models))},
+        figures=(_figure(report),),
+        tables=(_table(reports),),
+    )
+
+
+def _lira(subject: Subject, ensemble: ShadowEnsemble, x: Tensor, y: Tensor, scorer: LiRA) -> Tensor:
+    return DirectAttack(ensemble, scorer).score([subject.model], x, y)[0]
+
+
+# --- Shadow models -----------------------------------------------------------------------------------------------
+
+
+def _train_shadows(subject: Subject, x: Tensor, y: Tensor, n_members: int, context: Context) -> ShadowEnsemble:
+    """Train as many shadows as the budget allows, each on about as many samples as there are members in the pool."""
+    budget = _BUDGET if x.device.type == "cpu" else _GPU_BUDGET
+    n_models = min(_SHADOWS, int(budget / _cost(subject.model, x[: min(_BATCH, n_members)])))
+    if n_models < _FEWEST_SHADOWS:
+        raise SkipProbe(
+            f"its {_FEWEST_SHADOWS} shadow models would take more computing than an audit spends on them; "
+            "train some with assay.privacy.ShadowEnsemble and your own recipe instead"
+        )
+    keep = min(0.5, max(n_members / len(x), 1 / n_models))
+    fitted = mean_loss(subject.model, *context.sample(subject.train, _MEMBERS), subject.loss)
+    return ShadowEnsemble.fit(
+        x,
+        y,
+        model_fn=partial(started_anew, subject.model),
+        trainer=one_by_one(partial(_train, loss=subject.loss, fitted=fitted)),
+        n_models=n_models,
+        keep=keep,
+        seed=context.seed,
+        progress=context.progress,
+    )
+
+
+def _train(
+    model: nn.Module, x: Tensor, y: Tensor, source: torch.Generator, *, loss: LossFunction, fitted: float
+) -> None:
+    """Train until the loss is as low as the subject's own."""
+
+    def fits(step: Step) -> bool:
+        return step.number % _CHECK_EVERY == 0 and mean_loss(step.model, x, y, loss) <= fitted
+
+    adam = partial(torch.optim.Adam, lr=_LEARNING_RATE)
+    fit(model, x, y, loss=loss, optimizer=adam, steps=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
+
+
+def started_anew(model: nn.Module, source: torch.Generator) -> nn.Module:
+    """Return a copy of a trained network with fresh weights.
+
+    Modules start anew by their own `reset_parameters`. Any weight that still has its trained values after that, since
+    its module has no such method or keeps the weight elsewhere (a parametrisation), is drawn from a normal distribution
+    of the trained entries' mean and standard deviation; one whose entries are all equal stays. Buffers of a module
+    without `reset_parameters` stay.
+    """
+    fresh = copy.deepcopy(model)
+    with isolated_rng(int(torch.randint(2**31, (1,), generator=source))):
+        for module in fresh.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+        for parameter, trained in zip(fresh.parameters(), model.parameters(), strict=True):
+            if torch.equal(parameter, trained) and parameter.numel() > 1:
+                nn.init.normal_(parameter, float(trained.mean()), float(trained.std()))
+    return fresh.requires_grad_(True)
+
+
+def _cost(model: nn.Module, batch: Tensor) -> float:
+    """Estimate the operations of one shadow: forward, twice as much backward, and Adam."""
+    with FlopCounterMode(display=False) as counter:
+        predict(model, batch)
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    return _STEPS * (3 * counter.get_total_flops() + 15 * n_parameters)
+
+
+# --- What is said ------------------------------------------------------------------------------------------------
+
+
+def _severity(report: MembershipReport) -> Severity:
+    found, auc = report.tpr_at_fpr[0.01].low, report.auc.low
+    if found >= 0.1:
+        return "high"
+    if found >= 0.02 or auc >= 0.6:
+        return "medium"
+    return "low" if auc > 0.5 else "info"
+
+
+def _limits(subject: Subject, ensemble: ShadowEnsemble, report: MembershipReport) -> str:
+    size = round(float(ensemble.membership.sum(1).double().mean()))
+    trained = 0 if subject.train is None else len(subject.train[0])
+    text = _LIMITS.format(count=len(ensemble.models), size=size, trained=trained)
+    resolved = 1 / report.n_nonmembers
+    return text if resolved <= min(_FPR) else text + _UNRESOLVED.format(n=report.n_nonmembers, rate=resolved)
+
+
+def _measures(report: MembershipReport) -> dict[str, float]:
+    measures = {"AUC": report.auc, **{f"TPR at {rate:g} FPR": found for rate, found in report.tpr_at_fpr.items()}}
+    ends = {f"{name}, {end} end": getattr(value, end) for name, value in measures.items() for end in ("low", "high")}
+    return (
+        {name: value.mean for name, value in measures.items()}
+        | ends
+        | {
+            "balanced accuracy": report.balanced_accuracy,
+            "training samples": float(report.n_members),
+            "held-out samples": float(report.n_nonmembers),
+        }
+    )
+
+
+def _table(reports: dict[str, MembershipReport]) -> Table:
+    columns = ("score", "AUC", *(f"TPR at {rate:.1%} FPR" for rate in _FPR), "balanced accuracy")
+    rows = (
+        (name, str(r.auc), *(str(r.tpr_at_fpr[rate]) for rate in _FPR), round(r.balanced_accuracy, 3))
+        for name, r in reports.items()
+    )
+    return Table("How well training samples are told from held-out ones; 98.3% intervals", columns, tuple(rows))
+
+
+def _figure(report: MembershipReport) -> Figure:
+    """Draw the ROC with both rates on logarithmic axes."""
+    rate = report.tpr_at_fpr[0.01]
+    alt = (
+        f"ROC of the membership score: {rate.mean:.0%} true positives at 1% false positives, AUC {report.auc.mean:.2f}"
+    )
+    caption = "Training samples found, by the share of held-out samples taken for such; both axes are logarithmic."
+    return Figure((plot_picture("roc", report.plot, alt),), caption)
+
+
+PROBE = Probe(
+    name="membership",
+    question="Can it be told who was in the training set?",
+    needs=frozenset({"gradients", "training_data", "test_data"}),
+    run=run,
+)

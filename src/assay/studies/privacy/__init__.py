@@ -1,0 +1,1 @@
+"""Studies of papers on membership inference."""

@@ -1,0 +1,136 @@
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from stand_ins import small_network, small_subject
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from assay.audit import SkipProbe
+from assay.audit.probes import membership as probe
+from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, generator, predict, squared_error
+from assay.nets import mlp
+
+pytestmark = pytest.mark.usefixtures("quick_attack")
+
+
+def random_labels(*, n=25, outputs=3, loss=cross_entropy, labels=None):
+    """A subject of n training and 2n held-out images of noise, whose labels mean nothing."""
+    draw = generator(1)
+    x = torch.rand(3 * n, 1, 4, 4, generator=draw)
+    y = torch.randint(max(outputs, 2), (3 * n,), generator=draw)
+    y = y if labels is None else torch.tensor(labels)[y]
+    model = nn.Sequential(nn.Flatten(), *mlp((16, 200, outputs), generator=draw)).eval()
+    return small_subject(model=model, loss=loss, train=(x[:n], y[:n]), test=(x[n:], y[n:]), class_names=())
+
+
+def memorised(subject):
+    """The same subject after it has learned its training set by heart."""
+    adam = partial(torch.optim.Adam, lr=0.01)
+    fit(subject.model, *subject.train, loss=subject.loss, optimizer=adam, steps=150)
+    assert accuracy(predict(subject.model, subject.train[0]), subject.train[1]) == 1.0
+    return subject
+
+
+@pytest.mark.parametrize("options", [{}, {"outputs": 1, "loss": binary_cross_entropy, "labels": (-1, 1)}])
+def test_members_of_a_network_that_memorised_noise_are_told(context, monkeypatch, options):
+    monkeypatch.setattr(probe, "_SHADOWS", 8)
+    monkeypatch.setattr(probe, "_STEPS", 100)
+    finding = probe.run(memorised(random_labels(**options)), context)
+    assert finding.severity in ("medium", "high")
+    assert finding.measures["AUC, low end"] > 0.5
+    assert (finding.measures["training samples"], finding.measures["held-out samples"]) == (25, 50)
+    assert "below 2.0% are read as no false alarm" in finding.limits
+    assert finding.figures[0].pictures[0].alt.startswith("ROC")
+
+
+def test_nobody_is_told_of_a_network_that_saw_nobody(context):
+    finding = probe.run(random_labels(), context)
+    assert finding.severity == "info"
+    assert finding.measures["AUC, low end"] < 0.5 < finding.measures["AUC, high end"]
+
+
+def test_intervals_hold_their_estimates(digits_audit):
+    measures = digits_audit.answers[1].finding.measures
+    for name in ("AUC", "TPR at 0.01 FPR", "TPR at 0.001 FPR"):
+        assert measures[f"{name}, low end"] <= measures[name] <= measures[f"{name}, high end"]
+    assert len(digits_audit.answers[1].finding.tables[0].rows) == 3
+
+
+class Scaled(nn.Module):
+    """A module with weights of its own and nothing that starts them anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = nn.Parameter(torch.linspace(1.0, 3.0, 400))
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.flat = nn.Parameter(torch.full((4,), 7.0))
+
+    def forward(self, x):
+        return x * self.scale + self.own.mean() + self.flat.mean()
+
+
+def test_shadows_start_without_a_weight_of_the_trained_network():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), weight_norm(nn.Linear(4, 4)), Scaled())
+    with torch.no_grad():
+        model[1].weight.uniform_(1, 2)
+        model[1].bias.uniform_(1, 2)
+        model[1].running_mean.fill_(5.0)
+    model.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    fresh, same, other = (probe.started_anew(model, generator(seed)) for seed in (0, 0, 1))
+    stays = {"3.scale", "3.flat"}  # a single number, and equal ones
+    for name, value in fresh.named_parameters():
+        assert torch.equal(value, before[name]) == (name in stays), name
+        assert torch.equal(value, same.get_parameter(name))
+        assert value.requires_grad
+    assert not torch.equal(fresh[0].weight, other[0].weight)
+    assert fresh[1].running_mean.abs().max() == 0
+    # 400 draws from the trained entries' mean and spread: five standard errors.
+    assert fresh[3].own.mean().item() == pytest.approx(2.0, abs=5 * 0.58 / 20)
+    assert fresh[3].own.std().item() == pytest.approx(0.58, abs=5 * 0.58 / 28)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_shadows_stop_where_they_fit_as_well_as_the_subject(context):
+    x, y = memorised(random_labels()).train
+    losses = []
+    for fitted in (0.9, 0.3):
+        model = mlp((16, 200, 3))
+        probe._train(model, x.flatten(1), y, generator(0), loss=cross_entropy, fitted=fitted)
+        losses.append(cross_entropy(model(x.flatten(1)), y).item())
+    assert losses[1] <= 0.3 < losses[0] <= 0.9
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [
+        (small_subject(), "at least 20"),
+        (small_subject(loss=squared_error, class_names=()), "needs a classifier"),
+    ],
+)
+def test_a_subject_that_cannot_be_judged_is_skipped_with_the_reason(context, subject, reason):
+    with pytest.raises(SkipProbe, match=reason):
+        probe.run(subject, context)
+
+
+def test_a_network_too_large_for_shadows_is_skipped(context, monkeypatch):
+    monkeypatch.setattr(probe, "_BUDGET", 1e6)
+    with pytest.raises(SkipProbe, match="more computing"):
+        probe.run(random_labels(), context)
+
+
+def test_without_training_or_held_out_data_there_is_no_answer(context):
+    assert probe.PROBE.needs >= {"training_data", "test_data"}
+    for missing in ("train", "test"):
+        with pytest.raises(SkipProbe, match="labelled samples"):
+            probe.run(replace(random_labels(), **{missing: None}), context)
+
+
+def test_the_cost_counts_forward_backward_and_adam():
+    # 10 samples through 16 x 8 and 8 x 3 weights: 2 operations each; three times that, and 15 for each of 163 weights.
+    cost = probe._cost(small_network(), torch.rand(10, 1, 4, 4))
+    assert cost == probe._STEPS * (3 * 2 * 10 * (16 * 8 + 8 * 3) + 15 * (17 * 8 + 9 * 3))

@@ -1,0 +1,33 @@
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from torch import nn
+
+from assay.core import generator
+from assay.nets import mlp
+from assay.privacy import ShadowEnsemble
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def images():
+    """Twelve 6 x 6 images of three classes in [0, 1]."""
+    return torch.rand(12, 1, 6, 6, generator=generator(0), dtype=torch.float64), torch.arange(12) % 3
+
+
+@pytest.fixture
+def networks():
+    """Seven untrained networks for those images."""
+    return tuple(nn.Sequential(nn.Flatten(), *mlp((36, 5, 3), generator=generator(k))).double() for k in range(7))
+
+
+@pytest.fixture
+def shadows(networks, images):
+    """The first four of them, each of which is said to have seen half of the images."""
+    seen = torch.arange(12) % 2 == torch.tensor([[0], [0], [1], [1]])
+    return ShadowEnsemble(networks[:4], seen, images[0])
