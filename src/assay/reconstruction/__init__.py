@@ -1,13 +1,13 @@
 """Which training samples can be recovered from a network's weights."""
 
 from assay.reconstruction.condense import Condensed, condense
-from assay.reconstruction.consensus import Consensus, consensus
 from assay.reconstruction.entry import dense_head, first_layer_inputs
 from assay.reconstruction.kkt import KKTReconstructor
 from assay.reconstruction.multipliers import Objective
 from assay.reconstruction.predicted import predicted_multipliers
 from assay.reconstruction.roc import ReconstructionROC, reconstruction_roc
 from assay.reconstruction.scoring import ReconstructionScore, score_reconstructions
+from assay.reconstruction.selector import ConsensusSelector
 from assay.reconstruction.similarity import normalized_correlation, structural_similarity
 from assay.reconstruction.stationarity import StationarityResult, oracle_multipliers, stationarity_residual
 from assay.reconstruction.subspace import Subspace, compress_first_layer, noise_rank
@@ -16,7 +16,7 @@ from assay.reconstruction.training import TrainingReport, train_in_span, train_t
 
 __all__ = [
     "Condensed",
-    "Consensus",
+    "ConsensusSelector",
     "KKTReconstructor",
     "Objective",
     "ReconstructionROC",
@@ -27,7 +27,6 @@ __all__ = [
     "TrainingReport",
     "compress_first_layer",
     "condense",
-    "consensus",
     "dense_head",
     "first_layer_inputs",
     "noise_rank",
