@@ -2,7 +2,7 @@
 
 from assay.reconstruction.condense import Condensed, condense
 from assay.reconstruction.entry import dense_head, first_layer_inputs
-from assay.reconstruction.kkt import KKTReconstructor
+from assay.reconstruction.kkt import EmbeddingReconstructor, KKTReconstructor
 from assay.reconstruction.multipliers import Objective
 from assay.reconstruction.predicted import predicted_multipliers
 from assay.reconstruction.roc import ReconstructionROC, reconstruction_roc
@@ -17,6 +17,7 @@ from assay.reconstruction.training import TrainingReport, train_in_span, train_t
 __all__ = [
     "Condensed",
     "ConsensusSelector",
+    "EmbeddingReconstructor",
     "KKTReconstructor",
     "Objective",
     "ReconstructionROC",
