@@ -5,6 +5,7 @@ from assay.reconstruction.entry import dense_head, first_layer_inputs
 from assay.reconstruction.kkt import EmbeddingReconstructor, KKTReconstructor
 from assay.reconstruction.multipliers import Objective
 from assay.reconstruction.predicted import predicted_multipliers
+from assay.reconstruction.retrieval import RetrievalAudit, retrieval_audit
 from assay.reconstruction.roc import ReconstructionROC, reconstruction_roc
 from assay.reconstruction.scoring import ReconstructionScore, score_reconstructions
 from assay.reconstruction.selector import ConsensusSelector
@@ -22,6 +23,7 @@ __all__ = [
     "Objective",
     "ReconstructionROC",
     "ReconstructionScore",
+    "RetrievalAudit",
     "StationarityResult",
     "Subspace",
     "SurrogateReLU",
@@ -35,6 +37,7 @@ __all__ = [
     "oracle_multipliers",
     "predicted_multipliers",
     "reconstruction_roc",
+    "retrieval_audit",
     "score_reconstructions",
     "set_sharpness",
     "stationarity_residual",
