@@ -2,6 +2,7 @@
 
 from assay.reconstruction.condense import Condensed, condense
 from assay.reconstruction.entry import dense_head, first_layer_inputs
+from assay.reconstruction.inversion import InversionResult, invert_embedding
 from assay.reconstruction.kkt import EmbeddingReconstructor, KKTReconstructor
 from assay.reconstruction.multipliers import Objective
 from assay.reconstruction.predicted import predicted_multipliers
@@ -19,6 +20,7 @@ __all__ = [
     "Condensed",
     "ConsensusSelector",
     "EmbeddingReconstructor",
+    "InversionResult",
     "KKTReconstructor",
     "Objective",
     "ReconstructionROC",
@@ -32,6 +34,7 @@ __all__ = [
     "condense",
     "dense_head",
     "first_layer_inputs",
+    "invert_embedding",
     "noise_rank",
     "normalized_correlation",
     "oracle_multipliers",
