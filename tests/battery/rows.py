@@ -22,7 +22,7 @@ from assay.core import (
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
 from assay.nets import mlp
 from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
-from assay.reconstruction import KKTReconstructor, predicted_multipliers
+from assay.reconstruction import KKTReconstructor, invert_embedding, predicted_multipliers
 
 Answer = dict[str, Tensor]
 
@@ -36,6 +36,11 @@ def classifier() -> nn.Module:
 def relu_network() -> nn.Module:
     """Three classes of four features, and nothing but what the theory of reconstruction allows."""
     return mlp((4, 6, 3), bias="first", generator=torch.Generator().manual_seed(1))
+
+
+def image_encoder() -> nn.Module:
+    """Three features of images of 2 x 2 pixels."""
+    return nn.Sequential(nn.Flatten(), *relu_network())
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,12 @@ def _canary_attack(model, x, y, generator, **options):
     return {"queries": queries, "scores": attack.score([model], x, y, queries=queries, **options)}
 
 
+def _invert_embedding(model, x, y, generator, **options):
+    target = torch.tensor([1.0, -1.0, 0.5], dtype=x.dtype, device=x.device)
+    found = invert_embedding(model, target, image_shape=(1, 2, 2), steps=5, generator=generator, **options)
+    return {"image": found.image, "cosine": torch.tensor(found.history[:-1], dtype=x.dtype)}
+
+
 ROWS = (
     Row("predict", _predict, batch_option="batch_size"),
     Row("per_sample_gradients", _gradients, batch_option="batch_size"),
@@ -192,4 +203,5 @@ ROWS = (
     Row("CanaryAttack", _canary_attack, batch_option="batch_size"),
     Row("predicted_multipliers", _predicted_multipliers),
     Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
+    Row("invert_embedding", _invert_embedding, model=image_encoder, needs_data=False),
 )

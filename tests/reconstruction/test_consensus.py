@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.core import InvalidInputError
-from assay.reconstruction import consensus, normalized_correlation
+from assay.reconstruction import normalized_correlation
+from assay.reconstruction.consensus import consensus
 
 
 def planted(runs, truths, noise, seed, dimension=40):

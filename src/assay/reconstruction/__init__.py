@@ -1,13 +1,15 @@
 """Which training samples can be recovered from a network's weights."""
 
 from assay.reconstruction.condense import Condensed, condense
-from assay.reconstruction.consensus import Consensus, consensus
 from assay.reconstruction.entry import dense_head, first_layer_inputs
-from assay.reconstruction.kkt import KKTReconstructor
+from assay.reconstruction.inversion import InversionResult, invert_embedding
+from assay.reconstruction.kkt import EmbeddingReconstructor, KKTReconstructor
 from assay.reconstruction.multipliers import Objective
 from assay.reconstruction.predicted import predicted_multipliers
+from assay.reconstruction.retrieval import RetrievalAudit, retrieval_audit
 from assay.reconstruction.roc import ReconstructionROC, reconstruction_roc
 from assay.reconstruction.scoring import ReconstructionScore, score_reconstructions
+from assay.reconstruction.selector import ConsensusSelector
 from assay.reconstruction.similarity import normalized_correlation, structural_similarity
 from assay.reconstruction.stationarity import StationarityResult, oracle_multipliers, stationarity_residual
 from assay.reconstruction.subspace import Subspace, compress_first_layer, noise_rank
@@ -16,25 +18,29 @@ from assay.reconstruction.training import TrainingReport, train_in_span, train_t
 
 __all__ = [
     "Condensed",
-    "Consensus",
+    "ConsensusSelector",
+    "EmbeddingReconstructor",
+    "InversionResult",
     "KKTReconstructor",
     "Objective",
     "ReconstructionROC",
     "ReconstructionScore",
+    "RetrievalAudit",
     "StationarityResult",
     "Subspace",
     "SurrogateReLU",
     "TrainingReport",
     "compress_first_layer",
     "condense",
-    "consensus",
     "dense_head",
     "first_layer_inputs",
+    "invert_embedding",
     "noise_rank",
     "normalized_correlation",
     "oracle_multipliers",
     "predicted_multipliers",
     "reconstruction_roc",
+    "retrieval_audit",
     "score_reconstructions",
     "set_sharpness",
     "stationarity_residual",

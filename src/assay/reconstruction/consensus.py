@@ -22,6 +22,7 @@ class Consensus:
         cohesion: Norm of the mean of the members' directions, 1 where they are all the same.
         multipliers: Mean over restarts of the members' summed multipliers.
         labels: Label of the members.
+        members: Cluster of each candidate; -1 where its cluster was dropped for a better one close to it.
     """
 
     centres: Float[Tensor, "k d"]
@@ -29,6 +30,7 @@ class Consensus:
     cohesion: Float[Tensor, " k"]
     multipliers: Float[Tensor, "k *c"]
     labels: Int[Tensor, " k"]
+    members: Int[Tensor, " m"]
 
 
 def consensus(
@@ -90,7 +92,10 @@ def consensus(
     centres = (means / cohesion[:, None] * size[:, None])[keep]
     strength = (member.T @ multipliers / n_restarts)[keep]
     first = torch.as_tensor([int((member[:, k] > 0).nonzero()[0]) for k in keep.tolist()], device=pool.device)
-    return Consensus(centres, support[keep], cohesion[keep], strength, labels[first].long())
+    place = torch.full((len(support),), -1, device=pool.device)
+    place[keep] = torch.arange(len(keep), device=pool.device)
+    members = place[torch.as_tensor(clusters, device=pool.device)]
+    return Consensus(centres, support[keep], cohesion[keep], strength, labels[first].long(), members)
 
 
 def _votes(

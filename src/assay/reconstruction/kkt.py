@@ -231,3 +231,9 @@ class KKTReconstructor(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.no_validation = True
         return tags
+
+
+EmbeddingReconstructor = KKTReconstructor
+"""The name for the attack on a head that was trained on embeddings. The paper drops its prior for the range of pixels
+there; this search has none in the first place. Candidates are in the space that the head takes: centred and scaled as
+its training embeddings were."""
