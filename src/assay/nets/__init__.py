@@ -3,5 +3,15 @@
 from assay.nets.conv import small_conv
 from assay.nets.encoders import load_encoder
 from assay.nets.mlp import mlp
+from assay.nets.pretrained import load_pretrained, pretrained_names
+from assay.nets.resnet import CifarResNet, Normalize
 
-__all__ = ["load_encoder", "mlp", "small_conv"]
+__all__ = [
+    "CifarResNet",
+    "Normalize",
+    "load_encoder",
+    "load_pretrained",
+    "mlp",
+    "pretrained_names",
+    "small_conv",
+]
