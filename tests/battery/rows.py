@@ -10,7 +10,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial import MALT, Lp, TargetedAPGD, almost_linearity, malt_scores, malt_targets, pgd
+from assay.adversarial import (
+    MALT,
+    Lp,
+    TargetedAPGD,
+    almost_linearity,
+    apgd,
+    fgsm,
+    malt_scores,
+    malt_targets,
+    pgd,
+    robust_accuracy,
+    targeted_apgd,
+)
 from assay.core import (
     cross_entropy,
     hessian_vector_product,
@@ -139,6 +151,26 @@ def _pgd(model, x, y, generator, **options):
     return {"x_adv": pgd(model, x, y, threat=threat, n_iter=3, step_size=0.05, **options)}
 
 
+def _fgsm(model, x, y, generator, **options):
+    return {"x_adv": fgsm(model, x, y, threat=Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0)), **options)}
+
+
+def _apgd(model, x, y, generator, **options):
+    threat = Lp(norm=2, eps=0.1, input_range=(0.0, 1.0))
+    return {"x_adv": apgd(model, x, y, threat=threat, n_iter=10, loss="dlr", **options)}
+
+
+def _targeted_apgd(model, x, y, generator, **options):
+    threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
+    return {"x_adv": targeted_apgd(model, x, (y + 1) % 3, threat=threat, n_iter=10, loss="ce", **options)}
+
+
+def _robust_accuracy(model, x, y, generator, **options):
+    threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
+    report = robust_accuracy(model, x, y, threat=threat, **options)
+    return {"x_adv": report.x_adv, "correct": report.correct, "broken_by": report.broken_by}
+
+
 def _almost_linearity(model, x, y, generator, **options):
     pair = torch.stack([(y + 1) % 3, y], dim=1)
     curve = almost_linearity(model, x, torch.ones_like(x), torch.tensor([0.5, 1.0]).to(x), pair, **options)
@@ -198,6 +230,10 @@ ROWS = (
     Row("malt_targets", _malt_targets, batch_option="batch_size"),
     Row("MALT", _malt, batch_option="batch_size"),
     Row("pgd", _pgd),
+    Row("fgsm", _fgsm),
+    Row("apgd", _apgd),
+    Row("targeted_apgd", _targeted_apgd),
+    Row("robust_accuracy", _robust_accuracy, batch_option="batch_size"),
     Row("almost_linearity", _almost_linearity),
     Row("DirectAttack", _direct_attack, batch_option="batch_size"),
     Row("CanaryAttack", _canary_attack, batch_option="batch_size"),

@@ -7,6 +7,7 @@ from assay.adversarial.fgsm import FGSM, fgsm
 from assay.adversarial.linearity import LinearityCurve, almost_linearity, expected_gradient_change
 from assay.adversarial.malt import MALT, MALTResult
 from assay.adversarial.pgd import PGD, pgd
+from assay.adversarial.robustness import AttackTally, RobustnessReport, robust_accuracy, standard_attacks
 from assay.adversarial.targeting import GradientMaskingWarning, malt_scores, malt_targets, naive_targets
 
 __all__ = [
@@ -16,11 +17,13 @@ __all__ = [
     "PGD",
     "Attack",
     "AttackResult",
+    "AttackTally",
     "GradientMaskingWarning",
     "LinearityCurve",
     "Lp",
     "MALTResult",
     "PassCounter",
+    "RobustnessReport",
     "TargetedAPGD",
     "almost_linearity",
     "apgd",
@@ -30,6 +33,8 @@ __all__ = [
     "malt_targets",
     "naive_targets",
     "pgd",
+    "robust_accuracy",
     "run_attack",
+    "standard_attacks",
     "targeted_apgd",
 ]
