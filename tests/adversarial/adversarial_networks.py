@@ -38,7 +38,7 @@ def certified(model: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Tensor:
     $\frac{u}{u-l}(z-l)$, which makes every later layer's lower bound a sum over the layers before it.
     """
     with torch.no_grad():
-        worst = [_Certifier(model, *part, eps).worst_margin() for part in zip(x.split(10), y.split(10), strict=True)]
+        worst = [_Certifier(model, *part, eps).worst_margin() for part in zip(x.split(5), y.split(5), strict=True)]
     return torch.cat(worst) > 1e-4  # more than float32 can lose
 
 
@@ -54,26 +54,27 @@ class _Certifier:
         for index, layer in enumerate(self.model):
             if isinstance(layer, nn.ReLU):
                 each = torch.eye(self.shapes[index].numel()).view(1, -1, *self.shapes[index])
-                low, high = self.minimum(each, index), -self.minimum(-each, index)
-                self.bounds[index] = [side.view(-1, *self.shapes[index]) for side in (low, high)]
+                self.bounds[index] = [side.view(-1, *self.shapes[index]) for side in self.range_of(each, index)]
         unit = torch.eye(self.shapes[-1].numel())
-        margins = self.minimum(unit[self.y][:, None] - unit, len(self.model))
+        margins = self.range_of(unit[self.y][:, None] - unit, len(self.model))[0]
         return margins.scatter(1, self.y[:, None], torch.inf).amin(1)
 
-    def minimum(self, rows: Tensor, depth: int) -> Tensor:
-        """Bound from below the products (n, k) of rows (n or 1, k, ...) with what the first `depth` modules give."""
-        constant = torch.zeros(())
+    def range_of(self, rows: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+        """Bound the products (n, k) of rows (n or 1, k, ...) with what the first `depth` modules give."""
+        least = most = torch.zeros(())
         for index in reversed(range(depth)):
             if isinstance(self.model[index], nn.ReLU):
                 low, high = self.bounds[index]
                 slope = high.relu() / (high.relu() + (-low).relu()).clamp_min(1e-30)
-                lift = (rows.clamp(max=0) * (slope * (-low).relu())[:, None]).flatten(2).sum(2)
-                constant, rows = constant + lift, rows * slope[:, None]
+                lift = rows * (slope * (-low).relu())[:, None]
+                least, most = least + lift.clamp(max=0).flatten(2).sum(2), most + lift.relu().flatten(2).sum(2)
+                rows = rows * slope[:, None]
             else:
                 flat = rows.flatten(0, 1)
                 bias, transposed = torch.func.vjp(self.model[index], torch.zeros(len(flat), *self.shapes[index]))
-                constant = constant + (flat * bias).flatten(1).sum(1).view(rows.shape[:2])
+                constant = (flat * bias).flatten(1).sum(1).view(rows.shape[:2])
+                least, most = least + constant, most + constant
                 rows = transposed(flat)[0].view(*rows.shape[:2], *self.shapes[index])
-        rows = rows.flatten(2)
-        at_low, at_high = rows.relu() @ self.low[:, :, None], (-rows).relu() @ self.high[:, :, None]
-        return constant + (at_low - at_high).squeeze(2)
+        middle, half = (self.low + self.high)[:, :, None] / 2, (self.high - self.low)[:, :, None] / 2
+        centre, reach = (rows.flatten(2) @ middle).squeeze(2), (rows.flatten(2).abs() @ half).squeeze(2)
+        return least + centre - reach, most + centre + reach
