@@ -1,5 +1,7 @@
 """The residual network for small images (He, Zhang, Ren, Sun, 2016)."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -113,6 +115,6 @@ class _Block(nn.Module):
 
 def _convolution(n_in: int, n_out: int, stride: int, generator: torch.Generator) -> nn.Conv2d:
     """Build a 3 x 3 convolution with He's normal initialisation, which batch normalisation makes bias-free."""
-    layer = skip_init(nn.Conv2d, n_in, n_out, 3, stride=stride, padding=1, bias=False)
+    layer: Any = skip_init(nn.Conv2d, n_in, n_out, 3, stride=stride, padding=1, bias=False)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     return layer
