@@ -5,10 +5,12 @@ from assay.nets.encoders import load_encoder
 from assay.nets.mlp import mlp
 from assay.nets.pretrained import load_pretrained, pretrained_names
 from assay.nets.resnet import CifarResNet, Normalize
+from assay.nets.two_layer import TwoLayerReLU
 
 __all__ = [
     "CifarResNet",
     "Normalize",
+    "TwoLayerReLU",
     "load_encoder",
     "load_pretrained",
     "mlp",
