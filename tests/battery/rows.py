@@ -13,12 +13,16 @@ from torch import Tensor, nn
 from assay.adversarial import (
     MALT,
     Lp,
+    SubspaceBasis,
     TargetedAPGD,
     almost_linearity,
     apgd,
     fgsm,
     malt_scores,
     malt_targets,
+    off_subspace_attack,
+    off_subspace_gradient,
+    off_subspace_radius,
     pgd,
     robust_accuracy,
     targeted_apgd,
@@ -32,7 +36,7 @@ from assay.core import (
     predict,
 )
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
-from assay.nets import mlp
+from assay.nets import TwoLayerReLU, mlp
 from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
 from assay.reconstruction import KKTReconstructor, invert_embedding, predicted_multipliers
 
@@ -53,6 +57,11 @@ def relu_network() -> nn.Module:
 def image_encoder() -> nn.Module:
     """Three features of images of 2 x 2 pixels."""
     return nn.Sequential(nn.Flatten(), *relu_network())
+
+
+def two_layer() -> nn.Module:
+    """One score of four features, from the network that theory is about."""
+    return TwoLayerReLU(4, 12, generator=torch.Generator().manual_seed(1))
 
 
 @dataclass(frozen=True)
@@ -177,6 +186,24 @@ def _almost_linearity(model, x, y, generator, **options):
     return {"gradient_change": curve.gradient_change, "logit_error": curve.logit_error}
 
 
+def _plane(x):
+    return SubspaceBasis(torch.eye(4, 2, dtype=x.dtype, device=x.device))
+
+
+def _off_subspace_gradient(model, x, y, generator, **options):
+    parts = off_subspace_gradient(model, x, basis=_plane(x), **options)
+    return {"on": parts.on_norm, "off": parts.off_norm}
+
+
+def _off_subspace_attack(model, x, y, generator, **options):
+    return {"x_adv": off_subspace_attack(model, x, y, basis=_plane(x), max_norm=0.5, n_iter=5, **options)}
+
+
+def _off_subspace_radius(model, x, y, generator, **options):
+    radius = off_subspace_radius(model, x, y % 2, basis=_plane(x), max_norm=5.0, direction="universal", **options)
+    return {"radius": radius.nan_to_num(posinf=-1.0)}
+
+
 def _reconstruction(model, x, y, generator, **options):
     seed = int(torch.randint(2**31, (1,), generator=generator))
     attack = KKTReconstructor(
@@ -240,4 +267,7 @@ ROWS = (
     Row("predicted_multipliers", _predicted_multipliers),
     Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
     Row("invert_embedding", _invert_embedding, model=image_encoder, needs_data=False),
+    Row("off_subspace_gradient", _off_subspace_gradient, batch_option="batch_size"),
+    Row("off_subspace_attack", _off_subspace_attack),
+    Row("off_subspace_radius", _off_subspace_radius, model=two_layer, batch_option="batch_size"),
 )
