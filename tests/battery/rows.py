@@ -11,13 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from assay.adversarial import (
+    FGSM,
     MALT,
     Lp,
+    StepLeastLikely,
     SubspaceBasis,
     TargetedAPGD,
+    TargetedStep,
+    adversarial_error_curve,
     almost_linearity,
     apgd,
     fgsm,
+    linear_response_error,
+    linear_response_radius,
     malt_scores,
     malt_targets,
     off_subspace_attack,
@@ -204,6 +210,25 @@ def _off_subspace_radius(model, x, y, generator, **options):
     return {"radius": radius.nan_to_num(posinf=-1.0)}
 
 
+def _linear_response(model, x, y, generator, **options):
+    radius = linear_response_radius(model, x, **options)
+    along = linear_response_radius(model, x, direction=torch.ones_like(x), **options).nan_to_num(posinf=-1.0)
+    error = linear_response_error(model, x, eps=torch.tensor([0.1, 1.0]).to(x), **options)
+    return {"radius": radius, "along": along, "error": error}
+
+
+def _adversarial_error_curve(model, x, y, generator, **options):
+    curve = adversarial_error_curve(model, x, eps=torch.tensor([0.1, 1.0]).to(x), attack=FGSM, **options)
+    return {"error": curve.error}
+
+
+def _single_step(kind):
+    def run(model, x, y, generator, **options):
+        return {"x_adv": kind(Lp(norm=2, eps=0.1, input_range=(0.0, 1.0)))(model, x, y, **options)}
+
+    return run
+
+
 def _reconstruction(model, x, y, generator, **options):
     seed = int(torch.randint(2**31, (1,), generator=generator))
     attack = KKTReconstructor(
@@ -270,4 +295,8 @@ ROWS = (
     Row("off_subspace_gradient", _off_subspace_gradient, batch_option="batch_size"),
     Row("off_subspace_attack", _off_subspace_attack),
     Row("off_subspace_radius", _off_subspace_radius, model=two_layer, batch_option="batch_size"),
+    Row("linear_response", _linear_response, batch_option="batch_size"),
+    Row("adversarial_error_curve", _adversarial_error_curve, batch_option="batch_size"),
+    Row("StepLeastLikely", _single_step(StepLeastLikely)),
+    Row("TargetedStep", _single_step(TargetedStep)),
 )
