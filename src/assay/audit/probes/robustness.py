@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from assay.adversarial import Lp, RobustnessReport, robust_accuracy, standard_attacks
+from assay.audit.classifier import RawClassifier
 from assay.audit.pictures import is_image, plot_picture, sample_picture
-from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.probe import Context, Figure, Finding, Probe, Severity, Table
 from assay.audit.subject import Subject
-from assay.core import binary_cross_entropy, cross_entropy, predict, single_logit
+from assay.core import binary_cross_entropy, predict
 
 _SAMPLES, _BATCH = 200, 50
 _SECONDS = 30  # a radius; then no further batch is begun. Later radii take the first one's samples only
@@ -38,29 +39,12 @@ _ADVICE: dict[Severity, str] = {
 }
 
 
-class _Classifier(nn.Module):
-    """The subject's network as a classifier of raw inputs: any mean inside, and one score for each class."""
-
-    def __init__(self, subject: Subject) -> None:
-        super().__init__()
-        self.subject = subject
-        self.model = subject.model
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores = self.model(x if self.subject.mean is None else x - self.subject.mean)
-        if self.subject.loss is cross_entropy:
-            return scores
-        positive = single_logit(scores)
-        return torch.stack([-positive / 2, positive / 2], 1)
-
-
 def run(subject: Subject, context: Context) -> Finding:
     """Attack labelled samples within several radii and count those that stand."""
-    if subject.loss not in (cross_entropy, binary_cross_entropy):
-        raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
+    model = RawClassifier(subject)
     which = "training" if subject.test is None else "held-out"
     x, y = context.sample(subject.test or subject.train, _SAMPLES)
-    model, x = _Classifier(subject), subject.raw(x)
+    x = subject.raw(x)
     if subject.loss is binary_cross_entropy:
         y = (y > 0).long()
     report = _attack(model, x, y, _STATED, subject.input_range, context)
