@@ -125,7 +125,8 @@ def follow_law(cell: tuple[int, int]) -> dict[str, float]:
     first = decayed.weight.detach().clone()
     train(decayed, x, y, stop=None, steps=steps, lr=0.2, weight_decay=1e-2)
     expected = (1 - 0.2 * 1e-2) ** steps * first[:, dim - codim :]
-    error = (decayed.weight.detach()[:, dim - codim :] / expected - 1).abs().max()
+    missed = (decayed.weight.detach()[:, dim - codim :] - expected).abs()
+    error = (missed / expected.abs().clamp_min(1e-300)).max()  # some weight is drawn as zero among a few million
     return {
         "drift": drift.item(),
         "statistic": codim * off**2 / law.mean_square,
