@@ -149,12 +149,12 @@ def test_arguments_that_do_not_parse_exit_with_2(arguments, capsys):
 
 
 def test_the_report_is_the_last_line_of_stdout(folder, capsys):
-    assert main(["audit", "mine.py", "--probe", "curvature", "--probe", "targeting", "--out", "audit"]) == 0
+    assert main(["audit", "mine.py", "--probe", "curvature", "--probe", "robustness", "--out", "audit"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == "audit/report.html"
     assert "[2/2] How easily" in err
     facts = json.loads((folder / "audit" / "findings.json").read_text())
-    assert [finding["probe"] for finding in facts["findings"]] == ["curvature", "targeting"]
+    assert [finding["probe"] for finding in facts["findings"]] == ["curvature", "robustness"]
 
 
 def test_a_factory_with_weights_and_data_is_audited(folder, quick_probe, capsys):

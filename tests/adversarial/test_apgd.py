@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -6,8 +7,9 @@ import torch
 from adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
 from torch import Tensor, nn
 
-from assay.adversarial import Lp, TargetedAPGD, targeted_apgd
-from assay.adversarial.apgd import OBJECTIVES, checkpoints
+from assay.adversarial import APGD, Lp, TargetedAPGD, apgd, targeted_apgd
+from assay.adversarial.apgd import TARGETED, UNTARGETED
+from assay.adversarial.ascent import checkpoints
 from assay.adversarial.base import dual_norms
 from assay.core import InvalidInputError, generator
 
@@ -32,8 +34,11 @@ def test_a_linear_model_breaks_exactly_beyond_its_distance(norm, factor, breaks)
     model, x, target, distance = two_class_problem(norm)
     for row in range(len(x)):
         threat = Lp(norm=norm, eps=factor * distance[row].item(), input_range=UNBOUNDED)
-        x_adv = targeted_apgd(model, x[row : row + 1], target[row : row + 1], threat=threat, n_iter=10, loss="ce")
-        assert (model(x_adv).argmax(1) == target[row]).item() is breaks
+        one = slice(row, row + 1)
+        towards = targeted_apgd(model, x[one], target[one], threat=threat, n_iter=10, loss="ce")
+        away = apgd(model, x[one], 1 - target[one], threat=threat, n_iter=10)
+        for x_adv in (towards, away):
+            assert (model(x_adv).argmax(1) == target[row]).item() is breaks
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -53,15 +58,21 @@ def test_the_best_point_on_a_linear_model_is_the_closed_form_optimum(norm, input
         torch.testing.assert_close(x_adv[standing], optimum[standing], rtol=0, atol=1e-12)
 
 
-def reference_apgd(model: nn.Module, x: Tensor, target: int, attack: TargetedAPGD) -> Tensor:
+def reference_apgd(
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    attack: APGD | TargetedAPGD,
+    objective: Callable[[Tensor, Tensor], Tensor],
+    ended: Callable[[int], bool],
+) -> Tensor:
     """Algorithm 1 of Croce and Hein for one sample, line by line."""
     threat, n_iter = attack.threat, attack.n_iter
-    source = int(model(x[None]).argmax())
 
     def look(point: Tensor) -> tuple[float, Tensor, int]:
         point = point.detach().requires_grad_()
         logits = model(point[None])
-        value = OBJECTIVES[attack.loss](logits, torch.tensor([source]), torch.tensor([target]))
+        value = objective(logits, labels)
         return value.item(), torch.autograd.grad(value.sum(), point)[0], int(logits.argmax())
 
     def step(point: Tensor, change: Tensor) -> Tensor:
@@ -77,7 +88,7 @@ def reference_apgd(model: nn.Module, x: Tensor, target: int, attack: TargetedAPG
             ascended = step(point, 0.75 * (ascended - point) + 0.25 * (point - previous))
         previous, point = point, ascended
         new_value, gradient, predicted = look(point)
-        if predicted != source and (not attack.strict_target or predicted == target):
+        if ended(predicted):
             return point
         rises, value = rises + (new_value > value), new_value
         if value > best_value:
@@ -90,23 +101,50 @@ def reference_apgd(model: nn.Module, x: Tensor, target: int, attack: TargetedAPG
     return best
 
 
+def nonlinear_problem(norm: float) -> tuple[nn.Module, Tensor, Lp]:
+    source = generator(1)
+    model, x = random_mlp([6, 20, 20, 5], source), points(12, 6, source).clamp(-1.5, 1.5)
+    return model, x, Lp(norm=norm, eps=0.15 if norm == math.inf else 0.3, input_range=(-1.5, 1.5))
+
+
+# Once the ascent has converged, rounding decides whether a step counts as a rise: hence not 1e-12.
+TOLERANCE = {"rtol": 0, "atol": 1e-6}
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("loss", ["dlr", "ce"])
 @pytest.mark.parametrize("strict", [False, True])
-def test_the_batch_does_what_the_algorithm_does_to_each_sample(norm, loss, strict):
-    source = generator(1)
-    model, x = random_mlp([6, 20, 20, 5], source), points(12, 6, source)
-    target = torch.randint(5, (12,), generator=source)
-    threat = Lp(norm=norm, eps=0.15 if norm == math.inf else 0.3, input_range=(-1.5, 1.5))
-    x = x.clamp(-1.5, 1.5)
+def test_the_targeted_batch_does_what_the_algorithm_does_to_each_sample(norm, loss, strict):
+    model, x, threat = nonlinear_problem(norm)
+    target = torch.randint(5, (12,), generator=generator(2))
     attack = TargetedAPGD(threat, n_iter=25, loss=loss, strict_target=strict)
-    x_adv = attack(model, x, target)
-    predicted, clean = model(x_adv).argmax(1), model(x).argmax(1)
-    assert 0 < (predicted != clean).sum() < 12, "the test must see both outcomes"
-    for row in range(12):
-        expected = x[row] if clean[row] == target[row] else reference_apgd(model, x[row], int(target[row]), attack)
-        # Once the ascent has converged, rounding decides whether a step counts as a rise: hence not 1e-12.
-        torch.testing.assert_close(x_adv[row], expected, rtol=0, atol=1e-6)
+    x_adv, clean = attack(model, x, target), model(x).argmax(1)
+    assert 0 < (model(x_adv).argmax(1) != clean).sum() < 12, "the test must see both outcomes"
+    for row, (source, aim) in enumerate(zip(clean.tolist(), target.tolist(), strict=True)):
+
+        def ended(predicted: int, source=source, aim=aim) -> bool:
+            return predicted == aim if strict else predicted != source
+
+        expected = reference_apgd(model, x[row], torch.tensor([[source, aim]]), attack, TARGETED[loss], ended)
+        torch.testing.assert_close(x_adv[row], x[row] if source == aim else expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("loss", ["dlr", "ce"])
+def test_the_untargeted_batch_does_what_the_algorithm_does_to_each_sample(norm, loss):
+    model, x, threat = nonlinear_problem(norm)
+    y = model(x).argmax(1)
+    y[0] = (y[0] + 1) % 5  # already misclassified
+    attack = APGD(threat, n_iter=25, loss=loss)
+    x_adv = attack(model, x, y)
+    assert torch.equal(x_adv[0], x[0])
+    assert 1 < (model(x_adv).argmax(1) != y).sum() < 12, "the test must see both outcomes"
+    for row in range(1, 12):
+        label = int(y[row])
+        expected = reference_apgd(
+            model, x[row], y[row : row + 1], attack, UNTARGETED[loss], lambda k, label=label: k != label
+        )
+        torch.testing.assert_close(x_adv[row], expected, **TOLERANCE)
 
 
 def test_the_review_schedule_is_the_papers():
@@ -117,8 +155,19 @@ def test_the_review_schedule_is_the_papers():
 
 def test_the_targeted_dlr_objective_from_its_formula():
     logits = torch.tensor([[4.0, 1.0, 3.0, 2.5, -1.0]], dtype=torch.float64)
-    value = OBJECTIVES["dlr"](logits, torch.tensor([0]), torch.tensor([4]))
+    value = TARGETED["dlr"](logits, torch.tensor([[0, 4]]))
     assert value.item() == pytest.approx(-(4.0 - -1.0) / (4.0 - (2.5 + 1.0) / 2))
+
+
+@pytest.mark.parametrize(("y", "expected"), [(0, -(4.0 - 3.0) / (4.0 - 2.5)), (1, -(1.0 - 4.0) / (4.0 - 2.5))])
+def test_the_untargeted_dlr_objective_from_its_formula(y, expected):
+    logits = torch.tensor([[4.0, 1.0, 3.0, 2.5, -1.0]], dtype=torch.float64)
+    assert UNTARGETED["dlr"](logits, torch.tensor([y])).item() == pytest.approx(expected)
+
+
+def test_the_ce_objective_is_the_cross_entropy():
+    logits, y = points(7, 4, generator(9)), torch.arange(7) % 4
+    torch.testing.assert_close(UNTARGETED["ce"](logits, y), nn.functional.cross_entropy(logits, y, reduction="none"))
 
 
 def test_strict_attacks_stop_only_at_the_target():
@@ -166,17 +215,19 @@ def test_the_model_and_the_inputs_come_back_as_they_were(dtype):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_dlr_needs_four_classes_and_says_so():
-    model, x = random_linear(3, 3, generator(5)), points(2, 3, generator(5))
-    with pytest.raises(InvalidInputError, match="use loss='ce'"):
-        targeted_apgd(model, x, torch.tensor([0, 1]), threat=Lp(norm=2, eps=0.1, input_range=UNBOUNDED))
+@pytest.mark.parametrize(("attack", "n_classes"), [(TargetedAPGD, 3), (APGD, 2)])
+def test_dlr_needs_some_classes_and_says_so(attack, n_classes):
+    model, x = random_linear(3, n_classes, generator(5)), points(2, 3, generator(5))
+    with pytest.raises(InvalidInputError, match=f"needs at least {n_classes + 1} classes.*use loss='ce'"):
+        attack(Lp(norm=2, eps=0.1, input_range=UNBOUNDED), loss="dlr")(model, x, torch.tensor([0, 1]))
 
 
 @pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize("attack", [APGD, TargetedAPGD])
 @pytest.mark.parametrize("options", [{"n_iter": 0}, {"loss": "hinge"}])
-def test_impossible_options_are_refused(options):
+def test_impossible_options_are_refused(attack, options):
     with pytest.raises(InvalidInputError, match=f"{next(iter(options))} must be"):
-        TargetedAPGD(Lp(norm=2, eps=0.1, input_range=UNBOUNDED), **options)
+        attack(Lp(norm=2, eps=0.1, input_range=UNBOUNDED), **options)
 
 
 def test_agrees_with_another_librarys_attack():

@@ -73,6 +73,8 @@ def test_the_reported_success_and_distance_are_true():
     assert result.distance.max() <= 0.25 * (1 + 1e-12)
     assert result.robust_accuracy == pytest.approx(1 - result.success.double().mean().item())
     assert f"{result.robust_accuracy:.1%} stay correct" in str(result)
+    tried = result.n_targets[result.target >= 0].double().mean()
+    assert f"took {tried:.2f} targets on average" in str(result)
 
 
 def test_the_general_call_agrees_with_the_methods_own():

@@ -150,7 +150,7 @@ def test_audits_without_a_folder_are_numbered(with_probes, tmp_path, monkeypatch
 def test_the_model_comes_back_as_it_was(tmp_path):
     subject = small_subject()
     before = {name: value.clone() for name, value in subject.model.state_dict().items()}
-    run_audit(subject, probes=["curvature", "targeting"], out=tmp_path / "audit")
+    run_audit(subject, probes=["curvature", "robustness"], out=tmp_path / "audit")
     assert all(torch.equal(value, before[name]) for name, value in subject.model.state_dict().items())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in subject.model.parameters())
 
@@ -158,7 +158,7 @@ def test_the_model_comes_back_as_it_was(tmp_path):
 def test_an_unknown_probe_is_refused_with_the_nearest_name(tmp_path):
     with pytest.raises(InvalidInputError, match="did you mean 'curvature'"):
         run_audit(small_subject(), probes=["curvatur"], out=tmp_path / "audit")
-    with pytest.raises(InvalidInputError, match="choose from reconstruction, membership, curvature, targeting"):
+    with pytest.raises(InvalidInputError, match="choose from reconstruction, membership, curvature, logit_gaps"):
         registry.load("xyz")
 
 

@@ -19,6 +19,11 @@ def ask(name, subject, context):
     return registry.load(name).run(subject, context)
 
 
+def finding_of(audit, name):
+    (finding,) = [answer.finding for answer in audit.answers if answer.probe == name]
+    return finding
+
+
 pytestmark = pytest.mark.usefixtures("quick_attack")
 
 
@@ -37,7 +42,9 @@ def test_every_probe_answers_for_digits(digits_audit):
         ("reconstruction", "answered"),
         ("membership", "answered"),
         ("curvature", "answered"),
-        ("targeting", "answered"),
+        ("logit_gaps", "answered"),
+        ("off_subspace", "answered"),
+        ("robustness", "answered"),
     ]
     jsonschema.validate(json.loads((digits_audit.folder / "findings.json").read_text()), schema())
     assert all(answer.finding.figures for answer in digits_audit.answers)
@@ -146,11 +153,32 @@ def test_a_regression_is_attacked_with_multipliers_of_either_sign(context):
 
 
 def test_accuracy_falls_with_the_radius_and_starts_at_the_plain_one(digits_audit, digits):
-    measures = digits_audit.answers[3].finding.measures
+    measures = finding_of(digits_audit, "robustness").measures
     robust = [measures[f"robust accuracy at {radius}/255"] for radius in (1, 2, 4, 8, 16, 32)]
     assert [measures["accuracy"], *robust] == sorted([measures["accuracy"], *robust], reverse=True)
     assert measures["accuracy"] > 0.8
     assert robust[-1] < measures["accuracy"] - 0.1
+    assert measures["95% interval at 8/255, from"] <= measures["robust accuracy at 8/255"]
+    assert measures["95% interval at 8/255, to"] >= measures["robust accuracy at 8/255"]
+
+
+def test_the_table_counts_attack_by_attack_and_the_worst_images_come_first(digits_audit):
+    finding = finding_of(digits_audit, "robustness")
+    (table,) = finding.tables
+    assert [row[0] for row in table.rows] == ["APGD-CE", "MALT"]
+    n = finding.measures["samples attacked"]
+    assert table.rows[0][1] == round(n * finding.measures["accuracy"])
+    assert table.rows[-1][3] == round(n * finding.measures["robust accuracy at 8/255"])
+    radii = [int(figure.caption.split("/255")[0].split()[-1]) for figure in finding.figures[:-1]]
+    assert len(radii) == 4
+    assert radii == sorted(radii)
+
+
+def test_out_of_time_fewer_samples_are_attacked(digits, context, monkeypatch):
+    monkeypatch.setattr("assay.audit.probes.robustness._SECONDS", 0.0)
+    finding = ask("robustness", digits, context)
+    assert finding.measures["samples attacked"] == 50
+    assert "on 50 held-out samples" in finding.headline
 
 
 def test_a_linear_classifier_breaks_exactly_where_its_margin_ends(context):
@@ -162,16 +190,16 @@ def test_a_linear_classifier_breaks_exactly_where_its_margin_ends(context):
     gaps = torch.tensor([0.5, 3.0, 6.0, 12.0, 24.0, 40.0], dtype=torch.float64) / 255
     x = torch.stack([0.5 + gaps, 0.5 - gaps], 1)  # w.x = 2 gap and |w|_1 = 2: breaks at the radius of the gap
     y = torch.zeros(len(x), dtype=torch.long)
-    finding = ask("targeting", small_subject(model=model, train=(x, y), test=None, class_names=()), context)
+    finding = ask("robustness", small_subject(model=model, train=(x, y), test=None, class_names=()), context)
     expected = {1: 5, 2: 5, 4: 4, 8: 3, 16: 2, 32: 1}
     assert {r: round(6 * finding.measures[f"robust accuracy at {r}/255"]) for r in expected} == expected
 
 
-def test_targeting_needs_labelled_samples_and_a_classifier(context):
+def test_robustness_needs_labelled_samples_and_a_classifier(context):
     with pytest.raises(SkipProbe, match="labelled samples"):
-        ask("targeting", small_subject(train=None, test=None), context)
+        ask("robustness", small_subject(train=None, test=None), context)
     with pytest.raises(SkipProbe, match="needs a classifier"):
-        ask("targeting", small_subject(loss=squared_error, class_names=()), context)
+        ask("robustness", small_subject(loss=squared_error, class_names=()), context)
 
 
 def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):

@@ -10,7 +10,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial import MALT, Lp, TargetedAPGD, almost_linearity, malt_scores, malt_targets, pgd
+from assay.adversarial import (
+    FGSM,
+    MALT,
+    Lp,
+    StepLeastLikely,
+    SubspaceBasis,
+    TargetedAPGD,
+    TargetedStep,
+    adversarial_error_curve,
+    almost_linearity,
+    apgd,
+    fgsm,
+    linear_response_error,
+    linear_response_radius,
+    malt_scores,
+    malt_targets,
+    off_subspace_attack,
+    off_subspace_gradient,
+    off_subspace_radius,
+    pgd,
+    robust_accuracy,
+    targeted_apgd,
+)
 from assay.core import (
     cross_entropy,
     hessian_vector_product,
@@ -20,7 +42,7 @@ from assay.core import (
     predict,
 )
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
-from assay.nets import mlp
+from assay.nets import TwoLayerReLU, mlp
 from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
 from assay.reconstruction import KKTReconstructor, invert_embedding, predicted_multipliers
 
@@ -41,6 +63,11 @@ def relu_network() -> nn.Module:
 def image_encoder() -> nn.Module:
     """Three features of images of 2 x 2 pixels."""
     return nn.Sequential(nn.Flatten(), *relu_network())
+
+
+def two_layer() -> nn.Module:
+    """One score of four features, from the network that theory is about."""
+    return TwoLayerReLU(4, 12, generator=torch.Generator().manual_seed(1))
 
 
 @dataclass(frozen=True)
@@ -139,10 +166,67 @@ def _pgd(model, x, y, generator, **options):
     return {"x_adv": pgd(model, x, y, threat=threat, n_iter=3, step_size=0.05, **options)}
 
 
+def _fgsm(model, x, y, generator, **options):
+    return {"x_adv": fgsm(model, x, y, threat=Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0)), **options)}
+
+
+def _apgd(model, x, y, generator, **options):
+    threat = Lp(norm=2, eps=0.1, input_range=(0.0, 1.0))
+    return {"x_adv": apgd(model, x, y, threat=threat, n_iter=10, loss="dlr", **options)}
+
+
+def _targeted_apgd(model, x, y, generator, **options):
+    threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
+    return {"x_adv": targeted_apgd(model, x, (y + 1) % 3, threat=threat, n_iter=10, loss="ce", **options)}
+
+
+def _robust_accuracy(model, x, y, generator, **options):
+    threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
+    report = robust_accuracy(model, x, y, threat=threat, **options)
+    return {"x_adv": report.x_adv, "correct": report.correct, "broken_by": report.broken_by}
+
+
 def _almost_linearity(model, x, y, generator, **options):
     pair = torch.stack([(y + 1) % 3, y], dim=1)
     curve = almost_linearity(model, x, torch.ones_like(x), torch.tensor([0.5, 1.0]).to(x), pair, **options)
     return {"gradient_change": curve.gradient_change, "logit_error": curve.logit_error}
+
+
+def _plane(x):
+    return SubspaceBasis(torch.eye(4, 2, dtype=x.dtype, device=x.device))
+
+
+def _off_subspace_gradient(model, x, y, generator, **options):
+    parts = off_subspace_gradient(model, x, basis=_plane(x), **options)
+    return {"on": parts.on_norm, "off": parts.off_norm}
+
+
+def _off_subspace_attack(model, x, y, generator, **options):
+    return {"x_adv": off_subspace_attack(model, x, y, basis=_plane(x), max_norm=0.5, n_iter=5, **options)}
+
+
+def _off_subspace_radius(model, x, y, generator, **options):
+    radius = off_subspace_radius(model, x, y % 2, basis=_plane(x), max_norm=5.0, direction="universal", **options)
+    return {"radius": radius.nan_to_num(posinf=-1.0)}
+
+
+def _linear_response(model, x, y, generator, **options):
+    radius = linear_response_radius(model, x, **options)
+    along = linear_response_radius(model, x, direction=torch.ones_like(x), **options).nan_to_num(posinf=-1.0)
+    error = linear_response_error(model, x, eps=torch.tensor([0.1, 1.0]).to(x), **options)
+    return {"radius": radius, "along": along, "error": error}
+
+
+def _adversarial_error_curve(model, x, y, generator, **options):
+    curve = adversarial_error_curve(model, x, eps=torch.tensor([0.1, 1.0]).to(x), attack=FGSM, **options)
+    return {"error": curve.error}
+
+
+def _single_step(kind):
+    def run(model, x, y, generator, **options):
+        return {"x_adv": kind(Lp(norm=2, eps=0.1, input_range=(0.0, 1.0)))(model, x, y, **options)}
+
+    return run
 
 
 def _reconstruction(model, x, y, generator, **options):
@@ -198,10 +282,21 @@ ROWS = (
     Row("malt_targets", _malt_targets, batch_option="batch_size"),
     Row("MALT", _malt, batch_option="batch_size"),
     Row("pgd", _pgd),
+    Row("fgsm", _fgsm),
+    Row("apgd", _apgd),
+    Row("targeted_apgd", _targeted_apgd),
+    Row("robust_accuracy", _robust_accuracy, batch_option="batch_size"),
     Row("almost_linearity", _almost_linearity),
     Row("DirectAttack", _direct_attack, batch_option="batch_size"),
     Row("CanaryAttack", _canary_attack, batch_option="batch_size"),
     Row("predicted_multipliers", _predicted_multipliers),
     Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
     Row("invert_embedding", _invert_embedding, model=image_encoder, needs_data=False),
+    Row("off_subspace_gradient", _off_subspace_gradient, batch_option="batch_size"),
+    Row("off_subspace_attack", _off_subspace_attack),
+    Row("off_subspace_radius", _off_subspace_radius, model=two_layer, batch_option="batch_size"),
+    Row("linear_response", _linear_response, batch_option="batch_size"),
+    Row("adversarial_error_curve", _adversarial_error_curve, batch_option="batch_size"),
+    Row("StepLeastLikely", _single_step(StepLeastLikely)),
+    Row("TargetedStep", _single_step(TargetedStep)),
 )

@@ -257,6 +257,16 @@ def check_attackable(
     return n_classes
 
 
+def check_count(value: int, name: str) -> None:
+    """Require a whole number of at least one.
+
+    Raises:
+        InvalidInputError: It is smaller.
+    """
+    if value < 1:
+        raise InvalidInputError(f"{name} must be at least 1, got {value}")
+
+
 def join_results(parts: list[ResultType]) -> ResultType:
     """Join the results of consecutive batches: tensors are concatenated, counts added."""
     names = [field.name for field in fields(parts[0])]  # type: ignore[arg-type]

@@ -4,49 +4,31 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.base import Attack, Lp, check_attackable, join_results, measure
+from assay.adversarial.base import Attack, AttackResult, Lp, check_attackable, check_count, join_results, measure
 from assay.adversarial.counting import PassCounter
-from assay.adversarial.targeting import check_count, malt_targets, naive_targets
+from assay.adversarial.targeting import malt_targets, naive_targets
 from assay.core import InvalidInputError, predict, track
 
 
 @dataclass(frozen=True)
-class MALTResult:
-    """What MALT did, as measured by fresh forward passes.
+class MALTResult(AttackResult):
+    """What MALT did: an `AttackResult`, and which targets it took.
 
     Attributes:
-        x_adv: Perturbed inputs; the input itself where no target succeeded or the sample was misclassified before.
-        success: Whether the model errs, at `x_adv` or already before.
         target: The class aimed at when the sample broke; -1 where none succeeded or none was needed.
         n_targets: Targets tried: 0 where the sample was misclassified before, all of them where none succeeded.
-        distance: Size of the perturbation in the threat's norm.
-        n_forward: Forward passes, one a sample: ranking, attacks with their input checks, and measurements.
-        n_backward: Backward passes, one a sample.
     """
 
-    x_adv: Float[Tensor, "n *d"]
-    success: Bool[Tensor, " n"]
     target: Int[Tensor, " n"]
     n_targets: Int[Tensor, " n"]
-    distance: Float[Tensor, " n"]
-    n_forward: int
-    n_backward: int
-
-    @property
-    def robust_accuracy(self) -> float:
-        """Fraction of samples that are classified correctly, also under attack."""
-        return 1.0 - self.success.double().mean().item()
 
     def __str__(self) -> str:
-        tried = self.n_targets[self.success & (self.n_targets > 0)].double()
-        needed = f", broken after {tried.mean():.2f} targets on average" if len(tried) else ""
-        return (
-            f"{len(self.success)} samples attacked: {self.robust_accuracy:.1%} stay correct{needed} "
-            f"({self.n_forward} forward and {self.n_backward} backward passes)."
-        )
+        tried = self.n_targets[self.target >= 0].double()
+        needed = f" A broken sample took {tried.mean():.2f} targets on average." if len(tried) else ""
+        return super().__str__() + needed
 
 
 @dataclass(frozen=True)
@@ -147,7 +129,7 @@ class MALT:
             x_adv[hit], reached[hit], success[hit] = proposed[broken], aim[broken], True
             standing, targets = standing[~broken], targets[~broken]
         distance = self.threat.distance(x_adv, x)
-        return MALTResult(x_adv, success, reached, n_targets, distance, model.n_forward, model.n_backward)
+        return MALTResult(x_adv, success, distance, model.n_forward, model.n_backward, reached, n_targets)
 
     def _targets(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         if self.ranking == "naive":

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import vjp, vmap
 
-from assay.adversarial.base import check_attackable, check_norm, dual_norms
-from assay.core import InvalidInputError, check_finite, predict, preserved
+from assay.adversarial.base import check_attackable, check_count, check_norm, dual_norms
+from assay.core import check_finite, predict, preserved
 
 CLASSES_AT_ONCE = 8  # Cotangents under one vmap: enough to fill vector units, few enough to bound memory.
 
@@ -168,13 +168,3 @@ def _score_batch(
 def _by_confidence(logits: Tensor, y: Tensor) -> Tensor:
     """Order all classes from the highest score to the lowest, with `y` at the end."""
     return logits.scatter(1, y[:, None], -math.inf).argsort(dim=1, descending=True, stable=True)
-
-
-def check_count(value: int, name: str) -> None:
-    """Require a whole number of at least one.
-
-    Raises:
-        InvalidInputError: It is smaller.
-    """
-    if value < 1:
-        raise InvalidInputError(f"{name} must be at least 1, got {value}")

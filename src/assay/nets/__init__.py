@@ -3,5 +3,17 @@
 from assay.nets.conv import small_conv
 from assay.nets.encoders import load_encoder
 from assay.nets.mlp import mlp
+from assay.nets.pretrained import load_pretrained, pretrained_names
+from assay.nets.resnet import CifarResNet, Normalize
+from assay.nets.two_layer import TwoLayerReLU
 
-__all__ = ["load_encoder", "mlp", "small_conv"]
+__all__ = [
+    "CifarResNet",
+    "Normalize",
+    "TwoLayerReLU",
+    "load_encoder",
+    "load_pretrained",
+    "mlp",
+    "pretrained_names",
+    "small_conv",
+]

@@ -1,0 +1,255 @@
+"""How steep a network is in directions that its training data never take (Melamed et al., 2023)."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay.core import (
+    InvalidInputError,
+    NumericalError,
+    check_finite,
+    check_logits,
+    check_model,
+    check_positive,
+    check_samples,
+    margins,
+    preserved,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SubspaceBasis:
+    """Hold a linear subspace of the inputs by an orthonormal basis; inputs count as flat vectors.
+
+    Args:
+        on: Orthonormal columns that span the subspace, one row an input entry, fewer columns than rows.
+
+    Raises:
+        InvalidInputError: The columns are not orthonormal, or they leave nothing outside.
+
+    >>> plane = SubspaceBasis(torch.eye(3, 2))
+    >>> plane.project_off(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
+    [[0.0, 0.0, 3.0]]
+    """
+
+    on: Float[Tensor, "d r"]
+
+    def __post_init__(self) -> None:
+        n_features, rank = self.on.shape
+        if not 1 <= rank < n_features:
+            raise InvalidInputError(f"a subspace of {n_features} features needs 1 to {n_features - 1} axes, got {rank}")
+        identity = torch.eye(rank, dtype=self.on.dtype, device=self.on.device)
+        if (self.on.T @ self.on - identity).abs().max() > 1e-4:
+            raise InvalidInputError("the columns of `on` are not orthonormal; build the basis by orthogonal_complement")
+
+    @cached_property
+    def off(self) -> Float[Tensor, "d codim"]:
+        """Orthonormal columns that span what is orthogonal to the subspace; built when first asked for."""
+        return torch.linalg.qr(self.on, mode="complete").Q[:, self.on.shape[1] :]
+
+    @property
+    def complement(self) -> "SubspaceBasis":
+        """The orthogonal complement as a subspace: what is off it is on this one."""
+        return SubspaceBasis(self.off)
+
+    def project_off(self, x: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
+        r"""Return the part of each vector that is orthogonal to the subspace, $v - Q Q^\top v$."""
+        flat = x.flatten(1)
+        return (flat - (flat @ self.on) @ self.on.T).view_as(x)
+
+    def check_fits(self, x: Float[Tensor, "n *d"]) -> None:
+        """Require inputs with as many entries as the basis has rows, of its dtype and device.
+
+        Raises:
+            InvalidInputError: They are others.
+        """
+        if x[0].numel() != len(self.on) or x.dtype != self.on.dtype or x.device != self.on.device:
+            raise InvalidInputError(
+                f"the basis is for {len(self.on)} features of {self.on.dtype} on {self.on.device}, the inputs have "
+                f"{x[0].numel()} of {x.dtype} on {x.device}; build it from inputs like these"
+            )
+
+
+def orthogonal_complement(x: Float[Tensor, "n *d"], *, rank: int | None = None) -> SubspaceBasis:
+    r"""Find the linear subspace that samples span, and with it what is orthogonal to all of them.
+
+    The basis is made of the first right singular vectors of the data matrix. The subspace is linear, not affine: an
+    affine plane that misses the origin spans one dimension more.
+
+    Args:
+        x: Samples, one at least; they count as flat vectors of `d` entries.
+        rank: Dimension of the subspace; the numerical rank of the data when None.
+
+    Raises:
+        InvalidInputError: The samples are all zero or span the whole space, or `rank` is out of range.
+
+    Cost: a singular value decomposition, O(n d min(n, d)) in float64; the complement takes O(d²) memory, and only
+    where it is asked for.
+
+    Source: Melamed, Yehudai, Vardi (2023): the subspace P of the data.
+
+    >>> basis = orthogonal_complement(torch.tensor([[2.0, 0.0, 0.0], [1.0, 1.0, 0.0]]))
+    >>> basis.on.shape, basis.off.abs().tolist()
+    (torch.Size([3, 2]), [[0.0], [0.0], [1.0]])
+    """
+    check_samples(x)
+    flat = x.detach().flatten(1)
+    values, vectors = torch.linalg.svd(flat.double(), full_matrices=False)[1:]
+    span = int((values > values[0] * max(flat.shape) * torch.finfo(x.dtype).eps).sum())
+    chosen = span if rank is None else rank
+    if not 1 <= chosen <= min(span, flat.shape[1] - 1):
+        raise InvalidInputError(
+            f"{len(flat)} samples of {flat.shape[1]} features span {span} dimensions; the subspace must have at least "
+            f"one and leave one outside, got rank={rank}: pass a smaller rank to keep the strongest directions only"
+        )
+    return SubspaceBasis(vectors[:chosen].T.to(x.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class OffSubspaceGradient:
+    """How long the gradient of the decision is along a subspace and orthogonal to it.
+
+    Attributes:
+        on_norm: Length of its part along the subspace, one entry a sample.
+        off_norm: Length of its orthogonal part.
+    """
+
+    on_norm: Float[Tensor, " n"]
+    off_norm: Float[Tensor, " n"]
+
+    @property
+    def ratio(self) -> Float[Tensor, " n"]:
+        """Orthogonal length over the length along the subspace.
+
+        Raises:
+            NumericalError: The gradient along the subspace vanishes at some sample.
+        """
+        if not (self.on_norm > 0).all():
+            n_flat = int((self.on_norm == 0).sum())
+            raise NumericalError(f"the gradient along the subspace vanishes at {n_flat} samples; leave these out")
+        return self.off_norm / self.on_norm
+
+    def __str__(self) -> str:
+        return (
+            f"The gradient of the decision is {self.off_norm.median():.3g} long off the subspace and "
+            f"{self.on_norm.median():.3g} along it (medians of {len(self.on_norm)} samples)."
+        )
+
+
+def off_subspace_gradient(
+    model: nn.Module, x: Float[Tensor, "n *d"], *, basis: SubspaceBasis, batch_size: int = 256
+) -> OffSubspaceGradient:
+    r"""Split the gradient of the decision in the input into its parts on and off a subspace.
+
+    $\lVert Q^\top\nabla_x g(x)\rVert$ and $\lVert(I - QQ^\top)\nabla_x g(x)\rVert$, where $g$ is the score of a network
+    with one output, or the gap between the two highest scores of a classifier.
+
+    Plain (stochastic) gradient descent on data of the subspace moves no first-layer weight out of it, so that the
+    second part stays as large as the initialisation made it, unless weight decay shrinks it.
+
+    Args:
+        model: Differentiable network with outputs `(n,)`, `(n, 1)` or `(n, c)`; it comes back as it was.
+        x: Inputs.
+        basis: The subspace, as of `orthogonal_complement`.
+        batch_size: Samples differentiated at once.
+
+    Raises:
+        InvalidInputError: The arguments do not fit each other.
+        NumericalError: The gradient is not finite.
+
+    Cost: one forward and backward pass a sample, and O(d r) for the split.
+
+    Source: Melamed, Yehudai, Vardi (2023). Deviation: the paper has networks with one output only.
+
+    >>> layer = nn.Linear(3, 1)
+    >>> _ = layer.weight.data.copy_(torch.tensor([[3.0, 4.0, 5.0]]))
+    >>> parts = off_subspace_gradient(layer, torch.zeros(1, 3), basis=SubspaceBasis(torch.eye(3, 2)))
+    >>> parts.on_norm.item(), parts.off_norm.item()
+    (5.0, 5.0)
+    """
+    check_model(model)
+    check_logits(model, x)
+    basis.check_fits(x)
+    lengths = []
+    with preserved(model):
+        for batch in x.split(batch_size):
+            with torch.no_grad():
+                logits = model(batch)
+            single = logits.ndim == 1 or logits.shape[1] == 1
+            decision = (logits.flatten() > 0).long() if single else logits.argmax(1)
+            gradient = margin_gradient(model, batch, decision)[1]
+            off = basis.project_off(gradient).flatten(1).norm(dim=1)
+            lengths.append(torch.stack([(gradient.flatten(1) @ basis.on).norm(dim=1), off]))
+    on_norm, off_norm = torch.cat(lengths, 1)
+    check_finite(on_norm + off_norm, "the gradient of the decision in the input")
+    return OffSubspaceGradient(on_norm, off_norm)
+
+
+@dataclass(frozen=True)
+class GradientLaw:
+    """What theory expects of the gradient off the subspace.
+
+    Attributes:
+        mean_square: Expected squared length; over it, times the codimension, the law is chi-squared.
+        lower: Length that is exceeded with at least the stated confidence.
+        upper: Length that is not exceeded with at least the stated confidence.
+        confidence: Of either bound.
+    """
+
+    mean_square: float
+    lower: float
+    upper: float
+    confidence: float
+
+
+def expected_off_gradient(
+    *, width: int, active: int, dim: int, codim: int, init_scale: float | None = None
+) -> GradientLaw:
+    r"""State the law of the gradient off the data's subspace in a trained `TwoLayerReLU`.
+
+    Training never sees $w_i^\perp$, so that at a point of the subspace with $k$ active units
+    $$\lVert\Pi_{P^\perp}\nabla N\rVert^2 = \frac{\beta^2 k}{m}\,\chi^2_\ell, \qquad
+      \beta\sqrt{\tfrac{k\ell}{2m}} \le \lVert\Pi_{P^\perp}\nabla N\rVert \le \beta\sqrt{\tfrac{2k\ell}{m}},$$
+    each bound with probability at least $1 - e^{-\ell/16}$. Weight decay $\lambda$ with steps $\eta$ multiplies all
+    lengths by $(1-\eta\lambda)^T$ after $T$ steps.
+
+    Args:
+        width: Hidden units $m$.
+        active: Units $k$ that are active at the point after training (`TwoLayerReLU.active_units`).
+        dim: Input dimension $d$.
+        codim: Dimension $\ell$ of what is orthogonal to the data.
+        init_scale: Standard deviation $\beta$ of a weight at initialisation; $1/\sqrt d$ when None.
+
+    Raises:
+        InvalidInputError: A number is out of range.
+
+    Source: Melamed, Yehudai, Vardi (2023), the lower bound and the bound for small initialisation. The exact law and
+    the constants of both bounds are derived here; they are not quoted from the paper.
+
+    >>> law = expected_off_gradient(width=400, active=200, dim=60, codim=40)
+    >>> round(law.mean_square, 4), round(law.lower, 4), round(law.confidence, 3)
+    (0.3333, 0.4082, 0.918)
+    """
+    scale = dim**-0.5 if init_scale is None else init_scale
+    check_positive(scale, "init_scale")
+    if not 0 <= active <= width or not 1 <= codim < dim:
+        raise InvalidInputError(
+            f"needs 0 <= active <= width and 1 <= codim < dim, got active={active}, width={width}, codim={codim}, "
+            f"dim={dim}"
+        )
+    mean_square = scale**2 * active * codim / width
+    lower, upper = math.sqrt(mean_square / 2), math.sqrt(2 * mean_square)
+    return GradientLaw(mean_square, lower, upper, 1 - math.exp(-codim / 16))
+
+
+def margin_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the margins of some samples and the gradients of these in the inputs."""
+    point = x.detach().requires_grad_()
+    with torch.enable_grad():
+        margin = margins(model(point), y)
+        (gradient,) = torch.autograd.grad(margin.sum(), point)
+    return margin.detach(), gradient

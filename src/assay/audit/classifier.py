@@ -1,0 +1,34 @@
+"""A subject's network as attacks want it: a classifier of inputs within their range."""
+
+import torch
+from torch import Tensor, nn
+
+from assay.audit.probe import SkipProbe
+from assay.audit.subject import Subject
+from assay.core import binary_cross_entropy, cross_entropy, single_logit
+
+
+class RawClassifier(nn.Module):
+    """The subject's network as a classifier of raw inputs: any mean inside, and one score for each class.
+
+    Args:
+        subject: A subject trained with `cross_entropy` or `binary_cross_entropy`.
+
+    Raises:
+        SkipProbe: It was trained with another loss.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__()
+        if subject.loss not in (cross_entropy, binary_cross_entropy):
+            raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
+        self.subject = subject
+        self.model = subject.model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one score for each class."""
+        scores = self.model(x if self.subject.mean is None else x - self.subject.mean)
+        if self.subject.loss is cross_entropy:
+            return scores
+        positive = single_logit(scores)
+        return torch.stack([-positive / 2, positive / 2], 1)

@@ -1,0 +1,114 @@
+"""How many decisions hang by a thread, and how fast does their number grow with the perturbation?"""
+
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from assay.adversarial import FGSM, ErrorCurve, adversarial_error_curve, linear_response_error
+from assay.audit.classifier import RawClassifier
+from assay.audit.pictures import plot_picture
+from assay.audit.probe import Context, Figure, Finding, Probe, Severity, Table
+from assay.audit.subject import Subject
+
+_SAMPLES = 500
+_SIZES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # in 255ths of the input range
+_STATED = 1.0  # the size that the severity is read at
+_CANDIDATES = 20  # classes, the likeliest first, whose gradients are taken
+
+_RULE = (
+    f"By the share of decisions that changes of {_STATED:g}/255 of the input range, per entry, flip to first order: "
+    "high from a tenth, medium from 3%, low from 1%, otherwise info."
+)
+_LIMITS = (
+    "The prediction comes from scores and gradients at the samples themselves; it is exact for an affine network, and "
+    "for others good for small changes only. A decision counts as flipped whatever the true class, and changes may "
+    "leave the input range. Where one gradient step (FGSM) flips far less than predicted at the smallest sizes, "
+    "gradients are masked."
+)
+_ADVICE: dict[Severity, str] = {
+    "high": "Rounding and compression of inputs change answers: abstain where the score gap is small, and train on.",
+    "medium": "Abstain where the score gap is small, or train adversarially; then measure again.",
+    "low": "Keep this number beside the accuracy, and watch it from version to version.",
+    "info": "Nothing to do at this size; larger changes are the question of the attacks.",
+}
+
+
+def run(subject: Subject, context: Context) -> Finding:
+    """Predict the share of flipped decisions by size, and measure it by one gradient step."""
+    model = RawClassifier(subject)
+    which = "training" if subject.test is None else "held-out"
+    x = subject.raw(context.sample(subject.test or subject.train, _SAMPLES)[0])
+    low, high = subject.input_range
+    eps = torch.tensor(_SIZES, dtype=x.dtype, device=x.device) * (high - low) / 255
+    predicted = linear_response_error(model, x, eps=eps, candidates=_CANDIDATES)
+    curve = adversarial_error_curve(model, x, eps=eps, attack=FGSM, progress=context.progress)
+    stated = float(predicted[_SIZES.index(_STATED)])
+    severity = _severity(stated)
+    law = f"; they grow as the power {curve.fit.exponent:.2f} of the size" if curve.fit else ""
+    return Finding(
+        headline=(
+            f"Changes of {_STATED:g}/255 of the input range can flip {stated:.1%} of the decisions on {len(x)} {which} "
+            f"samples, by their score gaps and gradients{law}."
+        ),
+        severity=severity,
+        rule=_RULE,
+        advice=_ADVICE[severity],
+        limits=_LIMITS,
+        measures=_measures(predicted, curve),
+        figures=(_figure(predicted, curve, which),),
+        tables=(_table(predicted, curve),),
+    )
+
+
+def _severity(flipped: float) -> Severity:
+    return "high" if flipped >= 0.1 else "medium" if flipped >= 0.03 else "low" if flipped >= 0.01 else "info"
+
+
+def _measures(predicted: Tensor, curve: ErrorCurve) -> dict[str, float]:
+    found = {f"predicted flips at {size:g}/255": float(share) for size, share in zip(_SIZES, predicted, strict=True)}
+    found["samples"] = float(curve.n)
+    if curve.fit is not None:
+        found |= {"exponent of the power law": curve.fit.exponent, "R² of the power law": curve.fit.r2}
+    return found
+
+
+def _table(predicted: Tensor, curve: ErrorCurve) -> Table:
+    rows = tuple(
+        (f"{size:g}/255", round(float(foreseen), 4), round(float(measured), 4))
+        for size, foreseen, measured in zip(_SIZES, predicted, curve.error, strict=True)
+    )
+    return Table("Share of decisions flipped, by size", ("size", "predicted to first order", "measured by FGSM"), rows)
+
+
+def _figure(predicted: Tensor, curve: ErrorCurve, which: str) -> Figure:
+    """Draw both curves on logarithmic axes; sizes at which nothing flips are left out."""
+
+    def draw(axes: Axes) -> None:
+        for shares, label, marker in ((predicted, "predicted to first order", "o-"), (curve.error, "FGSM", "s")):
+            seen = [(size, float(share)) for size, share in zip(_SIZES, shares, strict=True) if share > 0]
+            axes.plot([size for size, _ in seen], [share for _, share in seen], marker, label=label)
+        if curve.fit is not None:
+            scale = float(curve.eps[0]) / _SIZES[0]
+            law = [curve.fit.prefactor * (size * scale) ** curve.fit.exponent for size in _SIZES]
+            axes.plot(_SIZES, law, ":", label=f"power {curve.fit.exponent:.2f}")
+        axes.set_xscale("log")
+        axes.set_xticks(_SIZES, [f"{size:g}" for size in _SIZES])
+        axes.set_xticks([], minor=True)
+        if float(predicted.max()) > 0 or float(curve.error.max()) > 0:
+            axes.set_yscale("log")
+        axes.set_xlabel("size of the change, in 255ths of the input range")
+        axes.set_ylabel("share of decisions flipped")
+        axes.legend()
+
+    first, last = float(predicted[0]), float(predicted[-1])
+    alt = f"Share of decisions predicted to flip: {first:.1%} at the smallest size, {last:.1%} at the largest"
+    caption = f"Decisions on {which} samples that flip, by the size of the change."
+    return Figure((plot_picture("flips", draw, alt),), caption)
+
+
+PROBE = Probe(
+    name="logit_gaps",
+    question="How many decisions hang by a thread, and how fast does their number grow with the perturbation?",
+    needs=frozenset({"gradients"}),
+    run=run,
+)

@@ -1,0 +1,130 @@
+"""How large are the gradients off the data's subspace?"""
+
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from assay.adversarial import SubspaceBasis, off_subspace_gradient, off_subspace_radius, orthogonal_complement
+from assay.audit.pictures import plot_picture
+from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe
+from assay.audit.subject import Subject
+from assay.core import binary_cross_entropy, cross_entropy, predict
+
+_SPANNING = 2000  # training samples that the subspace is found from
+_SAMPLES = 200
+_ENERGY = 0.99  # share of the data's squared norm that the subspace holds
+_LARGEST = 4096  # input entries: a basis of the complement takes the square of it in memory
+
+_RULE = (
+    "By the median distance at which a change off the subspace flips the decision, over that of a change within it, "
+    "each along the steepest line: high below 1, medium below 2, low below 4, otherwise info; also info where half of "
+    "the decisions stand off the subspace as far as is searched."
+)
+_LIMITS = (
+    f"The subspace holds {_ENERGY:.0%} of the squared norm of the training inputs, as the network sees them. Both "
+    "distances are searched along a straight line and up to twice the median norm of an input, and may leave the input "
+    "range: they compare directions, and are no certificate."
+)
+_ADVICE: dict[Severity, str] = {
+    "high": "Train again with weight decay or a smaller initialisation: both shrink what training never touched.",
+    "medium": "Weight decay or a smaller initialisation shrinks the gradient off the data: train again, and compare.",
+    "low": "Weight decay would shrink the rest; projecting inputs onto the subspace takes it away at once.",
+    "info": "Nothing to do: directions that the data do not use hardly move the decision.",
+}
+
+
+def run(subject: Subject, context: Context) -> Finding:
+    """Split the decision's gradient on and off the training data's subspace, and flip decisions in either."""
+    if subject.loss not in (cross_entropy, binary_cross_entropy):
+        raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
+    basis = _subspace(context.sample(subject.train, _SPANNING)[0])
+    x, _ = context.sample(subject.train, _SAMPLES)
+    parts = off_subspace_gradient(subject.model, x, basis=basis)
+    total = parts.on_norm.square() + parts.off_norm.square()
+    if not (total > 0).any():
+        raise SkipProbe("its decision has no gradient at any sample: it is saturated or constant there")
+    share = (parts.off_norm.square()[total > 0] / total[total > 0]).mean().item()
+    scores = predict(subject.model, x)
+    decided = (scores.flatten() > 0).long() if subject.loss is binary_cross_entropy else scores.argmax(1)
+    farthest = 2 * x.flatten(1).norm(dim=1).median().item()
+    off, on = (
+        off_subspace_radius(subject.model, x, decided, basis=side, max_norm=farthest).clamp(max=farthest)
+        for side in (basis, basis.complement)
+    )
+    ratio = (off.median() / on.median().clamp_min(torch.finfo(x.dtype).tiny)).item()
+    severity: Severity = "info" if off.median() >= farthest else _severity(ratio)
+    n_features, rank = basis.on.shape
+    return Finding(
+        headline=(
+            f"The directions that the training data do not use ({n_features - rank} of {n_features}) hold {share:.1%} "
+            f"of the squared gradient: half of the decisions flip {_reach(off, farthest)} along them, "
+            f"{_reach(on, farthest)} along the others."
+        ),
+        severity=severity,
+        rule=_RULE,
+        advice=_ADVICE[severity],
+        limits=_LIMITS,
+        measures={
+            "share of the squared gradient off the subspace": share,
+            "share of dimensions off the subspace": 1 - rank / n_features,
+            "gradient off the subspace (median)": parts.off_norm.median().item(),
+            "gradient on the subspace (median)": parts.on_norm.median().item(),
+            "distance to a flip off the subspace (median)": off.median().item(),
+            "distance to a flip on the subspace (median)": on.median().item(),
+            "distance searched": farthest,
+            "dimension of the subspace": float(rank),
+            "samples used": float(len(x)),
+        },
+        figures=(_figure(off, on, farthest),),
+    )
+
+
+def _subspace(x: Tensor) -> SubspaceBasis:
+    """Return the fewest principal directions that hold the stated share of the inputs' squared norm."""
+    n_features = x[0].numel()
+    if n_features > _LARGEST:
+        raise SkipProbe(f"an input has {n_features:,} entries, and it stops at {_LARGEST:,}")
+    energy = torch.linalg.svdvals(x.flatten(1).double()).square()
+    rank = 1 + int((energy.cumsum(0) < _ENERGY * energy.sum()).sum())
+    if energy.sum() == 0 or rank >= n_features:
+        raise SkipProbe(f"the training inputs fill all {n_features} dimensions, so that nothing lies off them")
+    return orthogonal_complement(x, rank=rank)
+
+
+def _severity(ratio: float) -> Severity:
+    return "high" if ratio < 1 else "medium" if ratio < 2 else "low" if ratio < 4 else "info"
+
+
+def _reach(radius: Tensor, farthest: float) -> str:
+    median = radius.median().item()
+    return f"within {median:.3g}" if median < farthest else f"beyond {farthest:.3g}"
+
+
+def _figure(off: Tensor, on: Tensor, farthest: float) -> Figure:
+    """Draw which share of the decisions has flipped by which distance, off and on the subspace."""
+
+    def draw(axes: Axes) -> None:
+        for radius, label in ((off, "off the subspace"), (on, "within the subspace")):
+            flipped = radius[radius < farthest].sort().values.tolist()
+            shares = [(rank + 1) / len(radius) for rank in range(len(flipped))]
+            last = shares[-1] if shares else 0.0
+            axes.step([0.0, *flipped, farthest], [0.0, *shares, last], where="post", label=label)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("distance moved (2-norm)")
+        axes.set_ylabel("share of decisions flipped")
+        axes.legend()
+
+    alt = (
+        f"Flipped decisions by distance: half of them off the subspace by {off.median():.3g}, within it by "
+        f"{on.median():.3g}"
+    )
+    caption = "Training samples whose decision flips, by how far they are moved off or within the data's subspace."
+    return Figure((plot_picture("distances", draw, alt),), caption)
+
+
+PROBE = Probe(
+    name="off_subspace",
+    question="How large are the gradients off the data's subspace?",
+    needs=frozenset({"gradients", "training_data"}),
+    run=run,
+)

@@ -1,0 +1,173 @@
+"""How easily do small perturbations change its answer?"""
+
+import math
+
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor, nn
+
+from assay.adversarial import Lp, RobustnessReport, robust_accuracy, standard_attacks
+from assay.audit.classifier import RawClassifier
+from assay.audit.pictures import is_image, plot_picture, sample_picture
+from assay.audit.probe import Context, Figure, Finding, Probe, Severity, Table
+from assay.audit.subject import Subject
+from assay.core import binary_cross_entropy, predict
+
+_SAMPLES, _BATCH = 200, 50
+_SECONDS = 30  # a radius; then no further batch is begun. Later radii take the first one's samples only
+_STATED = 8  # the radius that the severity is read at, in 255ths of the input range
+_STEPS = 50
+_EXAMPLES = 4
+_RADII = (1, 2, 4, _STATED, 16, 32)
+_NEVER = 256  # in the place of a radius
+# The stated radius comes first. A smaller one is tried on what broke within the next larger, a larger one on the rest.
+_FURTHER = ((4, _STATED), (2, 4), (1, 2), (16, _NEVER), (32, _NEVER))
+
+_RULE = (
+    f"By the share of samples still classified correctly under attack at {_STATED}/255 of the input range, per entry: "
+    "high below a tenth of the accuracy without attack, medium below half, low below nine tenths, otherwise info."
+)
+_LIMITS = (
+    "Each change was found and measured on the model itself, so these samples do break. Those that stood may fall to "
+    "another attack: robust accuracy is an upper bound, not a certificate."
+)
+_ADVICE: dict[Severity, str] = {
+    "high": "Treat answers on inputs that others can shape as unsafe; train adversarially at the radius that matters.",
+    "medium": "Train adversarially at the radius that matters, and measure again.",
+    "low": "Keep this number beside the accuracy, and watch it from version to version.",
+    "info": "Nothing to do at this radius; repeat the probe when the model or its data change.",
+}
+
+
+def run(subject: Subject, context: Context) -> Finding:
+    """Attack labelled samples within several radii and count those that stand."""
+    model = RawClassifier(subject)
+    which = "training" if subject.test is None else "held-out"
+    x, y = context.sample(subject.test or subject.train, _SAMPLES)
+    x = subject.raw(x)
+    if subject.loss is binary_cross_entropy:
+        y = (y > 0).long()
+    report = _attack(model, x, y, _STATED, subject.input_range, context)
+    x, y = x[: len(report.x_adv)], y[: len(report.x_adv)]
+    smallest, changed = _smallest(model, x, y, report, subject.input_range, context)
+    curve = {radius: (smallest > radius).double().mean().item() for radius in (0, *_RADII)}
+    clean, stated = curve[0], report.robust_accuracy
+    severity = _severity(clean, stated.mean)
+    return Finding(
+        headline=(
+            f"Changes of {_STATED}/255 of the input range cut the accuracy on {len(x)} {which} samples "
+            f"from {clean:.0%} to {stated.mean:.0%}."
+        ),
+        severity=severity,
+        rule=_RULE,
+        advice=_ADVICE[severity],
+        limits=_LIMITS,
+        measures={"accuracy": clean}
+        | {f"robust accuracy at {radius}/255": curve[radius] for radius in _RADII}
+        | {f"95% interval at {_STATED}/255, from": stated.low, f"95% interval at {_STATED}/255, to": stated.high}
+        | {"samples attacked": float(len(x))},
+        figures=(*_examples(subject, model, x, y, smallest, changed), _curve_figure(curve, which)),
+        tables=(_table(report),),
+    )
+
+
+def _attack(
+    model: nn.Module, x: Tensor, y: Tensor, radius: int, input_range: tuple[float, float], context: Context
+) -> RobustnessReport:
+    """Run the ensemble at one radius, in 255ths of the input range."""
+    threat = Lp(math.inf, radius / 255 * (input_range[1] - input_range[0]), input_range)
+    attacks = standard_attacks(threat, predict(model, x[:1]).shape[1], n_iter=_STEPS)
+    options = {"batch_size": _BATCH, "time_limit": _SECONDS, "progress": context.progress}
+    return robust_accuracy(model, x, y, threat=threat, attacks=attacks, **options)
+
+
+def _smallest(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    report: RobustnessReport,
+    input_range: tuple[float, float],
+    context: Context,
+) -> tuple[Tensor, Tensor]:
+    """Return the smallest radius that broke each sample (0: none was needed), and the sample as changed within it.
+
+    A sample that time ran out for counts as standing at that radius.
+    """
+    smallest = torch.where(report.broken_by >= 0, _STATED, _NEVER).where(report.correct, 0)
+    changed = report.x_adv.clone()
+    for radius, tried in _FURTHER:
+        rows = (smallest == tried).nonzero().squeeze(1)
+        if len(rows):
+            further = _attack(model, x[rows], y[rows], radius, input_range, context)
+            hit = further.broken_by >= 0
+            rows = rows[: len(hit)][hit]
+            smallest[rows], changed[rows] = radius, further.x_adv[hit]
+    return smallest, changed
+
+
+def _table(report: RobustnessReport) -> Table:
+    rows = [
+        (tally.name, tally.tried, tally.broken, tally.tried - tally.broken, tally.n_forward + tally.n_backward)
+        for tally in report.tallies
+    ]
+    columns = ("attack", "samples tried", "broken", "left standing", "forward and backward passes")
+    return Table(f"What each attack broke at {_STATED}/255, in turn", columns, tuple(rows))
+
+
+def _severity(clean: float, robust: float) -> Severity:
+    kept = robust / clean if clean > 0 else 1.0
+    return "high" if kept < 0.1 else "medium" if kept < 0.5 else "low" if kept < 0.9 else "info"
+
+
+def _curve_figure(curve: dict[int, float], which: str) -> Figure:
+    """Draw robust accuracy against the radius."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot(list(curve), list(curve.values()), marker="o")
+        axes.axvline(_STATED, color="C5", linestyle=":")
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("radius of the change, in 255ths of the input range")
+        axes.set_ylabel("share still classified correctly")
+
+    last = max(curve)
+    alt = f"Accuracy under attack: {curve[0]:.0%} without change, {curve[last]:.0%} at {last}/255"
+    caption = f"Accuracy on {which} samples by the size of the change; the dotted line is where the severity is read."
+    return Figure((plot_picture("accuracy", draw, alt),), caption)
+
+
+def _examples(
+    subject: Subject, model: nn.Module, x: Tensor, y: Tensor, smallest: Tensor, changed: Tensor
+) -> tuple[Figure, ...]:
+    """Show the samples that broke within the smallest radius beside their changed copies, where samples are images."""
+    if not is_image(tuple(x.shape[1:])):
+        return ()
+    lowest, highest = subject.input_range
+    worst = [i for i in smallest.argsort(stable=True).tolist() if 0 < smallest[i] < _NEVER][:_EXAMPLES]
+    figures = []
+    for number, index in enumerate(worst, 1):
+        pair = [(sample - lowest) / (highest - lowest) for sample in (x[index], changed[index])]
+        before = _class_name(subject, int(y[index]))
+        after = _class_name(subject, int(predict(model, changed[index : index + 1]).argmax(1)))
+        figures.append(
+            Figure(
+                (
+                    sample_picture(f"{number:02}-original", pair[0], f"A sample that is classified as {before}"),
+                    sample_picture(f"{number:02}-changed", pair[1], f"The same sample, changed: classified as {after}"),
+                ),
+                f"{before} → {after}, every entry changed by at most {int(smallest[index])}/255",
+                tile=True,
+            )
+        )
+    return tuple(figures)
+
+
+def _class_name(subject: Subject, label: int) -> str:
+    return subject.class_names[label] if subject.class_names else f"class {label}"
+
+
+PROBE = Probe(
+    name="robustness",
+    question="How easily do small perturbations change its answer?",
+    needs=frozenset({"gradients"}),
+    run=run,
+)

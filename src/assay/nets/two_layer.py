@@ -1,0 +1,58 @@
+"""The two-layer ReLU network of theory: no biases, and an output layer that is not trained."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError, check_positive
+
+
+class TwoLayerReLU(nn.Module):
+    r"""Compute $N(x) = \sum_{i=1}^m u_i\,\sigma(\langle w_i, x\rangle)$ with $\sigma(z) = \max(z, 0)$.
+
+    Only the rows $w_i$ of `weight` are trained. The output weights $u_i$ are a buffer, each drawn uniformly from
+    $\{-1/\sqrt m, 1/\sqrt m\}$; the rows from $\mathcal N(0, \beta^2 I_d)$.
+
+    Args:
+        in_features: Input dimension $d$.
+        width: Hidden units $m$.
+        init_scale: Standard deviation $\beta$ of a first weight; $1/\sqrt d$ when None, so that $N(x) = O(1)$ for
+            inputs of norm $\sqrt d$.
+        generator: Source of the weights; None stands for a generator seeded with 0.
+
+    Raises:
+        InvalidInputError: A size is below one, or `init_scale` is not positive.
+
+    Source: the model of Melamed, Yehudai, Vardi, "Adversarial Examples Exist in Two-Layer ReLU Networks for Low
+    Dimensional Linear Subspaces" (2023), and of much of the theory before it.
+
+    >>> TwoLayerReLU(4, 8)(torch.ones(3, 4)).shape
+    torch.Size([3])
+    """
+
+    output: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        width: int,
+        *,
+        init_scale: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if min(in_features, width) < 1:
+            raise InvalidInputError(f"in_features and width must be at least 1, got {in_features} and {width}")
+        scale = in_features**-0.5 if init_scale is None else init_scale
+        check_positive(scale, "init_scale")
+        generator = generator if generator is not None else torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(scale * torch.randn(width, in_features, generator=generator))
+        self.register_buffer("output", (torch.randint(2, (width,), generator=generator) * 2 - 1) / width**0.5)
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Return one score a sample; its sign is the decision."""
+        return (x @ self.weight.T).relu() @ self.output
+
+    def active_units(self, x: Float[Tensor, "n d"]) -> Bool[Tensor, "n m"]:
+        r"""Return which hidden units pass a sample on: $\langle w_i, x\rangle \ge 0$."""
+        return x @ self.weight.detach().T >= 0
