@@ -1,4 +1,6 @@
 import importlib
+import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ import torch
 
 from assay.core import generator
 from assay.nets import mlp
+from assay.reconstruction import KKTReconstructor
 from assay.studies.reconstruction._victims import Trained
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -48,3 +51,20 @@ def test_the_published_search_takes_the_steps_of_its_equations(benchmark):
         speeds = [options.momentum * speed + slope for speed, slope in zip(speeds, slopes, strict=True)]
         x, multipliers = x - options.lr_x * speeds[0], multipliers - options.lr_multipliers * speeds[1]
     torch.testing.assert_close(found, x, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("anew", "restarts"), [(False, 2), (True, 1)])
+def test_ours_alone_is_repeated_when_asked(benchmark, monkeypatch, tmp_path, anew, restarts):
+    monkeypatch.setattr(benchmark, "KKTReconstructor", partial(KKTReconstructor, n_candidates=4, max_iter=2))
+    x = torch.rand(4, 1, 3, 3, generator=generator(0))
+    trained = Trained(mlp((9, 7, 1), bias="first"), x, torch.tensor([0, 1, 0, 1]), x.flip(0))
+    published = {"seconds": 1e-6, "n75": 3}
+    unseen = [-1.0] * 4
+    ours = {"seconds": 0.0, "best": unseen, "held out": unseen, "random": unseen, "history": [[0.0, 0, 0, 0, 0]]}
+    path = tmp_path / "network.json"
+    path.write_text(json.dumps({"published": published, "ours": ours}))
+
+    record = benchmark.attack_with_both(path, trained, benchmark.Published(), full=False, anew=anew)
+    assert record == json.loads(path.read_text())
+    assert record["published"] == published
+    assert len(record["ours"]["history"]) == restarts
