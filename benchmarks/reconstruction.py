@@ -68,7 +68,7 @@ class Published:
 
 
 def main(out: Path, full: bool = False, anew: bool = False) -> None:
-    """Attack every network with both, and write the comparison beside this file.
+    """Attack every network with both, and write the comparison so far beside this file.
 
     Args:
         out: Folder of the networks' files.
@@ -82,7 +82,7 @@ def main(out: Path, full: bool = False, anew: bool = False) -> None:
     for name, network in NETWORKS.items():
         rows[name] = compared(attack_with_both(out / f"{name}.json", train(*network), published, full, anew))
         print(name, json.dumps(rows[name]), flush=True)
-    RESULTS.write_text(json.dumps(summary(rows, published), indent=1) + "\n")
+        RESULTS.write_text(json.dumps(summary(rows, published), indent=1) + "\n")
 
 
 def attack_with_both(path: Path, trained: Trained, published: Published, full: bool, anew: bool) -> Record:
