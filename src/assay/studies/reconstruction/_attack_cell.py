@@ -31,7 +31,7 @@ class Attack:
         seed: Of its data and initial weights.
         n_restarts: Searches.
         max_iter: Steps of each.
-        batch_size: Candidates worked on at once; all when None.
+        batch_size: Candidates of each search worked on at once; all when None.
         device: Where training and attack compute.
     """
 
@@ -47,9 +47,9 @@ def attack(cell: Attack) -> dict[str, Tensor]:
     """Train one network, attack it, and return counts, nulls and the images that came out best."""
     trained = train(cell.victim, cell.seed, cell.device)
     objective = "binary" if cell.victim.classes == 2 else "multiclass"
-    options = {"n_restarts": cell.n_restarts, "max_iter": cell.max_iter, "input_shape": tuple(trained.x.shape[1:])}
+    options = {"n_restarts": cell.n_restarts, "max_iter": cell.max_iter, "batch_size": cell.batch_size}
     start = time.process_time()
-    found = KKTReconstructor(objective, **options).fit(trained.model)
+    found = KKTReconstructor(objective, input_shape=tuple(trained.x.shape[1:]), **options).fit(trained.model)
     seconds = time.process_time() - start
     pool = scored(trained, found.pool_, found)
     chosen = scored(trained, found.reconstructions_[: cell.victim.n], found)

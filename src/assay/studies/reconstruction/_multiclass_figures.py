@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 
 IMAGES_CAPTION = (
     "The ten training images of the first converged network that were recovered best (above), and what its weights "
-    "gave back (below), with their correlation"
+    "gave back (below), with their correlation; the mean image was put back and the scale fitted, which weights leave "
+    "open"
 )
 COLOUR_CAPTION = (
     "The ten images of vehicles and animals that were recovered best from the first network of two hidden layers "
-    "(above), and what its weights gave back (below), with their correlation"
+    "(above), and what its weights gave back (below), with their correlation; mean put back and scale fitted"
 )
 COUNTS_CAPTION = (
     "Share of the training images recovered with NCC above 0.75 and 0.9, and what nulls reach above 0.75; bars are "
