@@ -5,6 +5,12 @@ images of CIFAR-10; here 10 to 50 images, one hidden layer and thousands of step
 on every network. Ten classes are attacked through the exact stationarity of cross-entropy with weight decay (the
 objective "vector"), regressions without labels (the objective "regression").
 
+The convolutional networks read 8 x 8 digits: 3 x 3, four channels, a hidden layer. All of input space is searched, and
+the equations of the first dense layer do most of the work: with ten classes it shows as many dimensions as there are
+images, with two only three or four, for what comes out of a convolution and a ReLU has a large mean in common (the
+images' features have a cosine of 0.85 with theirs). That ten classes show more was seen on one other seed first; there,
+searching the features of two classes through the dense part alone, in its span, found no more than random candidates.
+
 A training image counts as recovered when a candidate correlates with it by more than 0.75 or 0.9 after the mean image
 is taken out (NCC), best of the pool of all restarts. Multipliers of either sign may bring an image with its contrast
 inverted: for regressions candidates count with both signs, and so do those of their nulls. Each number stands beside
