@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from assay.core import binary_cross_entropy, cross_entropy, squared_error
-from assay.lab import run_study
+from assay.lab import Lab, run_study
 from assay.studies.reconstruction import _general_losses_cell as cell
 from assay.studies.reconstruction import reconstruction_general_losses as study
 from assay.studies.reconstruction._victims import Victim, huber, network, task, train
@@ -42,7 +42,7 @@ def test_the_table_has_every_network_once_and_its_counts_fit(run):
     assert table["weight decay 0.001"] == table["30 hidden units"] | {"network": "weight decay 0.001"}
 
 
-class Notebook:
+class Notebook(Lab):
     """Keep what is measured, by what it is."""
 
     def __init__(self):

@@ -35,12 +35,14 @@ Networks = Mapping[str, dict[str, np.ndarray]]
 
 def draw_trends(trends: Mapping[str, Networks]) -> Figure:
     """Draw the medians against what varies from one kind of network to the next, one panel a trend."""
-    figure, axes = plt.subplots(1, len(trends), figsize=(3.4 * len(trends), 2.8), sharey=True, squeeze=False)
+    size = (3.4 * len(trends), 3.0)
+    figure, axes = plt.subplots(1, len(trends), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for ax, (label, nets) in zip(axes[0], trends.items(), strict=True):
         draw_trend(ax, nets)
         ax.set_xlabel(label)
     axes[0, 0].set_ylabel("median best NCC")
-    axes[0, 0].legend(frameon=False)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=len(CURVES), frameon=False)
     return figure
 
 
