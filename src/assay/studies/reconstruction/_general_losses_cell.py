@@ -71,7 +71,8 @@ def attack(cell: Attack) -> dict[str, Tensor]:
         "seconds": seconds,
     }
     for name, null in (("random", score.random_ncc), ("held_out", score.held_out_ncc)):
-        numbers |= {name: (null > 0.75).sum(), f"{name}_median": null.median()}
+        if null is not None:
+            numbers |= {name: (null > 0.75).sum(), f"{name}_median": null.median()}
     best = score.ncc.argsort(descending=True)[:SHOWN]
     images = {"train": score.train_x[best] + score.mean, "found": score.rescaled()[best], "ncc": score.ncc[best]}
     return {name: torch.as_tensor(value, dtype=torch.float64).cpu() for name, value in {**numbers, **images}.items()}

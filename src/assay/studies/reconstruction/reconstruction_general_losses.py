@@ -5,22 +5,21 @@ images of CIFAR-10; here 10 to 50 images, one hidden layer and thousands of step
 on every network. Ten classes are attacked through the exact stationarity of cross-entropy with weight decay (the
 objective "vector"), regressions without labels (the objective "regression").
 
-The convolutional networks read 8 x 8 digits: 3 x 3, four channels, a hidden layer. All of input space is searched, and
-the equations of the first dense layer do most of the work: with ten classes it shows as many dimensions as there are
-images, with two only three or four, for what comes out of a convolution and a ReLU has a large mean in common (the
-images' features have a cosine of 0.85 with theirs). That ten classes show more was seen on one other seed first; there,
-searching the features of two classes through the dense part alone, in its span, found no more than random candidates.
+The convolutional networks read 8 x 8 digits: 3 x 3, four channels, a hidden layer. All of input space is searched. With
+ten classes the first dense layer shows as many dimensions as there are images, with two only three or four, for what
+comes out of a convolution and a ReLU has a large mean in common. That ten classes show more was seen on one other seed
+first; there, two classes' features, searched through the dense part alone, came out no better than random candidates.
 
 A training image counts as recovered when a candidate correlates with it by more than 0.75 or 0.9 after the mean image
 is taken out (NCC), best of the pool of all restarts. Multipliers of either sign may bring an image with its contrast
-inverted: for regressions candidates count with both signs, and so do those of their nulls. Each number stands beside
-random candidates of the same subspace, and as many images that the network never saw, scored against the same
-candidates.
+inverted: for regressions candidates count with both signs, and so do their nulls. Each number stands beside random
+candidates of the same subspace, and as many unseen images, scored against the same candidates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -287,9 +286,15 @@ def measure_decays(lab: Lab, settings: Settings, nets: Networks) -> None:
 def measure_neurons(lab: Lab, settings: Settings, nets: Networks) -> None:
     """C5: rank correlations within each seed, of the median best NCC with hidden units and with images."""
     medians = np.stack([nets[wide(width)]["median"] for width in settings.widths])
-    rising = [spearmanr(settings.widths, median).statistic for median in medians.T]
+    rising = rank_correlations(settings.widths, medians)
     lab.measure("C5", rising, at_least=0, what=f"Spearman of width and median NCC, {settings.n} images")
     lab.measure("C5", medians[-1] - medians[0], at_least=0.1, what="median NCC, the widest network less the narrowest")
     medians = np.stack([nets[sized(n)]["median"] for n in settings.sizes])
-    falling = [spearmanr(settings.sizes, median).statistic for median in medians.T]
+    falling = rank_correlations(settings.sizes, medians)
     lab.measure("C5", falling, at_most=0, what=f"Spearman of images and median NCC, {settings.widths[-1]} units")
+
+
+def rank_correlations(places: Sequence[int], medians: np.ndarray) -> list[float]:
+    """Return each seed's rank correlation of what varies with the medians, one row a place."""
+    each: list[Any] = [spearmanr(places, median) for median in medians.T]
+    return [float(result.statistic) for result in each]
