@@ -1,15 +1,20 @@
 import copy
-from functools import partial
 
 import pytest
 import torch
 from sklearn.base import clone
 from torch import nn
 
-from assay.core import InvalidInputError, binary_cross_entropy, fit
+from assay.core import InvalidInputError, binary_cross_entropy
 from assay.data import load
 from assay.nets import mlp, small_conv
-from assay.reconstruction import KKTReconstructor, noise_rank, normalized_correlation, score_reconstructions
+from assay.reconstruction import (
+    KKTReconstructor,
+    noise_rank,
+    normalized_correlation,
+    score_reconstructions,
+    train_in_span,
+)
 
 QUICK = {"n_candidates": 8, "n_restarts": 2, "max_iter": 20}
 CONV = {"input_shape": (1, 8, 8)}
@@ -28,8 +33,8 @@ def clothes():
 def trained(clothes):
     x, y, _ = clothes
     model = mlp((784, 200, 1), bias="first", generator=torch.Generator().manual_seed(0))
-    sgd = partial(torch.optim.SGD, lr=0.2, momentum=0.9, weight_decay=1e-3)
-    fit(model, (x - x.mean(0)).flatten(1), y, loss=binary_cross_entropy, optimizer=sgd, schedule="cosine", steps=3000)
+    options = {"loss": binary_cross_entropy, "weight_decay": 1e-3, "learning_rate": 0.2, "steps": 1200}
+    train_in_span(model, (x - x.mean(0)).flatten(1), y, **options)
     return model
 
 
@@ -39,7 +44,7 @@ def network(outputs=1):
 
 def test_training_images_come_back_from_the_weights(trained, clothes):
     x, _, others = clothes
-    found = KKTReconstructor(n_restarts=6, max_iter=600).fit(trained)
+    found = KKTReconstructor(n_restarts=4, max_iter=400).fit(trained)
     options = {"mean": x.mean(0), "basis": found.basis_, "first_layer": trained[0].weight, "held_out_x": others}
     score = score_reconstructions(found.pool_, x, **options)
     nulls = score.nulls()
@@ -129,7 +134,7 @@ def planted_displacement(n=5):
 @pytest.mark.parametrize("kernels", ["final", "both"])
 def test_samples_come_back_from_a_planted_displacement(kernels):
     start, end, x, mu = planted_displacement()
-    options = {"init_state": start.state_dict(), "kernels": kernels, "n_restarts": 3, "max_iter": 500}
+    options = {"init_state": start.state_dict(), "kernels": kernels, "n_restarts": 2, "max_iter": 400}
     found = KKTReconstructor("displacement", dtype=torch.float64, **options).fit(end)
     assert found.rank_ == 5
     assert found.labels_ is None

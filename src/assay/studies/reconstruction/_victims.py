@@ -1,14 +1,24 @@
 """The networks whose weights are attacked: what they are trained on, and how."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 
-from assay.core import MissingDataError, binary_cross_entropy, cross_entropy, generator
+from assay.core import (
+    LossFunction,
+    MissingDataError,
+    binary_cross_entropy,
+    cross_entropy,
+    fit,
+    generator,
+    signs,
+    squared_error,
+)
 from assay.data import Dataset, load
 from assay.nets import mlp
+from assay.nets.initialization import new_layer
 from assay.reconstruction import train_in_span
 
 EMBEDDED = "fashion"
@@ -30,6 +40,9 @@ class Victim:
         classes: 2 for one logit and odd against even classes, on CIFAR-10 vehicles against animals; else how many.
         weight_decay: Factor of the weights in the gradient.
         learning_rate: Where the cosine starts.
+        loss: "logistic", or "squared" or "huber" for one output that is to be 1 or -1.
+        channels: Output channels of a 3 x 3 convolution in front; 0 for a dense network.
+        first_layer_std: Standard deviation of the first layer's initial weights; PyTorch's when None.
     """
 
     source: str
@@ -39,6 +52,14 @@ class Victim:
     classes: int = 2
     weight_decay: float = 1e-3
     learning_rate: float = 0.1
+    loss: str = "logistic"
+    channels: int = 0
+    first_layer_std: float | None = None
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network."""
+        return 1 if self.classes == 2 else self.classes
 
 
 @dataclass(frozen=True)
@@ -68,13 +89,41 @@ def available(source: str) -> str:
 def train(victim: Victim, seed: int, device: str = "cpu") -> Trained:
     """Draw data and initial weights by `seed`, and train by full-batch gradient descent with momentum 0.9."""
     x, y, others = (part.to(device) for part in draw(victim, generator(seed)))
-    outputs = 1 if victim.classes == 2 else victim.classes
-    model = mlp((x[0].numel(), *victim.hidden, outputs), bias="first", generator=generator(seed)).double().to(device)
-    loss = binary_cross_entropy if outputs == 1 else cross_entropy
-    inputs = (x - x.mean(0)).flatten(1).double()
-    options = {"steps": victim.steps, "weight_decay": victim.weight_decay, "learning_rate": victim.learning_rate}
-    train_in_span(model, inputs, y, loss=loss, **options)
+    model = network(victim, tuple(x.shape[1:]), seed).double().to(device)
+    inputs = (x - x.mean(0)).double()
+    loss, targets = task(victim, y)
+    steps, rate, decay = victim.steps, victim.learning_rate, victim.weight_decay
+    if victim.channels:
+        sgd = partial(torch.optim.SGD, lr=rate, momentum=0.9, weight_decay=decay)
+        fit(model, inputs, targets, loss=loss, optimizer=sgd, schedule="cosine", steps=steps)
+    else:
+        flat = inputs.flatten(1)
+        train_in_span(model, flat, targets, loss=loss, steps=steps, weight_decay=decay, learning_rate=rate)
     return Trained(model.float(), x, y, others)
+
+
+def network(victim: Victim, shape: tuple[int, ...], seed: int) -> nn.Sequential:
+    """Build an untrained network of one kind; a dense one takes flat inputs."""
+    source = generator(seed)
+    outer = victim.channels or shape[0]
+    widths = (outer * torch.Size(shape[1:]).numel(), *victim.hidden, victim.n_outputs)
+    dense = mlp(widths, bias="first", first_layer_std=victim.first_layer_std, generator=source)
+    if not victim.channels:
+        return dense
+    convolution = new_layer(nn.Conv2d, shape[0], outer, 3, padding=1, generator=source)
+    return nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), *dense)
+
+
+def task(victim: Victim, y: Tensor) -> tuple[LossFunction, Tensor]:
+    """Return the mean loss that a network is trained with, and the targets that it takes for these labels."""
+    if victim.loss == "logistic":
+        return binary_cross_entropy if victim.classes == 2 else cross_entropy, y
+    return {"squared": squared_error, "huber": huber}[victim.loss], signs(y)
+
+
+def huber(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Compute the mean Huber loss, quadratic up to an error of 1, of a network with one output."""
+    return nn.functional.huber_loss(outputs.squeeze(1), targets.to(outputs))
 
 
 def draw(victim: Victim, source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
