@@ -44,7 +44,12 @@ from assay.core import (
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
 from assay.nets import TwoLayerReLU, mlp
 from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
-from assay.reconstruction import KKTReconstructor, invert_embedding, predicted_multipliers
+from assay.reconstruction import (
+    KKTReconstructor,
+    SimulatedDynamicsReconstructor,
+    invert_embedding,
+    predicted_multipliers,
+)
 
 Answer = dict[str, Tensor]
 
@@ -237,6 +242,13 @@ def _reconstruction(model, x, y, generator, **options):
     return {"pool": attack.pool_, "multipliers": attack.pool_multipliers_, "residual": attack.residual_}
 
 
+def _simulated_dynamics(model, x, y, generator, **options):
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    start = {name: 0.9 * value for name, value in model.state_dict().items()}
+    attack = SimulatedDynamicsReconstructor(start, n_samples=2, n_epochs=2, max_iter=3, random_state=seed).fit(model)
+    return {"found": attack.reconstructions_, "targets": attack.targets_}
+
+
 def _predicted_multipliers(model, x, y, generator, **options):
     return {"multipliers": predicted_multipliers(model, x, y, loss=cross_entropy, weight_decay=0.1, **options)}
 
@@ -299,4 +311,5 @@ ROWS = (
     Row("adversarial_error_curve", _adversarial_error_curve, batch_option="batch_size"),
     Row("StepLeastLikely", _single_step(StepLeastLikely)),
     Row("TargetedStep", _single_step(TargetedStep)),
+    Row("SimulatedDynamicsReconstructor", _simulated_dynamics, model=relu_network, needs_data=False),
 )

@@ -11,6 +11,7 @@ from assay.reconstruction.roc import ReconstructionROC, reconstruction_roc
 from assay.reconstruction.scoring import ReconstructionScore, score_reconstructions
 from assay.reconstruction.selector import ConsensusSelector
 from assay.reconstruction.similarity import normalized_correlation, structural_similarity
+from assay.reconstruction.simulated_dynamics import SimulatedDynamicsReconstructor, simulate_training
 from assay.reconstruction.stationarity import StationarityResult, oracle_multipliers, stationarity_residual
 from assay.reconstruction.subspace import Subspace, compress_first_layer, noise_rank
 from assay.reconstruction.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
@@ -26,6 +27,7 @@ __all__ = [
     "ReconstructionROC",
     "ReconstructionScore",
     "RetrievalAudit",
+    "SimulatedDynamicsReconstructor",
     "StationarityResult",
     "Subspace",
     "SurrogateReLU",
@@ -43,6 +45,7 @@ __all__ = [
     "retrieval_audit",
     "score_reconstructions",
     "set_sharpness",
+    "simulate_training",
     "stationarity_residual",
     "structural_similarity",
     "train_in_span",

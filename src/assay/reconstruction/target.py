@@ -50,7 +50,7 @@ def build_target(
     subspace: int | Literal["auto"] | None,
     input_shape: tuple[int, ...] | None,
     initial: nn.Module | None = None,
-    both: bool = False,
+    kernels: Literal["initial", "final", "both"] = "both",
 ) -> Target:
     """Leave out what comes before the first layer, write that in the span of the data, and swap the gates.
 
@@ -61,7 +61,7 @@ def build_target(
         subspace: Dimension of the span; "auto" reads it off the spectrum; None searches all inputs.
         input_shape: Shape of one input; flat when None.
         initial: The network before training, where that is known.
-        both: Take gradients at the initial weights too.
+        kernels: Weights at which gradients are taken, where the initial ones are known.
     """
     models = [model] if initial is None else [model, initial]
     entered = [from_first_layer(one, input_shape) for one in models]
@@ -82,7 +82,7 @@ def build_target(
     if initial is not None:
         start = named_parameters(with_surrogate_relu(nets[1]))
         goal = {name: value - start[name] for name, value in end.items()}
-        points = (end, start) if both else (end,)
+        points = {"initial": (start,), "final": (end,), "both": (end, start)}[kernels]
     return Target(gated, goal, points, outputs.shape[1], coordinates, shape, basis, rank)
 
 

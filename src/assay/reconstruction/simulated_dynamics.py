@@ -1,0 +1,300 @@
+"""Training samples recovered by training again, from known initial weights, on samples that are varied."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from assay.core import (
+    InvalidInputError,
+    LossFunction,
+    NumericalError,
+    Parameters,
+    check_model,
+    check_positive,
+    flatten,
+    functional,
+    generator,
+    named_parameters,
+    preserved,
+    require_inspected,
+    squared_error,
+    track,
+)
+from assay.reconstruction.surrogate import set_sharpness, with_surrogate_relu
+from assay.reconstruction.target import initial_network
+
+TRIAL_SHARE = 0.05
+"""Share of the search that each learning rate of a grid is tried for; 50 steps in the paper's code."""
+
+
+def simulate_training(
+    model: nn.Module,
+    x: Float[Tensor, "n ..."],
+    targets: Float[Tensor, "n ..."],
+    *,
+    loss: LossFunction,
+    lr: float,
+    n_epochs: int,
+    momentum: float = 0.0,
+    recompute: bool = False,
+) -> Parameters:
+    r"""Train by full-batch gradient descent, differentiable in samples and targets.
+
+    $v_{t+1} = \mu v_t + \nabla_\theta \ell(\theta_t)$ and $\theta_{t+1} = \theta_t - \eta v_{t+1}$: `torch.optim.SGD`.
+    Time is T gradients, and as many again for a backward pass; memory that of T, or of one with `recompute`.
+
+    Args:
+        model: Network at the start, in the mode in which it is to run; it comes back as it was.
+        x: Samples.
+        targets: What they are trained on.
+        loss: Mean loss over the samples.
+        lr: Learning rate.
+        n_epochs: Steps T.
+        momentum: Of the gradient.
+        recompute: Compute each step again in a backward pass instead of keeping it.
+
+    Returns:
+        The weights after the last step.
+
+    >>> net = nn.Linear(1, 1, bias=False)
+    >>> after = simulate_training(net, torch.ones(1, 1), torch.zeros(1), loss=squared_error, lr=0.5, n_epochs=1)
+    >>> after["weight"].item()
+    0.0
+    """
+    network, before = functional(model), named_parameters(model)
+    names = list(before)
+
+    def step(x: Tensor, targets: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        weights, velocity = state[: len(names)], state[len(names) :]
+        cost = loss(network(dict(zip(names, weights, strict=True)), x), targets)
+        slopes = torch.autograd.grad(cost, weights, create_graph=True)
+        velocity = [momentum * v + slope for v, slope in zip(velocity, slopes, strict=True)]
+        return *(w - lr * v for w, v in zip(weights, velocity, strict=True)), *velocity
+
+    state = (
+        *(value.clone().requires_grad_() for value in before.values()),
+        *(torch.zeros_like(value) for value in before.values()),
+    )
+    for _ in range(n_epochs):
+        state = checkpoint(step, x, targets, *state, use_reentrant=False) if recompute else step(x, targets, *state)
+    return dict(zip(names, state, strict=False))
+
+
+class SimulatedDynamicsReconstructor(BaseEstimator):
+    r"""Recover training samples of a network from its initial and final weights by simulating its training.
+
+    Training on guessed samples from the same start $\theta_0$ must move the weights in the same direction. The
+    estimator runs T steps of full-batch gradient descent on the guess, differentiates through them, and minimises
+
+    $$1 - \cos(\hat\theta_T(x, t) - \theta_0,\ \theta - \theta_0) + \gamma\,\mathrm{TV}(x)$$
+
+    over samples x and targets t, TV the total variation of images. It needs no stationarity, no homogeneity and no
+    lazy training, only the recipe; the weights may be far from converged. Time is O(max_iter x T) gradients of the
+    network on n_samples, memory that of T of them, or of one with `recompute`.
+
+    `check_estimator` does not apply: `fit` takes a trained network, not an array.
+
+    Args:
+        init_state: `state_dict()` of the network before training, or before fine-tuning.
+        n_samples: How many samples to recover.
+        objective: "classification" trains on cross-entropy (logistic for one output) with soft labels that are
+            searched too, "regression" on mean squared error with free targets.
+        lr: Learning rate of the training, or several that are each tried for a twentieth of the search.
+        n_epochs: Steps T that are simulated. Paper's code: 8, for networks trained for 20.
+        momentum: Of the training.
+        total_variation: Factor $\gamma$; for inputs with at least two axes. Paper's code: 1e-3.
+        relu_alpha: Sharpness of the gates at the start and at the end of the search, see `SurrogateReLU`; None trains
+            the network as it is, as the paper does, for networks without ReLU.
+        lr_x: Learning rate of the samples and targets, falling to zero along a cosine.
+        init_scale: Standard deviation of the starting points. Paper's code: 0.5.
+        max_iter: Steps of the search.
+        recompute: Compute each simulated step again in the backward pass, for the memory of one of them.
+        input_shape: Shape of one input; flat as a dense first layer reads it when None.
+        progress: Draw a bar on standard error.
+        random_state: Seed of the starting points.
+
+    Attributes:
+        reconstructions_: Samples, `(n_samples, *input_shape)`.
+        targets_: What they were trained on: probabilities of the classes (of the positive one for a single output),
+            or real targets.
+        labels_: Most probable classes; None for regression.
+        similarity_: Cosine of simulated and true displacement.
+        lr_: Learning rate that was simulated.
+        history_: Cosine over the search.
+
+    Source: Tian et al., Simulating Training Dynamics to Reconstruct Training Data from Deep Neural Networks (2025).
+    Its mini-batches, gradient clipping and restarted cosines are left out.
+
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> start = {name: torch.zeros_like(value) + 0.1 for name, value in net.state_dict().items()}
+    >>> attack = SimulatedDynamicsReconstructor(start, n_samples=2, lr=0.1, n_epochs=2, max_iter=2)
+    >>> attack.fit(net).reconstructions_.shape
+    torch.Size([2, 4])
+    """
+
+    def __init__(
+        self,
+        init_state: Parameters,
+        *,
+        n_samples: int,
+        objective: Literal["classification", "regression"] = "classification",
+        lr: float | Sequence[float] = 0.01,
+        n_epochs: int = 8,
+        momentum: float = 0.0,
+        total_variation: float = 1e-3,
+        relu_alpha: tuple[float, float] | None = (10.0, 100.0),
+        lr_x: float = 0.05,
+        init_scale: float = 0.5,
+        max_iter: int = 1500,
+        recompute: bool = False,
+        input_shape: tuple[int, ...] | None = None,
+        progress: bool = False,
+        random_state: int = 0,
+    ) -> None:
+        self.init_state = init_state
+        self.n_samples = n_samples
+        self.objective = objective
+        self.lr = lr
+        self.n_epochs = n_epochs
+        self.momentum = momentum
+        self.total_variation = total_variation
+        self.relu_alpha = relu_alpha
+        self.lr_x = lr_x
+        self.init_scale = init_scale
+        self.max_iter = max_iter
+        self.recompute = recompute
+        self.input_shape = input_shape
+        self.progress = progress
+        self.random_state = random_state
+
+    def fit(self, model: nn.Module, y: None = None) -> "SimulatedDynamicsReconstructor":
+        """Search for the training samples of a network.
+
+        Args:
+            model: Trained network, run in evaluation mode; it comes back as it was.
+            y: Not used; here because scikit-learn passes it.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InvalidInputError: An option is out of range, or the initial weights do not fit the network.
+            NumericalError: The simulated training or the search diverged.
+        """
+        rates = self._check(model)
+        with preserved(model):
+            start = initial_network(model, self.init_state)
+            start = start if self.relu_alpha is None else with_surrogate_relu(start)
+            x, raw = self._start(start)
+            trial = max(1, round(TRIAL_SHARE * self.max_iter))
+            found = [self._search(model, start, rate, x, raw, trial) for rate in rates if len(rates) > 1]
+            best = max(range(len(found)), key=lambda k: found[k][2][-1], default=0)
+            self.lr_ = rates[best]
+            x, raw, self.history_ = self._search(model, start, self.lr_, x, raw, self.max_iter)
+        self.reconstructions_, self.targets_ = x, self._targets(raw)
+        self.labels_ = None if self.objective == "regression" else _classes(self.targets_)
+        self.similarity_ = self.history_[-1]
+        return self
+
+    def _check(self, model: nn.Module) -> list[float]:
+        check_model(model)
+        require_inspected(model, kinds=("weights", "dropout", "batch-norm"))
+        if self.objective not in ("classification", "regression"):
+            raise InvalidInputError(f"objective must be 'classification' or 'regression', got {self.objective!r}")
+        if not 0 <= self.momentum < 1 or self.total_variation < 0:
+            raise InvalidInputError(
+                "momentum must be in [0, 1) and total_variation not negative, "
+                f"got {self.momentum!r} and {self.total_variation!r}"
+            )
+        rates = [float(self.lr)] if isinstance(self.lr, (int, float)) else [float(rate) for rate in self.lr]
+        for name in ("n_samples", "n_epochs", "lr_x", "init_scale", "max_iter"):
+            check_positive(getattr(self, name), name)
+        for rate in rates or [0.0]:
+            check_positive(rate, "lr")
+        return rates
+
+    def _start(self, start: nn.Module) -> tuple[Tensor, Tensor]:
+        """Draw samples and raw targets, after a trial of the network."""
+        first = next(start.parameters())
+        shape = self.input_shape or tuple(first.shape[1:])
+        source = generator(self.random_state)
+        x = self.init_scale * torch.randn(self.n_samples, *shape, generator=source).to(first)
+        try:
+            outputs = start(x).reshape(self.n_samples, -1)
+        except InvalidInputError as error:
+            raise InvalidInputError("the network has no ReLU; pass relu_alpha=None to train it as it is") from error
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise InvalidInputError(
+                f"the network does not run on inputs of shape {shape} ({str(error).splitlines()[0]}); "
+                "pass input_shape=(...)"
+            ) from error
+        return x, torch.randn(outputs.shape, generator=source).to(first)
+
+    def _search(
+        self, model: nn.Module, start: nn.Module, lr: float, x: Tensor, raw: Tensor, steps: int
+    ) -> tuple[Tensor, Tensor, list[float]]:
+        """Minimise from given samples and raw targets for some steps, at one learning rate of the training."""
+        x, raw = x.clone().requires_grad_(), raw.clone().requires_grad_()
+        before = named_parameters(start)
+        moved = flatten(named_parameters(model)) - flatten(before)
+        optimizer = torch.optim.Adam([x, raw], lr=self.lr_x)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        history = []
+        for number in track(range(steps), "searching", enabled=self.progress):
+            if self.relu_alpha is not None:
+                low, high = self.relu_alpha
+                set_sharpness(start, low * (high / low) ** (number / steps))
+            after = simulate_training(
+                start,
+                x,
+                self._targets(raw),
+                loss=self._loss,
+                lr=lr,
+                n_epochs=self.n_epochs,
+                momentum=self.momentum,
+                recompute=self.recompute,
+            )
+            similarity = torch.cosine_similarity(flatten(after) - flatten(before), moved, dim=0)
+            cost = 1 - similarity + self.total_variation * _total_variation(x)
+            x.grad, raw.grad = torch.autograd.grad(cost, (x, raw))
+            optimizer.step()
+            schedule.step()
+            history.append(similarity.item())
+        if not (torch.isfinite(x).all() and math.isfinite(history[-1])):
+            raise NumericalError("the simulated training diverged: it came out NaN or infinite; lower lr or lr_x")
+        return x.detach(), raw.detach(), history
+
+    def _targets(self, raw: Tensor) -> Tensor:
+        if self.objective == "regression":
+            return raw
+        return raw.softmax(1) if raw.shape[1] > 1 else raw.sigmoid()
+
+    def _loss(self, outputs: Float[Tensor, "n *c"], targets: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
+        if self.objective == "regression":
+            return squared_error(outputs, targets)
+        outputs = outputs.reshape(targets.shape)
+        if outputs.shape[1] > 1:
+            return nn.functional.cross_entropy(outputs, targets)
+        return nn.functional.binary_cross_entropy_with_logits(outputs, targets)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.no_validation = True
+        return tags
+
+
+def _total_variation(x: Tensor) -> Tensor:
+    """Return the mean absolute difference of neighbouring pixels, summed over both directions; 0 for flat inputs."""
+    if x.ndim < 3:
+        return x.new_zeros(())
+    return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()
+
+
+def _classes(targets: Float[Tensor, "n c"]) -> Tensor:
+    return targets.argmax(1) if targets.shape[1] > 1 else (targets[:, 0] > 0.5).long()
