@@ -3,6 +3,7 @@
 from assay.reconstruction.condense import Condensed, condense
 from assay.reconstruction.consensus import Consensus, consensus
 from assay.reconstruction.entry import dense_head, first_layer_inputs
+from assay.reconstruction.exact import ExactSamples, exact_samples
 from assay.reconstruction.kkt import KKTReconstructor
 from assay.reconstruction.multipliers import Objective
 from assay.reconstruction.predicted import predicted_multipliers
@@ -17,6 +18,7 @@ from assay.reconstruction.training import TrainingReport, train_in_span, train_t
 __all__ = [
     "Condensed",
     "Consensus",
+    "ExactSamples",
     "KKTReconstructor",
     "Objective",
     "ReconstructionROC",
@@ -29,6 +31,7 @@ __all__ = [
     "condense",
     "consensus",
     "dense_head",
+    "exact_samples",
     "first_layer_inputs",
     "noise_rank",
     "normalized_correlation",

@@ -19,6 +19,7 @@ from assay.core import (
     spawn_seeds,
 )
 from assay.reconstruction.consensus import consensus
+from assay.reconstruction.exact import ExactSamples, can_be_read, exact_samples
 from assay.reconstruction.multipliers import (
     LABELLED,
     Multipliers,
@@ -49,7 +50,8 @@ class KKTReconstructor(BaseEstimator):
 
     Beyond the papers' search it (a) looks in the span of the data only, read off the first layer, (b) merges parallel
     hidden units, (c) sharpens the gates during the search instead of tuning one sharpness, (d) runs several restarts
-    at once and returns what they agree on. Nothing is tuned and no training data is used.
+    at once and returns what they agree on. Nothing is tuned and no training data is used. (e) Where a network with
+    one hidden layer and one logit trained to convergence, samples that `exact_samples` reads off come first.
     Time is O(restarts x steps x candidates x hidden units x rank).
 
     Samples are found as the first layer reads them: what a network does to its inputs before, such as taking out a
@@ -73,14 +75,17 @@ class KKTReconstructor(BaseEstimator):
         kernels: For "displacement": gradients at the "final" weights, or at "both" with multipliers for each.
         batch_size: Candidates of each restart worked on at once, at twice the time; all when None.
         dtype: Precision of the search.
+        exact: Read samples off exactly where that is possible.
         progress: Draw a bar on standard error.
         random_state: Seed of the starting points.
 
     Attributes:
-        reconstructions_: What at least two restarts agree on, those with most weight first, `(k, *input_shape)`. The
+        reconstructions_: Samples read off exactly, then what at least two restarts agree on, those with most weight
+            first, `(k, *input_shape)`. The
             scale of a sample is hardly determined by the weights, and multipliers of either sign leave its sign to
             the gates: compare directions.
-        support_: How many restarts found each of them.
+        n_exact_: How many of them were read off exactly.
+        support_: How many restarts found each of them; those read off count for all.
         cohesion_: How closely the members of each agree, 1 where they are all the same.
         multipliers_: Their multipliers: `(k,)` factors of margins, or numbers of either sign for one output; else
             `(k, c)`, one an output. With `kernels="both"` the sum of the two.
@@ -120,6 +125,7 @@ class KKTReconstructor(BaseEstimator):
         kernels: Literal["final", "both"] = "final",
         batch_size: int | None = None,
         dtype: torch.dtype = torch.float32,
+        exact: bool = True,
         progress: bool = False,
         random_state: int = 0,
     ) -> None:
@@ -137,6 +143,7 @@ class KKTReconstructor(BaseEstimator):
         self.kernels = kernels
         self.batch_size = batch_size
         self.dtype = dtype
+        self.exact = exact
         self.progress = progress
         self.random_state = random_state
 
@@ -173,6 +180,9 @@ class KKTReconstructor(BaseEstimator):
         )
         self.rank_, self.basis_, self.residual_ = target.rank, target.basis, gaps.sqrt()
         self._keep(target, found, multipliers)
+        self.n_exact_ = 0
+        if self.exact and self.objective == "binary" and can_be_read(model):
+            self._lead(exact_samples(model, random_state=self.random_state))
         return self
 
     def _check(self, model: nn.Module) -> None:
@@ -226,6 +236,20 @@ class KKTReconstructor(BaseEstimator):
         self.multipliers_ = agreed.multipliers[kept]
         self.labels_ = None if labels is None else agreed.labels[kept]
         self.pool_, self.pool_multipliers_, self.pool_labels_ = target.to_inputs(found), values, labels
+
+    def _lead(self, exact: ExactSamples) -> None:
+        """Put samples that were read off exactly first, and drop their copies among what restarts agree on."""
+        self.n_exact_ = count = len(exact.samples)
+        if count == 0:
+            return
+        found, certain = self.reconstructions_, exact.samples.to(self.reconstructions_)
+        close = nn.functional.normalize(found.flatten(1)) @ nn.functional.normalize(certain).T > 0.8
+        rest = ~(close & (self.labels_[:, None] == exact.labels)).any(1)
+        self.reconstructions_ = torch.cat([certain.reshape(count, *found.shape[1:]), found[rest]])
+        self.support_ = torch.cat([self.support_.new_full((count,), self.n_restarts), self.support_[rest]])
+        self.cohesion_ = torch.cat([self.cohesion_.new_ones(count), self.cohesion_[rest]])
+        self.multipliers_ = torch.cat([exact.multipliers.to(self.multipliers_), self.multipliers_[rest]])
+        self.labels_ = torch.cat([exact.labels.to(self.labels_), self.labels_[rest]])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
