@@ -33,7 +33,14 @@ class ExactSamples:
     spare: Int[Tensor, " k"]
 
 
-def exact_samples(model: nn.Module, *, n_starts: int = 400, n_rounds: int = 4, random_state: int = 0) -> ExactSamples:
+def exact_samples(
+    model: nn.Module,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    n_starts: int = 400,
+    n_rounds: int = 4,
+    random_state: int = 0,
+) -> ExactSamples:
     r"""Read training samples off a converged network with one hidden layer and one logit.
 
     With weight decay, training ends where $r_j = (w_j, b_j) / v_j$ is, up to one factor $c_j$ a unit,
@@ -56,6 +63,7 @@ def exact_samples(model: nn.Module, *, n_starts: int = 400, n_rounds: int = 4, r
 
     Args:
         model: Network with one hidden layer of ReLUs with biases, and one output; it comes back as it was.
+        input_shape: Shape of one input; flat when None.
         n_starts: Random directions of the first round; each later one takes twice as many.
         n_rounds: Rounds of search; the first four find most.
         random_state: Seed of the directions.
@@ -76,7 +84,7 @@ def exact_samples(model: nn.Module, *, n_starts: int = 400, n_rounds: int = 4, r
     check_positive(n_starts, "n_starts")
     check_positive(n_rounds, "n_rounds")
     check_model(model)
-    layers = _layers(model)
+    layers = _layers(model, input_shape)
     if layers is None:
         raise InvalidInputError(
             "samples can be read off exactly from networks with one hidden layer of ReLUs with biases and one output "
@@ -188,6 +196,7 @@ def _solve(rows: Rows, duals: Float[Tensor, "k r"], *, pins: bool = False, steps
     equations = torch.cat([planes, duals / duals.norm(dim=1, keepdim=True)])
     products, own, units = outer(equations), duals.repeat(2, 1), len(planes)
     weight = torch.cat([kink + 0.1 * (side != 0), other], 1).double()
+    z, missed = own, own @ equations.T
     for step in range(steps):
         width = 0.1 * 0.01 ** (step / (steps - 1))
         normal = (weight @ products).reshape(2 * k, rank, rank)
@@ -230,21 +239,24 @@ def _to_inputs(fit: _Fit, rank: int, basis: Float[Tensor, "r e"], like: Tensor) 
     return ExactSamples(samples, last.abs().to(like), labels, spare[kept].to(like.device))
 
 
-def can_be_read(model: nn.Module) -> bool:
+def can_be_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> bool:
     """Tell whether a network has the form that `exact_samples` needs.
 
     >>> can_be_read(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1)))
     True
     """
-    return _layers(model) is not None
+    return _layers(model, input_shape) is not None
 
 
-def _layers(model: nn.Module) -> tuple[nn.Linear, nn.Linear] | None:
+def _layers(model: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Linear, nn.Linear] | None:
     """Return both layers of a network that computes what they do with a ReLU between them."""
     dense = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]
     if len(dense) != 2 or not all(isinstance(layer, nn.Linear) for layer in dense):
         return None
-    chain = from_first_layer(copy.deepcopy(model).requires_grad_(False), None)[0]
-    if not isinstance(chain, nn.Sequential) or chain[2].out_features != 1 or chain[0].bias is None:
+    chain = from_first_layer(copy.deepcopy(model).requires_grad_(False), input_shape)[0]
+    if not isinstance(chain, nn.Sequential):
         return None
-    return chain[0], chain[2]
+    first, last = chain[0], chain[-1]
+    if not isinstance(first, nn.Linear) or not isinstance(last, nn.Linear):
+        return None
+    return None if first.bias is None or last.out_features != 1 else (first, last)

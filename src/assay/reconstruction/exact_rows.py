@@ -90,7 +90,7 @@ def _absolute_deviations(rows: Rows, inside: Rows, starts: Float[Tensor, "k r"])
     before = before / before.abs().mean(1, keepdim=True)
     on = (before > 0).double()
     clear = before.abs().tanh().square() * torch.where(on > 0, 0.05, 1.0)
-    weight = clear
+    duals, weight = starts, clear
     for step in range(40):
         duals = _weighted(inside, weight, weight * on)
         width = 0.3 * 0.01 ** (step / 39)

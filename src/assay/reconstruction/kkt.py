@@ -181,8 +181,8 @@ class KKTReconstructor(BaseEstimator):
         self.rank_, self.basis_, self.residual_ = target.rank, target.basis, gaps.sqrt()
         self._keep(target, found, multipliers)
         self.n_exact_ = 0
-        if self.exact and self.objective == "binary" and can_be_read(model):
-            self._lead(exact_samples(model, random_state=self.random_state))
+        if self.exact and self.objective == "binary" and can_be_read(model, self.input_shape):
+            self._lead(exact_samples(model, input_shape=self.input_shape, random_state=self.random_state))
         return self
 
     def _check(self, model: nn.Module) -> None:
@@ -239,17 +239,18 @@ class KKTReconstructor(BaseEstimator):
 
     def _lead(self, exact: ExactSamples) -> None:
         """Put samples that were read off exactly first, and drop their copies among what restarts agree on."""
-        self.n_exact_ = count = len(exact.samples)
-        if count == 0:
+        found, labels, count = self.reconstructions_, self.labels_, len(exact.samples)
+        if count == 0 or labels is None:
             return
-        found, certain = self.reconstructions_, exact.samples.to(self.reconstructions_)
-        close = nn.functional.normalize(found.flatten(1)) @ nn.functional.normalize(certain).T > 0.8
-        rest = ~(close & (self.labels_[:, None] == exact.labels)).any(1)
+        certain = exact.samples.to(found)
+        close = nn.functional.normalize(found.flatten(1)) @ nn.functional.normalize(certain).T > 0.9
+        rest = ~(close & (labels[:, None] == exact.labels)).any(1)
+        self.n_exact_ = count
         self.reconstructions_ = torch.cat([certain.reshape(count, *found.shape[1:]), found[rest]])
         self.support_ = torch.cat([self.support_.new_full((count,), self.n_restarts), self.support_[rest]])
         self.cohesion_ = torch.cat([self.cohesion_.new_ones(count), self.cohesion_[rest]])
         self.multipliers_ = torch.cat([exact.multipliers.to(self.multipliers_), self.multipliers_[rest]])
-        self.labels_ = torch.cat([exact.labels.to(self.labels_), self.labels_[rest]])
+        self.labels_ = torch.cat([exact.labels.to(labels), labels[rest]])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
