@@ -12,8 +12,8 @@ from assay.reconstruction.entry import from_first_layer
 from assay.reconstruction.exact_rows import Rows, choose, distinct_rows, outer, read_gates, rescale, sharpness
 from assay.reconstruction.subspace import noise_rank
 
-LARGEST_RANK = 128
-"""Spans of more dimensions are not tried: work and memory grow with their square."""
+LARGEST_RANK = 40
+"""Spans of more dimensions are not tried: it was measured on 30 samples, and work grows with the square and more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,12 @@ def exact_samples(
        elsewhere. Duals that contradict most others are left out.
     4. Samples that are pinned down confine the duals that are still missing; back to 1 in what is left.
 
+    Measured on nets of 500 hidden units that were trained on 30 digits for 21 000 steps, four rounds returned 10, 8, 0
+    and 2 samples, all of correlation above 0.98 with a training image, in about 9 CPU seconds. Where a net has few
+    distinct units, sums and differences of gates are gates too, and little can be told.
+
     A sample is returned if more of these equations hold exactly than it has unknowns. Where training did not
-    converge, no more than three units a dimension of the span are distinct, or the span has more than 128 dimensions,
+    converge, no more than three units a dimension of the span are distinct, or the span has more than 40 dimensions,
     nothing is. Time is O(rounds x starts x distinct units x rank^2).
 
     Args:
@@ -127,6 +131,7 @@ class _Fit:
     pinned: Float[Tensor, " k"]
 
     def consistent(self) -> Bool[Tensor, " k"]:
+        """Tell which factors meet nearly all equations that their gates give."""
         return (self.held >= 0.95 * self.kinks) & (self.violation < 0.1) & (self.duals >= 0.9 * (len(self.z) - 1))
 
 
