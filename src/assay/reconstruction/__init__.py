@@ -2,6 +2,7 @@
 
 from assay.reconstruction.condense import Condensed, condense
 from assay.reconstruction.entry import dense_head, first_layer_inputs
+from assay.reconstruction.exact import ExactSamples, exact_samples
 from assay.reconstruction.inversion import InversionResult, invert_embedding
 from assay.reconstruction.kkt import EmbeddingReconstructor, KKTReconstructor
 from assay.reconstruction.multipliers import Objective
@@ -21,6 +22,7 @@ __all__ = [
     "Condensed",
     "ConsensusSelector",
     "EmbeddingReconstructor",
+    "ExactSamples",
     "InversionResult",
     "KKTReconstructor",
     "Objective",
@@ -35,6 +37,7 @@ __all__ = [
     "compress_first_layer",
     "condense",
     "dense_head",
+    "exact_samples",
     "first_layer_inputs",
     "invert_embedding",
     "noise_rank",

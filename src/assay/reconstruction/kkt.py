@@ -19,6 +19,7 @@ from assay.core import (
     spawn_seeds,
 )
 from assay.reconstruction.consensus import consensus
+from assay.reconstruction.exact import ExactSamples, can_be_read, exact_samples
 from assay.reconstruction.multipliers import (
     LABELLED,
     Multipliers,
@@ -75,19 +76,23 @@ class KKTReconstructor(BaseEstimator):
             width these recover far more.
         batch_size: Candidates of each restart worked on at once, at twice the time; all when None.
         dtype: Precision of the search.
+        exact: First read off what `exact_samples` can, for "binary" and one hidden layer with one logit; other
+            networks are searched only. It takes about as long as the search, and finds samples where training
+            converged.
         progress: Draw a bar on standard error.
         random_state: Seed of the starting points.
 
     Attributes:
-        reconstructions_: What at least two restarts agree on, those with most weight first, `(k, *input_shape)`. The
-            scale of a sample is hardly determined by the weights, and multipliers of either sign leave its sign to
-            the gates: compare directions.
-        support_: How many restarts found each of them.
+        reconstructions_: Samples read off exactly, then what at least two restarts agree on, those with most weight
+            first, `(k, *input_shape)`. The scale of the latter is hardly determined by the weights, and multipliers of
+            either sign leave their sign to the gates: compare directions.
+        n_exact_: How many were read off exactly; they lead the pool as well.
+        support_: How many restarts found each of them; those read off count for all.
         cohesion_: How closely the members of each agree, 1 where they are all the same.
         multipliers_: Their multipliers: `(k,)` factors of margins, or numbers of either sign for one output; else
             `(k, c)`, one an output. With `kernels="both"` the sum of the two.
         labels_: Their classes; None where multipliers have either sign.
-        pool_: All candidates of all restarts, `(n_restarts * n_candidates, *input_shape)`.
+        pool_: All candidates of all restarts, `(n_restarts * n_candidates, *input_shape)`, behind those read off.
         pool_multipliers_: Multipliers of the pool.
         pool_labels_: Classes of the pool.
         basis_: Orthonormal rows that span the search space; None where all inputs were searched.
@@ -122,6 +127,7 @@ class KKTReconstructor(BaseEstimator):
         kernels: Literal["initial", "final", "both"] = "both",
         batch_size: int | None = None,
         dtype: torch.dtype = torch.float32,
+        exact: bool = False,
         progress: bool = False,
         random_state: int = 0,
     ) -> None:
@@ -139,6 +145,7 @@ class KKTReconstructor(BaseEstimator):
         self.kernels: Literal["initial", "final", "both"] = kernels
         self.batch_size = batch_size
         self.dtype = dtype
+        self.exact = exact
         self.progress = progress
         self.random_state = random_state
 
@@ -175,6 +182,9 @@ class KKTReconstructor(BaseEstimator):
         )
         self.rank_, self.basis_, self.residual_ = target.rank, target.basis, gaps.sqrt()
         self._keep(target, found, multipliers)
+        self.n_exact_ = 0
+        if self.exact and self.objective == "binary" and can_be_read(model, self.input_shape):
+            self._lead(exact_samples(model, input_shape=self.input_shape, random_state=self.random_state))
         return self
 
     def _check(self, model: nn.Module) -> None:
@@ -226,6 +236,26 @@ class KKTReconstructor(BaseEstimator):
         self.multipliers_ = agreed.multipliers[kept]
         self.labels_ = None if labels is None else agreed.labels[kept]
         self.pool_, self.pool_multipliers_, self.pool_labels_ = target.to_inputs(found), values, labels
+
+    def _lead(self, exact: ExactSamples) -> None:
+        """Put samples that were read off exactly first, and drop their copies among what restarts agree on."""
+        found, labels, count = self.reconstructions_, self.labels_, len(exact.samples)
+        if count == 0 or labels is None or self.pool_labels_ is None:
+            return
+        certain = exact.samples.to(found).reshape(count, *found.shape[1:])
+        multipliers, classes = exact.multipliers.to(self.multipliers_), exact.labels.to(labels)
+        directions = nn.functional.normalize(found.flatten(1)), nn.functional.normalize(certain.flatten(1))
+        copies = (directions[0] @ directions[1].T > 0.9) & (labels[:, None] == classes)
+        rest = ~copies.any(1)
+        self.n_exact_ = count
+        self.reconstructions_ = torch.cat([certain, found[rest]])
+        self.support_ = torch.cat([self.support_.new_full((count,), self.n_restarts), self.support_[rest]])
+        self.cohesion_ = torch.cat([self.cohesion_.new_ones(count), self.cohesion_[rest]])
+        self.multipliers_ = torch.cat([multipliers, self.multipliers_[rest]])
+        self.labels_ = torch.cat([classes, labels[rest]])
+        self.pool_ = torch.cat([certain, self.pool_])
+        self.pool_multipliers_ = torch.cat([multipliers, self.pool_multipliers_])
+        self.pool_labels_ = torch.cat([classes, self.pool_labels_])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -81,7 +81,7 @@ def run(subject: Subject, context: Context) -> Finding:
     """Attack the weights, then score what came out against the training data where they are at hand."""
     reading = read(subject)
     attack = KKTReconstructor(
-        _objective(subject), input_shape=reading.shape, random_state=context.seed, progress=context.progress
+        _objective(subject), input_shape=reading.shape, exact=True, random_state=context.seed, progress=context.progress
     )
     try:
         attack.fit(reading.model)
@@ -93,7 +93,7 @@ def run(subject: Subject, context: Context) -> Finding:
 def _objective(subject: Subject) -> Objective:
     if subject.loss is binary_cross_entropy:
         return "binary"
-    return "multiclass" if subject.loss is cross_entropy else "regression"
+    return "vector" if subject.loss is cross_entropy else "regression"
 
 
 def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Finding:
@@ -105,7 +105,9 @@ def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Find
     figures = [
         Figure(
             (sample_picture(f"{number:02}", stretch(sample), f"Pattern {number}, from the weights alone"),),
-            f"found by {count} of {restarts} restarts, tightness {tightness:.2f}",
+            f"found by {count} of {restarts} restarts, tightness {tightness:.2f}"
+            if number > attack.n_exact_
+            else "read off the weights exactly",
             tile=True,
         )
         for number, (sample, count, tightness) in enumerate(clusters[:_SHOWN], 1)
@@ -205,6 +207,7 @@ def _measures(attack: KKTReconstructor) -> dict[str, float]:
     return {
         "dimensions searched": float(attack.rank_),
         "candidates": float(len(attack.pool_)),
+        "samples read off exactly": float(attack.n_exact_),
         "relative residual": attack.residual_.mean().item(),
     }
 

@@ -46,7 +46,7 @@ class Attack:
 def attack(cell: Attack) -> dict[str, Tensor]:
     """Train one network, attack it, and return counts, nulls and the images that came out best."""
     trained = train(cell.victim, cell.seed, cell.device)
-    objective = "binary" if cell.victim.classes == 2 else "multiclass"
+    objective = "binary" if cell.victim.classes == 2 else "vector"
     options = {"n_restarts": cell.n_restarts, "max_iter": cell.max_iter, "batch_size": cell.batch_size}
     start = time.process_time()
     found = KKTReconstructor(objective, input_shape=tuple(trained.x.shape[1:]), **options).fit(trained.model)
