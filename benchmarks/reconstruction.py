@@ -35,6 +35,9 @@ NETWORKS |= {f"short-training-{seed}": (SHORT, seed) for seed in (0, 1)}
 # Chosen before the first run.
 LEAST_SPEED_UP, LEAST_GAIN_75, LEAST_GAIN_90 = 100, 1.2, 3
 
+RESTARTS_AT_ONCE = 5
+"""Of ours: together they take less time than one after another, and fewer can stop earlier."""
+
 RESULTS = Path(__file__).with_suffix(".json")
 
 Record = dict[str, Any]
@@ -156,12 +159,12 @@ def search_as_published(trained: Trained, options: Published) -> Iterator[tuple[
 
 
 def attack_with_ours(trained: Trained, record: Record | None, budget: float) -> Iterator[Record]:
-    """Add restarts of the defaults, one at a time, until their CPU seconds exceed the budget."""
+    """Add restarts of the defaults, a few at a time, until their CPU seconds exceed the budget."""
     n = len(trained.x)
     record = record or {"seconds": 0.0, "best": [-1.0] * n, "held out": [-1.0] * n, "random": [-1.0] * n, "history": []}
     while record["seconds"] < budget:
         begin = time.process_time()
-        found = KKTReconstructor(n_restarts=1, random_state=len(record["history"])).fit(trained.model)
+        found = KKTReconstructor(n_restarts=RESTARTS_AT_ONCE, random_state=len(record["history"])).fit(trained.model)
         record["seconds"] += time.process_time() - begin
         score = scored(trained, found.pool_, found.basis_, len(record["history"]))
         for key, ncc in {"best": score.ncc, "held out": score.held_out_ncc, "random": score.random_ncc}.items():
@@ -205,7 +208,7 @@ def counted(history: list[list[float]], seconds: float) -> Record | None:
     if not within or len(within) == len(history):
         return None
     names = ("seconds", "n75", "n90", "held out", "random")
-    return {"restarts": len(within), **dict(zip(names, within[-1], strict=True))}
+    return {"restarts": RESTARTS_AT_ONCE * len(within), **dict(zip(names, within[-1], strict=True))}
 
 
 def summary(rows: Record, options: Published) -> Record:

@@ -107,7 +107,7 @@ def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Find
             (sample_picture(f"{number:02}", stretch(sample), f"Pattern {number}, from the weights alone"),),
             f"found by {count} of {restarts} restarts, tightness {tightness:.2f}"
             if number > attack.n_exact_
-            else "read off the weights exactly",
+            else "solved for by exact equations",
             tile=True,
         )
         for number, (sample, count, tightness) in enumerate(clusters[:_SHOWN], 1)
@@ -207,7 +207,7 @@ def _measures(attack: KKTReconstructor) -> dict[str, float]:
     return {
         "dimensions searched": float(attack.rank_),
         "candidates": float(len(attack.pool_)),
-        "samples read off exactly": float(attack.n_exact_),
+        "samples solved for by exact equations": float(attack.n_exact_),
         "relative residual": attack.residual_.mean().item(),
     }
 
