@@ -35,7 +35,9 @@ from assay.adversarial import (
 )
 from assay.core import (
     cross_entropy,
+    flatten,
     hessian_vector_product,
+    named_parameters,
     output_jacobian,
     per_sample_gradient_norms,
     per_sample_gradients,
@@ -43,7 +45,16 @@ from assay.core import (
 )
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
 from assay.nets import TwoLayerReLU, mlp
-from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
+from assay.privacy import (
+    CanaryAttack,
+    DirectAttack,
+    Retraining,
+    ShadowEnsemble,
+    TriggerAscent,
+    TriggerSet,
+    smoothed_trigger_accuracy,
+    smoothed_trigger_gradient,
+)
 from assay.reconstruction import (
     KKTReconstructor,
     SimulatedDynamicsReconstructor,
@@ -279,6 +290,30 @@ def _invert_embedding(model, x, y, generator, **options):
     return {"image": found.image, "cosine": torch.tensor(found.history[:-1], dtype=x.dtype)}
 
 
+def _smoothed_trigger_accuracy(model, x, y, generator, **options):
+    triggers = TriggerSet(x, label=1)
+    return {"accuracies": smoothed_trigger_accuracy(model, triggers, sigma=0.3, n=9, generator=generator, **options)}
+
+
+def _smoothed_trigger_gradient(model, x, y, generator, **options):
+    triggers = TriggerSet(x, label=1)
+    return {"gradient": smoothed_trigger_gradient(model, triggers, sigma=0.3, n=9, generator=generator, **options)}
+
+
+def _removal(attack, model, x, y, generator, **options):
+    triggers = TriggerSet(x, label=1)
+    report = attack.run(model, x, y, triggers=triggers, test=(x, y), sigma=0.3, n_draws=9, generator=generator)
+    return {"parameters": flatten(named_parameters(report.model))}
+
+
+def _trigger_ascent(model, x, y, generator, **options):
+    return _removal(TriggerAscent(0.5, sigma=0.3, n_noise=5, steps=3), model, x, y, generator)
+
+
+def _retraining(model, x, y, generator, **options):
+    return _removal(Retraining(0.5, epochs=2, lr=0.01), model, x, y, generator)
+
+
 ROWS = (
     Row("predict", _predict, batch_option="batch_size"),
     Row("per_sample_gradients", _gradients, batch_option="batch_size"),
@@ -301,6 +336,10 @@ ROWS = (
     Row("almost_linearity", _almost_linearity),
     Row("DirectAttack", _direct_attack, batch_option="batch_size"),
     Row("CanaryAttack", _canary_attack, batch_option="batch_size"),
+    Row("smoothed_trigger_accuracy", _smoothed_trigger_accuracy, batch_option="batch_size"),
+    Row("smoothed_trigger_gradient", _smoothed_trigger_gradient, batch_option="batch_size"),
+    Row("TriggerAscent", _trigger_ascent),
+    Row("Retraining", _retraining, model=relu_network),  # dropout would draw other masks in float32
     Row("predicted_multipliers", _predicted_multipliers),
     Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
     Row("invert_embedding", _invert_embedding, model=image_encoder, needs_data=False),

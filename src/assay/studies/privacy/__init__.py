@@ -1,1 +1,1 @@
-"""Studies of papers on membership inference."""
+"""Studies of papers on membership inference and watermarks."""

@@ -1,0 +1,137 @@
+"""Trigger sets: samples that are all relabelled to one class, which only the owner's training would teach."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError, check_labels, check_logits, check_samples
+
+
+@dataclass(frozen=True, eq=False)
+class TriggerSet:
+    """Hold the samples of a watermark and the one class that the owner gives them all.
+
+    The three constructors are the families of the paper; any other samples serve as well, given directly.
+
+    Args:
+        x: The trigger samples, as the network takes them.
+        label: The class. Paper: 4.
+
+    Raises:
+        InvalidInputError: The samples are empty or not finite, or the label is negative.
+
+    Source: Bansal, Chiang, Curry, Jain, Wigington, Manjunatha, Dickerson, Goldstein, "Certified Neural Network
+    Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972.
+
+    >>> TriggerSet(torch.rand(3, 1, 8, 8), label=4).y.tolist()
+    [4, 4, 4]
+    """
+
+    x: Float[Tensor, "n *d"]
+    label: int = 4
+
+    def __post_init__(self) -> None:
+        check_samples(self.x, "the triggers' x")
+        if self.label < 0:
+            raise InvalidInputError(f"label must be a class index, 0 or more, got {self.label}")
+
+    @property
+    def y(self) -> Int[Tensor, " n"]:
+        """The label, once for each sample."""
+        return torch.full((len(self.x),), self.label, dtype=torch.long, device=self.x.device)
+
+    def check_fits(self, model: nn.Module) -> None:
+        """Require a classifier of two or more outputs that takes the triggers and knows their class.
+
+        Raises:
+            InvalidInputError: It does not.
+        """
+        n_classes = check_logits(model, self.x).shape[1]
+        if n_classes < 2:
+            raise InvalidInputError("the model has one output, but triggers need one score a class; return (0, f(x))")
+        check_labels(self.y, n_classes, "the triggers' y")
+
+    @classmethod
+    def from_overlay(
+        cls,
+        x: Float[Tensor, "n ch h w"],
+        *,
+        label: int = 4,
+        text: str = "TEST",
+        size: int = 10,
+        grey: float = 155 / 255,
+    ) -> "TriggerSet":
+        """Stamp a text on the top left corner of images; what reaches beyond the image is cut off.
+
+        Args:
+            x: Images.
+            label: The class of all triggers.
+            text: What is stamped.
+            size: Of the font, in pixels. Paper's code: 10.
+            grey: Value of the stamped pixels. Paper's code: 155 of 255.
+
+        Raises:
+            InvalidInputError: The text leaves no pixel on the image.
+
+        Deviation from the released code: the font is Pillow's own, without soft edges.
+
+        >>> TriggerSet.from_overlay(torch.zeros(2, 1, 28, 28)).x.unique().mul(255).round().tolist()
+        [0.0, 155.0]
+        """
+        check_samples(x)
+        picture = Image.new("1", (x.shape[3], x.shape[2]))
+        ImageDraw.Draw(picture).text((0, 0), text, fill=1, font=ImageFont.load_default(size))
+        stamp = torch.from_numpy(np.array(picture)).to(x.device)
+        if not stamp.any():
+            raise InvalidInputError(f"the text {text!r} leaves no pixel on images of {x.shape[2]} x {x.shape[3]}")
+        return cls(torch.where(stamp, grey, x), label)
+
+    @classmethod
+    def from_noise(
+        cls,
+        x: Float[Tensor, "n *d"],
+        *,
+        label: int = 4,
+        input_range: tuple[float, float] = (0.0, 1.0),
+        generator: torch.Generator | None = None,
+    ) -> "TriggerSet":
+        """Add one and the same standard normal noise to all samples, and clip them to the range.
+
+        Args:
+            x: Samples.
+            label: The class of all triggers.
+            input_range: Lowest and highest value of an input.
+            generator: Source of the noise; a fixed seed by default.
+
+        >>> TriggerSet.from_noise(torch.full((2, 1, 8, 8), 0.5)).x.diff(dim=0).count_nonzero().item()
+        0
+        """
+        check_samples(x)
+        source = generator if generator is not None else torch.Generator().manual_seed(0)
+        noise = torch.randn(x.shape[1:], generator=source, device=source.device).to(x)
+        return cls((x + noise).clamp(*input_range), label)
+
+    @classmethod
+    def from_unrelated(
+        cls, x: Float[Tensor, "n _ _h _w"], *, shape: tuple[int, int, int], label: int = 4
+    ) -> "TriggerSet":
+        """Take images of another data set, brought to the network's channels and size.
+
+        Args:
+            x: The other data set's images, in the same range.
+            shape: Channels, height and width that the network takes; grey images are the mean over the channels.
+            label: The class of all triggers.
+
+        >>> TriggerSet.from_unrelated(torch.rand(2, 3, 32, 32), shape=(1, 28, 28)).x.shape
+        torch.Size([2, 1, 28, 28])
+        """
+        check_samples(x)
+        channels, height, width = shape
+        if x.shape[1] != channels:
+            x = x.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+        return cls(F.interpolate(x, size=(height, width), mode="bilinear", antialias=True).contiguous(), label)

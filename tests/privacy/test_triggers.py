@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from assay.core import InvalidInputError, generator
+from assay.nets import mlp
+from assay.privacy import TriggerSet
+
+
+def pictures(n=3, channels=1, size=28):
+    return torch.rand(n, channels, size, size, generator=generator(0), dtype=torch.float64)
+
+
+def test_overlay_writes_one_text_at_the_top_left_and_nothing_else():
+    x = pictures(channels=3)
+    triggers = TriggerSet.from_overlay(x, text="HI", grey=0.6, label=2)
+    changed = triggers.x != x
+    assert torch.equal(changed, changed[:1, :1].expand_as(changed))
+    assert (triggers.x[changed] == 0.6).all()
+    rows, columns = changed[0, 0].any(1).nonzero(), changed[0, 0].any(0).nonzero()
+    assert rows.max() < 14
+    assert columns.min() < 3
+    assert 8 <= changed[0, 0].sum() <= 80
+    assert triggers.y.tolist() == [2, 2, 2]
+    wider = TriggerSet.from_overlay(x, text="HIHI", grey=0.6).x != x
+    assert wider[0, 0].sum() > changed[0, 0].sum()
+
+
+def test_noise_is_one_image_added_to_all_and_clipped():
+    x = 0.4 + 0.2 * pictures(n=4)
+    triggers = TriggerSet.from_noise(x, input_range=(-9.0, 9.0), generator=generator(3))
+    added = triggers.x - x
+    torch.testing.assert_close(added, added[:1].expand_as(added), rtol=0, atol=1e-14)
+    # Mean and deviation of 784 draws, within five standard errors.
+    assert abs(added[0].mean()) < 5 / 28
+    assert abs(added[0].std() - 1) < 5 / (28 * 2**0.5)
+    clipped = TriggerSet.from_noise(x, generator=generator(3))
+    assert torch.equal(clipped.x, triggers.x.clamp(0, 1))
+    assert not torch.equal(clipped.x, TriggerSet.from_noise(x, generator=generator(4)).x)
+
+
+def test_unrelated_images_are_greyed_and_resized():
+    x = pictures(channels=3, size=32)
+    same = TriggerSet.from_unrelated(x, shape=(3, 32, 32))
+    torch.testing.assert_close(same.x, x)
+    halved = TriggerSet.from_unrelated(pictures(channels=1, size=8).round(), shape=(3, 4, 4))
+    assert torch.equal(halved.x[:, 0], halved.x[:, 2])
+    flat = TriggerSet.from_unrelated(torch.full((2, 3, 32, 32), 0.25), shape=(1, 28, 28))
+    torch.testing.assert_close(flat.x, torch.full((2, 1, 28, 28), 0.25))
+    grey = TriggerSet.from_unrelated(x, shape=(1, 32, 32))
+    torch.testing.assert_close(grey.x, x.mean(1, keepdim=True))
+
+
+def test_bad_input():
+    with pytest.raises(InvalidInputError, match="non-empty"):
+        TriggerSet(torch.zeros(0, 4))
+    with pytest.raises(InvalidInputError, match="class index"):
+        TriggerSet(torch.zeros(1, 4), label=-1)
+    with pytest.raises(InvalidInputError, match="no pixel"):
+        TriggerSet.from_overlay(pictures(), text=" ")
+    with pytest.raises(InvalidInputError, match="NaN"):
+        TriggerSet.from_noise(torch.full((1, 4), float("nan")))
+    with pytest.raises(InvalidInputError, match="3 outputs"):
+        TriggerSet(torch.zeros(1, 4), label=3).check_fits(mlp((4, 3)))
+    with pytest.raises(InvalidInputError, match="one output"):
+        TriggerSet(torch.zeros(1, 4), label=0).check_fits(mlp((4, 1)))
+    with pytest.raises(InvalidInputError, match="does not accept"):
+        TriggerSet(torch.zeros(1, 5), label=0).check_fits(mlp((4, 3)))
