@@ -58,10 +58,10 @@ def exact_samples(
     4. Samples that are pinned down confine the duals that are still missing; back to 1 in what is left.
 
     Measured on nets of 500 hidden units that were trained on 30 digits for 21 000 steps, four rounds returned 10, 8, 0
-    and 2 samples of the nets that it was developed on, all of correlation above 0.98 with a training image, and 3, 4 and
-    0 of three others, of which 6 are above 0.95 and one is no training image: strong evidence, not a proof. It took 5
-    to 9 CPU seconds. Where a net has few distinct units, sums and differences of gates are gates too, and little can be
-    told.
+    and 2 samples of the nets that it was developed on, all of correlation above 0.98 with a training image; of three
+    others 3, 4 and 0, of which 6 are above 0.95 and one is no training image: strong evidence, not a proof. It took 5
+    to 9 CPU seconds. Where a net has few distinct units, sums and differences of gates are gates too, and little can
+    be told.
 
     A sample is returned if more of these equations hold exactly than it has unknowns. Where training did not
     converge, no more than three units a dimension of the span are distinct, or the span has more than 40 dimensions,
