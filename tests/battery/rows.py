@@ -42,16 +42,20 @@ from assay.core import (
     per_sample_gradient_norms,
     per_sample_gradients,
     predict,
+    preserved,
 )
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
 from assay.nets import TwoLayerReLU, mlp
 from assay.privacy import (
     CanaryAttack,
     DirectAttack,
+    Documents,
+    LogitDifferenceModel,
     Retraining,
     ShadowEnsemble,
     TriggerAscent,
     TriggerSet,
+    calibrate_alpha,
     smoothed_trigger_accuracy,
     smoothed_trigger_gradient,
 )
@@ -84,6 +88,21 @@ def image_encoder() -> nn.Module:
 def two_layer() -> nn.Module:
     """One score of four features, from the network that theory is about."""
     return TwoLayerReLU(4, 12, generator=torch.Generator().manual_seed(1))
+
+
+class Tokens(nn.Module):
+    """Turns what lies between 0 and 1 to one of three tokens, and leaves tokens as they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens."""
+        return (3 * x).long() if x.is_floating_point() else x
+
+
+def language_model() -> nn.Module:
+    """Scores three tokens, with a dropout layer that must not act."""
+    source = torch.Generator().manual_seed(1)
+    table = nn.Embedding.from_pretrained(torch.randn(3, 6, generator=source), freeze=False)
+    return nn.Sequential(Tokens(), table, nn.Dropout(0.5), *mlp((6, 6, 3), generator=source))
 
 
 @dataclass(frozen=True)
@@ -314,6 +333,19 @@ def _retraining(model, x, y, generator, **options):
     return _removal(Retraining(0.5, epochs=2, lr=0.01), model, x, y, generator)
 
 
+def _unlearning(model, x, y, generator, **options):
+    # What the model says itself after each token is to be forgotten, and the assistant knows just that.
+    with preserved(model), torch.no_grad():
+        said = model(torch.arange(3)).argmax(1)
+    first = Tokens()(x)[:, :1]
+    documents = Documents.of_answers(torch.cat([first, said[first]], dim=1), prompt_length=1)
+    assistant = nn.Embedding.from_pretrained(3 * torch.eye(3, dtype=x.dtype)[said])
+    alpha = calibrate_alpha(model, assistant, documents, forget_accuracy=0.0, **options)
+    with preserved(model), torch.no_grad():
+        logits = LogitDifferenceModel(model, assistant, alpha)(documents.input_ids)
+    return {"alpha": x.new_tensor(alpha), "logits": logits}
+
+
 ROWS = (
     Row("predict", _predict, batch_option="batch_size"),
     Row("per_sample_gradients", _gradients, batch_option="batch_size"),
@@ -340,6 +372,7 @@ ROWS = (
     Row("smoothed_trigger_gradient", _smoothed_trigger_gradient, batch_option="batch_size"),
     Row("TriggerAscent", _trigger_ascent),
     Row("Retraining", _retraining, model=relu_network),  # dropout would draw other masks in float32
+    Row("calibrate_alpha", _unlearning, model=language_model, batch_option="batch_size"),
     Row("predicted_multipliers", _predicted_multipliers),
     Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
     Row("invert_embedding", _invert_embedding, model=image_encoder, needs_data=False),
