@@ -5,8 +5,8 @@ The paper unlearns TOFU's authors from Llama-2-chat-7B. Here a transformer of fo
 unlearning as to be kept, and 96 are unseen by it: what a small retain set does not cover. The assistant is the first
 block with adapters.
 
-The assistant has one setting, chosen with trials on four other worlds, and alpha is 1. Each baseline has two learning
-rates and a look every five steps, and counts with the best of these for what it keeps of the unseen subjects among
+The assistant has one setting, chosen among about eight with trials on four other worlds, and alpha is 1. To save time
+each baseline has 40 steps, two learning rates and a look every five steps, and counts with the best of these for what it keeps of the unseen subjects among
 those that forget enough: a choice that no one could make without the unseen subjects.
 
 Answers are one token here, so that forget questions with wrong answers, which the paper adds to the retain documents,
