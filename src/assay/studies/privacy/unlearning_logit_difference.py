@@ -6,8 +6,8 @@ unlearning as to be kept, and 96 are unseen by it: what a small retain set does 
 block with adapters.
 
 The assistant has one setting, chosen among about eight with trials on four other worlds, and alpha is 1. To save time
-each baseline has 40 steps, two learning rates and a look every five steps, and counts with the best of these for what it keeps of the unseen subjects among
-those that forget enough: a choice that no one could make without the unseen subjects.
+each baseline has 40 steps, two learning rates and a look every five steps. It counts with the best of these for what it
+keeps of the unseen subjects among those that forget enough: a choice that no one could make without these subjects.
 
 Answers are one token here, so that forget questions with wrong answers, which the paper adds to the retain documents,
 would contradict the forget documents, and there are no paraphrases: the paper's two augmentations are not tested.
