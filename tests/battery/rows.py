@@ -3,6 +3,7 @@
 To add a method, add a row. Its `run` is the plain call, with every answer that matters brought into named tensors.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,9 @@ from assay.landscape import gauss_newton_decomposition, gradient_covariance_alig
 from assay.nets import TwoLayerReLU, mlp
 from assay.privacy import (
     CanaryAttack,
+    ClassWiseGradientMatching,
+    ContrastiveGradientMatching,
+    DatasetCondenser,
     DirectAttack,
     Documents,
     LogitDifferenceModel,
@@ -56,6 +60,8 @@ from assay.privacy import (
     TriggerAscent,
     TriggerSet,
     calibrate_alpha,
+    evaluate_condensed,
+    kernel_velocity,
     smoothed_trigger_accuracy,
     smoothed_trigger_gradient,
 )
@@ -303,6 +309,32 @@ def _canary_attack(model, x, y, generator, **options):
     return {"queries": queries, "scores": attack.score([model], x, y, queries=queries, **options)}
 
 
+def _gradient_matching(model, x, y, generator, **options):
+    synthetic = (1 - x).requires_grad_()
+    losses = [kind()(model, synthetic, y, x, y) for kind in (ClassWiseGradientMatching, ContrastiveGradientMatching)]
+    slopes = torch.autograd.grad(sum(losses), synthetic)[0]
+    return {"losses": torch.stack(losses).detach(), "slopes": slopes}
+
+
+def _dataset_condenser(model, x, y, generator, **options):
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    condenser = DatasetCondenser(
+        1, model_fn=lambda source: copy.deepcopy(model), outer_steps=2, inner_steps=2, outer_warmup=1, random_state=seed
+    )
+    condensed = condenser.fit(x, y)
+    return {"data": condensed.data_, "targets": condensed.targets_}
+
+
+def _evaluate_condensed(model, x, y, generator, **options):
+    report = evaluate_condensed(x, y, x, y, model_fn=lambda source: copy.deepcopy(model), n_models=2, epochs=2)
+    return {"accuracies": torch.tensor(report.accuracies, dtype=x.dtype)}
+
+
+def _kernel_velocity(model, x, y, generator, **options):
+    other = {name: -value for name, value in model.state_dict().items()}
+    return {"velocity": kernel_velocity(model, x, [model.state_dict(), other], **options)}
+
+
 def _invert_embedding(model, x, y, generator, **options):
     target = torch.tensor([1.0, -1.0, 0.5], dtype=x.dtype, device=x.device)
     found = invert_embedding(model, target, image_shape=(1, 2, 2), steps=5, generator=generator, **options)
@@ -373,6 +405,10 @@ ROWS = (
     Row("TriggerAscent", _trigger_ascent),
     Row("Retraining", _retraining, model=relu_network),  # dropout would draw other masks in float32
     Row("calibrate_alpha", _unlearning, model=language_model, batch_option="batch_size"),
+    Row("gradient matching", _gradient_matching),
+    Row("DatasetCondenser", _dataset_condenser),
+    Row("evaluate_condensed", _evaluate_condensed),
+    Row("kernel_velocity", _kernel_velocity, batch_option="batch_size"),
     Row("predicted_multipliers", _predicted_multipliers),
     Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
     Row("invert_embedding", _invert_embedding, model=image_encoder, needs_data=False),

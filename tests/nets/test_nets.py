@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from assay.core import InvalidInputError, generator
-from assay.nets import mlp, small_conv
+from assay.nets import mlp, normalized_conv, small_conv
 
 
 def same_as_pytorch(ours, theirs):
@@ -30,6 +30,27 @@ def test_small_conv_is_pytorchs_own():
     ours = small_conv((3, 11, 13), 5, channels=(4, 6), hidden=9, generator=generator(3))
     same_as_pytorch(ours, layers)
     assert ours(torch.rand(2, 3, 11, 13, generator=generator(0))).shape == (2, 5)
+
+
+def test_normalized_conv_is_pytorchs_own():
+    def block(n_in, n_out):
+        return lambda: nn.Conv2d(n_in, n_out, 3, padding=1), lambda: nn.GroupNorm(n_out, n_out), nn.ReLU, nn.Identity
+
+    layers = [*block(3, 4), *block(4, 6), nn.Flatten, lambda: nn.Linear(6 * 2 * 3, 5)]
+    ours = normalized_conv((3, 11, 13), 5, channels=(4, 6), generator=generator(3))
+    same_as_pytorch(ours, layers)
+    x = torch.rand(2, 3, 11, 13, generator=generator(0))
+    inner = x
+    for k in (0, 4):
+        inner = torch.nn.functional.group_norm(ours[k](inner), (4, 6)[k // 4])
+        inner = torch.nn.functional.avg_pool2d(inner.relu(), 2)
+    torch.testing.assert_close(ours(x), ours[-1](inner.flatten(1)))
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((0, 8, 8), (2,)), ((1, 8, 8), (2, 0)), ((1, 6, 8), (2, 2, 2))])
+def test_normalized_conv_refuses_sizes_that_cannot_be(shape, channels):
+    with pytest.raises(InvalidInputError):
+        normalized_conv(shape, 3, channels=channels)
 
 
 @pytest.mark.parametrize(

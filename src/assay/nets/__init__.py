@@ -3,6 +3,7 @@
 from assay.nets.conv import small_conv
 from assay.nets.encoders import load_encoder
 from assay.nets.mlp import mlp
+from assay.nets.normalized_conv import normalized_conv
 from assay.nets.pretrained import load_pretrained, pretrained_names
 from assay.nets.resnet import CifarResNet, Normalize
 from assay.nets.two_layer import TwoLayerReLU
@@ -14,6 +15,7 @@ __all__ = [
     "load_encoder",
     "load_pretrained",
     "mlp",
+    "normalized_conv",
     "pretrained_names",
     "small_conv",
 ]

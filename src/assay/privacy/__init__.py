@@ -1,6 +1,6 @@
 """Who can be told to be a member of the training set, whose a network is, and how one is made to forget.
 
-Shadow models, watermarks, and the unlearning of language models.
+Shadow models, watermarks, the unlearning of language models, and condensed sets to train on instead.
 """
 
 from assay.privacy.alpha import calibrate_alpha
@@ -14,16 +14,26 @@ from assay.privacy.certificate import (
     percentile_bounds,
 )
 from assay.privacy.compression import Pruning, Quantisation
+from assay.privacy.condensed_accuracy import CondensedAccuracy, evaluate_condensed
+from assay.privacy.condensed_replay import CondensedReplay
+from assay.privacy.condenser import DatasetCondenser
 from assay.privacy.confidence import label_logits, logit_confidence
 from assay.privacy.direct import DirectAttack
 from assay.privacy.documents import Documents, answer_nll, token_logits
 from assay.privacy.ensemble import ShadowEnsemble
+from assay.privacy.gradient_matching import (
+    ClassWiseGradientMatching,
+    ContrastiveGradientMatching,
+    gradient_distance,
+)
+from assay.privacy.kernel_velocity import kernel_distance, kernel_velocity
 from assay.privacy.lira import LiRA
 from assay.privacy.logit_difference import LogitDifferenceModel, OffsetModel, logit_difference, relative_top_mask
 from assay.privacy.metrics import MembershipReport, membership_metrics
 from assay.privacy.removal import RemovalAttack, RemovalReport, RemovalStage, parameter_distance
 from assay.privacy.retraining import Retraining
 from assay.privacy.shifts import RandomShift, TriggerAscent
+from assay.privacy.siamese_augmentation import SiameseAugmentation
 from assay.privacy.smoothing import smoothed_trigger_accuracy, smoothed_trigger_gradient
 from assay.privacy.trainers import StackedTrainer, one_by_one
 from assay.privacy.triggers import TriggerSet
@@ -46,6 +56,11 @@ from assay.privacy.watermark import SmoothedWatermark
 
 __all__ = [
     "CanaryAttack",
+    "ClassWiseGradientMatching",
+    "CondensedAccuracy",
+    "CondensedReplay",
+    "ContrastiveGradientMatching",
+    "DatasetCondenser",
     "DirectAttack",
     "Documents",
     "ForgetQuality",
@@ -66,6 +81,7 @@ __all__ = [
     "Retraining",
     "ReversedUnlearningLoss",
     "ShadowEnsemble",
+    "SiameseAugmentation",
     "SmoothedWatermark",
     "StackedTrainer",
     "TriggerAscent",
@@ -76,7 +92,11 @@ __all__ = [
     "calibrate_alpha",
     "canary_objective",
     "certify_watermark",
+    "evaluate_condensed",
     "forget_quality",
+    "gradient_distance",
+    "kernel_distance",
+    "kernel_velocity",
     "label_logits",
     "logit_confidence",
     "logit_difference",

@@ -1,0 +1,82 @@
+"""How fast a network's tangent kernel turns while it trains."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError, Parameters, check_finite, check_positive, check_samples, output_jacobian
+
+
+def kernel_distance(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+    r"""Return $1 - \langle K_1, K_2\rangle_F / (\lVert K_1\rVert_F \lVert K_2\rVert_F)$, 0 to 1 for kernels.
+
+    Raises:
+        InvalidInputError: A matrix is zero, so that it has no direction.
+
+    Source: Fort et al., "Deep learning versus kernel learning" (2020).
+
+    >>> kernel_distance(torch.eye(2), 3 * torch.eye(2)).item() < 1e-6
+    True
+    """
+    norms = k1.norm() * k2.norm()
+    if not norms > 0:
+        raise InvalidInputError("a kernel of zeros has no direction; probe with samples that the network responds to")
+    return (1 - (k1 * k2).sum() / norms).clamp(min=0)
+
+
+def kernel_velocity(
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    states: Sequence[Parameters],
+    *,
+    dt: float = 1.0,
+    batch_size: int = 64,
+) -> Float[Tensor, " _"]:
+    r"""Return how fast the tangent kernel turns between the states of a training run.
+
+    $v(t) = S(K_t, K_{t+dt}) / dt$ with $K_t = J_t J_t^\top$, $J_t$ the Jacobian of all outputs on the probe samples in
+    the parameters, and S the `kernel_distance`. Time O(t n c p) beside t Jacobians, memory O(n c p).
+
+    Args:
+        model: The network, in evaluation mode; it comes back as it was.
+        x: Probe samples.
+        states: At least two states in the order of training, as `model.state_dict()` gives them (clone them there).
+        dt: Time between two states, in any unit.
+        batch_size: Samples differentiated at once.
+
+    Returns:
+        One velocity for each pair of successive states.
+
+    Raises:
+        InvalidInputError: There are fewer than two states, or one does not fit the model.
+        NumericalError: A velocity came out NaN or infinite.
+
+    Source: Fort et al., "Deep learning versus kernel learning" (2020).
+
+    >>> model = nn.Linear(3, 2)
+    >>> kernel_velocity(model, torch.eye(3), [model.state_dict(), model.state_dict()]).abs() < 1e-6
+    tensor([True])
+    """
+    check_samples(x)
+    check_positive(dt, "dt")
+    if len(states) < 2:
+        raise InvalidInputError(f"a velocity needs at least two states, got {len(states)}")
+    probe = copy.deepcopy(model)
+    velocities: list[Tensor] = []
+    before: Tensor | None = None
+    for state in states:
+        try:
+            probe.load_state_dict(state)
+        except RuntimeError as error:
+            raise InvalidInputError("a state does not fit the model; pass what its state_dict() returns") from error
+        jacobian = output_jacobian(probe, x, batch_size=batch_size).flatten(0, 1)
+        kernel = jacobian @ jacobian.T
+        if before is not None:
+            velocities.append(kernel_distance(before, kernel) / dt)
+        before = kernel
+    result = torch.stack(velocities)
+    check_finite(result, "a kernel's velocity")
+    return result
