@@ -48,20 +48,28 @@ from assay.core import (
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
 from assay.nets import TwoLayerReLU, mlp
 from assay.privacy import (
+    BullseyePolytope,
     CanaryAttack,
     ClassWiseGradientMatching,
     ContrastiveGradientMatching,
     DatasetCondenser,
     DirectAttack,
     Documents,
+    GradientMatchingAttack,
+    GuidedDDIMSampler,
+    GuidedDiffusionPoisoner,
     LogitDifferenceModel,
+    PoisonGoal,
     Retraining,
     ShadowEnsemble,
     TriggerAscent,
     TriggerSet,
     calibrate_alpha,
     evaluate_condensed,
+    gradient_matching_loss,
     kernel_velocity,
+    linear_noise_schedule,
+    poison_target_gradient,
     smoothed_trigger_accuracy,
     smoothed_trigger_gradient,
 )
@@ -335,6 +343,25 @@ def _kernel_velocity(model, x, y, generator, **options):
     return {"velocity": kernel_velocity(model, x, [model.state_dict(), other], **options)}
 
 
+def _poison_matching(model, x, y, generator, **options):
+    target = poison_target_gradient(model, PoisonGoal(x[:1], 2))
+    losses = gradient_matching_loss(model, x, y, target, per_sample=True)
+    return {"losses": losses, "together": gradient_matching_loss(model, x, y, target)}
+
+
+def _poison(attack):
+    def run(model, x, y, generator, **options):
+        return {"poisons": attack(eps=0.1, steps=3)(model, x, PoisonGoal(x[:1], 2))}
+
+    return run
+
+
+def _guided_bases(model, x, y, generator, **options):
+    schedule = linear_noise_schedule(6, 0.05, 0.4).to(x)
+    poisoner = GuidedDiffusionPoisoner(model, GuidedDDIMSampler(lambda x, t: x / 2, schedule, recurrence=2))
+    return {"bases": poisoner.generate_bases(PoisonGoal(x[:1], 2), 5, generator=generator, **options)}
+
+
 def _invert_embedding(model, x, y, generator, **options):
     target = torch.tensor([1.0, -1.0, 0.5], dtype=x.dtype, device=x.device)
     found = invert_embedding(model, target, image_shape=(1, 2, 2), steps=5, generator=generator, **options)
@@ -409,6 +436,10 @@ ROWS = (
     Row("DatasetCondenser", _dataset_condenser),
     Row("evaluate_condensed", _evaluate_condensed),
     Row("kernel_velocity", _kernel_velocity, batch_option="batch_size"),
+    Row("gradient_matching_loss", _poison_matching),
+    Row("GradientMatchingAttack", _poison(GradientMatchingAttack)),
+    Row("BullseyePolytope", _poison(BullseyePolytope)),
+    Row("GuidedDiffusionPoisoner", _guided_bases, batch_option="batch_size"),
     Row("predicted_multipliers", _predicted_multipliers),
     Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
     Row("invert_embedding", _invert_embedding, model=image_encoder, needs_data=False),

@@ -1,6 +1,6 @@
-"""Who can be told to be a member of the training set, whose a network is, and how one is made to forget.
+"""Who is in a training set, whose a network is, and how one is poisoned or made to forget.
 
-Shadow models, watermarks, the unlearning of language models, and condensed sets to train on instead.
+Shadow models, watermarks, poisons from scratch, the unlearning of language models, and condensed training sets.
 """
 
 from assay.privacy.alpha import calibrate_alpha
@@ -18,18 +18,30 @@ from assay.privacy.condensed_accuracy import CondensedAccuracy, evaluate_condens
 from assay.privacy.condensed_replay import CondensedReplay
 from assay.privacy.condenser import DatasetCondenser
 from assay.privacy.confidence import label_logits, logit_confidence
+from assay.privacy.denoisers import Denoiser, GaussianMixtureDenoiser, UNetDenoiser, linear_noise_schedule
 from assay.privacy.direct import DirectAttack
 from assay.privacy.documents import Documents, answer_nll, token_logits
 from assay.privacy.ensemble import ShadowEnsemble
+from assay.privacy.feature_poisons import BullseyePolytope, FeatureCollision, penultimate_features
 from assay.privacy.gradient_matching import (
     ClassWiseGradientMatching,
     ContrastiveGradientMatching,
     gradient_distance,
 )
+from assay.privacy.guided_ddim import GuidedDDIMSampler
+from assay.privacy.guided_poisons import GuidedDiffusionPoisoner, PoisonSet
 from assay.privacy.kernel_velocity import kernel_distance, kernel_velocity
 from assay.privacy.lira import LiRA
 from assay.privacy.logit_difference import LogitDifferenceModel, OffsetModel, logit_difference, relative_top_mask
 from assay.privacy.metrics import MembershipReport, membership_metrics
+from assay.privacy.poison_attack import PoisonAttack, PoisonGoal, add_trigger
+from assay.privacy.poison_evaluation import PoisonReport, evaluate_poison
+from assay.privacy.poison_matching import (
+    GradientMatchingAttack,
+    gradient_matching_loss,
+    poison_gradients,
+    poison_target_gradient,
+)
 from assay.privacy.removal import RemovalAttack, RemovalReport, RemovalStage, parameter_distance
 from assay.privacy.retraining import Retraining
 from assay.privacy.shifts import RandomShift, TriggerAscent
@@ -55,22 +67,33 @@ from assay.privacy.unlearning_metrics import (
 from assay.privacy.watermark import SmoothedWatermark
 
 __all__ = [
+    "BullseyePolytope",
     "CanaryAttack",
     "ClassWiseGradientMatching",
     "CondensedAccuracy",
     "CondensedReplay",
     "ContrastiveGradientMatching",
     "DatasetCondenser",
+    "Denoiser",
     "DirectAttack",
     "Documents",
+    "FeatureCollision",
     "ForgetQuality",
+    "GaussianMixtureDenoiser",
     "GradientAscentLoss",
+    "GradientMatchingAttack",
+    "GuidedDDIMSampler",
+    "GuidedDiffusionPoisoner",
     "LiRA",
     "LogitDifferenceModel",
     "MembershipAttack",
     "MembershipReport",
     "NPOLoss",
     "OffsetModel",
+    "PoisonAttack",
+    "PoisonGoal",
+    "PoisonReport",
+    "PoisonSet",
     "Pruning",
     "Quantisation",
     "RandomShift",
@@ -86,18 +109,23 @@ __all__ = [
     "StackedTrainer",
     "TriggerAscent",
     "TriggerSet",
+    "UNetDenoiser",
     "WatermarkCertificate",
+    "add_trigger",
     "answer_nll",
     "build_assistant",
     "calibrate_alpha",
     "canary_objective",
     "certify_watermark",
     "evaluate_condensed",
+    "evaluate_poison",
     "forget_quality",
     "gradient_distance",
+    "gradient_matching_loss",
     "kernel_distance",
     "kernel_velocity",
     "label_logits",
+    "linear_noise_schedule",
     "logit_confidence",
     "logit_difference",
     "membership_metrics",
@@ -105,7 +133,10 @@ __all__ = [
     "one_by_one",
     "order_statistic_index",
     "parameter_distance",
+    "penultimate_features",
     "percentile_bounds",
+    "poison_gradients",
+    "poison_target_gradient",
     "relative_top_mask",
     "retain_divergence",
     "reversed_objective",

@@ -1,0 +1,146 @@
+"""What every poisoning attack shares: a goal, a budget for each image, and how the budget is spent."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import MultiStepLR
+
+from assay.core import (
+    InvalidInputError,
+    check_finite,
+    check_labels,
+    check_logits,
+    check_model,
+    check_positive,
+    check_samples,
+    preserved,
+    track,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PoisonGoal:
+    """Say what a victim that trains on the poisons shall do.
+
+    Attributes:
+        x: Images that it shall misjudge: one target, or source images that carry a trigger (`add_trigger`).
+        label: The class that it shall give them. Poisons carry this label, and look like this class.
+    """
+
+    x: Float[Tensor, "_ *d"]
+    label: int
+
+    def labels(self, n: int) -> Int[Tensor, " n"]:
+        """Return `label` n times, where the images are."""
+        return torch.full((n,), self.label, device=self.x.device)
+
+    def check(self, model: nn.Module) -> None:
+        """Require images and a label that fit the model.
+
+        Raises:
+            InvalidInputError: They do not.
+        """
+        check_model(model)
+        check_samples(self.x, "the goal's x")
+        check_labels(self.labels(1), check_logits(model, self.x).shape[1], "the goal's label")
+
+
+def add_trigger(x: Float[Tensor, "n ch h w"], patch: Float[Tensor, "ch ph pw"]) -> Float[Tensor, "n ch h w"]:
+    """Return the images with a patch in their lower right corner: a backdoor's trigger.
+
+    Raises:
+        InvalidInputError: The patch does not fit.
+
+    >>> add_trigger(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 1)).tolist()
+    [[[[0.0, 0.0], [0.0, 1.0]]]]
+    """
+    channels, height, width = patch.shape
+    if channels != x.shape[1] or height > x.shape[2] or width > x.shape[3] or not patch.numel():
+        raise InvalidInputError(f"a patch of {tuple(patch.shape)} does not fit images of {tuple(x.shape[1:])}")
+    marked = x.clone()
+    marked[:, :, -height:, -width:] = patch.to(x)
+    return marked
+
+
+@dataclass(frozen=True)
+class PoisonAttack(ABC):
+    r"""Move base images within a budget so that victims that train on them reach a goal.
+
+    Subclasses say what is minimised over all $\delta_i$, $\lVert\delta_i\rVert_\infty\le\epsilon$, together; it is done
+    by Adam on the gradient's sign, from zero, its rate divided by ten after 3/8, 5/8 and 7/8 of the steps.
+
+    Args:
+        eps: Radius of each image's budget, in the units of the inputs. Paper's code: 16/255.
+        steps: Of Adam. Paper's code: 250.
+        lr: Its learning rate. Paper's code: 0.1.
+        input_range: Lowest and highest value of an input.
+        augment: Differentiable function of a batch that the victims augment by; None for none.
+
+    Raises:
+        InvalidInputError: `eps` or `lr` is not positive, or `steps` is below zero.
+    """
+
+    eps: float = 16 / 255
+    steps: int = 250
+    lr: float = 0.1
+    input_range: tuple[float, float] = (0.0, 1.0)
+    augment: Callable[[Tensor], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(self.eps, "eps")
+        check_positive(self.lr, "lr")
+        if self.steps < 0:
+            raise InvalidInputError(f"steps must not be negative, got {self.steps}")
+
+    @abstractmethod
+    def objective(self, model: nn.Module, goal: PoisonGoal) -> Callable[[Tensor], Tensor]:
+        """Return a differentiable function of all poisons that is small where they serve the goal."""
+
+    @final
+    def __call__(
+        self, model: nn.Module, bases: Float[Tensor, "n *d"], goal: PoisonGoal, *, progress: bool = False
+    ) -> Float[Tensor, "n *d"]:
+        """Return a poison for each base.
+
+        Memory is that of a second-order pass over all n, for they are optimised together.
+
+        Args:
+            model: Surrogate of the victims, trained on clean data; it comes back as it was.
+            bases: Images of the goal's label.
+            goal: What the poisons are for.
+            progress: Draw a bar on standard error.
+
+        Raises:
+            InvalidInputError: The bases or the goal do not fit the model, or a base is out of range.
+        """
+        check_samples(bases, "bases")
+        goal.check(model)
+        low, high = self.input_range
+        if bases.min() < low or bases.max() > high:
+            raise InvalidInputError(
+                f"bases span [{float(bases.min()):g}, {float(bases.max()):g}], outside input_range {self.input_range}; "
+                "state the range that holds"
+            )
+        with preserved(model):
+            objective = self.objective(model, goal)
+            poisons = bases.clone().requires_grad_()
+            optimizer = torch.optim.Adam([poisons], self.lr)
+            drops = [math.ceil(self.steps * eighths / 8) for eighths in (3, 5, 7)]
+            schedule = MultiStepLR(optimizer, drops, gamma=0.1)
+            for _ in track(range(self.steps), "crafting poisons", enabled=progress):
+                seen = poisons if self.augment is None else self.augment(poisons)
+                (gradient,) = torch.autograd.grad(objective(seen), poisons)
+                poisons.grad = gradient.sign()
+                optimizer.step()
+                schedule.step()
+                with torch.no_grad():
+                    nearby = poisons.clamp(min=bases - self.eps, max=bases + self.eps)
+                    poisons.copy_(nearby.clamp(low, high))
+        check_finite(poisons, "a poison")
+        return poisons.detach()
