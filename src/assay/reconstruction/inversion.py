@@ -81,8 +81,10 @@ def invert_embedding(
     Source: Oz et al., Reconstructing Training Data From Real World Models Trained with Transfer Learning (2024), who
     fit a deep image prior to each embedding. The jitter is from Mordvintsev et al., Inceptionism (2015).
 
-    >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
-    >>> invert_embedding(encoder, torch.eye(4)[0], image_shape=(1, 4, 4), steps=100).cosine > 0.9
+    >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))
+    >>> _ = nn.init.eye_(encoder[1].weight)
+    >>> target = torch.eye(4)[0]
+    >>> invert_embedding(encoder, target, image_shape=(1, 2, 2), total_variation=0.0, steps=100).cosine > 0.9
     True
     """
     _check(encoder, target, method, steps, learning_rate, total_variation, jitter)
