@@ -43,7 +43,7 @@ def test_the_table_has_every_network(run):
 
 def test_every_bar_names_a_network():
     settings = study.STUDY.settings("small")
-    named = {**study.binary_victims(settings), **study.several_class_victims(settings)}
+    named = {**study.binary_kinds(settings), **study.several_class_kinds(settings)}
     assert set(study.SHARES) <= set(named)
 
 

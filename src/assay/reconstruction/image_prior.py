@@ -1,10 +1,17 @@
-"""An untrained network whose outputs look like images more easily than like noise."""
+"""What makes images likelier than noise: little variation, or an untrained network that draws them more easily."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assay.nets.initialization import new_layer
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """Return the mean absolute difference of neighbouring pixels, summed over both directions; 0 for flat inputs."""
+    if x.ndim < 3:
+        return x.new_zeros(())
+    return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()
 
 
 class DeepImagePrior(nn.Module):

@@ -18,6 +18,7 @@ from assay.core import (
 )
 from assay.core import generator as seeded
 from assay.reconstruction.image_prior import DeepImagePrior
+from assay.reconstruction.image_prior import total_variation as smoothness
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ def invert_embedding(
             image = source()
             cosine = _cosine(encoder, _shifted(image, jitter, generator), target)
             optimizer.zero_grad()
-            (weight * _variation(image) - cosine).backward()
+            (weight * smoothness(image) - cosine).backward()
             optimizer.step()
             schedule.step()
             if step % max(1, steps // 100) == 0:
@@ -143,11 +144,6 @@ def _shifted(image: Tensor, jitter: int, generator: torch.Generator) -> Tensor:
     high, wide = image.shape[-2:]
     top, left = torch.randint(0, 2 * jitter + 1, (2,), generator=generator).tolist()
     return F.pad(image, (jitter,) * 4, mode="replicate")[..., top : top + high, left : left + wide]
-
-
-def _variation(image: Tensor) -> Tensor:
-    """Return the mean absolute difference of neighbouring pixels, both ways."""
-    return image.diff(dim=-1).abs().mean() + image.diff(dim=-2).abs().mean()
 
 
 def _check(

@@ -26,6 +26,7 @@ from assay.core import (
     squared_error,
     track,
 )
+from assay.reconstruction.image_prior import total_variation
 from assay.reconstruction.surrogate import set_sharpness, with_surrogate_relu
 from assay.reconstruction.target import initial_network
 
@@ -261,7 +262,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
                 recompute=self.recompute,
             )
             similarity = torch.cosine_similarity(flatten(after) - flatten(before), moved, dim=0)
-            cost = 1 - similarity + self.total_variation * _total_variation(x)
+            cost = 1 - similarity + self.total_variation * total_variation(x)
             x.grad, raw.grad = torch.autograd.grad(cost, (x, raw))
             optimizer.step()
             schedule.step()
@@ -287,13 +288,6 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.no_validation = True
         return tags
-
-
-def _total_variation(x: Tensor) -> Tensor:
-    """Return the mean absolute difference of neighbouring pixels, summed over both directions; 0 for flat inputs."""
-    if x.ndim < 3:
-        return x.new_zeros(())
-    return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()
 
 
 def _classes(targets: Float[Tensor, "n c"]) -> Tensor:

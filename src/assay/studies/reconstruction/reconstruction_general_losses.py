@@ -7,8 +7,8 @@ objective "vector"), regressions without labels (the objective "regression").
 
 The convolutional networks read 8 x 8 digits: 3 x 3, four channels, a hidden layer. All of input space is searched. With
 ten classes the first dense layer shows as many dimensions as there are images, with two only three or four, for what
-comes out of a convolution and a ReLU has a large mean in common. That ten classes show more was seen on one other seed
-first; there, two classes' features, searched through the dense part alone, came out no better than random candidates.
+comes out of a convolution and a ReLU has a large mean in common. Ten classes and their weight decay were chosen on one
+other seed; there, two classes' features, searched through the dense part alone, did no better than random candidates.
 
 A training image counts as recovered when a candidate correlates with it by more than 0.75 or 0.9 after the mean image
 is taken out (NCC), best of the pool of all restarts. Multipliers of either sign may bring an image with its contrast

@@ -41,7 +41,7 @@ class Settings:
     """How the networks are trained and how long each is attacked.
 
     `steps` is long enough for the initialisation to vanish, `short_steps` leaves three per cent of it. Where a field
-    holds pairs, they are numbers of training images and of seeds.
+    holds pairs, they are numbers of training images and of seeds; a third number is that of restarts.
     """
 
     seeds: int = 6
@@ -59,8 +59,10 @@ class Settings:
     decays: tuple[float, ...] = (0.0, 1e-4, 1e-3, 5e-3)
     decay_steps: int = 8_000
     colour: str | None = "cifar10"
-    colour_images: tuple[tuple[int, int], ...] = ((30, 3),)
+    colour_images: tuple[int, int] = (30, 3)
     colour_hidden: tuple[int, ...] = (300, 300)
+    colour_larger: tuple[tuple[int, int, int], ...] = ((100, 3, 4), (500, 1, 2))
+    colour_larger_hidden: tuple[int, ...] = (1000, 1000)
     colour_steps: int = 20_000
     colour_rate: float = 0.05
     n_restarts: int = 10
@@ -114,8 +116,8 @@ STUDY = Study(
             steps=1_000_000,
             short_steps=300_000,
             deep_steps=1_000_000,
-            colour_images=((500, 6), (100, 6)),
             colour_hidden=(1000, 1000),
+            colour_larger=((100, 6, 10), (500, 6, 10)),
             colour_steps=1_000_000,
             batch_size=500,
         ),
@@ -129,27 +131,24 @@ def run(settings: Settings, lab: Lab) -> None:
     settings = replace(settings, source=lab.cached("source", partial(available, settings.source)))
     if settings.colour is not None and lab.cached("colour", partial(available, settings.colour)) != settings.colour:
         settings = replace(settings, colour=None)
-    limits = (settings.n_restarts, settings.max_iter, settings.batch_size, str(lab.device))
+    limits = (settings.max_iter, settings.batch_size, str(lab.device))
 
-    def attack_all(name: str, victim: Victim, seeds: int) -> dict[str, np.ndarray]:
-        cells = [Attack(victim, seed, *limits) for seed in spawn_seeds(lab.seed, seeds)]
+    def attack_all(name: str, kind: Kind) -> dict[str, np.ndarray]:
+        cells = [Attack(kind.victim, seed, kind.n_restarts, *limits) for seed in spawn_seeds(lab.seed, kind.seeds)]
         results = lab.map(attack, cells, name=name.replace(" ", "-").replace(",", ""))
         return {key: np.stack([result[key].numpy() for result in results]) for key in results[0]}
 
-    victims = binary_victims(settings)
-    binary = {name: attack_all(name, *entry) for name, entry in victims.items()}
-    ten_victims = several_class_victims(settings)
-    ten = {name: attack_all(name, *entry) for name, entry in ten_victims.items()}
-    measure_binary(lab, settings, binary, victims)
-    measure_classes(lab, ten, ten_victims, binary["converged"])
-
-    short = replace(victims["converged"][0], steps=settings.decay_steps)
-    decays = {w: attack_all(f"decay-{w:g}", replace(short, weight_decay=w), settings.seeds) for w in settings.decays}
+    two_classes, ten_classes = binary_kinds(settings), several_class_kinds(settings)
+    binary = {name: attack_all(name, kind) for name, kind in two_classes.items()}
+    ten = {name: attack_all(name, kind) for name, kind in ten_classes.items()}
+    measure_binary(lab, settings, binary, two_classes)
+    measure_classes(lab, ten, ten_classes, binary["converged"])
+    decays = {decay: attack_all(f"decay-{decay:g}", kind) for decay, kind in decay_kinds(settings).items()}
     measure_decay(lab, settings, decays)
     lab.measure("C5", untested=NO_HUNDRED)
 
     nets = {**binary, **ten}
-    sizes = {name: victim.n for name, (victim, _) in {**victims, **ten_victims}.items()}
+    sizes = {name: kind.victim.n for name, kind in {**two_classes, **ten_classes}.items()}
     lab.figure("recovered", draw_images(binary["converged"]), caption=IMAGES_CAPTION)
     if COLOUR in nets:
         lab.figure("recovered-colour", draw_images(nets[COLOUR]), caption=COLOUR_CAPTION)
@@ -162,29 +161,51 @@ def run(settings: Settings, lab: Lab) -> None:
 COLOUR = "vehicles and animals"
 
 
-def binary_victims(settings: Settings) -> dict[str, tuple[Victim, int]]:
-    """Return the binary networks of C1, and how many seeds of each."""
-    one = Victim(settings.source, settings.n, (settings.width,), settings.steps)
-    victims = {
-        "converged": (one, settings.seeds),
-        "short training": (replace(one, steps=settings.short_steps), settings.seeds),
-        "two hidden layers": (replace(one, hidden=settings.deep, steps=settings.deep_steps), settings.seeds),
-        "three hidden layers": (replace(one, hidden=settings.deeper, steps=settings.deep_steps), settings.deeper_seeds),
+@dataclass(frozen=True)
+class Kind:
+    """One kind of network, how many of them are trained, and how many searches each is attacked with."""
+
+    victim: Victim
+    seeds: int
+    n_restarts: int
+
+
+def binary_kinds(settings: Settings) -> dict[str, Kind]:
+    """Return the binary networks of C1."""
+    one, restarts = Victim(settings.source, settings.n, (settings.width,), settings.steps), settings.n_restarts
+    deep = replace(one, hidden=settings.deep, steps=settings.deep_steps)
+    kinds = {
+        "converged": Kind(one, settings.seeds, restarts),
+        "short training": Kind(replace(one, steps=settings.short_steps), settings.seeds, restarts),
+        "two hidden layers": Kind(deep, settings.seeds, restarts),
+        "three hidden layers": Kind(replace(deep, hidden=settings.deeper), settings.deeper_seeds, restarts),
     }
-    victims |= {f"{n} images": (replace(one, n=n), seeds) for n, seeds in settings.larger}
-    if settings.colour is not None:
-        options = {"hidden": settings.colour_hidden, "steps": settings.colour_steps}
-        colour = replace(one, source=settings.colour, learning_rate=settings.colour_rate, **options)
-        for k, (n, seeds) in enumerate(settings.colour_images):
-            victims[f"{COLOUR}, {n} images" if k else COLOUR] = (replace(colour, n=n), seeds)
-    return victims
+    kinds |= {f"{n} images": Kind(replace(one, n=n), seeds, restarts) for n, seeds in settings.larger}
+    if settings.colour is None:
+        return kinds
+    options = {"steps": settings.colour_steps, "learning_rate": settings.colour_rate}
+    n, seeds = settings.colour_images
+    colour = replace(one, source=settings.colour, n=n, hidden=settings.colour_hidden, **options)
+    kinds[COLOUR] = Kind(colour, seeds, restarts)
+    for n, seeds, restarts in settings.colour_larger:
+        larger = replace(colour, n=n, hidden=settings.colour_larger_hidden)
+        kinds[f"{COLOUR}, {n} images"] = Kind(larger, seeds, restarts)
+    return kinds
 
 
-def several_class_victims(settings: Settings) -> dict[str, tuple[Victim, int]]:
-    """Return the networks of ten classes, of C2 and C3, and how many seeds of each."""
+def several_class_kinds(settings: Settings) -> dict[str, Kind]:
+    """Return the networks of ten classes, of C2 and C3."""
     ten = Victim(settings.source, settings.n, (settings.width,), settings.steps, classes=10)
     larger = {f"ten classes, {n} images": (replace(ten, n=n), seeds) for n, seeds in settings.ten_larger}
-    return {"ten classes": (ten, settings.seeds), **larger}
+    kinds = {"ten classes": (ten, settings.seeds), **larger}
+    return {name: Kind(*entry, settings.n_restarts) for name, entry in kinds.items()}
+
+
+def decay_kinds(settings: Settings) -> dict[float, Kind]:
+    """Return the networks of C4, by weight decay."""
+    one = Victim(settings.source, settings.n, (settings.width,), settings.decay_steps)
+    decays = settings.decays
+    return {w: Kind(replace(one, weight_decay=w), settings.seeds, settings.n_restarts) for w in decays}
 
 
 # --- The claims ----------------------------------------------------------------------------------------------------
@@ -216,11 +237,11 @@ def measure_counts(lab: Lab, claim: str, name: str, net: dict[str, np.ndarray], 
 
 
 def measure_binary(
-    lab: Lab, settings: Settings, nets: dict[str, dict[str, np.ndarray]], victims: dict[str, tuple[Victim, int]]
+    lab: Lab, settings: Settings, nets: dict[str, dict[str, np.ndarray]], kinds: dict[str, Kind]
 ) -> None:
     """C1: counts, nulls, and what the consensus is worth to an attacker who has no training data."""
     for name, net in nets.items():
-        n = victims[name][0].n
+        n = kinds[name].victim.n
         measure_counts(lab, "C1", name, net, n)
         gain = net["n75"] - net["rows"]
         like_first = n == settings.n
@@ -240,11 +261,11 @@ def measure_binary(
 
 
 def measure_classes(
-    lab: Lab, nets: dict[str, dict[str, np.ndarray]], victims: dict[str, tuple[Victim, int]], two: dict[str, np.ndarray]
+    lab: Lab, nets: dict[str, dict[str, np.ndarray]], kinds: dict[str, Kind], two: dict[str, np.ndarray]
 ) -> None:
     """C2 on ten classes, and C3 against binary networks of as many images, width, steps and attack."""
     for name, net in nets.items():
-        measure_counts(lab, "C2", name, net, victims[name][0].n)
+        measure_counts(lab, "C2", name, net, kinds[name].victim.n)
         lab.measure("C2", net["n75"] - net["rows"], at_least=0, what=f"{name}: more than first-layer rows reach")
     ten = nets["ten classes"]
     lab.measure("C3", ten["median"] - two["median"], at_least=0, what="median best NCC, ten classes less two")
