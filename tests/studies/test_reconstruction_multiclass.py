@@ -21,7 +21,7 @@ def run(tmp_path_factory):
 
 
 def test_every_claim_is_measured_or_says_why_not(run):
-    assert {entry.claim for entry in run.evidence if entry.values} == {"C1", "C2", "C3", "C4"}
+    assert {entry.claim for entry in run.evidence if entry.values} == {"C1", "C2", "C3", "C4", "C6"}
     assert [entry.reason for entry in run.evidence if entry.claim == "C1" and not entry.values] == [study.NO_COLOUR]
     assert [entry.reason for entry in run.evidence if entry.claim == "C5"] == [study.NO_HUNDRED]
     assert {figure["name"] for figure in run.figures} == {"recovered", "counts"}

@@ -12,8 +12,9 @@ IMAGES_CAPTION = (
     "open"
 )
 COLOUR_CAPTION = (
-    "The ten images of vehicles and animals that were recovered best from the first network of two hidden layers "
-    "(above), and what its weights gave back (below), with their correlation; mean put back and scale fitted"
+    "The ten images of vehicles and animals that were recovered best from the first network of two hidden layers and "
+    "this many images (above), and what its weights gave back (below), with their correlation; mean put back, scale "
+    "fitted"
 )
 COUNTS_CAPTION = (
     "Share of the training images recovered with NCC above 0.75 and 0.9, and what nulls reach above 0.75; bars are "

@@ -61,7 +61,7 @@ class Settings:
     noises: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0, 3.0)
     reader_steps: int = 1_000
     ablation: Victim = CONVERGED_ENOUGH
-    ablation_seconds: float = 5.0
+    ablation_seconds: float = 30.0
 
 
 STUDY = Study(
