@@ -12,6 +12,7 @@ from assay.privacy import (
     gradient_matching_loss,
     poison_target_gradient,
 )
+from assay.studies.privacy import _poison_cells as cells
 from assay.studies.privacy import _poison_worlds as worlds
 from assay.studies.privacy import guided_diffusion_poisoning as study
 
@@ -36,9 +37,11 @@ def world(digits):
 
 def test_every_claim_is_measured_with_both_models_and_shown(run):
     assert {evidence.claim for evidence in run.evidence if evidence.bar} == {"C1", "C2", "C3", "C4"}
-    assert {evidence.what.split(":")[0] for evidence in run.evidence} == set(study.MODELS)
+    assert {evidence.what.split(":")[0] for evidence in run.evidence} == {*study.MODELS, "backdoor"}
     names = {figure["name"] for figure in run.figures}
-    assert names == {f"{kind}-{model}" for kind in ("bases", "victims") for model in study.MODELS}
+    assert names == {f"{kind}-{model}" for kind in ("bases", "victims") for model in study.MODELS} | {
+        "victims-backdoor"
+    }
 
 
 def test_bars_are_those_of_the_plan(run):
@@ -49,7 +52,7 @@ def test_bars_are_those_of_the_plan(run):
         *(("C3", "at_least", 0.0), ("C3", "at_most", 0.0), ("C3", "at_most", 0.01), ("C4", "at_least", 0.0)),
         ("C4", "at_least", 0.0),
     ]
-    assert sorted(bars) == sorted(2 * plan)
+    assert sorted(bars) == sorted([*2 * plan, ("C4", "at_least", 0.0)])
 
 
 def test_a_target_gives_the_same_figures_again():
@@ -77,11 +80,24 @@ def test_goals_are_right_at_first_and_aim_elsewhere(world):
     assert classes == set(range(10))  # one of them is missed with a probability of 3e-5
 
 
+def test_a_backdoor_is_crafted_on_training_images_and_judged_on_test_images(world):
+    known, unseen = worlds.draw_backdoor(world, 4)
+    assert known.label == unseen.label
+    for goal, (x, y) in ((known, (world.x, world.y)), (unseen, world.test)):
+        assert (goal.x[:, :, -2:, -2:] == 1).all()
+        bare = x.clone()
+        bare[:, :, -2:, -2:] = 1
+        places = (goal.x[:, None] == bare[None]).flatten(2).all(2)
+        (source,) = {int(y[row.nonzero()[0]]) for row in places}
+        assert source != goal.label
+        assert len(goal.x) == (y == source).sum()
+
+
 def test_bases_are_chosen_by_their_match(world):
     sampler = GuidedDDIMSampler(lambda x, t: x, worlds.study_schedule(), stride=50, recurrence=1)
     poisoner = GuidedDiffusionPoisoner(world.surrogate, sampler)
     goal = worlds.draw_goal(world, 0)
-    bases, figures = study.make_bases(poisoner, world, goal, 5, seed=1)
+    bases, figures = cells.make_bases(poisoner, world, goal, 5, seed=1)
     real = world.x[world.y == goal.label]
     target = poison_target_gradient(world.surrogate, goal)
     losses = gradient_matching_loss(world.surrogate, real, goal.labels(len(real)), target, per_sample=True)
@@ -93,7 +109,7 @@ def test_bases_are_chosen_by_their_match(world):
 
 def test_distances_are_to_the_nearest():
     x, others = torch.tensor([[0.0, 0.0], [0.0, 4.0]]), torch.tensor([[3.0, 4.0], [0.0, 5.0]])
-    assert study.nearest(x, others) == 3.0
+    assert cells.nearest(x, others) == 3.0
 
 
 def test_a_mixture_has_components_of_every_class(digits):

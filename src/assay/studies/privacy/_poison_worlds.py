@@ -27,6 +27,7 @@ from assay.privacy import (
     PoisonGoal,
     StackedTrainer,
     UNetDenoiser,
+    add_trigger,
     linear_noise_schedule,
 )
 
@@ -105,6 +106,17 @@ def draw_goal(world: World, seed: int) -> PoisonGoal:
     n_classes = int(world.y.max()) + 1
     shift = int(torch.randint(1, n_classes, (1,), generator=source))
     return PoisonGoal(x[place], (int(y[place]) + shift) % n_classes)
+
+
+def draw_backdoor(world: World, seed: int) -> tuple[PoisonGoal, PoisonGoal]:
+    """Draw a class and another that it shall be given under a trigger; return its training and its test images."""
+    first, second = torch.randperm(int(world.y.max()) + 1, generator=generator(seed))[:2].tolist()
+    channels, height, width = world.x.shape[1:]
+    patch = torch.ones(channels, height // 4, width // 4)
+    (seen, seen_y), (unseen, unseen_y) = (world.x, world.y), world.test
+    members = seen[seen_y == first], unseen[unseen_y == first]
+    known, judged = (PoisonGoal(add_trigger(images, patch), second) for images in members)
+    return known, judged
 
 
 # --- The two diffusion models: one exact, one trained ---------------------------------------------------------------
