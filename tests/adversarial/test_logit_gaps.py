@@ -10,7 +10,7 @@ from assay.adversarial.power_law import log_log_line
 from assay.core import InvalidInputError, generator
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 5), st.integers(2, 7), st.integers(2, 8), st.integers(0, 10**6))
 def test_differences_are_those_of_the_sorted_scores(n, c, max_rank, seed):
     logits = points(n, c, generator(seed))

@@ -37,7 +37,7 @@ def train(seed, *, steps, rotate=None, lr=0.5, weight_decay=0.0):
     return model, first, x
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 6), st.integers(2, 7), st.integers(0, 10**6))
 def test_the_two_bases_share_the_space_out(n, d, seed):
     x = points(n, d, generator(seed))

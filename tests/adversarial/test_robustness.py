@@ -1,3 +1,4 @@
+import gzip
 import math
 import os
 from pathlib import Path
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from assay.adversarial import FGSM, PGD, Lp, robust_accuracy, run_attack, standard_attacks
 from assay.core import InvalidInputError, generator, predict, proportion_interval
-from assay.data import load
 from assay.nets import load_pretrained
 
 NORMS = (2, math.inf)
@@ -134,17 +134,27 @@ def test_attacks_of_another_threat_or_none_are_refused():
         standard_attacks(threat, 3, n_iter=0)
 
 
+def first_test_images(folder: Path, n: int) -> tuple[Tensor, Tensor]:
+    """Read the head of the test files: a whole set would take seconds."""
+    with (
+        gzip.open(folder / "t10k-images-idx3-ubyte.gz") as images,
+        gzip.open(folder / "t10k-labels-idx1-ubyte.gz") as y,
+    ):
+        pixels, labels = images.read(16 + 784 * n)[16:], y.read(8 + n)[8:]
+    return torch.tensor(list(pixels)).view(n, 1, 28, 28) / 255, torch.tensor(list(labels))
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_no_certified_sample_is_broken(name):
     root = Path(os.environ.get("ASSAY_DATA", "nowhere"))
-    if not (root / "weights").is_dir():
+    folder = root / name.replace("-", "_")
+    if not (root / "weights").is_dir() or not folder.is_dir():
         pytest.skip("needs ASSAY_DATA with published weights")
-    data, model = load(name, root), load_pretrained(f"{name}-provable")
-    x, y = data.x_test[:3], data.y_test[:3]
+    model, (x, y) = load_pretrained(f"{name}-provable"), first_test_images(folder, 3)
     # On 200 samples the certificate agrees with the published certified error; here it is what no attack may break.
     safe = certified(model, x, y, eps=0.1)
     within, beyond = (Lp(math.inf, eps, (0.0, 1.0)) for eps in (0.1, 0.4))
-    report = robust_accuracy(model, x, y, threat=within, attacks=standard_attacks(within, 10, n_iter=20))
+    report = robust_accuracy(model, x, y, threat=within, attacks=standard_attacks(within, 10, n_iter=10))
     assert safe.sum() >= 2
     assert report.robust[safe].all()
     far = robust_accuracy(model, x[safe], y[safe], threat=beyond, attacks=standard_attacks(beyond, 10, n_iter=10))

@@ -86,7 +86,7 @@ def test_batched_scores_equal_one_gradient_at_a_time(model, x, norm):
             torch.testing.assert_close(scores[row, k], expected, rtol=1e-10, atol=0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), scale=st.floats(1e-3, 1e3))
 def test_scaling_the_scores_leaves_the_distances(seed, scale):
     source = generator(seed)
@@ -98,7 +98,7 @@ def test_scaling_the_scores_leaves_the_distances(seed, scale):
     torch.testing.assert_close(malt_scores(model, x, y, norm=2), before, rtol=1e-9, atol=0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31))
 def test_renaming_the_classes_renames_the_targets(seed):
     source = generator(seed)

@@ -33,7 +33,7 @@ def context():
 
 @pytest.fixture(scope="session")
 def quick_attack():
-    """Give the reconstruction a third of its effort, membership a fifth of its shadows: 8 x 8 images can do with it."""
+    """Give the reconstruction and membership a part of their effort: 8 x 8 images can do with it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "assay.audit.probes.reconstruction.KKTReconstructor",

@@ -95,7 +95,7 @@ def test_a_network_that_the_attack_cannot_read_is_skipped_with_the_reason(contex
         ask("reconstruction", small_subject(**changes), context)
 
 
-def test_a_normalisation_inside_the_network_changes_nothing(digits, context):
+def test_a_normalisation_inside_the_network_changes_nothing(digits, digits_audit, context):
     """A subject whose mean was taken out beforehand, and one whose network takes it out and scales, say the same."""
 
     class Normalise(nn.Module):
@@ -106,7 +106,7 @@ def test_a_normalisation_inside_the_network_changes_nothing(digits, context):
         def forward(self, x):
             return (x - self.mean) / 0.5
 
-    outer = ask("reconstruction", digits, context)
+    outer = finding_of(digits_audit, "reconstruction")
     inner_net = copy.deepcopy(digits.model)
     first = next(module for module in inner_net.modules() if isinstance(module, nn.Linear))
     with torch.no_grad():
@@ -221,7 +221,7 @@ def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_the_same_seed_gives_the_same_finding(digits, context, name):
-    first, second = (ask(name, digits, context) for _ in range(2))
+def test_the_same_seed_gives_the_same_finding(digits, digits_audit, context, name):
+    first, second = finding_of(digits_audit, name), ask(name, digits, context)
     assert first.measures == second.measures
     assert [p.data for f in first.figures for p in f.pictures] == [p.data for f in second.figures for p in f.pictures]

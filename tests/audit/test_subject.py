@@ -67,7 +67,10 @@ def test_binary_labels_may_be_zero_and_one_or_signs(labels):
 
 
 def test_targets_of_a_regression_are_not_checked_as_classes():
-    small_subject(loss=squared_error, train=(IMAGES, torch.randn(2, 3)), test=None, class_names=())
+    given = {"train": (IMAGES, torch.full((2, 3), 7.5)), "test": None, "class_names": ()}
+    assert small_subject(loss=squared_error, **given).has("training_data")
+    with pytest.raises(InvalidInputError, match="train data"):
+        small_subject(loss=cross_entropy, **given)
 
 
 @pytest.mark.parametrize(

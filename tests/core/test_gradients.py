@@ -26,7 +26,7 @@ def looped_gradients(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 @given(n=st.integers(1, 9), batch_size=st.integers(1, 10), width=st.integers(1, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_equal_a_loop_of_backward_passes(n: int, batch_size: int, width: int) -> None:
     with isolated_rng(width):
         model = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, 4)).double()

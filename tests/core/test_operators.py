@@ -67,16 +67,6 @@ def test_gauss_newton_is_the_hessian_of_a_linear_least_squares_model(batch) -> N
     torch.testing.assert_close((full - gauss).to_dense(), torch.zeros(5, 5, dtype=x.dtype), atol=1e-12, rtol=0)
 
 
-def test_independent_library_agrees(network, batch) -> None:
-    curvlinops = pytest.importorskip("curvlinops")
-    x, y = batch
-    params = list(network.parameters())
-    peer = curvlinops.HessianLinearOperator(network, nn.CrossEntropyLoss(), params, [(x[:3], y[:3]), (x[3:], y[3:])])
-    vector = torch.randn(flatten(named_parameters(network)).numel(), dtype=torch.float64, generator=generator(3))
-    ours = HessianOperator(network, x, y, cross_entropy, batch_size=3) @ vector
-    torch.testing.assert_close(ours, peer @ vector, rtol=1e-8, atol=1e-10)
-
-
 def test_algebra_and_scipy_form() -> None:
     source = torch.randn(6, 6, dtype=torch.float64, generator=generator(4))
     matrix = source + source.T

@@ -109,17 +109,6 @@ def test_one_logit_with_binary_loss(data):
     torch.testing.assert_close(parts.gauss_newton, x.T @ (s * (1 - s) * x) / 200)
 
 
-def test_curvlinops_agrees(net, data):
-    curvlinops = pytest.importorskip("curvlinops", exc_type=ImportError)
-    x, y = data
-    net.eval()
-    parameters = list(net.parameters())
-    ggn = curvlinops.GGNLinearOperator(net, nn.CrossEntropyLoss(), parameters, [(x[:130], y[:130]), (x[130:], y[130:])])
-    expected = ggn @ torch.eye(132, dtype=torch.float64)
-    parts = gauss_newton_decomposition(net, x, y, loss=cross_entropy)
-    torch.testing.assert_close(parts.gauss_newton, expected.detach())
-
-
 def test_alignment_from_dense_eigenvectors(net, data):
     report = gradient_covariance_alignment(net, *data, loss=cross_entropy, k=3)
     gradients = per_sample_gradients(net, *data, cross_entropy)

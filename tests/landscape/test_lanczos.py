@@ -17,7 +17,7 @@ def columns(size, k, seed=5):
     return torch.randn(size, k, generator=generator(seed), dtype=torch.float64)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(size=st.integers(1, 12), k=st.integers(1, 3), seed=st.integers(0, 10**6))
 def test_all_steps_give_all_eigenvalues(size, k, seed):
     matrix = symmetric(size, seed)

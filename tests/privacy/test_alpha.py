@@ -40,7 +40,7 @@ def share_right(target, assistant, documents, alpha, top_filter=None):
 
 
 @given(st.integers(0, 200), st.sampled_from([0.0, 0.2, 0.6]), st.sampled_from([None, 0.1]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_smaller_alpha_on_a_fine_grid_is_enough(seed, wanted, top_filter):
     target, assistant, documents = known(seed=seed)
     grid = torch.linspace(0, 6, 601).tolist()

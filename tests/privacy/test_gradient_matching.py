@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -30,7 +30,6 @@ def gradient(model, x, y, **options):
     return dict(zip(dict(model.named_parameters()), values, strict=True))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 1000))
 def test_distance_is_its_formula(n_out, n_in, seed):
     a, b = (

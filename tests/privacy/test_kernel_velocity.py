@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -35,7 +35,6 @@ def test_velocity_is_the_kernels_turn_by_brute_force():
     torch.testing.assert_close(got, (1 - torch.stack(cosines)) / 2)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(0, 500))
 def test_distance_is_within_0_and_1_and_knows_no_scale(n, seed):
     a, b = (torch.randn(n, 3, generator=generator(s), dtype=torch.float64) for s in (seed, seed + 1000))

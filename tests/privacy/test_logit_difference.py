@@ -14,7 +14,7 @@ IDS = torch.tensor([[0, 3, 2], [4, 4, 1]])
 
 
 @given(st.integers(0, 1000), st.floats(0, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_answer_is_the_quotient_of_the_probabilities(seed, alpha):
     target, assistant = random_logits(2, 4, 7, seed=seed)
     answer = logit_difference(target, assistant, alpha=alpha).softmax(-1)
@@ -38,7 +38,7 @@ def test_raw_logits_give_the_same_answers_without_a_filter():
 
 
 @given(st.integers(0, 1000), st.floats(0.001, 0.9), st.integers(2, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_filter_is_what_its_definition_says(seed, ratio, vocabulary):
     (logits,) = random_logits(1, 3, vocabulary, seed=seed)
     mask = relative_top_mask(4 * logits, ratio)

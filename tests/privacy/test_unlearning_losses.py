@@ -39,7 +39,7 @@ def by_hand(logits, labels):
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_answers_are_scored_token_by_token(seed):
     logits, _, labels = draw(seed)
     sums, counts = by_hand(logits, labels)
@@ -49,7 +49,7 @@ def test_answers_are_scored_token_by_token(seed):
 
 
 @given(st.integers(0, 1000), st.integers(2, 50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_uniformity_is_the_divergence_from_the_uniform_distribution(seed, vocabulary):
     (logits,) = random_logits(1, 4, vocabulary, seed=seed)
     uniform = torch.full_like(logits, 1 / vocabulary)

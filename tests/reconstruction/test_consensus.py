@@ -23,7 +23,7 @@ def planted(runs, truths, noise, seed, dimension=40):
     return truth, torch.stack(pool), torch.tensor(restart)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_planted_clusters_come_back_in_order_of_agreement(seed):
     truth, pool, restarts = planted(runs=8, truths=5, noise=0.2, seed=seed)

@@ -25,7 +25,7 @@ def encoder():
 def test_the_image_of_a_true_embedding_is_its_source(method, encoder, digits):
     for index in (0, 7):
         target = encoder(digits)[index].detach()
-        found = invert_embedding(encoder, target, image_shape=(1, 8, 8), method=method, steps=150)
+        found = invert_embedding(encoder, target, image_shape=(1, 8, 8), method=method, steps=80)
         assert found.cosine > 0.95
         assert int(normalized_correlation(found.image[None], digits).argmax()) == index
 
@@ -44,7 +44,7 @@ def test_through_a_rotation_the_image_has_the_direction_of_its_source():
 
 def test_total_variation_flattens_the_image(encoder, digits):
     target = encoder(digits)[0].detach()
-    options = {"image_shape": (1, 8, 8), "steps": 100}
+    options = {"image_shape": (1, 8, 8), "steps": 50}
     rough = invert_embedding(encoder, target, total_variation=0.0, **options).image
     flat = invert_embedding(encoder, target, total_variation=10.0, **options).image
     assert flat.diff(dim=-1).abs().mean() < 0.2 * rough.diff(dim=-1).abs().mean()

@@ -7,7 +7,7 @@ from assay.core import InvalidInputError
 from assay.reconstruction import retrieval_audit
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(1, 9))
 def test_it_counts_what_a_loop_counts(seed, k):
     draw = torch.Generator().manual_seed(seed)

@@ -21,7 +21,7 @@ def planted(runs, truths, noise, seed, dimension=40):
     return truth, pool.flatten(0, 1), torch.arange(runs).repeat_interleave(truths), found.flatten()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.sampled_from([0.1, 0.15, 0.3]))
 def test_clusters_are_those_of_scikit_learn(seed, threshold):
     _, pool, runs, _ = planted(runs=6, truths=4, noise=0.35, seed=seed)
@@ -38,7 +38,7 @@ def test_clusters_are_those_of_scikit_learn(seed, threshold):
         assert n_runs == len(runs[members].unique())
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_planted_directions_come_back_and_scatter_does_not(seed):
     truth, pool, runs, found = planted(runs=8, truths=5, noise=0.2, seed=seed)

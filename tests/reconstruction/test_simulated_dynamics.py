@@ -80,7 +80,7 @@ def trained_on(digits, **options):
 def test_digits_come_back_from_four_steps_of_training(digits):
     x, others = (each.flatten(1) for each in digits)
     start, trained = trained_on(digits[0])
-    options = {"n_samples": 4, "lr": 0.5, "n_epochs": 4, "max_iter": 250}
+    options = {"n_samples": 4, "lr": 0.5, "n_epochs": 4, "lr_x": 0.1, "max_iter": 200}
     found = SimulatedDynamicsReconstructor(start.state_dict(), **options).fit(trained)
     best, match = normalized_correlation(x, found.reconstructions_).max(1)
     assert best.mean() > 0.9
@@ -91,7 +91,7 @@ def test_digits_come_back_from_four_steps_of_training(digits):
 
 def test_the_learning_rate_is_found_on_a_grid(digits):
     start, trained = trained_on(digits[0])
-    options = {"n_samples": 4, "n_epochs": 4, "max_iter": 100}
+    options = {"n_samples": 4, "n_epochs": 4, "max_iter": 60}
     found = SimulatedDynamicsReconstructor(start.state_dict(), lr=(0.5, 20.0), **options).fit(trained)
     assert found.lr_ == 0.5
 

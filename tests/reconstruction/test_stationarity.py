@@ -49,7 +49,7 @@ def set_parameters(model, vector):
         nn.utils.vector_to_parameters(vector, model.parameters())
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.integers(2, 6), min_size=1, max_size=3), st.integers(0, 100))
 def test_euler_identity(hidden, seed):
     # <theta, grad f> = L f for a network that is homogeneous of degree L in its parameters.
