@@ -6,6 +6,7 @@ from torch.nn.utils import parameters_to_vector
 from assay.core import InvalidInputError, accuracy, binary_cross_entropy, generator
 from assay.lab import run_study
 from assay.reconstruction import ConsensusSelector
+from assay.studies.reconstruction import _heads
 from assay.studies.reconstruction import reconstruction_transfer as study
 from assay.studies.reconstruction._heads import (
     best_cosines,
@@ -17,7 +18,14 @@ from assay.studies.reconstruction._heads import (
     train_head,
     unexplained,
 )
-from assay.studies.reconstruction._inverted import PENALTIES, decode, decode_heads, nearest_members, no_more_like
+from assay.studies.reconstruction._inversions import (
+    PENALTIES,
+    altered,
+    decode,
+    decode_heads,
+    nearest_members,
+    no_more_like,
+)
 from assay.studies.reconstruction._texts import SENTENCE, sentences
 
 
@@ -142,6 +150,15 @@ def test_selected_embeddings_are_decoded_beside_those_of_their_nearest_members()
         expected = decode(target, mean, pool)
         torch.testing.assert_close(part["images"], expected)
         assert part["shares"].tolist() == no_more_like(expected, pool["images"][[2]], pool["images"]).tolist()
+
+
+def test_an_encoder_that_cannot_tell_left_from_right_cannot_tell_a_mirror_image(monkeypatch):
+    monkeypatch.setattr(_heads, "image_encoder", lambda _: lambda images: images.mean(3).flatten(1))
+    images = torch.rand(6, 1, 5, 5, generator=generator(0))
+    pool = {"images": images, "x": _heads.embedded(images, True)}
+    found = altered(pool, torch.arange(6) < 4, torch.full((5,), 0.5), True)
+    torch.testing.assert_close(found["mirror image"], torch.ones(4))
+    torch.testing.assert_close(found["negative"], -torch.ones(4))
 
 
 def test_sentences_are_of_two_kinds_and_all_different():

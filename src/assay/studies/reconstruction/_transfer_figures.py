@@ -27,7 +27,7 @@ def draw_images(rows: dict[str, Tensor], cosines: Tensor) -> Figure:
             ax.imshow(image.permute(1, 2, 0).squeeze().numpy(), cmap="gray", vmin=0, vmax=1)
             ax.set_xticks([])
             ax.set_yticks([])
-        row[0].set_ylabel(name.replace(", ", "\n"), rotation=0, ha="right", va="center")
+        row[0].set_ylabel(name.removesuffix(" embeddings").replace(", ", "\n"), rotation=0, ha="right", va="center")
     for ax, value in zip(axes[0], cosines, strict=True):
         ax.set_title(f"cosine {value:.2f}")
     return figure

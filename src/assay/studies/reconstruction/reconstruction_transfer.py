@@ -27,17 +27,10 @@ from torch import Tensor
 
 from assay.core import generator, spawn_seeds
 from assay.lab import Lab, Paper, Study
-from assay.reconstruction import (
-    ConsensusSelector,
-    EmbeddingReconstructor,
-    condense,
-    invert_embedding,
-)
+from assay.reconstruction import ConsensusSelector, EmbeddingReconstructor, condense
 from assay.studies.reconstruction._heads import (
-    Centred,
     best_cosines,
     denoised,
-    image_encoder,
     image_pool,
     look_up,
     look_up_blindly,
@@ -48,7 +41,15 @@ from assay.studies.reconstruction._heads import (
     train_head,
     unexplained,
 )
-from assay.studies.reconstruction._inverted import decode_heads, nearest_members, no_more_like, public_images
+from assay.studies.reconstruction._inversions import (
+    INVERSION,
+    altered,
+    decode_heads,
+    invert,
+    nearest_members,
+    no_more_like,
+    public_images,
+)
 from assay.studies.reconstruction._texts import sentences
 from assay.studies.reconstruction._transfer_figures import (
     COUNTS_CAPTION,
@@ -68,8 +69,6 @@ NO_PHOTOGRAPHS = "no package carries the weights of DINO-ViT or CLIP, and no set
 LIKE = "share of the pool's images that are no more like the inverted image than its source is"
 BARS = {"true": None, "recovered": 0.9}
 STAND_INS = "this scale runs on stand-ins for the encoders: a random convolution network, and random vectors"
-
-INVERSION = {"pixels": {"jitter": 2, "total_variation": 3.0}, "deep_image_prior": {"jitter": 2, "learning_rate": 0.01}}
 
 
 @dataclass(frozen=True)
@@ -216,16 +215,6 @@ def attack(cell: Cell) -> dict[str, Tensor]:
     return {name: torch.as_tensor(value) for name, value in {**numbers, **arrays}.items()}
 
 
-def invert(cell: tuple[Settings, Tensor, Tensor, str]) -> dict[str, Tensor]:
-    """Turn one embedding into an image of the data's size."""
-    settings, target, mean, method = cell
-    encoder = Centred(image_encoder(settings.stand_ins), mean)
-    shape = (1, 28, 28) if settings.stand_ins else (3, 32, 32)
-    options = {"method": method, "steps": settings.inversion_steps, **INVERSION[method]}
-    found = invert_embedding(encoder, target, image_shape=shape, **options)
-    return {"image": found.image, "cosine": torch.tensor(found.cosine)}
-
-
 def measure_recovery(lab: Lab, claim: str, settings: Settings, name: str, found: dict[str, np.ndarray]) -> None:
     """C2, C3: bars are the share of MNIST digits that is known to come back from networks of this kind and size."""
     if settings.stand_ins:
@@ -275,7 +264,8 @@ def measure_images(lab: Lab, settings: Settings, pool: dict[str, Tensor], found:
     public = lab.cached("public", partial(public_images, settings.source, 2 * settings.images, settings.stand_ins))
     decoded = decode_heads(settings.n // 2, pool, public, found)
     selected, mean = torch.tensor(found["selected"][0][: settings.inversions]), torch.tensor(found["mean"][0])
-    source = nearest_members(selected, mean, torch.tensor(found["members"][0]).bool(), pool)
+    members = torch.tensor(found["members"][0]).bool()
+    source = nearest_members(selected, mean, members, pool)
     targets = {"ceilings": source["x"], "inversions": selected}
     inverted = {
         name: lab.map(invert, [(settings, x, mean, method) for method in INVERSION for x in targets[name]], name=name)
@@ -295,5 +285,7 @@ def measure_images(lab: Lab, settings: Settings, pool: dict[str, Tensor], found:
         rows[name] = heads[0]["images"][: settings.inversions]
         what = f"{name}: {LIKE}, mean over the first {settings.n // 2} of each head"
         lab.measure("C1", [head["shares"].mean() for head in heads], at_least=bar, what=what)
+    for name, cosines in lab.cached("altered", partial(altered, pool, members, mean, settings.stand_ins)).items():
+        lab.measure("C1", cosines, what=f"cosine of the true embedding of a training image with that of its {name}")
     lab.measure("C1", untested=NO_PHOTOGRAPHS, what="encoders and photographs of the paper")
     lab.figure("inverted", draw_images(rows, source["cosines"]), caption=IMAGES_CAPTION)

@@ -1,4 +1,6 @@
-"""What an inverted embedding is held against: a linear map that public images teach, and the images of the pool."""
+"""Images from embeddings: by a search for each or a linear map, and how like their sources they are."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -7,11 +9,23 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 from assay.data import load
-from assay.reconstruction import normalized_correlation
-from assay.studies.reconstruction._heads import embedded
+from assay.reconstruction import invert_embedding, normalized_correlation
+from assay.studies.reconstruction._heads import Centred, embedded, image_encoder
+
+INVERSION = {"pixels": {"jitter": 2, "total_variation": 3.0}, "deep_image_prior": {"jitter": 2, "learning_rate": 0.01}}
 
 PENALTIES = (0.1, 1.0, 10.0)
 """What the linear map chooses from, by leaving out one public image at a time."""
+
+
+def invert(cell: tuple[Any, Tensor, Tensor, str]) -> dict[str, Tensor]:
+    """Turn one embedding into an image of the data's size, by settings, through the encoder less a mean."""
+    settings, target, mean, method = cell
+    encoder = Centred(image_encoder(settings.stand_ins), mean)
+    shape = (1, 28, 28) if settings.stand_ins else (3, 32, 32)
+    options = {"method": method, "steps": settings.inversion_steps, **INVERSION[method]}
+    found = invert_embedding(encoder, target, image_shape=shape, **options)
+    return {"image": found.image, "cosine": torch.tensor(found.cosine)}
 
 
 def public_images(source: str, size: int, stand_in: bool) -> dict[str, Tensor]:
@@ -52,3 +66,10 @@ def decode_heads(
         shares = (no_more_like(part, source["images"], pool["images"]) for part in images)
         heads.append(tuple({"images": part, "shares": share} for part, share in zip(images, shares, strict=True)))
     return heads
+
+
+def altered(pool: dict[str, Tensor], members: Tensor, mean: Tensor, stand_in: bool) -> dict[str, Tensor]:
+    """Return the cosines of training images' embeddings with those of the same images, mirrored and as negatives."""
+    images, x = pool["images"][members], pool["x"][members] - mean
+    others = {"mirror image": images.flip(-1), "negative": 1 - images}
+    return {name: F.cosine_similarity(embedded(other, stand_in) - mean, x) for name, other in others.items()}
