@@ -16,8 +16,8 @@ times the weight decay left 23 distinct units of 500 and one sample of 20 above 
 nothing. Longer training made units multiples of one another and, with three restarts, cost half of those above 0.9; the
 table shows less with ten.
 
-Images are the weak link: outlines and colours come back at most, and without the random shifts not even these. Whether
-the recovery or the inversion loses them, the same inversions of the true embeddings tell; they have no bar. Of twelve
+Images are the weak link: outlines and colours come back at most, and without the random shifts not even these. The same
+inversions of the true embeddings, which have no bar, give hardly more: it is the inversion that loses them. Of twelve
 other images, mirror images have cosine 0.95 with the embedding and negatives 0.78, about what the searches reach. On
 one more, a pyramid of resolutions and three times the total variation left pixels at a correlation of 0.12 and 0.04
 with the source, where the deep image prior had 0.35; more steps and several starts are untried. The third way, a linear
