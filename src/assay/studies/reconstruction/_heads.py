@@ -158,11 +158,16 @@ class Centred(nn.Module):
 def image_pool(source: str, size: int, stand_in: bool) -> dict[str, Tensor]:
     """Return images, their embeddings, and whether each shows a vehicle (of CIFAR-10) or an odd class (of others)."""
     data = load(source)
-    images, encoder = data.x_test[:size], image_encoder(stand_in)
-    with torch.no_grad():
-        x = torch.cat([encoder(batch) for batch in images.split(50)])
+    images = data.x_test[:size]
     wanted = torch.tensor([0, 1, 8, 9] if source == "cifar10" else [1, 3, 5, 7, 9])
-    return {"images": images, "x": x, "y": torch.isin(data.y_test[:size], wanted).long()}
+    return {"images": images, "x": embedded(images, stand_in), "y": torch.isin(data.y_test[:size], wanted).long()}
+
+
+def embedded(images: Tensor, stand_in: bool) -> Tensor:
+    """Return the embeddings of images."""
+    encoder = image_encoder(stand_in)
+    with torch.no_grad():
+        return torch.cat([encoder(batch) for batch in images.split(50)])
 
 
 def sentence_pool(texts: list[str], kinds: list[int], stand_in: bool) -> dict[str, Tensor]:

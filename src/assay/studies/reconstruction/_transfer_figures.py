@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 IMAGES_CAPTION = (
-    "The embeddings that most runs agree on in the first head, turned into images of 32 x 32 pixels, under the "
-    "training images that they are nearest to, with the cosine of the two embeddings"
+    "The embeddings that most runs agree on in the first head, turned into images of 32 x 32 pixels in three ways, "
+    "under the training images that they are nearest to, with the cosine of the two embeddings; and what the same ways "
+    "make of the true embeddings of these training images"
 )
 COUNTS_CAPTION = "Training samples recovered, and what the nulls reach; bars are means over heads"
 SENTENCES_CAPTION = "What the ten embeddings that the first head gave away best are nearest to among all sentences"
@@ -20,13 +21,13 @@ LENGTHS_CAPTION = "The same heads on images trained for longer, means: more hidd
 def draw_images(rows: dict[str, Tensor], cosines: Tensor) -> Figure:
     """Show training images above what became of their embeddings."""
     count = len(cosines)
-    figure, axes = plt.subplots(len(rows), count, figsize=(1.5 * count + 1, 4.5), squeeze=False)
+    figure, axes = plt.subplots(len(rows), count, figsize=(1.2 * count + 2, 1.2 * len(rows) + 0.3), squeeze=False)
     for row, (name, images) in zip(axes, rows.items(), strict=True):
         for ax, image in zip(row, images, strict=True):
             ax.imshow(image.permute(1, 2, 0).squeeze().numpy(), cmap="gray", vmin=0, vmax=1)
             ax.set_xticks([])
             ax.set_yticks([])
-        row[0].set_ylabel(name)
+        row[0].set_ylabel(name.removesuffix(" embeddings").replace(", ", "\n"), rotation=0, ha="right", va="center")
     for ax, value in zip(axes[0], cosines, strict=True):
         ax.set_title(f"cosine {value:.2f}")
     return figure
