@@ -38,7 +38,7 @@ class Settings:
     Networks are perceptrons, or have convolutions below one hidden layer. `backdoors` are tried with the mixture.
     """
 
-    targets: tuple[int, int] = (10, 5)
+    targets: tuple[int, int] = (20, 5)
     backdoors: int = 5
     victims: int = 3
     sources: tuple[str, str] = ("digits", "mnist")

@@ -61,7 +61,7 @@ class Settings:
     colour: str | None = "cifar10"
     colour_images: tuple[int, int] = (30, 3)
     colour_hidden: tuple[int, ...] = (300, 300)
-    colour_larger: tuple[tuple[int, int, int], ...] = ((100, 3, 4), (500, 1, 2))
+    colour_larger: tuple[tuple[int, int, int], ...] = ((100, 2, 4), (500, 1, 2))
     colour_larger_hidden: tuple[int, ...] = (1000, 1000)
     colour_steps: int = 20_000
     colour_rate: float = 0.05
