@@ -40,8 +40,8 @@ def draw_alpha(cells: list[Cell]) -> Figure:
     accuracy.set(xlabel="alpha", ylabel="accuracy")
     accuracy.legend()
     for cell in cells:
-        quality.plot(ALPHAS, [look["forget quality"] for look in cell["curve"]], marker="o", markersize=3)
-    quality.axhline(0.05, color="grey", linestyle=":")
+        quality.plot(ALPHAS, [look["forget quality"] for look in cell["curve"]], "o-", color="C5", markersize=3)
+    quality.axhline(0.05, color="C5", linestyle=":")
     quality.set(xlabel="alpha", ylabel="forget quality (p-value)", yscale="log")
     return figure
 

@@ -5,17 +5,20 @@ The paper unlearns TOFU's authors from Llama-2-chat-7B. Here a transformer of fo
 unlearning as to be kept, and 96 are unseen by it: what a small retain set does not cover. The assistant is the first
 block with adapters.
 
-The assistant has one setting, chosen among about eight with trials on four other worlds, and alpha is 1. To save time
-each baseline has 40 steps, two learning rates and a look every five steps. It counts with the best of these for what it
-keeps of the unseen subjects among those that forget enough: a choice that no one could make without these subjects.
+Alpha is 1. The assistant's learning rate is twice that of earlier trials, with which two other worlds did not forget
+every fact at that alpha; its other settings come from those trials. Each baseline has 80 steps, three learning rates
+and a look every five steps. It counts with the best of these for what it keeps of the unseen subjects among those that
+forget enough: a choice that no one could make without these subjects.
 
 Answers are one token here, so that forget questions with wrong answers, which the paper adds to the retain documents,
 would contradict the forget documents, and there are no paraphrases: the paper's two augmentations are not tested.
 
-Found at `small`: the logit difference forgets every fact it should and keeps nearly all others, where every baseline
-that forgets enough loses more than half of the unseen facts. Forget quality fails, with alpha 1 and with the calibrated
-alpha alike: an outsider with a model that never saw the forget facts can tell that they were taken out. Nothing was
-tried to mend that. What three worlds cannot decide is left undecided.
+What the paper offers for forget quality was tried on three other worlds: its filter of 0.01, which needs an alpha of 2
+and more, its retain weight of 5, and an assistant of two blocks. None reached a p-value of 0.05 in all three worlds at
+one alpha, for alpha shifts the truth ratios together, and those of a model that never saw the forget facts are spread
+out. An assistant trained for 50 steps in place of 200 did, with alpha 1.3: p-values of 0.07 to 0.12, no forget fact
+right, 99% of the unseen ones kept. This was found when the record with the plan's 200 steps and alpha 1 was under way,
+which is kept. Without paraphrases the paper's own p-value is 1e-7.
 """
 
 from dataclasses import dataclass, replace
