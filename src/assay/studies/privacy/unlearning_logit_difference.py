@@ -19,6 +19,11 @@ one alpha, for alpha shifts the truth ratios together, and those of a model that
 out. An assistant trained for 50 steps in place of 200 did, with alpha 1.3: p-values of 0.07 to 0.12, no forget fact
 right, 99% of the unseen ones kept. This was found when the record with the plan's 200 steps and alpha 1 was under way,
 which is kept. Without paraphrases the paper's own p-value is 1e-7.
+
+Found at `small`: the logit difference forgets all but 3% of the facts it should and keeps 99.9% of the unseen ones;
+the best baselines that forget enough keep 44% of these. C2 fails by the retain term alone, which adds 0.06 to the
+probability of unseen facts and not 0.1: the assistant hardly knows them without it. C4 fails by the forget quality,
+where baselines reach 0.97 at checkpoints chosen with hindsight, at a loss of a third of the utility.
 """
 
 from dataclasses import dataclass, replace
