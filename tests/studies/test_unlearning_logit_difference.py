@@ -1,7 +1,9 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
 from torch import nn
 
 from assay.core import generator
@@ -79,6 +81,26 @@ def test_wrong_answers_are_never_the_right_one(world, table):
     sure[rows, world.unseen.input_ids[:, 2]] = 0.0
     assert forgetting.truth_ratios(Table(sure.exp()), world.unseen).log().tolist() == pytest.approx([9.0] * 10)
     assert torch.equal(ratios, forgetting.truth_ratios(table, world.unseen))
+
+
+def test_a_certain_model_has_finite_ratios_in_single_precision(world):
+    certain = Table(torch.ones(20, SIZE.vocabulary))
+    rows = world.unseen.input_ids[:, 0] * 2 + world.unseen.input_ids[:, 1] - 10
+    with torch.no_grad():
+        certain.log_p[rows, world.unseen.input_ids[:, 2]] = 200.0
+    assert forgetting.truth_ratios(certain, world.unseen).log().tolist() == pytest.approx([200.0] * 10)
+
+
+def test_forget_quality_and_spread_are_of_the_truth_ratios_on_forget_facts(world, table):
+    p = torch.rand(20, SIZE.vocabulary, generator=generator(2), dtype=torch.float64)
+    other = Table(p / p.sum(1, keepdim=True))
+    ratios, others = (forgetting.truth_ratios(model, world.forget).numpy() for model in (table, other))
+    quality = forgetting.outcome(table, other, world)["forget quality"]
+    assert quality == pytest.approx(ks_2samp(ratios, others).pvalue)
+    assert quality < 1
+    assert forgetting.outcome(table, table, world)["forget quality"] == 1
+    low, high = np.quantile(np.log(ratios), [0.25, 0.75])
+    assert forgetting.spread(table, world.forget) == pytest.approx(high - low)
 
 
 @pytest.mark.parametrize("name", forgetting.BASELINES)

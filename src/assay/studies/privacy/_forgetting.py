@@ -16,6 +16,7 @@ from assay.privacy import (
     GradientAscentLoss,
     NPOLoss,
     answer_nll,
+    forget_quality,
     model_utility,
     retain_divergence,
     token_logits,
@@ -29,7 +30,7 @@ from assay.studies.privacy._facts import World, knowledge
 BASELINES = ("GA", "GA+GD", "GA+KL", "NPO", "NPO+GD")
 """Ascent and negative preference, alone or with a retain loss; all with the weight 1 of the paper's comparison."""
 
-ALPHAS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5)
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5)
 
 ENOUGH = 0.1
 """A baseline's checkpoint counts if it is right about at most this share of the forget facts."""
@@ -64,7 +65,7 @@ def baseline(name: str, original: nn.Module) -> Objective:
 
 
 def run_baseline(
-    original: nn.Module, world: World, name: str, *, rate: float, steps: int, every: int
+    original: nn.Module, retrained: nn.Module, world: World, name: str, *, rate: float, steps: int, every: int
 ) -> list[Checkpoint]:
     """Unlearn a copy of the model, and look at it every few steps."""
     model = copy.deepcopy(original)
@@ -72,7 +73,7 @@ def run_baseline(
 
     def look(step: Step) -> None:
         if step.number % every == 0:
-            seen.append({"step": step.number, "rate": rate, **outcome(model, world)})
+            seen.append({"step": step.number, "rate": rate, **outcome(model, retrained, world)})
 
     adamw = partial(torch.optim.AdamW, lr=rate)
     objective = baseline(name, original)
@@ -80,15 +81,20 @@ def run_baseline(
     return seen
 
 
-def outcome(model: nn.Module, world: World) -> Checkpoint:
-    """Return the share of right answers in every part of the world, the loss on what is forgotten, and the utility."""
+def outcome(model: nn.Module, retrained: nn.Module, world: World) -> Checkpoint:
+    """Return the share of right answers in every part, the utility, and the loss and quality of what is forgotten.
+
+    The quality is the p-value against the truth ratios of a model that was trained without the forget facts.
+    """
     known = {name: knowledge(model, part) for name, part in world.parts().items()}
     kept = [world.retain, world.unseen]
     scores = [truth_ratio_score(truth_ratios(model, part)).mean().item() for part in kept]
+    ratios = truth_ratios(model, world.forget)
     figures = [known[name][figure] for name in ("retain", "unseen") for figure in ("accuracy", "probability")]
     return {
         **{name: figures["accuracy"] for name, figures in known.items()},
         "forget loss": known["forget"]["loss"],
+        "forget quality": forget_quality(ratios, truth_ratios(retrained, world.forget)).p_value,
         "unseen probability": known["unseen"]["probability"],
         "utility": model_utility([*figures, *scores]),
     }
@@ -102,11 +108,17 @@ def truth_ratios(model: nn.Module, documents: Documents, n_wrong: int = 5) -> Te
     own = torch.searchsorted(objects, own_objects)[:, None]
     wrong = objects[drawn + (drawn >= own)]  # every other object is as likely as any
     with preserved(model), torch.no_grad():
-        logits = token_logits(model, documents)
+        logits = token_logits(model, documents).double()  # ascent makes ratios that a float cannot hold
     right = answer_nll(logits, documents.labels)
     # One token answers: the same scores judge every object.
     misses = -logits[:, 1].log_softmax(-1).gather(1, wrong)
     return truth_ratio(right, misses)
+
+
+def spread(model: nn.Module, documents: Documents) -> float:
+    """Return the distance between the quartiles of the logarithms of the truth ratios."""
+    ratios = truth_ratios(model, documents).log()
+    return (ratios.quantile(0.75) - ratios.quantile(0.25)).item()
 
 
 def seconds_a_step(

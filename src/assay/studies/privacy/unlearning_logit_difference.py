@@ -5,17 +5,25 @@ The paper unlearns TOFU's authors from Llama-2-chat-7B. Here a transformer of fo
 unlearning as to be kept, and 96 are unseen by it: what a small retain set does not cover. The assistant is the first
 block with adapters.
 
-The assistant has one setting, chosen among about eight with trials on four other worlds, and alpha is 1. To save time
-each baseline has 40 steps, two learning rates and a look every five steps. It counts with the best of these for what it
-keeps of the unseen subjects among those that forget enough: a choice that no one could make without these subjects.
+Alpha is 1. The assistant's learning rate is twice that of earlier trials, with which two other worlds did not forget
+every fact at that alpha; its other settings come from those trials. Each baseline has 80 steps, three learning rates
+and a look every five steps. It counts with the best of these for what it keeps of the unseen subjects among those that
+forget enough: a choice that no one could make without these subjects.
 
 Answers are one token here, so that forget questions with wrong answers, which the paper adds to the retain documents,
 would contradict the forget documents, and there are no paraphrases: the paper's two augmentations are not tested.
 
-Found at `small`: the logit difference forgets every fact it should and keeps nearly all others, where every baseline
-that forgets enough loses more than half of the unseen facts. Forget quality fails, with alpha 1 and with the calibrated
-alpha alike: an outsider with a model that never saw the forget facts can tell that they were taken out. Nothing was
-tried to mend that. What three worlds cannot decide is left undecided.
+What the paper offers for forget quality was tried on three other worlds: its filter of 0.01, which needs an alpha of 2
+and more, its retain weight of 5, and an assistant of two blocks. None reached a p-value of 0.05 in all three worlds at
+one alpha, for alpha shifts the truth ratios together, and those of a model that never saw the forget facts are spread
+out. An assistant trained for 50 steps in place of 200 did, with alpha 1.3: p-values of 0.07 to 0.12, no forget fact
+right, 99% of the unseen ones kept. This was found when the record with the plan's 200 steps and alpha 1 was under way,
+which is kept. Without paraphrases the paper's own p-value is 1e-7.
+
+Found at `small`: the logit difference forgets all but 3% of the facts it should and keeps 99.9% of the unseen ones;
+the best baselines that forget enough keep 44% of these. C2 fails by the retain term alone, which adds 0.06 to the
+probability of unseen facts and not 0.1: the assistant hardly knows them without it. C4 fails by the forget quality,
+where baselines reach 0.97 at checkpoints chosen with hindsight, at a loss of a third of the utility.
 """
 
 from dataclasses import dataclass, replace
@@ -31,7 +39,6 @@ from assay.privacy import (
     LogitDifferenceModel,
     build_assistant,
     calibrate_alpha,
-    forget_quality,
     reversed_objective,
     unlearn,
 )
@@ -46,7 +53,7 @@ from assay.studies.privacy._forgetting import (
     outcome,
     run_baseline,
     seconds_a_step,
-    truth_ratios,
+    spread,
 )
 from assay.studies.privacy._forgetting_figures import ALPHA_CAPTION, TRADEOFF_CAPTION, draw_alpha, draw_tradeoff, rows
 
@@ -57,7 +64,7 @@ ASCENT = ("GA", "GA+GD", "GA+KL")
 class Settings:
     """How large the world and the model are, and how each method unlearns."""
 
-    seeds: int = 3
+    seeds: int = 5
     subjects: int = 120
     relations: int = 3
     objects: int = 60
@@ -66,15 +73,15 @@ class Settings:
     width: int = 64
     layers: int = 4
     heads: int = 4
-    learning_steps: int = 100
+    learning_steps: int = 400
     learning_rate: float = 3e-3
     kept_layers: int = 1
     rank: int = 32
     assistant_steps: int = 200
-    assistant_rate: float = 5e-3
+    assistant_rate: float = 1e-2
     retain_weight: float = 1.0
-    baseline_rates: tuple[float, ...] = (3e-4, 1e-3)
-    baseline_steps: int = 40
+    baseline_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    baseline_steps: int = 80
     every: int = 5
     timed_steps: int = 8
 
@@ -150,11 +157,11 @@ def unlearn_world(item: tuple[Settings, int]) -> Cell:
     build = ModelSize(settings.width, settings.layers, settings.heads, settings.learning_steps, settings.learning_rate)
     target = learn(build, size.vocabulary, list(world.parts().values()), model_seed)
     retrained = learn(build, size.vocabulary, [world.retain, world.unseen], retrained_seed)
-    looks = partial(run_baseline, target, world, steps=settings.baseline_steps, every=settings.every)
+    looks = partial(run_baseline, target, retrained, world, steps=settings.baseline_steps, every=settings.every)
     return {
         "log vocabulary": float(np.log(size.vocabulary)),
-        "target": outcome(target, world),
-        "retrained": outcome(retrained, world),
+        "target": outcome(target, retrained, world),
+        "retrained": outcome(retrained, retrained, world),
         "baselines": {name: [looks(name, rate=rate) for rate in settings.baseline_rates] for name in BASELINES},
         **subtract(settings, target, retrained, world, assistant_seed),
     }
@@ -172,19 +179,13 @@ def subtract(settings: Settings, target: nn.Module, retrained: nn.Module, world:
         "ULD": (assistant, reversed_objective(settings.retain_weight)),
         "GA+KL": (target, baseline("GA+KL", target)),
     }
-    never_seen = truth_ratios(retrained, world.forget)
-    quality = {
-        "target": forget_quality(truth_ratios(target, world.forget), never_seen).p_value,
-        "ULD": forget_quality(truth_ratios(difference(1.0), world.forget), never_seen).p_value,
-        "ULD calibrated": forget_quality(truth_ratios(difference(alpha), world.forget), never_seen).p_value,
-    }
     return {
-        "curve": [outcome(difference(value), world) for value in ALPHAS],
-        "careless": outcome(LogitDifferenceModel(target, careless, 1.0), world),
-        "calibrated": {"alpha": alpha, **outcome(difference(alpha), others)},
+        "curve": [outcome(difference(value), retrained, world) for value in ALPHAS],
+        "careless": outcome(LogitDifferenceModel(target, careless, 1.0), retrained, world),
+        "calibrated": {"alpha": alpha, **outcome(difference(alpha), retrained, others)},
         "remembered": knowledge(assistant, world.forget)["accuracy"],
         "trained": sum(value.numel() for value in trained) / sum(value.numel() for value in target.parameters()),
-        "quality": quality,
+        "spread": spread(difference(1.0), world.forget) / spread(retrained, world.forget),
         "seconds": seconds_a_step(contestants, world, settings.timed_steps),
     }
 
@@ -243,9 +244,23 @@ def measure_cost(lab: Lab, cells: list[Cell]) -> None:
 def measure_quality(lab: Lab, cells: list[Cell]) -> None:
     """C4: truth ratios beside those of a model that never saw the forget facts, and the utility that is left."""
     what = "forget quality (p-value against a model that never saw the forget facts)"
-    lab.measure("C4", [cell["quality"]["ULD"] for cell in cells], at_least=0.05, what=what)
-    for name in ("ULD calibrated", "target"):
-        lab.measure("C4", [cell["quality"][name] for cell in cells], what=f"forget quality: {name}")
+    lab.measure("C4", [at_one(cell)["forget quality"] for cell in cells], at_least=0.05, what=what)
+    qualities = {
+        "the alpha of the curve that is best for it, chosen with hindsight": [
+            max(look["forget quality"] for look in cell["curve"]) for cell in cells
+        ],
+        "the calibrated alpha, on the half that it was not calibrated on": [
+            cell["calibrated"]["forget quality"] for cell in cells
+        ],
+        "the baselines' best checkpoint with forget accuracy up to 0.1, chosen with hindsight": [
+            best(cell, BASELINES, "forget quality") for cell in cells
+        ],
+        "the target": [cell["target"]["forget quality"] for cell in cells],
+    }
+    for name, values in qualities.items():
+        lab.measure("C4", values, what=f"forget quality: {name}")
+    what = "distance of the quartiles of log truth ratios, of that of the model that never saw the forget facts"
+    lab.measure("C4", [cell["spread"] for cell in cells], what=what)
     losses = [cell["target"]["utility"] - at_one(cell)["utility"] for cell in cells]
     lab.measure("C4", losses, what="utility that is lost")
     gains = [at_one(cell)["utility"] - best(cell, BASELINES, "utility") for cell in cells]
