@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.base import Attack, Lp, run_attack
+from assay.adversarial.base import Attack, Lp, check_attackable, run_attack
 from assay.adversarial.power_law import PowerLawFit, fit_power_law
 from assay.core import InvalidInputError, check_model, generator, predict, track
 
@@ -29,12 +29,14 @@ class ErrorCurve:
         error: Share of samples whose predicted class changed.
         n: Samples attacked.
         fit: The power law where the counts are neither tiny nor saturated; None where fewer than three sizes are.
+        excess: Misclassification rate at each size less the one at zero; None where no labels were given.
     """
 
     eps: Float[Tensor, " e"]
     error: Float[Tensor, " e"]
     n: int
     fit: PowerLawFit | None
+    excess: Float[Tensor, " e"] | None = None
 
     def __str__(self) -> str:
         law = f"The error grows as {self.fit}." if self.fit else "Too few counts for a power law."
@@ -58,6 +60,7 @@ class ErrorCurve:
 def adversarial_error_curve(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
+    y: Int[Tensor, " n"] | None = None,
     *,
     eps: Float[Tensor, " e"],
     attack: Callable[[Lp], Attack],
@@ -71,9 +74,13 @@ def adversarial_error_curve(
     What counts is a change of the *predicted* class, whatever the true one: the share vanishes with the size, which a
     misclassification rate does not. The law is fitted where at least ten samples changed and at most 30% did.
 
+    With true labels the excess error is reported beside it, $E(\varepsilon) - E(0)$ for the misclassification rate
+    $E$: the share of samples that were right and changed, for an attack has nothing to do where a decision is wrong.
+
     Args:
         model: Classifier with outputs `(n, c)`; it comes back as it was. Use float64 for sizes below 1e-4.
         x: Inputs.
+        y: True labels, for the excess error. They change neither the attack nor the law.
         eps: Sizes, ascending.
         attack: Builds the attack for a threat model: a class such as `FGSM`, or `lambda threat: PGD(threat, n_iter=9)`.
         norm: Norm of the perturbation, 2 or `math.inf`.
@@ -98,10 +105,15 @@ def adversarial_error_curve(
     >>> curve = adversarial_error_curve(layer, x, eps=torch.tensor([0.0205, 0.0405, 0.0805]), attack=FGSM)
     >>> curve.error.tolist(), round(curve.fit.exponent, 1)
     ([0.02, 0.04, 0.08], 1.0)
+    >>> y = (torch.arange(1000) < 500).long()  # the first half is labelled against the layer
+    >>> adversarial_error_curve(layer, x, y, eps=torch.tensor([0.1, 0.6]), attack=FGSM).excess.tolist()
+    [0.0, 0.1]
     """
     check_model(model)
     if len(eps) == 0 or not (eps[:1] > 0).all() or not (eps.diff() > 0).all():
         raise InvalidInputError(f"eps must be positive and ascending, got {eps.tolist()}")
+    if y is not None:
+        check_attackable(model, x, y)
     predicted = predict(model, x, batch_size=batch_size).argmax(1)
     changed = []
     for size in track(eps.tolist(), "attacking", enabled=progress):
@@ -109,7 +121,8 @@ def adversarial_error_curve(
         result = run_attack(model, x, predicted, attack=attack(threat), batch_size=batch_size)
         changed.append(result.success)
     flips = torch.stack(changed, 1).double()
-    return ErrorCurve(eps, flips.mean(0).to(x.dtype), len(x), _fit(eps.double(), flips))
+    excess = None if y is None else flips.mul((predicted == y)[:, None]).mean(0).to(x.dtype)
+    return ErrorCurve(eps, flips.mean(0).to(x.dtype), len(x), _fit(eps.double(), flips), excess)
 
 
 def _fit(eps: Tensor, flips: Float[Tensor, "n e"]) -> PowerLawFit | None:

@@ -103,8 +103,8 @@ def _linear_response(model, x, y, generator, **options):
 
 
 def _adversarial_error_curve(model, x, y, generator, **options):
-    curve = adversarial_error_curve(model, x, eps=torch.tensor([0.1, 1.0]).to(x), attack=FGSM, **options)
-    return {"error": curve.error}
+    curve = adversarial_error_curve(model, x, y, eps=torch.tensor([0.1, 1.0]).to(x), attack=FGSM, **options)
+    return {"error": curve.error, "excess": curve.excess}
 
 
 def _single_step(kind):
