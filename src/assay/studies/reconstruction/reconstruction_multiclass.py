@@ -3,8 +3,9 @@
 With its base, Haim et al. (2022): the binary attack is claim C1. The paper trains 1000-1000 networks on 500 images of
 MNIST or CIFAR-10 for a million epochs and searches a hundred hyper-parameters a network; here mostly 30 to 100 images,
 one to three smaller hidden layers and tens of thousands of steps, and the attack's defaults, untuned, on every network.
-One network has the paper's size and its 500 images of CIFAR-10; the initialisation is PyTorch's, and weight decay does
-the work of the million epochs.
+Networks of the paper's size have 100 and its 500 images of CIFAR-10; the initialisation is PyTorch's, and weight decay
+does the work of the million epochs. Of 500, next to none came back: 20,000 steps leave a span that reads as 279
+dimensions of 499. Another network with five times the decay and half the steps shows all 500, and gave back one image.
 
 A training image counts as recovered when a candidate correlates with it by more than 0.75 or 0.9 after the mean image
 is taken out (NCC). Each count stands beside its nulls: random candidates of the same subspace, rows of the first
