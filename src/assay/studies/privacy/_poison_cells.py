@@ -39,7 +39,7 @@ class Settings:
     """
 
     targets: tuple[int, int] = (20, 5)
-    backdoors: int = 5
+    backdoors: int = 10
     victims: int = 3
     sources: tuple[str, str] = ("digits", "mnist")
     sizes: tuple[int, int] = (8, 14)

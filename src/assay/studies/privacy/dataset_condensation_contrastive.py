@@ -4,10 +4,11 @@ The paper condenses SVHN, CIFAR and fine-grained groups of ImageNet on a GPU. He
 (eight classes told apart in 20 dimensions, beside 40 that hold one blurred vector for all) stands for the theory, and
 Fashion-MNIST at 14 x 14 pixels with a network an eighth as wide for the images: one sample a class, 24 networks instead
 of 1000, a quarter of them in warm-up as in the paper. Five kinds of garment stand for a fine-grained group. Class-wise
-condensation (DC), the contrastive one (DCC) and random samples share start, budget and evaluation; random samples are
-where both start.
+condensation (DC), the contrastive one (DCC) and random samples, where both start, share budget and evaluation.
 
-Bars are those of our plan, set before this was run. Verdicts compare seeds, each with data of its own.
+Bars are those of our plan, set before this was run. Found at `small`, means of three seeds, each with data of its own:
+beside a common vector DCC is right on 0.45 to 0.78 of the test samples, DC on 0.22 to 0.44; on fine-grained garments
+0.59 against 0.56; on all classes 0.66 with both. No piece fails; many are undecided. The warm-up gained nothing.
 """
 
 from dataclasses import dataclass, replace
