@@ -10,6 +10,12 @@ attack are random images of the class, those of it that match the target's gradi
 the better half of what was sampled. Poisons are crafted alike from each, and the same victims train on them. A backdoor
 has images of one class with a white square in the corner for a target: training images while it is crafted, test images
 when it is judged.
+
+Found at `small`: with a backdoor, victims give unseen images with the trigger the aimed-at class with a probability of
+0.36 from random bases, 0.53 from the best real ones and 0.71 from synthesised ones (0.06 without poison). One target
+image is harder: few pairs of image and class can be poisoned at all with this budget, and means over targets stay at
+0.05, 0.08 and 0.13 with the mixture. Feature collision and bullseye polytope reach nothing from any base. Ten targets
+and five backdoors came first and left wide intervals; as many were added after that look, all bars as they were.
 """
 
 from functools import partial
