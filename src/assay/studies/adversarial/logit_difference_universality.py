@@ -13,15 +13,14 @@ architecture search is far larger; here twelve perceptrons are drawn at random, 
 by accuracy under a cheap attack finds a network that also withstands a stronger one.
 
 At `small` the seeds were raised after a look at the first three, whose Student intervals were too wide to decide C1,
-C2, C3 and C5: six networks a kind, ten of what is cheap. The first three are among them; sizes and bars stayed. Where a
-network flips too few decisions for a fit it is now attacked on all test images: two of the first fifteen networks had
-left figures untested.
+C2, C3 and C5: six networks a kind, ten of what is cheap; all bars stayed. Where a network flips too few decisions for a
+fit it is now attacked on all test images, and the followed perceptron trains on all images: on a third of them ten
+epochs ended at 84.6%, where the bar asks for 85%. For uniform independent scores the gap of rank 4 follows Beta(3, 8),
+whose exponent in the window is 2.78 and not 3; that leaves 0.03 to the bar for the noise of the worst of nine exponents.
 
-Two pieces of C1 had their first three means beyond their bars, and sizes that would mend that were not changed after
-the look. For uniform independent scores the gap of rank 4 follows Beta(3, 8), whose exponent in the window is 2.78 and
-not 3; that leaves 0.03 to the bar for the noise of the worst of nine exponents (two draws of ten times as many scores
-were tried beside the study: 0.23 and 0.25). And the followed perceptron sees a third of Fashion-MNIST, on which ten
-epochs ended at 84.5% where the bar asks for 85%.
+Found: C2 and C4 hold. C1 is undecided: some untrained networks have exponents up to 1.3, and after one epoch all lie
+within 0.2 of 1. C3 holds for FGSM; the least likely class is reached too rarely in one untrained network to fit a law.
+C5: ten searches chose a network of no other robustness on average, most often the one of the best clean accuracy.
 """
 
 from collections.abc import Callable
@@ -70,7 +69,7 @@ class Settings:
 
     A network that flips too few of them for a fit is attacked on `n_rare` images instead. `seeds` are of the five
     kinds, `cheap_seeds` of the exact cases, the followed network and the search, `other_seeds` of other data and of
-    the entropy.
+    the entropy. `n_followed` images train the followed network.
     """
 
     seeds: int = 6
@@ -81,6 +80,7 @@ class Settings:
     n_other: int = 2000
     n_rare: int = 10_000
     n_law: int = 400_000
+    n_followed: int = 60_000
     remedies: Remedies = field(default_factory=Remedies)
 
 
@@ -111,6 +111,7 @@ STUDY = Study(
             n_other=50,
             n_rare=50,
             n_law=20_000,
+            n_followed=1000,
             remedies=Remedies((-0.5, 0.5), n_attacked=100, children=2, child_train=500, child_epochs=1, n_reward=100),
         ),
         "small": Settings(),
@@ -141,7 +142,7 @@ def run(settings: Settings, lab: Lab) -> None:
         items = [(settings.training, sizes, kind, seed) for seed in (seeds if kind in KINDS else other)]
         kinds[kind] = lab.map(follow_kind, items, name=kind.replace(" ", "-").lower())
     measure_kinds(lab, kinds)
-    cells = [(settings.training, seed) for seed in cheap]
+    cells = [(replace(settings.training, n_train=settings.n_followed), seed) for seed in cheap]
     measure_training(lab, lab.map(follow_training, cells, name="training"))
     remedies = (settings.remedies, settings.training)
     measure_entropy(lab, lab.map(weigh_entropy, [(*remedies, seed) for seed in other], name="entropy"))
