@@ -4,6 +4,7 @@ import torch
 from assay.lab import run_study
 from assay.studies.adversarial import _gap_networks as networks
 from assay.studies.adversarial import logit_difference_universality as study
+from assay.studies.adversarial._gap_exact import first_order_errors
 
 TRAINING = networks.Training("fashion", "digits", n_train=200, hidden=(8, 8), epochs=1)
 
@@ -15,6 +16,25 @@ def run(tmp_path_factory):
 
 def test_what_is_exact_holds_at_any_scale(run):
     assert [e.verdict for e in run.evidence if e.what.startswith("linear network")] == ["holds"]
+
+
+def test_the_excess_error_stands_beside_the_changed_decisions(run):
+    (table,) = [table for table in run.tables if table["name"] == "kinds"]
+    changed, excess = (table["columns"].index(column) for column in ("changed", "excess"))
+    assert all(0 <= row[excess] <= row[changed] <= 1 for row in table["rows"])
+    assert any(row[excess] < row[changed] for row in table["rows"])
+
+
+def test_first_order_is_exact_on_a_linear_network_and_needs_ten_flips():
+    layer = torch.nn.Linear(1, 2, bias=False).double()
+    layer.weight.data = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    x = ((torch.arange(100, dtype=torch.float64) + 0.5) / 100)[:, None]
+    assert first_order_errors(layer, x, torch.tensor([0.05, 0.1, 0.2])) == [0.0, 0.0], "0.05 flips five"
+
+
+def test_a_network_that_flips_too_rarely_is_attacked_on_more_images():
+    found = {n: study.follow_kind((TRAINING, (n, 20, 400), "untrained", 0)) for n in (1, 400)}
+    assert found[1]["FGSM"] == found[400]["FGSM"] is not None
 
 
 def test_every_claim_is_measured(run):

@@ -21,10 +21,9 @@ def draw_curves(eps: list[float], curves: dict[str, list[float]]) -> Figure:
 def draw_training(cells: list[dict[str, Any]]) -> Figure:
     """Draw the exponent of the gap's law against the epoch, one line a seed."""
     figure, axes = plt.subplots()
-    for number, cell in enumerate(cells):
+    for cell in cells:
         epochs = [row["epoch"] for row in cell["epochs"]]
-        axes.plot(epochs, [row["slope"] for row in cell["epochs"]], "o-", label=f"network {number + 1}")
+        axes.plot(epochs, [row["slope"] for row in cell["epochs"]], "o-", color="C0", alpha=0.5)
     axes.axhspan(0.8, 1.2, alpha=0.12)
     axes.set(xlabel="epoch", ylabel="exponent near zero", title="The gap's law during training", ylim=(0, 1.6))
-    axes.legend()
     return figure

@@ -11,29 +11,40 @@ The paper reports that lower entropy of the predictions makes a network more rob
 reported and not held to a bar: a prototype had shown before this study that it does not appear on them. The paper's
 architecture search is far larger; here twelve perceptrons are drawn at random, and what is tested is whether choosing
 by accuracy under a cheap attack finds a network that also withstands a stronger one.
+
+At `small` the seeds were raised after a look at the first three, whose Student intervals were too wide to decide C1,
+C2, C3 and C5: six networks a kind, ten of what is cheap; all bars stayed. Where a network flips too few decisions for a
+fit it is now attacked on all test images, and the followed perceptron trains on all images: on a third of them ten
+epochs ended at 84.6%, where the bar asks for 85%. For uniform independent scores the gap of rank 4 follows Beta(3, 8),
+whose exponent in the window is 2.78 and not 3; that leaves 0.03 to the bar for the noise of the worst of nine exponents.
+
+Found: C2 and C4 hold. C1 is undecided: some untrained networks have exponents up to 1.3, and after one epoch all lie
+within 0.2 of 1. C3 holds for FGSM; the least likely class is reached too rarely in one untrained network to fit a law.
+C5: ten searches chose a network of no other robustness on average, most often the one of the best clean accuracy.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from assay.adversarial import (
     FGSM,
-    MALT,
     PGD,
+    Attack,
+    ErrorCurve,
     Lp,
     StepLeastLikely,
-    TargetedStep,
     adversarial_error_curve,
     gap_exponent,
-    linear_response_radius,
     logit_differences,
 )
-from assay.core import InvalidInputError, Step, accuracy, generator, predict, spawn_seeds
+from assay.core import InvalidInputError, Step, accuracy, predict, spawn_seeds
 from assay.lab import Lab, Paper, Study
+from assay.studies.adversarial._gap_exact import exact_cases, first_order_errors, measure_exact
 from assay.studies.adversarial._gap_figures import draw_curves, draw_training
 from assay.studies.adversarial._gap_networks import (
     KINDS,
@@ -54,13 +65,22 @@ WATCHED = (0, 1, 3)  # epochs, beside the last one
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes: `n_fgsm` images for the main curves, `n_other` for other attacks and for the first-order prediction."""
+    """Sizes: `n_fgsm` images for the main curves, `n_other` for other attacks and for the first-order prediction.
 
-    seeds: int = 3
+    A network that flips too few of them for a fit is attacked on `n_rare` images instead. `seeds` are of the five
+    kinds, `cheap_seeds` of the exact cases, the followed network and the search, `other_seeds` of other data and of
+    the entropy. `n_followed` images train the followed network.
+    """
+
+    seeds: int = 6
+    cheap_seeds: int = 10
+    other_seeds: int = 3
     training: Training = field(default_factory=Training)
     n_fgsm: int = 5000
     n_other: int = 2000
+    n_rare: int = 10_000
     n_law: int = 400_000
+    n_followed: int = 60_000
     remedies: Remedies = field(default_factory=Remedies)
 
 
@@ -84,15 +104,20 @@ STUDY = Study(
     scales={
         "smoke": Settings(
             seeds=1,
+            cheap_seeds=1,
+            other_seeds=1,
             training=Training("fashion", "digits", n_train=1000, hidden=(32, 32), epochs=2),
             n_fgsm=200,
             n_other=50,
+            n_rare=50,
             n_law=20_000,
+            n_followed=1000,
             remedies=Remedies((-0.5, 0.5), n_attacked=100, children=2, child_train=500, child_epochs=1, n_reward=100),
         ),
         "small": Settings(),
         "paper": Settings(
             seeds=10,
+            other_seeds=10,
             training=Training(n_train=60_000, hidden=(256, 256)),
             n_fgsm=10_000,
             n_other=10_000,
@@ -108,81 +133,50 @@ def run(settings: Settings, lab: Lab) -> None:
     source = lab.cached("source", partial(available, settings.training.source))
     digits = lab.cached("digits", partial(available, settings.training.digits))
     settings = replace(settings, training=replace(settings.training, source=source, digits=digits))
-    seeds = spawn_seeds(lab.seed, settings.seeds)
-    measure_exact(lab, lab.map(exact_cases, [(settings.n_law, seed) for seed in seeds], name="exact"))
-    kinds = {}
+    seeds, cheap, other = (
+        spawn_seeds(lab.seed, n) for n in (settings.seeds, settings.cheap_seeds, settings.other_seeds)
+    )
+    measure_exact(lab, lab.map(exact_cases, [(settings.n_law, seed) for seed in cheap], name="exact"))
+    kinds, sizes = {}, (settings.n_fgsm, settings.n_other, settings.n_rare)
     for kind in (*KINDS, *OTHERS):
-        items = [(settings, kind, seed) for seed in seeds]
+        items = [(settings.training, sizes, kind, seed) for seed in (seeds if kind in KINDS else other)]
         kinds[kind] = lab.map(follow_kind, items, name=kind.replace(" ", "-").lower())
     measure_kinds(lab, kinds)
-    cells = [(settings, seed) for seed in seeds]
+    cells = [(replace(settings.training, n_train=settings.n_followed), seed) for seed in cheap]
     measure_training(lab, lab.map(follow_training, cells, name="training"))
-    remedies = [(settings.remedies, settings.training, seed) for seed in seeds]
-    measure_entropy(lab, lab.map(weigh_entropy, remedies, name="entropy"))
-    measure_search(lab, lab.map(search, remedies, name="search"))
-
-
-# --- C1 and C2: where the answer is known ------------------------------------------------------------------------
-
-
-def exact_cases(cell: tuple[int, int]) -> dict[str, float]:
-    """Read the exponents off independent scores, and compare prediction and measurement on a linear network."""
-    n, seed = cell
-    source = generator(seed)
-    uniform = torch.rand(n, 10, generator=source, dtype=torch.float64)
-    laws = (torch.randn(n, 10, generator=source, dtype=torch.float64), uniform, -(-uniform.log()).log())
-    gaps = [logit_differences(scores).T for scores in laws]
-    errors = [abs(gap_exponent(gap).exponent - power) for gap_of in gaps for power, gap in enumerate(gap_of, 1)]
-    model, x = nn.Linear(20, 10).double(), torch.randn(300, 20, generator=source, dtype=torch.float64)
-    model.weight.data = torch.randn(10, 20, generator=source, dtype=torch.float64)
-    model.bias.data = torch.randn(10, generator=source, dtype=torch.float64)
-    radius, agreement = linear_response_radius(model, x), []
-    for size in torch.logspace(-2, 0, 5).tolist():
-        agreement.append((step_to_all(model, x, size) == (radius < size)).double().mean().item())
-    return {"exponents": max(errors), "agreement": min(agreement)}
-
-
-def step_to_all(model: nn.Module, x: Tensor, size: float) -> Tensor:
-    """Return which decisions change when each class in turn is approached by its own best step."""
-    threat = Lp(norm=torch.inf, eps=size, input_range=(-torch.inf, torch.inf))
-    attack = MALT(TargetedStep(threat), k=9, ranking="naive")
-    return attack.run(model, x, predict(model, x).argmax(1)).success
-
-
-def measure_exact(lab: Lab, cells: list[dict[str, float]]) -> None:
-    """C1 and C2 where nothing is left to the network."""
-    what = "independent scores of three laws: worst error of the exponent of ranks 2 to 4"
-    lab.measure("C1", [cell["exponents"] for cell in cells], at_most=0.25, what=what)
-    what = "linear network: share of points whose predicted flip is the measured one, at five sizes"
-    lab.measure("C2", [cell["agreement"] for cell in cells], at_least=1.0, what=what)
+    remedies = (settings.remedies, settings.training)
+    measure_entropy(lab, lab.map(weigh_entropy, [(*remedies, seed) for seed in other], name="entropy"))
+    measure_search(lab, lab.map(search, [(*remedies, seed) for seed in cheap], name="search"))
 
 
 # --- C1 to C3: kinds of network ------------------------------------------------------------------------------------
 
 
-def follow_kind(cell: tuple[Settings, str, int]) -> dict[str, Any]:
+def follow_kind(cell: tuple[Training, tuple[int, int, int], str, int]) -> dict[str, Any]:
     """Train one network; read its gaps, its error curves, and how well first order predicts them."""
-    settings, kind, seed = cell
-    model, x, y = trained(kind, settings.training, seed)
+    training, (n_fgsm, n_other, n_rare), kind, seed = cell
+    model, x, y = trained(kind, training, seed)
     logits = predict(model, x, batch_size=1000)
     gaps = logit_differences(logits)
-    few = x[: settings.n_other]
-    curve = partial(adversarial_error_curve, model, eps=EPS, batch_size=1000)
-    fgsm = curve(x[: settings.n_fgsm], attack=FGSM)
+
+    def curve(attack: Callable[[Lp], Attack], n: int) -> ErrorCurve:
+        found = adversarial_error_curve(model, x[:n], y[:n], eps=EPS, attack=attack, batch_size=1000)
+        return found if found.fit or n >= n_rare else curve(attack, n_rare)
+
+    fgsm = curve(FGSM, n_fgsm)
     others = {"least likely": StepLeastLikely, "PGD": lambda threat: PGD(threat, n_iter=5)}
-    curves = {name: curve(few, attack=attack) for name, attack in others.items()}
-    radius, off = linear_response_radius(model, few, batch_size=1000), []
-    for size in EPS[RESPONSE_EPS * 1.001 >= EPS].tolist():
-        measured, foreseen = int(step_to_all(model, few, size).sum()), int((radius < size).sum())
-        if measured >= 10:  # fewer make a relative error of ten percent by one sample
-            off.append(abs(foreseen / measured - 1))
+    fits = {name: curve(attack, n_other).fit for name, attack in others.items()}
+    small = EPS[RESPONSE_EPS * 1.001 >= EPS]
+    off = first_order_errors(model, x[:n_other], small) or first_order_errors(model, x[:n_rare], small)
     return {
         "accuracy": accuracy(logits, y),
         "slopes": [slope_or_none(gaps[:, column]) for column in range(3)],
         "error": fgsm.error.tolist(),
+        "changed": fgsm.error[-1].item(),
+        "excess": None if fgsm.excess is None else fgsm.excess[-1].item(),
         "FGSM": fgsm.fit and fgsm.fit.exponent,
         "r2": fgsm.fit and fgsm.fit.r2,
-        **{name: found.fit and found.fit.exponent for name, found in curves.items()},
+        **{name: fit and fit.exponent for name, fit in fits.items()},
         "first-order": max(off, default=None),
     }
 
@@ -221,13 +215,17 @@ def measure_kinds(lab: Lab, kinds: dict[str, list[dict[str, Any]]]) -> None:
     for name in ("least likely", "PGD"):
         for word, worst in (("smallest", min), ("largest", max)):
             hold("C3", each(name, worst), f"five kinds, {name}: {word} exponent of the error")
-    columns = ("accuracy", "FGSM", "r2", "least likely", "PGD", "first-order")
+    columns = ("accuracy", "changed", "excess", "FGSM", "r2", "least likely", "PGD", "first-order")
     rows = []
     for kind, cells in kinds.items():
         means = {column: mean_or_none([cell[column] for cell in cells]) for column in columns}
         gap_means = {f"gap {j}": mean_or_none([cell["slopes"][j - 2] for cell in cells]) for j in (2, 3, 4)}
         rows.append({"network": kind, **means, **gap_means})
-    lab.table("kinds", rows, caption="Exponents of the adversarial error and of the first gaps, means over seeds")
+    caption = (
+        f"Means over seeds. FGSM of {EPS[-1]:.2g}: share of decisions changed, and the excess error on true labels "
+        "(misclassified under attack, less on clean images). Then exponents of the error and of the first gaps"
+    )
+    lab.table("kinds", rows, caption=caption)
     curves = {kind: torch.tensor([cell["error"] for cell in cells]).mean(0).tolist() for kind, cells in kinds.items()}
     caption = "Share of decisions that FGSM changes, by its size: means over seeds, one line a kind of network."
     lab.figure("error-curves", draw_curves(EPS.tolist(), curves), caption=caption)
@@ -242,11 +240,11 @@ def mean_or_none(values: list[float | None]) -> float | None:
 # --- C1: training --------------------------------------------------------------------------------------------------
 
 
-def follow_training(cell: tuple[Settings, int]) -> dict[str, Any]:
+def follow_training(cell: tuple[Training, int]) -> dict[str, Any]:
     """Read the law of the first gap at some epochs of training."""
-    settings, seed = cell
-    x, y, x_test, y_test = flat_images("perceptron", settings.training, seed)
-    model, rows = build("perceptron", settings.training, x.shape[1], seed), []
+    training, seed = cell
+    x, y, x_test, y_test = flat_images("perceptron", training, seed)
+    model, rows = build("perceptron", training, x.shape[1], seed), []
     a_pass = -(-len(x) // 128)
 
     def look(epoch: int) -> None:
@@ -255,11 +253,11 @@ def follow_training(cell: tuple[Settings, int]) -> dict[str, Any]:
         rows.append({"epoch": epoch, "slope": slope, "accuracy": accuracy(logits, y_test)})
 
     def watch(step: Step) -> None:
-        if step.number % a_pass == 0 and step.number // a_pass in (*WATCHED, settings.training.epochs):
+        if step.number % a_pass == 0 and step.number // a_pass in (*WATCHED, training.epochs):
             look(step.number // a_pass)
 
     look(0)
-    train(model, x, y, epochs=settings.training.epochs, seed=seed, watch=watch)
+    train(model, x, y, epochs=training.epochs, seed=seed, watch=watch)
     return {"epochs": rows}
 
 
@@ -270,5 +268,5 @@ def measure_training(lab: Lab, cells: list[dict[str, Any]]) -> None:
     lab.measure("C1", [cell["epochs"][0]["accuracy"] for cell in cells], what="training: accuracy at epoch 0")
     last = [cell["epochs"][-1]["accuracy"] for cell in cells]
     lab.measure("C1", last, at_least=0.85, what="training: accuracy at the last epoch")
-    caption = "Exponent of the cumulative law of the first gap on test images; the band is the bar."
+    caption = "Exponent of the cumulative law of the first gap on test images, one line a network; the band is the bar."
     lab.figure("training", draw_training(cells), caption=caption)
