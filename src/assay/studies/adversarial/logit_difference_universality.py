@@ -16,11 +16,11 @@ At `small` the seeds were raised after a look at the first three, whose Student 
 C2, C3 and C5: six networks a kind, ten of what is cheap; all bars stayed. Where a network flips too few decisions for a
 fit it is now attacked on all test images, and the followed perceptron trains on all images: on a third of them ten
 epochs ended at 84.6%, where the bar asks for 85%. For uniform independent scores the gap of rank 4 follows Beta(3, 8),
-whose exponent in the window is 2.78 and not 3; that leaves 0.03 to the bar for the noise of the worst of nine exponents.
+whose exponent in the window is 2.78 and not 3; that leaves 0.03 to the bar for the noise of the worst of nine.
 
-Found: C2 and C4 hold. C1 is undecided: some untrained networks have exponents up to 1.3, and after one epoch all lie
-within 0.2 of 1. C3 holds for FGSM; the least likely class is reached too rarely in one untrained network to fit a law.
-C5: ten searches chose a network of no other robustness on average, most often the one of the best clean accuracy.
+Found: C2 and C4 hold. C1 is undecided: untrained networks have exponents up to 1.3, trained ones within 0.2 of 1. C3
+holds for FGSM; some untrained network reaches the least likely class too rarely to fit a law. C5: by ten searches the
+chosen network is no more robust on average; in half of them it is the one of the best clean accuracy.
 """
 
 from collections.abc import Callable
