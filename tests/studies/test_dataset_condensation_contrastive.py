@@ -45,7 +45,7 @@ def test_the_common_part_is_as_large_as_asked_for_and_tells_nothing():
 
 
 def test_images_are_balanced_standardised_and_relabelled():
-    x, y, x_test, y_test = helpers.image_problem(study.EMBEDDED, (6, 2, 4), (8, 5), 7, 0)
+    x, y, x_test, y_test = helpers.image_problem("fashion", (6, 2, 4), (8, 5), 7, 0)
     assert x.shape == (24, 1, 7, 7)
     assert x_test.shape == (15, 1, 7, 7)
     assert torch.bincount(y).tolist() == [8] * 3
@@ -54,7 +54,7 @@ def test_images_are_balanced_standardised_and_relabelled():
 
 
 def test_random_samples_are_where_both_matchings_start():
-    problem = helpers.image_problem(study.EMBEDDED, (0, 1), (6, 4), 8, 0)
+    problem = helpers.image_problem("fashion", (0, 1), (6, 4), 8, 0)
     build = helpers.convolution_builder(problem, (2,))
     random, dcc = (study.image_condenser(SMOKE, build, 3, matching) for matching in (None, "contrastive"))
     start = random.fit(*problem[:2])

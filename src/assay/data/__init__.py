@@ -2,7 +2,7 @@
 
 from assay.data.dataset import Dataset
 from assay.data.files import load_image_folder, load_npz
-from assay.data.registry import load, names
+from assay.data.registry import available, load, names
 from assay.data.views import balanced_subset, odd_even
 
-__all__ = ["Dataset", "balanced_subset", "load", "load_image_folder", "load_npz", "names", "odd_even"]
+__all__ = ["Dataset", "available", "balanced_subset", "load", "load_image_folder", "load_npz", "names", "odd_even"]

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, MissingDataError
 from assay.data.dataset import Dataset
 from assay.data.embedded import load_fashion, load_tabular
 from assay.data.local import load_cifar10, load_fashion_mnist, load_mnist
@@ -54,3 +54,24 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
         raise InvalidInputError(f"there is no data set named {name!r}; choose one of: {', '.join(names())}")
     folder = root if root is not None else os.environ.get("ASSAY_DATA")
     return _LOCAL[name](Path(folder) if folder else None)
+
+
+def available(name: str, instead: str = "fashion", root: str | Path | None = None) -> str:
+    """Return a data set's name, or that of an embedded one where its files are not on this machine.
+
+    Args:
+        name: The wanted set.
+        instead: The set to take where it is not there.
+        root: As for `load`.
+
+    Raises:
+        InvalidInputError: The name is unknown, or a file is damaged.
+
+    >>> available("digits"), available("mnist", root="no such folder")
+    ('digits', 'fashion')
+    """
+    try:
+        load(name, root)
+    except MissingDataError:
+        return instead
+    return name

@@ -1,5 +1,6 @@
 """How far the gradients of synthetic samples are from those of real ones, class by class or over all classes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal, final
 
@@ -68,24 +69,8 @@ def _one_minus_cosine(a: Float[Tensor, "*r d"], b: Float[Tensor, "*r d"]) -> Flo
     return 1 - (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1) + 1e-6)
 
 
-@final
-class ClassWiseGradientMatching(nn.Module):
-    r"""Sum over classes the distance between the gradients of a class's synthetic and real samples.
-
-    $\sum_c D\big(\nabla_\theta L(S_c), \nabla_\theta L(T_c)\big)$, with L the mean cross-entropy. What all classes have
-    in common is a large part of every class's gradient, and the loss is spent on it: the baseline.
-
-    Cost: c passes forward and backward of the real samples, c differentiable ones of the synthetic.
-
-    Args:
-        metric: See `gradient_distance`.
-
-    Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021).
-
-    >>> x, y = torch.eye(4), torch.arange(4) % 2
-    >>> round(ClassWiseGradientMatching()(nn.Linear(4, 2), x, y, x, y).item(), 4)
-    0.0
-    """
+class _GradientMatching(nn.Module, ABC):
+    """What both losses share: the metric, the samples that they take, and whose gradients are compared."""
 
     def __init__(self, metric: Metric = "rowwise_cosine") -> None:
         super().__init__()
@@ -112,18 +97,49 @@ class ClassWiseGradientMatching(nn.Module):
             InvalidInputError: The samples do not fit each other, or a class has only real or only synthetic samples.
         """
         gradient = _checked(model, x, y, real_x, real_y)
-        distances: list[Tensor] = []
-        # Not by vmap: in torch 2.13 it gets the second derivative in an instance norm's scale and shift wrong.
         with preserved(model), torch.enable_grad():
-            for label in y.unique():
-                own, real_own = y == label, real_y == label
-                synthetic, real = gradient(x[own], y[own]), gradient(real_x[real_own].detach(), real_y[real_own])
-                distances.append(gradient_distance(synthetic, real, metric=self.metric))
+            return self._distance(gradient, x, y, real_x.detach(), real_y)
+
+    @abstractmethod
+    def _distance(
+        self, gradient: Callable[[Tensor, Tensor], Parameters], x: Tensor, y: Tensor, real_x: Tensor, real_y: Tensor
+    ) -> Tensor:
+        """Compare the gradients that synthetic and real samples have."""
+
+
+@final
+class ClassWiseGradientMatching(_GradientMatching):
+    r"""Sum over classes the distance between the gradients of a class's synthetic and real samples.
+
+    $\sum_c D\big(\nabla_\theta L(S_c), \nabla_\theta L(T_c)\big)$, with L the mean cross-entropy. What all classes have
+    in common is a large part of every class's gradient, and the loss is spent on it: the baseline.
+
+    Cost: c passes forward and backward of the real samples, c differentiable ones of the synthetic.
+
+    Args:
+        metric: See `gradient_distance`.
+
+    Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021).
+
+    >>> x, y = torch.eye(4), torch.arange(4) % 2
+    >>> round(ClassWiseGradientMatching()(nn.Linear(4, 2), x, y, x, y).item(), 4)
+    0.0
+    """
+
+    def _distance(
+        self, gradient: Callable[[Tensor, Tensor], Parameters], x: Tensor, y: Tensor, real_x: Tensor, real_y: Tensor
+    ) -> Tensor:
+        # Not by vmap: in torch 2.13 it gets the second derivative in an instance norm's scale and shift wrong.
+        distances: list[Tensor] = []
+        for label in y.unique():
+            own, real_own = y == label, real_y == label
+            pair = gradient(x[own], y[own]), gradient(real_x[real_own], real_y[real_own])
+            distances.append(gradient_distance(*pair, metric=self.metric))
         return torch.stack(distances).sum()
 
 
 @final
-class ContrastiveGradientMatching(nn.Module):
+class ContrastiveGradientMatching(_GradientMatching):
     r"""Return the distance between the gradients of all synthetic and all real samples, summed over classes first.
 
     $D\big(\nabla_\theta L(S), \frac1C \sum_c \nabla_\theta L(T_c)\big)$. Over the classes, the gradients of what they
@@ -141,22 +157,10 @@ class ContrastiveGradientMatching(nn.Module):
     0.0
     """
 
-    def __init__(self, metric: Metric = "rowwise_cosine") -> None:
-        super().__init__()
-        self.metric: Metric = metric
-
-    def forward(
-        self,
-        model: nn.Module,
-        x: Float[Tensor, "m *d"],
-        y: Int[Tensor, " m"],
-        real_x: Float[Tensor, "n ..."],  # shapes are compared below, so that users read a sentence
-        real_y: Int[Tensor, " n"],
-    ) -> Float[Tensor, ""]:
-        """Return the loss, differentiable in `x`."""
-        gradient = _checked(model, x, y, real_x, real_y)
-        with preserved(model), torch.enable_grad():
-            return gradient_distance(gradient(x, y), gradient(real_x.detach(), real_y), metric=self.metric)
+    def _distance(
+        self, gradient: Callable[[Tensor, Tensor], Parameters], x: Tensor, y: Tensor, real_x: Tensor, real_y: Tensor
+    ) -> Tensor:
+        return gradient_distance(gradient(x, y), gradient(real_x, real_y), metric=self.metric)
 
 
 def _checked(

@@ -99,7 +99,19 @@ class GradientAscentLoss(nn.Module):
         return -F.cross_entropy(*asked_logits(logits, labels))
 
 
-class NPOLoss(nn.Module):
+class _PreferenceLoss(nn.Module):
+    """What both preference losses share: the strength, and how a gain in preference counts."""
+
+    def __init__(self, beta: float = 0.1) -> None:
+        super().__init__()
+        check_positive(beta, "beta")
+        self.beta = beta
+
+    def _of_gain(self, gain: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+        return -2 / self.beta * F.logsigmoid(self.beta * gain).mean()
+
+
+class NPOLoss(_PreferenceLoss):
     r"""Make a model forget by negative preference, $-\frac2\beta \log\sigma(\beta\,(\ell_\theta - \ell_{ref}))$.
 
     $\ell$ is the negative log-likelihood of a whole answer. The loss is bounded below by 0, and its gradient is that of
@@ -116,11 +128,6 @@ class NPOLoss(nn.Module):
     2.0
     """
 
-    def __init__(self, beta: float = 0.1) -> None:
-        super().__init__()
-        check_positive(beta, "beta")
-        self.beta = beta
-
     def forward(
         self,
         logits: Float[Tensor, "n t v"],
@@ -129,10 +136,10 @@ class NPOLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """Return the loss on forget documents; the reference is the model as it was."""
         gain = answer_nll(logits, labels, mean=False) - answer_nll(reference_logits, labels, mean=False)
-        return -2 / self.beta * F.logsigmoid(self.beta * gain).mean()
+        return self._of_gain(gain)
 
 
-class RefusalDPOLoss(nn.Module):
+class RefusalDPOLoss(_PreferenceLoss):
     r"""Make a model prefer refusals: $-\frac2\beta \log\sigma\big(\beta\,(\Delta_{forget} - \Delta_{refusal})\big)$.
 
     $\Delta = \ell_\theta - \ell_{ref}$ of a whole answer, as in `NPOLoss`, which leaves the refusal out.
@@ -150,11 +157,6 @@ class RefusalDPOLoss(nn.Module):
     2.0
     """
 
-    def __init__(self, beta: float = 0.1) -> None:
-        super().__init__()
-        check_positive(beta, "beta")
-        self.beta = beta
-
     def forward(
         self,
         forget_logits: Float[Tensor, "n t v"],
@@ -169,4 +171,4 @@ class RefusalDPOLoss(nn.Module):
         forget = forget - answer_nll(forget_reference, forget_labels, mean=False)
         refusal = answer_nll(refusal_logits, refusal_labels, mean=False)
         refusal = refusal - answer_nll(refusal_reference, refusal_labels, mean=False)
-        return -2 / self.beta * F.logsigmoid(self.beta * (forget - refusal)).mean()
+        return self._of_gain(forget - refusal)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.adversarial import FGSM, PGD, Attack, Lp, run_attack
-from assay.core import LossFunction, MissingDataError, Step, cross_entropy, fit, generator
+from assay.core import LossFunction, Step, cross_entropy, fit, generator
 from assay.data import load
 from assay.nets import mlp
 
@@ -34,15 +34,6 @@ class Training:
     hidden: tuple[int, ...] = (64, 64)
     epochs: int = 10
     train_eps: float = 0.05
-
-
-def available(source: str) -> str:
-    """Return the wanted images, or the embedded ones where those are not on this machine."""
-    try:
-        load(source)
-    except MissingDataError:
-        return {"mnist": "digits"}.get(source, "fashion")
-    return source
 
 
 def flat_images(kind: str, training: Training, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

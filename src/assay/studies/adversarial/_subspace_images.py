@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from assay.adversarial import SubspaceBasis, off_subspace_attack
-from assay.core import MissingDataError, accuracy, binary_cross_entropy, fit, generator, margins
+from assay.core import accuracy, binary_cross_entropy, fit, generator, margins
 from assay.data import load
 from assay.nets import TwoLayerReLU
 
@@ -35,15 +35,6 @@ class Variant:
 
 
 VARIANTS = {"default": Variant(), "small init": Variant(shrink=0.2), "weight decay": Variant(decay=True)}
-
-
-def available(source: str) -> str:
-    """Return the wanted images, or the embedded digits where those are not on this machine."""
-    try:
-        load(source)
-    except MissingDataError:
-        return "digits"
-    return source
 
 
 def blank_beside(x: Tensor) -> tuple[Tensor, SubspaceBasis]:

@@ -43,6 +43,7 @@ from assay.adversarial import (
     logit_differences,
 )
 from assay.core import InvalidInputError, Step, accuracy, predict, spawn_seeds
+from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.studies.adversarial._gap_exact import exact_cases, first_order_errors, measure_exact
 from assay.studies.adversarial._gap_figures import draw_curves, draw_training
@@ -50,7 +51,6 @@ from assay.studies.adversarial._gap_networks import (
     KINDS,
     OTHERS,
     Training,
-    available,
     build,
     flat_images,
     train,
@@ -131,7 +131,7 @@ STUDY = Study(
 def run(settings: Settings, lab: Lab) -> None:
     """Measure the exact cases, then the kinds of network, training, entropy and the search."""
     source = lab.cached("source", partial(available, settings.training.source))
-    digits = lab.cached("digits", partial(available, settings.training.digits))
+    digits = lab.cached("digits", partial(available, settings.training.digits, "digits"))
     settings = replace(settings, training=replace(settings.training, source=source, digits=digits))
     seeds, cheap, other = (
         spawn_seeds(lab.seed, n) for n in (settings.seeds, settings.cheap_seeds, settings.other_seeds)

@@ -29,10 +29,11 @@ from assay.adversarial import (
     off_subspace_radius,
 )
 from assay.core import Step, accuracy, binary_cross_entropy, fit, generator, margins, spawn_seeds
+from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.nets import TwoLayerReLU
 from assay.studies.adversarial._subspace_figures import draw_flips, draw_law, draw_radii
-from assay.studies.adversarial._subspace_images import VARIANTS, Images, available, flip_images
+from assay.studies.adversarial._subspace_images import VARIANTS, Images, flip_images
 
 FARTHEST = 30.0  # Radii are searched up to three times the norm of a sample; beyond it they count as this.
 
@@ -88,7 +89,7 @@ STUDY = Study(
 @STUDY.experiment
 def run(settings: Settings, lab: Lab) -> None:
     """Test the exact law first, then the flips, then images."""
-    images = replace(settings.images, source=lab.cached("source", partial(available, settings.images.source)))
+    images = replace(settings.images, source=lab.cached("source", partial(available, settings.images.source, "digits")))
     law_seeds = spawn_seeds(lab.seed, settings.law_seeds)
     measure_law(lab, lab.map(follow_law, [(settings.law_steps, seed) for seed in law_seeds], name="law"))
     seeds = spawn_seeds(lab.seed + 1, settings.seeds)

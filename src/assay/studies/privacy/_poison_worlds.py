@@ -10,7 +10,6 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from assay.core import (
-    MissingDataError,
     cross_entropy,
     generator,
     isolated_rng,
@@ -19,7 +18,7 @@ from assay.core import (
     require_extra,
     spawn_seeds,
 )
-from assay.data import Dataset, load
+from assay.data import Dataset, available, load
 from assay.nets import mlp, small_conv
 from assay.privacy import (
     Denoiser,
@@ -30,9 +29,6 @@ from assay.privacy import (
     add_trigger,
     linear_noise_schedule,
 )
-
-EMBEDDED = "fashion"
-"""What images are taken from where the wanted data set is not on this machine."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +56,7 @@ class World:
 
 def images(source: str, size: int) -> Dataset:
     """Return a data set, or the embedded one where it is not on this machine, with images averaged down to `size`."""
-    try:
-        data = load(source)
-    except MissingDataError:
-        data = load(EMBEDDED)
+    data = load(available(source))
     factor = data.x_train.shape[-1] // size
     small = partial(F.avg_pool2d, kernel_size=factor)
     return Dataset(

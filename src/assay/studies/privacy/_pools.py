@@ -10,13 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from assay.core import MissingDataError, accuracy, cross_entropy, generator, predict, spawn_seeds
+from assay.core import accuracy, cross_entropy, generator, predict, spawn_seeds
 from assay.data import load
 from assay.nets import mlp, small_conv
 from assay.privacy import CanaryAttack, ShadowEnsemble, StackedTrainer, canary_objective
-
-EMBEDDED = "fashion"
-"""What pools are drawn from where the wanted data set is not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +49,6 @@ class Pool:
         """Return the targets' mean accuracy on what they were trained on, or on the rest."""
         pairs = zip(self.targets.models, self.targets.membership == members, strict=True)
         return float(np.mean([accuracy(predict(model, self.x[part]), self.y[part]) for model, part in pairs]))
-
-
-def available(source: str) -> str:
-    """Return the wanted data set's name, or the embedded one's where it is not on this machine."""
-    try:
-        load(source)
-    except MissingDataError:
-        return EMBEDDED
-    return source
 
 
 def train_pool(source: str, size: int, counts: tuple[int, int, int], recipe: Recipe, seed: int) -> Pool:

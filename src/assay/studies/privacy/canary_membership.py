@@ -26,9 +26,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from assay.core import generator, spawn_seeds
+from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.privacy import CanaryAttack, DirectAttack, LiRA, MembershipAttack, MembershipReport, membership_metrics
-from assay.studies.privacy._pools import EMBEDDED, Recipe, available, judge, train_pool
+from assay.studies.privacy._pools import Recipe, judge, train_pool
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ STUDY = Study(
     scales={
         "smoke": Settings(
             seeds=2,
-            source=EMBEDDED,
+            source="fashion",
             pool=60,
             shadows=8,
             judges=2,

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from assay.core import generator, spawn_seeds
+from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.privacy import CondensedReplay, DatasetCondenser, evaluate_condensed
 from assay.privacy.condenser import Matching
@@ -36,7 +37,6 @@ from assay.studies.privacy._condensation import (
     learn_in_tasks,
     velocities,
 )
-from assay.studies.privacy._pools import EMBEDDED, available
 
 Cell = dict[str, Tensor]
 MATCHINGS: dict[str, Matching] = {"DC": "class-wise", "DCC": "contrastive"}
@@ -115,7 +115,7 @@ STUDY = Study(
             toy_per_class=8,
             toy_outer=1,
             velocity_points=2,
-            source=EMBEDDED,
+            source="fashion",
             fine_classes=(0, 6),
             per_class=(6, 4),
             side=8,

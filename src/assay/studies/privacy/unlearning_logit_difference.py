@@ -22,8 +22,8 @@ which is kept. Without paraphrases the paper's own p-value is 1e-7.
 
 Found at `small`: the logit difference forgets all but 3% of the facts it should and keeps 99.9% of the unseen ones;
 the best baselines that forget enough keep 44% of these. C2 fails by the retain term alone, which adds 0.06 to the
-probability of unseen facts and not 0.1: the assistant hardly knows them without it. C4 fails by the forget quality,
-where baselines reach 0.97 at checkpoints chosen with hindsight, at a loss of a third of the utility.
+probability of unseen facts and not 0.1. C4 fails by the forget quality, where baselines reach 0.97 at checkpoints
+chosen with hindsight for it; those with the best utility have a third less of it than the logit difference.
 """
 
 from dataclasses import dataclass, replace

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from assay.core import (
     LossFunction,
-    MissingDataError,
     binary_cross_entropy,
     cross_entropy,
     fit,
@@ -20,9 +19,6 @@ from assay.data import Dataset, load
 from assay.nets import mlp
 from assay.nets.initialization import new_layer
 from assay.reconstruction import train_in_span
-
-EMBEDDED = "fashion"
-"""What is drawn from where the wanted data set is not on this machine."""
 
 VEHICLES = (0, 1, 8, 9)
 """Classes of CIFAR-10 that the papers set against the other six, its animals."""
@@ -75,15 +71,6 @@ class Trained:
     def mean(self) -> Tensor:
         """Mean image of the training set."""
         return self.x.mean(0)
-
-
-def available(source: str) -> str:
-    """Return the wanted data set's name, or the embedded one's where it is not on this machine."""
-    try:
-        _loaded(source)
-    except MissingDataError:
-        return EMBEDDED
-    return source
 
 
 def train(victim: Victim, seed: int, device: str = "cpu") -> Trained:

@@ -6,14 +6,13 @@ on every network. Ten classes are attacked through the exact stationarity of cro
 objective "vector"), regressions without labels (the objective "regression").
 
 The convolutional networks read 8 x 8 digits: 3 x 3, four channels, a hidden layer. All of input space is searched. With
-ten classes the first dense layer shows as many dimensions as there are images, with two only three or four, for what
-comes out of a convolution and a ReLU has a large mean in common. Ten classes and their weight decay were chosen on one
-other seed; there, two classes' features, searched through the dense part alone, did no better than random candidates.
+ten classes the first dense layer shows as many dimensions as there are images, with two only three or four: what
+comes out of both has a large mean in common. Ten classes and weight decay were chosen on one other seed; features of
+two classes, searched through the dense part alone, did no better than random candidates there.
 
 A training image counts as recovered when a candidate correlates with it by more than 0.75 or 0.9 after the mean image
-is taken out (NCC), best of the pool of all restarts. Multipliers of either sign may invert contrast: for regressions
-candidates count with both signs, as do the nulls, which are random candidates of the same subspace and as many unseen
-images. Three seeds left most intervals wide; three more were added after that look, the bars as they were.
+is taken out (NCC), best of all restarts. For regressions candidates and nulls count with both signs. Nulls are random
+candidates and as many unseen images. Three seeds left most intervals wide; three were added, the bars as they were.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from assay.core import spawn_seeds
+from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.reconstruction import Objective
 from assay.studies.reconstruction._general_losses_cell import Attack, attack
@@ -37,7 +37,7 @@ from assay.studies.reconstruction._general_losses_figures import (
     rows,
 )
 from assay.studies.reconstruction._multiclass_figures import draw_images
-from assay.studies.reconstruction._victims import Victim, available
+from assay.studies.reconstruction._victims import Victim
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from functools import partial
 import numpy as np
 
 from assay.core import spawn_seeds
+from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.studies.reconstruction._attack_cell import Attack, attack
 from assay.studies.reconstruction._multiclass_figures import (
@@ -31,7 +32,7 @@ from assay.studies.reconstruction._multiclass_figures import (
     draw_images,
     rows,
 )
-from assay.studies.reconstruction._victims import Victim, available
+from assay.studies.reconstruction._victims import Victim
 
 NO_HUNDRED = "needs 5000 images of 100 classes, and CIFAR-100 is not among the data sets"
 NO_COLOUR = "needs CIFAR-10, which is not on this machine or not used at this scale"

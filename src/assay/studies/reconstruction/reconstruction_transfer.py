@@ -17,7 +17,7 @@ nothing. Longer training made units multiples of one another and, with three res
 table shows less with ten.
 
 Images are the weak link: outlines and colours come back at most, and without the random shifts not even these. The same
-inversions of the true embeddings, which have no bar, give hardly more: it is the inversion that loses them. Of twelve
+inversions of the true embeddings, which have no bar, give little more: most is lost by the inversion. Of twelve
 other images, mirror images have cosine 0.95 with the embedding and negatives 0.78, about what the searches reach. On
 one more, a pyramid of resolutions and three times the total variation left pixels at a correlation of 0.12 and 0.04
 with the source, where the deep image prior had 0.35; more steps and several starts are untried. The third way, a linear
@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from assay.core import generator, spawn_seeds
+from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.reconstruction import ConsensusSelector, EmbeddingReconstructor, condense
 from assay.studies.reconstruction._heads import (
@@ -70,7 +71,6 @@ from assay.studies.reconstruction._transfer_figures import (
     retrieved_rows,
     threshold_rows,
 )
-from assay.studies.reconstruction._victims import available
 
 NO_PHOTOGRAPHS = "no package carries the weights of DINO-ViT or CLIP, and no set of photographs is at hand"
 LIKE = "share of the pool's images that are no more like the inverted image than its source is"
