@@ -42,6 +42,11 @@ def test_tensors_come_back_bit_by_bit() -> None:
         torch.testing.assert_close(back[name], tensor.detach(), rtol=0, atol=0, equal_nan=True)
 
 
+def test_tensors_come_back_in_one_order() -> None:
+    encoded = encode({name: torch.zeros(1) for name in "fdbace"})
+    assert {tuple(decode(encoded)) for _ in range(20)} == {tuple("abcdef")}
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
