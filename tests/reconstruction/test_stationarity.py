@@ -146,9 +146,11 @@ def test_the_chain_and_the_general_path_agree():
     fast = StationarityGap(chain)
     assert fast.is_chain
     assert not general.is_chain
-    x = samples(2 * 4, 3).reshape(2, 4, 3)
-    multipliers = [MarginMultipliers((torch.rand(2, 4, generator=generator(), dtype=torch.float64),), 1.0, y)]
-    torch.testing.assert_close(fast(x, multipliers), general(x, multipliers))
+    x = samples(2 * 4, 3).reshape(2, 4, 3).requires_grad_()
+    raw = torch.rand(2, 4, generator=generator(), dtype=torch.float64).requires_grad_()
+    multipliers = [MarginMultipliers((raw,), 1.0, y)]
+    torch.testing.assert_close(fast.gradients(x, multipliers), general.gradients(x, multipliers))
+    torch.testing.assert_close(fast.measure(x, multipliers), general.measure(x, multipliers))
 
 
 @pytest.mark.parametrize("outputs", [1, 3])

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, signs
+from assay.core import InvalidInputError
 
 Objective: TypeAlias = Literal["binary", "multiclass", "vector", "regression", "displacement"]
 """How trained weights are made of their samples' gradients; see `KKTReconstructor`."""
@@ -64,8 +64,7 @@ class MarginMultipliers(Multipliers):
 
     def cotangents(self, outputs: Float[Tensor, "r m c"]) -> Float[Tensor, "r m c"]:
         """Return the gradients of the weighted margins in the outputs."""
-        flat = margin_cotangents(outputs.flatten(0, 1), self.labels.repeat(len(outputs)), self.values().flatten())
-        return flat.reshape(outputs.shape)
+        return margin_cotangents(outputs, self.labels, self.values())
 
     def values(self) -> Float[Tensor, "r m"]:
         """Return the positive factors."""
@@ -142,18 +141,21 @@ def start_multipliers(
 
 
 def margin_cotangents(
-    outputs: Float[Tensor, "n c"], y: Num[Tensor, " n"], multipliers: Float[Tensor, " n"]
-) -> Float[Tensor, "n c"]:
+    outputs: Float[Tensor, "*r n c"], y: Num[Tensor, " n"], multipliers: Float[Tensor, "*r n"]
+) -> Float[Tensor, "*r n c"]:
     r"""Return the gradient of $\sum_i \lambda_i m_i$ in the outputs, $m_i$ the margins of `core.margins`.
+
+    For one output the label of the other class is 0 or -1; nothing is checked.
 
     >>> margin_cotangents(torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([1]), torch.tensor([3.0])).tolist()
     [[-3.0, 3.0, 0.0]]
     """
-    if outputs.shape[1] == 1:
-        return (signs(y).to(outputs) * multipliers)[:, None]
-    best = outputs.detach().scatter(1, y[:, None], float("-inf")).argmax(1, keepdim=True)
-    direction = torch.zeros_like(outputs).scatter(1, y[:, None], 1.0).scatter(1, best, -1.0)
-    return multipliers[:, None] * direction
+    if outputs.shape[-1] == 1:
+        return torch.where(y > 0, multipliers, -multipliers)[..., None]
+    own = y.expand(outputs.shape[:-1])[..., None]
+    best = outputs.detach().scatter(-1, own, float("-inf")).argmax(-1, keepdim=True)
+    direction = torch.zeros_like(outputs).scatter(-1, own, 1.0).scatter(-1, best, -1.0)
+    return multipliers[..., None] * direction
 
 
 def check_objective(objective: str, n_outputs: int) -> None:

@@ -1,6 +1,7 @@
 """The search for samples whose weighted gradients add up to the weights, many starts at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -8,8 +9,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from assay.core import NumericalError, Parameters, named_parameters, track
+from assay.reconstruction.chain import Chain, is_chain
 from assay.reconstruction.multipliers import Multipliers
-from assay.reconstruction.surrogate import SurrogateReLU, set_sharpness
+from assay.reconstruction.surrogate import set_sharpness
+
+_Back = Callable[[list[Tensor]], list[Tensor]]
+"""What carries a change of the sums of gradients back to the candidates and the raw multipliers."""
 
 
 class StationarityGap:
@@ -42,9 +47,7 @@ class StationarityGap:
         self.goal = list((named_parameters(model) if goal is None else goal).values())
         self.batch_size = batch_size
         self.energy = float(sum(value.square().sum() for value in self.goal))
-        self.is_chain = isinstance(model, nn.Sequential) and all(
-            isinstance(layer, (nn.Linear, SurrogateReLU)) for layer in model
-        )
+        self.is_chain = is_chain(model)
 
     def __call__(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
         """Return each set's gap, differentiable in `x` and the raw multipliers."""
@@ -63,17 +66,18 @@ class StationarityGap:
         known, back to one batch of candidates after the other: twice the time, and memory for one batch.
         """
         if self.batch_size is None:
-            gaps = self(x, multipliers)
-            return gaps, list(torch.autograd.grad(gaps.sum(), _leaves(x, multipliers)))
+            explained, back = self._pass(x, multipliers)
+            rest = self._rest(explained)
+            return self._squared(rest), back([2 / self.energy * part for part in rest])
         rest = self._rest(self._summed(x, multipliers))
         pull = [2 / self.energy * part for part in rest]
         batches = []
         for some in self._batches(x):
             batch_x = x.detach()[:, some].requires_grad_()
             batch = [one.part(some) for one in multipliers]
-            leaves = [value.requires_grad_() for value in _leaves(batch_x, batch)]
-            explained = self._explained(batch_x, batch, create_graph=True)
-            batches.append(torch.autograd.grad(explained, leaves, grad_outputs=pull))
+            for value in _leaves(batch_x, batch):
+                value.requires_grad_()
+            batches.append(self._pass(batch_x, batch)[1](pull))
         return self._squared(rest), [torch.cat(parts, 1) for parts in zip(*batches, strict=True)]
 
     def _batches(self, x: Tensor) -> list[slice]:
@@ -82,23 +86,54 @@ class StationarityGap:
 
     def _summed(self, x: Tensor, multipliers: Sequence[Multipliers]) -> list[Tensor]:
         """Add up the gradients batch by batch, without a graph."""
-        return _added(
-            self._explained(x.detach()[:, some], [one.part(some) for one in multipliers], create_graph=False)
-            for some in self._batches(x)
-        )
+        total: list[Tensor] = []
+        for some in self._batches(x):
+            batch_x, batch = x.detach()[:, some], [one.part(some) for one in multipliers]
+            if self.is_chain:
+                total = _added(total, self._pass(batch_x, batch)[0])
+            else:
+                total = _added(total, self._explained(batch_x, batch, create_graph=False))
+        return total
+
+    def _pass(self, x: Tensor, multipliers: Sequence[Multipliers]) -> tuple[list[Tensor], _Back]:
+        """Return the sums of weighted gradients, detached, and what carries a change of them back to the leaves."""
+        if self.is_chain:
+            return self._chain_pass(x, multipliers)
+        explained = self._explained(x, multipliers, create_graph=True)
+        leaves = _leaves(x, multipliers)
+        back = partial(torch.autograd.grad, explained, leaves)
+        return [part.detach() for part in explained], lambda pull: list(back(pull))
+
+    def _chain_pass(self, x: Tensor, multipliers: Sequence[Multipliers]) -> tuple[list[Tensor], _Back]:
+        x, total, passes = x.detach(), [], []
+        for weights, weighted in zip(self.points, multipliers, strict=True):
+            chain = Chain(self.model, weights)
+            cotangents = weighted.cotangents(chain.outputs(x))
+            total = _added(total, chain.gradients(cotangents.detach()))
+            passes.append((chain, cotangents, weighted.raw))
+
+        def back(pull: list[Tensor]) -> list[Tensor]:
+            slopes, raw_slopes = torch.zeros_like(x), []
+            for chain, cotangents, raw in passes:
+                slope, along = chain.derivative(pull)
+                slopes += slope
+                raw_slopes += torch.autograd.grad(cotangents, raw, along)
+            return [slopes, *raw_slopes]
+
+        return total, back
 
     def _explained(self, x: Tensor, multipliers: Sequence[Multipliers], *, create_graph: bool) -> list[Tensor]:
         """Return the sums of weighted gradients, by parameter, with a leading axis of restarts."""
-        sums = []
+        total: list[Tensor] = []
         for weights, weighted in zip(self.points, multipliers, strict=True):
             copies = {
                 name: value.expand(len(x), *value.shape).detach().requires_grad_() for name, value in weights.items()
             }
-            outputs = self._chain(copies, x) if self.is_chain else vmap(self._call)(copies, x)
-            outputs = outputs.reshape(*x.shape[:2], -1)
+            outputs = vmap(self._call)(copies, x).reshape(*x.shape[:2], -1)
             cotangents = weighted.cotangents(outputs)
-            sums.append(torch.autograd.grad(outputs, list(copies.values()), cotangents, create_graph=create_graph))
-        return _added(sums)
+            sums = torch.autograd.grad(outputs, list(copies.values()), cotangents, create_graph=create_graph)
+            total = _added(total, sums)
+        return total
 
     def _rest(self, explained: Sequence[Tensor]) -> list[Tensor]:
         return [part - goal for part, goal in zip(explained, self.goal, strict=True)]
@@ -108,15 +143,6 @@ class StationarityGap:
 
     def _call(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(self.model, params, (x,))
-
-    def _chain(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
-        for name, layer in self.model.named_children():
-            if isinstance(layer, SurrogateReLU):
-                x = layer(x)
-                continue
-            weight, bias = params[f"{name}.weight"].mT, params.get(f"{name}.bias")
-            x = x @ weight if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight)
-        return x
 
 
 def search(
@@ -153,7 +179,8 @@ def search(
     x = x.clone().requires_grad_()
     multipliers = [one.at([value.clone().requires_grad_() for value in one.raw]) for one in multipliers]
     leaves = _leaves(x, multipliers)
-    optimizer = torch.optim.Adam([{"params": [x], "lr": lr_x}, {"params": leaves[1:], "lr": lr_multipliers}])
+    groups = [{"params": [x], "lr": lr_x}, {"params": leaves[1:], "lr": lr_multipliers}]
+    optimizer = torch.optim.Adam(groups, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max_iter)
     history = []
     low, high = relu_alpha
@@ -174,12 +201,9 @@ def search(
     return x.detach(), multipliers, final, [*history, final.mean().item()]
 
 
-def _added(sums: Iterable[Sequence[Tensor]]) -> list[Tensor]:
-    """Add up lists of tensors, entry by entry."""
-    total: list[Tensor] = []
-    for parts in sums:
-        total = [one + part for one, part in zip(total, parts, strict=True)] if total else list(parts)
-    return total
+def _added(total: Sequence[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+    """Add lists of tensors entry by entry; the empty list counts as zero."""
+    return [one + part for one, part in zip(total, parts, strict=True)] if total else list(parts)
 
 
 def _leaves(x: Tensor, multipliers: Sequence[Multipliers]) -> list[Tensor]:

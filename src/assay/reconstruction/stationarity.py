@@ -196,6 +196,7 @@ def _check(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective) 
     if y is None:
         raise InvalidInputError(f"objective={objective!r} needs labels: pass y")
     check_pairs(x, y)
-    if objective != "binary":
-        check_labels(y, n_outputs)
+    if objective == "binary":
+        return n_outputs, signs(y)
+    check_labels(y, n_outputs)
     return n_outputs, y
