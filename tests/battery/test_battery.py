@@ -140,6 +140,19 @@ def test_the_same_seed_gives_the_same_answer(row):
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_the_device_follows_the_inputs(row):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    expected = call(row, *subject(row))
+    answer = call(row, *(part.cuda() for part in subject(row)))
+    for key, value in expected.items():
+        assert answer[key].device.type == "cuda"
+        scale = float(value.double().abs().max()) or 1.0
+        torch.testing.assert_close(answer[key].cpu(), value, rtol=0, atol=row.tolerance * scale)
+
+
 @pytest.mark.parametrize("row", with_data, ids=named)
 def test_works_on_a_batch_of_one(row):
     model, x, y = subject(row)

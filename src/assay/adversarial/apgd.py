@@ -194,7 +194,7 @@ def _check_classes(loss: str, n_classes: int, *, needed: int) -> None:
 
 
 def _start(x: Tensor, threat: Lp, seed: int | None) -> Tensor:
-    return x if seed is None else threat.random_start(x, generator=generator(seed, x.device))
+    return x if seed is None else threat.random_start(x, generator=generator(seed))
 
 
 def _ce(logits: Tensor, y: Tensor) -> Tensor:

@@ -98,13 +98,13 @@ class Lp:
 
     def random_start(self, x: Float[Tensor, "n *d"], *, generator: torch.Generator) -> Float[Tensor, "n *d"]:
         """Draw a point uniformly from the ball around each sample, then clamp it to the range."""
+        kind = {"generator": generator, "dtype": x.dtype, "device": generator.device}
         if self.norm == math.inf:
-            change = 2 * torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device) - 1
+            change = 2 * torch.rand(x.shape, **kind) - 1
         else:
-            normal = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-            radius = torch.rand(len(x), generator=generator, dtype=x.dtype, device=x.device) ** (1 / x[0].numel())
+            normal, radius = torch.randn(x.shape, **kind), torch.rand(len(x), **kind) ** (1 / x[0].numel())
             change = self.steepest(normal) * radius.view(-1, *[1] * (x.ndim - 1))
-        return self.project(x + self.eps * change, x)
+        return self.project(x + self.eps * change.to(x), x)
 
 
 def check_norm(norm: float) -> None:

@@ -131,11 +131,11 @@ def _fit(eps: Tensor, flips: Float[Tensor, "n e"]) -> PowerLawFit | None:
     if window.sum() < 3:
         return None
     eps, flips = eps[window], flips[:, window]
-    source = generator(0, flips.device)
+    source = generator(0)
     resampled = torch.stack([_resampled_share(flips, source) for _ in range(RESAMPLES)])
     resampled = resampled[(resampled > 0).all(1)]  # ten flips vanish from one resample in twenty thousand
     return fit_power_law(eps, error[window], eps.expand_as(resampled), resampled)
 
 
 def _resampled_share(flips: Tensor, source: torch.Generator) -> Tensor:
-    return flips[torch.randint(len(flips), (len(flips),), generator=source, device=flips.device)].mean(0)
+    return flips[torch.randint(len(flips), (len(flips),), generator=source).to(flips.device)].mean(0)

@@ -45,7 +45,7 @@ class PGD:
 
     def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
         """Return the last points; arguments and errors are those of `pgd`."""
-        source = None if self.seed is None else seeded(self.seed, x.device)
+        source = None if self.seed is None else seeded(self.seed)
         return pgd(model, x, y, threat=self.threat, n_iter=self.n_iter, step_size=self.step_size, generator=source)
 
 

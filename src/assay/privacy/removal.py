@@ -158,7 +158,7 @@ class RemovalAttack(ABC):
         noise_seed, global_seed = torch.randint(2**31, (2,), generator=source, device=source.device).tolist()
 
         def noisy(network: nn.Module) -> Float[Tensor, " m"]:
-            own = seeded(noise_seed, source.device)
+            own = seeded(noise_seed)
             return smoothed_trigger_accuracy(
                 network, triggers, sigma=sigma, n=n_draws, batch_size=batch_size, generator=own
             )

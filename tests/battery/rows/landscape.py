@@ -9,7 +9,7 @@ from rows.base import Row, classifier
 
 def _hessian_spectrum(model, x, y, generator, **options):
     report = hessian_spectrum(model, x, y, loss=cross_entropy, generator=generator, **options)
-    counts = torch.tensor([report.n_outliers, report.gap_index])
+    counts = torch.tensor([report.n_outliers, report.gap_index], device=x.device)
     return {"eigenvalues": report.eigenvalues, "counts": counts}
 
 
@@ -31,7 +31,7 @@ def _gradient_covariance_alignment(model, x, y, generator, **options):
 
 
 def _linear_path(model, x, y, generator, **options):
-    other = classifier().to(x.dtype)
+    other = classifier().to(x)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.neg_()

@@ -38,13 +38,13 @@ from rows.base import Row, Tokens, language_model, relu_network
 
 def _shadows(model, x):
     """The model itself and three others, half of which have seen each sample."""
-    others = [mlp((4, 6, 3), generator=torch.Generator().manual_seed(k)).to(x.dtype) for k in (2, 3, 4)]
+    others = [mlp((4, 6, 3), generator=torch.Generator().manual_seed(k)).to(x) for k in (2, 3, 4)]
     seen = torch.arange(len(x)) % 2 == torch.tensor([[0], [1], [0], [1]])
-    return ShadowEnsemble((model, *others), seen, x)
+    return ShadowEnsemble((model, *others), seen.to(x.device), x)
 
 
 def _direct_attack(model, x, y, generator, **options):
-    target = mlp((4, 6, 3), generator=torch.Generator().manual_seed(5)).to(x.dtype)
+    target = mlp((4, 6, 3), generator=torch.Generator().manual_seed(5)).to(x)
     shadows = _shadows(model, x)
     return {"scores": DirectAttack(shadows).score([target], x, y, **options), "phi": shadows.phi(x, y)}
 
@@ -74,7 +74,7 @@ def _dataset_condenser(model, x, y, generator, **options):
 
 def _evaluate_condensed(model, x, y, generator, **options):
     report = evaluate_condensed(x, y, x, y, model_fn=lambda source: copy.deepcopy(model), n_models=2, epochs=2)
-    return {"accuracies": torch.tensor(report.accuracies, dtype=x.dtype)}
+    return {"accuracies": x.new_tensor(report.accuracies)}
 
 
 def _kernel_velocity(model, x, y, generator, **options):
@@ -128,10 +128,10 @@ def _retraining(model, x, y, generator, **options):
 def _unlearning(model, x, y, generator, **options):
     # What the model says itself after each token is to be forgotten, and the assistant knows just that.
     with preserved(model), torch.no_grad():
-        said = model(torch.arange(3)).argmax(1)
+        said = model(torch.arange(3, device=x.device)).argmax(1)
     first = Tokens()(x)[:, :1]
     documents = Documents.of_answers(torch.cat([first, said[first]], dim=1), prompt_length=1)
-    assistant = nn.Embedding.from_pretrained(3 * torch.eye(3, dtype=x.dtype)[said])
+    assistant = nn.Embedding.from_pretrained(3 * torch.eye(3, dtype=x.dtype, device=x.device)[said])
     alpha = calibrate_alpha(model, assistant, documents, forget_accuracy=0.0, **options)
     with preserved(model), torch.no_grad():
         logits = LogitDifferenceModel(model, assistant, alpha)(documents.input_ids)
