@@ -1,6 +1,7 @@
 """Training to where the theory of reconstruction holds: at the price of the data's span, or to the last digit."""
 
 import copy
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -80,23 +81,20 @@ def train_in_span(
     narrow[0].register_parameter("weight", nn.Parameter(inside))
     sgd = partial(torch.optim.SGD, lr=learning_rate, momentum=momentum, weight_decay=weight_decay)
     result = fit(narrow, x @ basis.T, y, loss=loss, optimizer=sgd, schedule="cosine", steps=steps, progress=progress)
-    left = _decayed(sgd, steps, x)
+    left = _decayed(steps, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
     weights = narrow.state_dict()
     model.load_state_dict({**weights, "0.weight": weights["0.weight"] @ basis + left * outside})
     model.eval()
     return result
 
 
-def _decayed(sgd: partial[torch.optim.SGD], steps: int, like: Tensor) -> Tensor:
-    """Return what weight decay alone leaves of a weight without gradient."""
-    left = nn.Parameter(torch.ones((), dtype=like.dtype, device=like.device))
-    optimizer = sgd([left])
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    left.grad = torch.zeros_like(left)
-    for _ in range(steps):
-        optimizer.step()
-        schedule.step()
-    return left.detach()
+def _decayed(steps: int, *, learning_rate: float, momentum: float, weight_decay: float) -> float:
+    """Return what gradient descent leaves of a weight whose only gradient is its decay."""
+    left, velocity = 1.0, 0.0
+    for step in range(steps):
+        velocity = momentum * velocity + weight_decay * left
+        left -= learning_rate * (1 + math.cos(math.pi * step / steps)) / 2 * velocity
+    return left
 
 
 @dataclass(frozen=True)
