@@ -19,6 +19,7 @@ from assay.core import (
     spawn_seeds,
 )
 from assay.reconstruction.consensus import consensus
+from assay.reconstruction.copies import merge_copies
 from assay.reconstruction.exact import ExactSamples, can_be_read, exact_samples
 from assay.reconstruction.multipliers import (
     LABELLED,
@@ -49,8 +50,9 @@ class KKTReconstructor(BaseEstimator):
       known initial weights, near which the network is linear.
 
     Beyond the papers' search it (a) looks in the span of the data only, read off the first layer, (b) merges parallel
-    hidden units, (c) sharpens the gates during the search instead of tuning one sharpness, (d) runs several restarts
-    at once and returns what they agree on. Nothing is tuned and no training data is used.
+    hidden units, (c) sharpens the gates during the search instead of tuning one sharpness, (d) puts together the copies
+    that a search makes of one sample, (e) runs several restarts at once and returns what they agree on. Nothing is
+    tuned and no training data is used.
     Time is O(restarts x steps x candidates x hidden units x rank).
 
     Samples are found as the first layer reads them: what a network does to its inputs before, such as taking out a
@@ -92,8 +94,9 @@ class KKTReconstructor(BaseEstimator):
         multipliers_: Their multipliers: `(k,)` factors of margins, or numbers of either sign for one output; else
             `(k, c)`, one an output. With `kernels="both"` the sum of the two.
         labels_: Their classes; None where multipliers have either sign.
-        pool_: All candidates of all restarts, `(n_restarts * n_candidates, *input_shape)`, behind those read off.
-        pool_multipliers_: Multipliers of the pool.
+        pool_: All candidates of all restarts, copies of a sample put together, `(n_restarts * n_candidates,
+            *input_shape)`, behind those read off.
+        pool_multipliers_: Multipliers of the pool, each copy's own.
         pool_labels_: Classes of the pool.
         basis_: Orthonormal rows that span the search space; None where all inputs were searched.
         rank_: Dimension of the data's span, as the first dense layer tells it.
@@ -103,7 +106,8 @@ class KKTReconstructor(BaseEstimator):
     Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022); Buzaglo et al.,
     Reconstructing Training Data from Multiclass Neural Networks (2023) and Deconstructing Data Reconstruction (2023),
     for "vector" and "regression"; Loo et al., Understanding Reconstruction Attacks with the Neural Tangent Kernel and
-    Dataset Distillation (2024), for "displacement". The span, the merging, the sharpening and the consensus are ours.
+    Dataset Distillation (2024), for "displacement". The span, merging units and copies, the sharpening and
+    the consensus are ours.
 
     >>> net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1, bias=False))
     >>> KKTReconstructor(n_candidates=4, n_restarts=2, subspace=3, max_iter=2).fit(net).pool_.shape
@@ -225,9 +229,10 @@ class KKTReconstructor(BaseEstimator):
     def _keep(self, target: Target, found: Tensor, multipliers: list[Multipliers]) -> None:
         """Store the pool and what the restarts agree on, in the user's input space."""
         restarts = torch.arange(self.n_restarts, device=found.device).repeat_interleave(found.shape[1])
-        found = found.flatten(0, 1)
-        values = torch.stack([one.values() for one in multipliers]).sum(0).flatten(0, 1)
+        values = torch.stack([one.values() for one in multipliers]).sum(0)
         labels = multipliers[0].labels
+        found = merge_copies(found, values, labels=labels).flatten(0, 1)
+        values = values.flatten(0, 1)
         labels = None if labels is None else labels.repeat(self.n_restarts)
         agreed = consensus(found.flatten(1), restarts, labels=labels, multipliers=values)
         kept = agreed.support >= min(2, self.n_restarts)
