@@ -16,7 +16,7 @@ def test_copies_of_a_sample_become_their_weighted_mean():
     weights = torch.rand(1, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     merged = merge_copies(x, weights)[0].reshape(3, 3, 6)
     cosines = torch.nn.functional.cosine_similarity(x.reshape(3, 3, 1, 6), x.reshape(3, 1, 3, 6), dim=-1)
-    share = weights.reshape(3, 1, 3) * cosines**2
+    share = weights.reshape(3, 1, 3) * cosines**3
     torch.testing.assert_close(merged, (share / share.sum(-1, keepdim=True)) @ x.reshape(3, 3, 6))
 
 
@@ -30,7 +30,7 @@ def test_the_formula_one_candidate_after_the_other():
                 cosine = (x[r, k] * x[r, j]).sum() / x[r, k].norm() / x[r, j].norm()
                 pull = pulls[r, k] @ pulls[r, j] / pulls[r, k].norm()
                 if labels[k] == labels[j] and cosine > 0 and pull > 0:
-                    total, weights = total + pull * cosine**2 * x[r, j], weights + pull * cosine**2
+                    total, weights = total + pull * cosine**3 * x[r, j], weights + pull * cosine**3
             torch.testing.assert_close(merged[r, k], total / weights)
 
 

@@ -71,7 +71,7 @@ def test_the_attack_selects_by_the_same_agreement():
     network = mlp((6, 12, 1), bias="first", generator=torch.Generator().manual_seed(0))
     found = KKTReconstructor("regression", n_candidates=4, n_restarts=3, subspace=4, max_iter=30).fit(network)
     runs = torch.arange(3).repeat_interleave(4)
-    selector = ConsensusSelector(0.2).fit(found.pool_, runs, multipliers=found.pool_multipliers_)
+    selector = ConsensusSelector(0.2).fit(found.merged_, runs, multipliers=found.pool_multipliers_)
     assert len(selector.sizes_) > 0
     torch.testing.assert_close(selector.representatives_, found.reconstructions_)
     assert torch.equal(selector.n_runs_, found.support_)

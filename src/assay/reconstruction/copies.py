@@ -16,7 +16,7 @@ def merge_copies(
     sum. Each candidate becomes
 
     $$\tilde x_k = \frac{\sum_j w_{kj} x_j}{\sum_j w_{kj}}, \qquad
-    w_{kj} = [\cos(\mu_k, \mu_j)]_+ \lVert\mu_j\rVert\, [\cos(x_k, x_j)]_+^2,$$
+    w_{kj} = [\cos(\mu_k, \mu_j)]_+ \lVert\mu_j\rVert\, [\cos(x_k, x_j)]_+^3,$$
 
     over those of its own class. Time and memory of one restart at a time are quadratic in m.
 
@@ -31,7 +31,7 @@ def merge_copies(
     together = []
     for points, pulls in zip(x.flatten(2), multipliers.reshape(*x.shape[:2], -1), strict=True):
         directions = normalize(points)
-        weight = (normalize(pulls) @ pulls.mT).relu() * (directions @ directions.mT).relu().square()
+        weight = (normalize(pulls) @ pulls.mT).relu() * (directions @ directions.mT).relu().pow(3)
         if labels is not None:
             weight = weight * (labels[:, None] == labels)
         total = weight.sum(1, keepdim=True)

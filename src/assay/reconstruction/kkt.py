@@ -94,9 +94,11 @@ class KKTReconstructor(BaseEstimator):
         multipliers_: Their multipliers: `(k,)` factors of margins, or numbers of either sign for one output; else
             `(k, c)`, one an output. With `kernels="both"` the sum of the two.
         labels_: Their classes; None where multipliers have either sign.
-        pool_: All candidates of all restarts, copies of a sample put together, `(n_restarts * n_candidates,
-            *input_shape)`, behind those read off.
-        pool_multipliers_: Multipliers of the pool, each copy's own.
+        pool_: All candidates of all restarts, `(n_restarts * n_candidates, *input_shape)`, behind those read off.
+        merged_: What the restarts found, each with the other copies of its sample put in; this is where agreement is
+            sought. Some samples come out better here, some worse.
+        candidates_: The pool and the merged.
+        pool_multipliers_: Multipliers of the pool.
         pool_labels_: Classes of the pool.
         basis_: Orthonormal rows that span the search space; None where all inputs were searched.
         rank_: Dimension of the data's span, as the first dense layer tells it.
@@ -191,6 +193,11 @@ class KKTReconstructor(BaseEstimator):
             self._lead(exact_samples(model, input_shape=self.input_shape, random_state=self.random_state))
         return self
 
+    @property
+    def candidates_(self) -> Tensor:
+        """The pool and the merged."""
+        return torch.cat([self.pool_, self.merged_])
+
     def _check(self, model: nn.Module) -> None:
         check_model(model)
         require_inspected(model, kinds=("weights", "dropout", "batch-norm"))
@@ -229,18 +236,18 @@ class KKTReconstructor(BaseEstimator):
     def _keep(self, target: Target, found: Tensor, multipliers: list[Multipliers]) -> None:
         """Store the pool and what the restarts agree on, in the user's input space."""
         restarts = torch.arange(self.n_restarts, device=found.device).repeat_interleave(found.shape[1])
-        values = torch.stack([one.values() for one in multipliers]).sum(0)
-        labels = multipliers[0].labels
-        found = merge_copies(found, values, labels=labels).flatten(0, 1)
-        values = values.flatten(0, 1)
+        values, labels = torch.stack([one.values() for one in multipliers]).sum(0), multipliers[0].labels
+        merged = merge_copies(found, values, labels=labels).flatten(0, 1)
+        found, values = found.flatten(0, 1), values.flatten(0, 1)
         labels = None if labels is None else labels.repeat(self.n_restarts)
-        agreed = consensus(found.flatten(1), restarts, labels=labels, multipliers=values)
+        agreed = consensus(merged.flatten(1), restarts, labels=labels, multipliers=values)
         kept = agreed.support >= min(2, self.n_restarts)
         self.reconstructions_ = target.to_inputs(agreed.centres[kept].reshape(-1, *found.shape[1:]))
         self.support_, self.cohesion_ = agreed.support[kept], agreed.cohesion[kept]
         self.multipliers_ = agreed.multipliers[kept]
         self.labels_ = None if labels is None else agreed.labels[kept]
         self.pool_, self.pool_multipliers_, self.pool_labels_ = target.to_inputs(found), values, labels
+        self.merged_ = target.to_inputs(merged)
 
     def _lead(self, exact: ExactSamples) -> None:
         """Put samples that were read off exactly first, and drop their copies among what restarts agree on."""

@@ -51,9 +51,9 @@ def attack(cell: Attack) -> dict[str, Tensor]:
     start = time.process_time()
     found = KKTReconstructor(objective, input_shape=tuple(trained.x.shape[1:]), **options).fit(trained.model)
     seconds = time.process_time() - start
-    pool = scored(trained, found.pool_, found)
+    pool = scored(trained, found.candidates_, found)
     chosen = scored(trained, found.reconstructions_[: cell.victim.n], found)
-    half = scored(trained, found.pool_, found, half_resolution=True)
+    half = scored(trained, found.candidates_, found, half_resolution=True)
     nulls, ssim = pool.nulls(), pool.ssim_counts()
     numbers = {
         "n75": pool.n75,
@@ -63,7 +63,7 @@ def attack(cell: Attack) -> dict[str, Tensor]:
         "chosen75": chosen.n75,
         "chosen90": chosen.n90,
         "precision": precision(trained, found.reconstructions_[: cell.victim.n]),
-        "pool_precision": precision(trained, found.pool_),
+        "pool_precision": precision(trained, found.candidates_),
         "median": pool.ncc.median(),
         "random": nulls["random"],
         "rows": nulls["rows"],
