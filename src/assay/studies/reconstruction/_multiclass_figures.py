@@ -21,7 +21,7 @@ COUNTS_CAPTION = (
     "means over seeds"
 )
 TABLE_CAPTION = (
-    "Means over seeds; counts of training images. n75 and n90 are of the pool, half75 the same at half resolution, "
+    "Means over seeds; counts of training images. n75, n90 are of all candidates, half75 the same at half resolution, "
     "chosen75 and chosen90 of the first n of the consensus; precision is the share of these that resemble some "
     "training image (NCC > 0.75), pool_precision that of all candidates; ssim counts matches with SSIM > 0.4, beside "
     "its nulls"
