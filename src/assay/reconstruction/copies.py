@@ -26,7 +26,7 @@ def merge_copies(
         labels: Classes of one restart's candidates; one for all when None.
 
     >>> merge_copies(torch.tensor([[[1.0, 0.1], [1.0, -0.1], [0.0, 1.0]]]), torch.tensor([[1.0, 1.0, 0.0]]))[0, 0]
-    tensor([1.0000, 0.0020])
+    tensor([1.0000, 0.0030])
     """
     together = []
     for points, pulls in zip(x.flatten(2), multipliers.reshape(*x.shape[:2], -1), strict=True):
