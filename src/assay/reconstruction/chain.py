@@ -30,8 +30,8 @@ def is_chain(model: nn.Module) -> bool:
     """
     if not isinstance(model, nn.Sequential) or len(model) == 0:
         return False
-    dense = [isinstance(layer, nn.Linear) for layer in model]
-    return dense[0] and dense[-1] and all(map(bool.__or__, dense, (isinstance(one, SurrogateReLU) for one in model)))
+    known = all(isinstance(layer, (nn.Linear, SurrogateReLU)) for layer in model)
+    return known and isinstance(model[0], nn.Linear) and isinstance(model[-1], nn.Linear)
 
 
 class Chain:

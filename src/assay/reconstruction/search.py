@@ -23,9 +23,9 @@ class StationarityGap:
     g is what the gradients must add up to: the weights themselves, or their displacement. $\theta_k$ are the weights
     at which gradients are taken, one set of multipliers each: the trained weights, and where wanted the initial ones.
 
-    Several sets of candidates, the restarts, are measured at once: each gets its own copy of the parameters, a view,
-    so that one backward pass gives every set its sum of gradients. A chain of dense layers runs as batched matrix
-    products; any other network through `torch.func.vmap`.
+    Several sets of candidates, the restarts, are measured at once. A chain of dense layers has its gradients in closed
+    form (`Chain`); in any other network each set gets its own copy of the parameters, a view, through
+    `torch.func.vmap`, so that one backward pass gives every set its sum of gradients.
 
     Args:
         model: Network with `SurrogateReLU` gates.
