@@ -97,7 +97,6 @@ class KKTReconstructor(BaseEstimator):
         pool_: All candidates of all restarts, `(n_restarts * n_candidates, *input_shape)`, behind those read off.
         merged_: What the restarts found, each with the other copies of its sample put in; this is where agreement is
             sought. Some samples come out better here, some worse.
-        candidates_: The pool and the merged.
         pool_multipliers_: Multipliers of the pool.
         pool_labels_: Classes of the pool.
         basis_: Orthonormal rows that span the search space; None where all inputs were searched.
@@ -195,7 +194,7 @@ class KKTReconstructor(BaseEstimator):
 
     @property
     def candidates_(self) -> Tensor:
-        """The pool and the merged."""
+        """The pool, then the merged: all that a comparison with known samples should look at."""
         return torch.cat([self.pool_, self.merged_])
 
     def _check(self, model: nn.Module) -> None:
