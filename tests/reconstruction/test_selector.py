@@ -67,14 +67,23 @@ def test_a_candidate_without_weight_moves_nothing():
     assert selector.sizes_.tolist() == [3]
 
 
-def test_the_attack_selects_by_the_same_agreement():
+@pytest.mark.parametrize("objective", ["regression", "binary"])
+def test_the_attack_selects_by_the_same_agreement(objective):
     network = mlp((6, 12, 1), bias="first", generator=torch.Generator().manual_seed(0))
-    found = KKTReconstructor("regression", n_candidates=4, n_restarts=3, subspace=4, max_iter=30).fit(network)
+    found = KKTReconstructor(objective, n_candidates=4, n_restarts=3, subspace=4, max_iter=30).fit(network)
     runs = torch.arange(3).repeat_interleave(4)
-    selector = ConsensusSelector(0.2).fit(found.merged_, runs, multipliers=found.pool_multipliers_)
+    weighted = {"multipliers": found.pool_multipliers_, "classes": found.pool_labels_}
+    selector = ConsensusSelector(0.2).fit(found.merged_, runs, **weighted)
     assert len(selector.sizes_) > 0
     torch.testing.assert_close(selector.representatives_, found.reconstructions_)
     assert torch.equal(selector.n_runs_, found.support_)
+
+
+def test_classes_stay_apart():
+    pool, runs = torch.tensor([[1.0, 0.0]]).repeat(4, 1), torch.tensor([0, 1, 0, 1])
+    assert ConsensusSelector().fit(pool, runs).sizes_.tolist() == [4]
+    apart = ConsensusSelector().fit(pool, runs, classes=torch.tensor([0, 0, 1, 1]))
+    assert apart.labels_.tolist() == [0, 0, -1, -1]  # the second is a copy of the first
 
 
 def test_nothing_is_selected_where_nothing_agrees():

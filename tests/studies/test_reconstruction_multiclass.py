@@ -8,9 +8,19 @@ from assay.core import accuracy, generator
 from assay.data import Dataset
 from assay.lab import run_study
 from assay.nets import mlp
+from assay.reconstruction import KKTReconstructor, score_reconstructions
 from assay.studies.reconstruction import reconstruction_multiclass as study
-from assay.studies.reconstruction._attack_cell import precision
-from assay.studies.reconstruction._victims import Trained, Victim, draw, halves, train
+from assay.studies.reconstruction._attack_cell import (
+    Findings,
+    Limits,
+    Search,
+    Training,
+    precision,
+    score,
+    search,
+    trained_weights,
+)
+from assay.studies.reconstruction._victims import Trained, Victim, draw, halves, load_trained, train
 
 VICTIM = Victim("fashion", 10, (20,), 400)
 
@@ -39,6 +49,39 @@ def test_the_table_has_every_network(run):
     sizes = {"converged": 10, "12 images": 12, "ten classes": 10, "ten classes, 20 images": 20}
     assert {name: table[name]["n"] for name in sizes} == sizes
     assert all(row["n90"] <= row["n75"] <= row["n"] and row["seeds"] == 2 for row in table.values())
+
+
+def test_restarts_are_cells_of_their_own(run):
+    names = [path.stem for path in (run.folder / "cells").glob("converged-*")]
+    assert sum(name.startswith("converged-training") for name in names) == 2
+    assert sum(name.startswith("converged-search") for name in names) == 4  # of two and of one restart for each seed
+    assert sum(name.startswith("converged-score") for name in names) == 2
+
+
+def test_cells_together_find_what_fits_together_find():
+    training, limits = Training(VICTIM, 0, "cpu"), Limits(3, 2, 30, None, "cpu")
+    weights = trained_weights(training)
+    cells = [Search(training, weights, limits, draw) for draw in (0, 1)]
+    assert [cell.n_restarts for cell in cells] == [2, 1]
+    searches = [search(cell) for cell in cells]
+    assert torch.cat([found["restarts"] for found in searches]).unique().tolist() == [0, 1, 2]
+    together = score(Findings(training, weights, searches))
+    trained = load_trained(VICTIM, 0, weights)
+    fits = [
+        KKTReconstructor(n_restarts=cell.n_restarts, random_state=cell.draw, max_iter=30).fit(trained.model)
+        for cell in cells
+    ]
+    apart = score_reconstructions(torch.cat([fit.candidates_ for fit in fits]), trained.x, mean=trained.mean)
+    torch.testing.assert_close(together["median"], apart.ncc.median().double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(together["ncc"], apart.ncc.sort(descending=True).values.double(), atol=1e-4, rtol=0)
+
+
+def test_weights_bring_a_trained_network_back():
+    trained = train(VICTIM, 0)
+    again = load_trained(VICTIM, 0, trained.model.state_dict())
+    assert torch.equal(again.x, trained.x)
+    inputs = trained.x.flatten(1)
+    assert torch.equal(again.model(inputs), trained.model(inputs))
 
 
 def test_every_bar_names_a_network():

@@ -17,7 +17,7 @@ class ConsensusSelector(BaseEstimator):
     Average linkage on $1 - \cos$ up to a distance; clusters with members of at least `min_runs` distinct runs are
     kept, those that most runs found first. Runs that end near the same training sample agree, failures scatter;
     duplicates within a run are no agreement. Time and memory are quadratic in m. `KKTReconstructor` selects its
-    `reconstructions_` by the same `consensus`, and keeps classes apart besides.
+    `reconstructions_` by the same `consensus`; this selects from what several fits found, on several machines or days.
 
     `check_estimator` does not apply: `fit` needs the run of each candidate.
 
@@ -50,7 +50,8 @@ class ConsensusSelector(BaseEstimator):
         candidates: Float[Tensor, "m d"],
         run_ids: Int[Tensor, " _"],
         *,
-        multipliers: Float[Tensor, " _"] | None = None,
+        multipliers: Float[Tensor, "_ *c"] | None = None,
+        classes: Int[Tensor, " _"] | None = None,
     ) -> "ConsensusSelector":
         """Cluster candidates.
 
@@ -60,6 +61,7 @@ class ConsensusSelector(BaseEstimator):
             multipliers: What each weighs per unit of its norm, in the means and in the votes of the runs: the
                 attack's multipliers, so that candidates that explain nothing count for nothing. Where None all
                 weigh the same.
+            classes: Class of each, kept apart; one for all when None.
 
         Returns:
             The estimator itself.
@@ -71,7 +73,8 @@ class ConsensusSelector(BaseEstimator):
         check_positive(self.min_runs, "min_runs")
         if multipliers is None:
             multipliers = 1 / candidates.norm(dim=1).clamp_min(torch.finfo(candidates.dtype).tiny)
-        found = consensus(candidates, run_ids, multipliers=multipliers, distance=self.distance_threshold)
+        options = {"labels": classes, "multipliers": multipliers, "distance": self.distance_threshold}
+        found = consensus(candidates, run_ids, **options)
         kept = (found.support >= self.min_runs).nonzero()[:, 0]
         self.representatives_, self.n_runs_ = found.centres[kept], found.support[kept]
         self.tightness_ = found.cohesion[kept]

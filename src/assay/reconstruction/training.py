@@ -65,7 +65,7 @@ def train_in_span(
         NumericalError: The loss became NaN or infinite.
 
     >>> from assay.core import binary_cross_entropy
-    >>> x, net = torch.eye(2, 5), nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1))
+    >>> x, net = torch.eye(2, 5), nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 1))
     >>> options = {"loss": binary_cross_entropy, "weight_decay": 1e-3, "steps": 300}
     >>> train_in_span(net, x, torch.tensor([0, 1]), **options).loss < 0.1
     True

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from assay.core import (
     LossFunction,
+    Parameters,
     binary_cross_entropy,
     cross_entropy,
     fit,
@@ -87,6 +88,14 @@ def train(victim: Victim, seed: int, device: str = "cpu") -> Trained:
         flat = inputs.flatten(1)
         train_in_span(model, flat, targets, loss=loss, steps=steps, weight_decay=decay, learning_rate=rate)
     return Trained(model.float(), x, y, others)
+
+
+def load_trained(victim: Victim, seed: int, weights: Parameters, device: str = "cpu") -> Trained:
+    """Return what `train` returned, from the weights that it ended at."""
+    x, y, others = (part.to(device) for part in draw(victim, generator(seed)))
+    model = network(victim, tuple(x.shape[1:]), seed).to(device)
+    model.load_state_dict(weights)
+    return Trained(model, x, y, others)
 
 
 def network(victim: Victim, shape: tuple[int, ...], seed: int) -> nn.Sequential:

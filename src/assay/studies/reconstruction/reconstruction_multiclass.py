@@ -24,7 +24,7 @@ import numpy as np
 from assay.core import spawn_seeds
 from assay.data import available
 from assay.lab import Lab, Paper, Study
-from assay.studies.reconstruction._attack_cell import Attack, attack
+from assay.studies.reconstruction._attack_cell import Limits, attack_networks
 from assay.studies.reconstruction._multiclass_figures import (
     COLOUR_CAPTION,
     COUNTS_CAPTION,
@@ -70,6 +70,7 @@ class Settings:
     colour_steps: int = 20_000
     colour_rate: float = 0.05
     n_restarts: int = 10
+    restarts_at_once: int = 10
     max_iter: int = 1500
     batch_size: int | None = None
 
@@ -107,7 +108,8 @@ STUDY = Study(
             decays=(0.0, 1e-3),
             decay_steps=150,
             colour=None,
-            n_restarts=2,
+            n_restarts=3,
+            restarts_at_once=2,
             max_iter=60,
         ),
         "small": Settings(),
@@ -124,6 +126,7 @@ STUDY = Study(
             colour_hidden=(1000, 1000),
             colour_larger=((100, 6, 10), (500, 6, 10)),
             colour_steps=1_000_000,
+            restarts_at_once=1,
             batch_size=500,
         ),
     },
@@ -136,11 +139,11 @@ def run(settings: Settings, lab: Lab) -> None:
     settings = replace(settings, source=lab.cached("source", partial(available, settings.source)))
     if settings.colour is not None and lab.cached("colour", partial(available, settings.colour)) != settings.colour:
         settings = replace(settings, colour=None)
-    limits = (settings.max_iter, settings.batch_size, str(lab.device))
+    common = (settings.restarts_at_once, settings.max_iter, settings.batch_size, str(lab.device))
 
     def attack_all(name: str, kind: Kind) -> dict[str, np.ndarray]:
-        cells = [Attack(kind.victim, seed, kind.n_restarts, *limits) for seed in spawn_seeds(lab.seed, kind.seeds)]
-        results = lab.map(attack, cells, name=name.replace(" ", "-").replace(",", ""))
+        seeds, limits = spawn_seeds(lab.seed, kind.seeds), Limits(kind.n_restarts, *common)
+        results = attack_networks(lab, name.replace(" ", "-").replace(",", ""), kind.victim, seeds, limits)
         return {key: np.stack([result[key].numpy() for result in results]) for key in results[0]}
 
     two_classes, ten_classes = binary_kinds(settings), several_class_kinds(settings)
