@@ -167,7 +167,7 @@ def attack_with_ours(trained: Trained, record: Record | None, budget: float) -> 
         begin = time.process_time()
         found = KKTReconstructor(n_restarts=restarts_of(fits), random_state=fits).fit(trained.model)
         record["seconds"] += time.process_time() - begin
-        score = scored(trained, found.candidates_, found.basis_, fits)
+        score = scored(trained, found.pool_, found.basis_, fits)
         for key, ncc in {"best": score.ncc, "held out": score.held_out_ncc, "random": score.random_ncc}.items():
             record[key] = [max(pair) for pair in zip(record[key], ncc.tolist(), strict=True)]
         counts = [above(record["best"], 0.75), above(record["best"], 0.9)]

@@ -20,7 +20,7 @@ def main(path: str) -> None:
     subject = load_subject("fashion")
     attack = KKTReconstructor(random_state=0, input_shape=subject.sample_shape).fit(subject.model)
     x = subject.raw(subject.train[0])
-    score = score_reconstructions(attack.candidates_, x, mean=subject.mean, basis=attack.basis_)
+    score = score_reconstructions(attack.pool_, x, mean=subject.mean, basis=attack.basis_)
     recovered = score.rescaled()  # the weights do not tell a sample's scale
     rows = -(-len(x) // COLUMNS)
     figure, axes = plt.subplots(2 * rows, COLUMNS, figsize=(COLUMNS, 2.35 * rows))

@@ -71,7 +71,7 @@ def test_cells_together_find_what_fits_together_find():
         KKTReconstructor(n_restarts=cell.n_restarts, random_state=cell.draw, max_iter=30).fit(trained.model)
         for cell in cells
     ]
-    apart = score_reconstructions(torch.cat([fit.candidates_ for fit in fits]), trained.x, mean=trained.mean)
+    apart = score_reconstructions(torch.cat([fit.pool_ for fit in fits]), trained.x, mean=trained.mean)
     torch.testing.assert_close(together["median"], apart.ncc.median().double(), atol=1e-4, rtol=0)
     torch.testing.assert_close(together["ncc"], apart.ncc.sort(descending=True).values.double(), atol=1e-4, rtol=0)
 

@@ -39,7 +39,7 @@ def consensus(
     *,
     labels: Int[Tensor, " _"] | None = None,
     multipliers: Float[Tensor, "_ *c"] | None = None,
-    distance: float = 0.2,
+    distance: float = 0.3,
     duplicate: float = 0.2,
 ) -> Consensus:
     r"""Cluster candidates by direction and rank the clusters by how many restarts agree.

@@ -19,7 +19,6 @@ from assay.core import (
     spawn_seeds,
 )
 from assay.reconstruction.consensus import consensus
-from assay.reconstruction.copies import merge_copies
 from assay.reconstruction.exact import ExactSamples, can_be_read, exact_samples
 from assay.reconstruction.multipliers import (
     LABELLED,
@@ -50,9 +49,9 @@ class KKTReconstructor(BaseEstimator):
       known initial weights, near which the network is linear.
 
     Beyond the papers' search it (a) looks in the span of the data only, read off the first layer, (b) merges parallel
-    hidden units, (c) sharpens the gates during the search instead of tuning one sharpness, (d) puts together the copies
-    that a search makes of one sample, (e) runs several restarts at once and returns what they agree on. Nothing is
-    tuned and no training data is used.
+    hidden units, (c) sharpens the gates during the search instead of tuning one sharpness, (d) takes long steps that
+    cool down, (e) runs several restarts at once and returns what they agree on. Nothing is tuned on the network and no
+    training data is used.
     Time is O(restarts x steps x candidates x hidden units x rank).
 
     Samples are found as the first layer reads them: what a network does to its inputs before, such as taking out a
@@ -95,8 +94,6 @@ class KKTReconstructor(BaseEstimator):
             `(k, c)`, one an output. With `kernels="both"` the sum of the two.
         labels_: Their classes; None where multipliers have either sign.
         pool_: All candidates of all restarts, `(n_restarts * n_candidates, *input_shape)`, behind those read off.
-        merged_: What the restarts found, each with the other copies of its sample put in; this is where agreement is
-            sought. Some samples come out better here, some worse.
         pool_multipliers_: Multipliers of the pool.
         pool_labels_: Classes of the pool.
         basis_: Orthonormal rows that span the search space; None where all inputs were searched.
@@ -107,8 +104,8 @@ class KKTReconstructor(BaseEstimator):
     Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022); Buzaglo et al.,
     Reconstructing Training Data from Multiclass Neural Networks (2023) and Deconstructing Data Reconstruction (2023),
     for "vector" and "regression"; Loo et al., Understanding Reconstruction Attacks with the Neural Tangent Kernel and
-    Dataset Distillation (2024), for "displacement". The span, merging units and copies, the sharpening and
-    the consensus are ours.
+    Dataset Distillation (2024), for "displacement". The span, merging units, the sharpening, the step
+    sizes and the consensus are ours.
 
     >>> net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1, bias=False))
     >>> KKTReconstructor(n_candidates=4, n_restarts=2, subspace=3, max_iter=2).fit(net).pool_.shape
@@ -123,9 +120,9 @@ class KKTReconstructor(BaseEstimator):
         n_restarts: int = 10,
         subspace: int | Literal["auto"] | None = "auto",
         relu_alpha: tuple[float, float] = (100.0, 1000.0),
-        lr_x: float = 0.02,
-        lr_multipliers: float = 0.02,
-        init_scale: float = 0.1,
+        lr_x: float = 0.2,
+        lr_multipliers: float = 0.1,
+        init_scale: float = 0.5,
         max_iter: int = 1500,
         input_shape: tuple[int, ...] | None = None,
         init_state: Parameters | None = None,
@@ -192,11 +189,6 @@ class KKTReconstructor(BaseEstimator):
             self._lead(exact_samples(model, input_shape=self.input_shape, random_state=self.random_state))
         return self
 
-    @property
-    def candidates_(self) -> Tensor:
-        """The pool, then the merged: all that a comparison with known samples should look at."""
-        return torch.cat([self.pool_, self.merged_])
-
     def _check(self, model: nn.Module) -> None:
         check_model(model)
         require_inspected(model, kinds=("weights", "dropout", "batch-norm"))
@@ -236,17 +228,15 @@ class KKTReconstructor(BaseEstimator):
         """Store the pool and what the restarts agree on, in the user's input space."""
         restarts = torch.arange(self.n_restarts, device=found.device).repeat_interleave(found.shape[1])
         values, labels = torch.stack([one.values() for one in multipliers]).sum(0), multipliers[0].labels
-        merged = merge_copies(found, values, labels=labels).flatten(0, 1)
         found, values = found.flatten(0, 1), values.flatten(0, 1)
         labels = None if labels is None else labels.repeat(self.n_restarts)
-        agreed = consensus(merged.flatten(1), restarts, labels=labels, multipliers=values)
+        agreed = consensus(found.flatten(1), restarts, labels=labels, multipliers=values)
         kept = agreed.support >= min(2, self.n_restarts)
         self.reconstructions_ = target.to_inputs(agreed.centres[kept].reshape(-1, *found.shape[1:]))
         self.support_, self.cohesion_ = agreed.support[kept], agreed.cohesion[kept]
         self.multipliers_ = agreed.multipliers[kept]
         self.labels_ = None if labels is None else agreed.labels[kept]
         self.pool_, self.pool_multipliers_, self.pool_labels_ = target.to_inputs(found), values, labels
-        self.merged_ = target.to_inputs(merged)
 
     def _lead(self, exact: ExactSamples) -> None:
         """Put samples that were read off exactly first, and drop their copies among what restarts agree on."""

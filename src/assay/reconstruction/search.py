@@ -13,6 +13,9 @@ from assay.reconstruction.chain import Chain, is_chain
 from assay.reconstruction.multipliers import Multipliers
 from assay.reconstruction.surrogate import set_sharpness
 
+BETAS = (0.9, 0.95)
+"""Decay of Adam's means. Sharp gates make gradients jump: a shorter memory of their squares than usual finds more."""
+
 _Back = Callable[[list[Tensor]], list[Tensor]]
 """What carries a change of the sums of gradients back to the candidates and the raw multipliers."""
 
@@ -180,7 +183,7 @@ def search(
     multipliers = [one.at([value.clone().requires_grad_() for value in one.raw]) for one in multipliers]
     leaves = _leaves(x, multipliers)
     groups = [{"params": [x], "lr": lr_x}, {"params": leaves[1:], "lr": lr_multipliers}]
-    optimizer = torch.optim.Adam(groups, fused=True)
+    optimizer = torch.optim.Adam(groups, betas=BETAS, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max_iter)
     history = []
     low, high = relu_alpha

@@ -135,7 +135,7 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
     x = reading.samples(context.sample(subject.train, _LIMIT)[0])
     others = None if subject.test is None else reading.samples(context.sample(subject.test, _LIMIT)[0])
     held_out = None if others is None else others[: len(x)]
-    pool = _either_sign(attack, reading.unscaled(attack.candidates_))
+    pool = _either_sign(attack, reading.unscaled(attack.pool_))
     score = score_reconstructions(
         pool,
         x,
@@ -180,7 +180,7 @@ def _rows(reading: Reading) -> Tensor:
 
 def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[_Matches]:
     """Count what the attack matches, what a stranger's shortlist of it does, and what the nulls do."""
-    size = len(attack.candidates_)
+    size = len(attack.pool_)
     matches = [_Matches("all candidates of the attack", size, score.ncc)]
     if len(attack.reconstructions_):
         agreed = _either_sign(attack, reading.unscaled(attack.reconstructions_))
@@ -206,7 +206,7 @@ def _severity(ours: _Matches, nulls: list[_Matches]) -> Severity:
 def _measures(attack: KKTReconstructor) -> dict[str, float]:
     return {
         "dimensions searched": float(attack.rank_),
-        "candidates": float(len(attack.candidates_)),
+        "candidates": float(len(attack.pool_)),
         "samples solved for by exact equations": float(attack.n_exact_),
         "relative residual": attack.residual_.mean().item(),
     }

@@ -25,7 +25,7 @@ SHOWN = 10
 MOST_GRADIENTS = 50_000_000
 """Entries of all per-sample gradients up to which the true images' multipliers are fitted."""
 
-AGREED = 0.2
+AGREED = 0.3
 """Cosine distance up to which `KKTReconstructor` joins candidates; what cells found apart is joined the same way."""
 
 
@@ -111,7 +111,6 @@ def search(cell: Search) -> dict[str, Tensor]:
     restarts = torch.arange(cell.n_restarts).repeat_interleave(candidates)
     return {
         "pool": in_span(found.pool_, found),
-        "merged": in_span(found.merged_, found),
         "multipliers": found.pool_multipliers_,
         "labels": torch.as_tensor(found.pool_labels_),
         "restarts": restarts + cell.draw * cell.limits.restarts_at_once,
@@ -135,15 +134,15 @@ def score(cell: Findings) -> dict[str, Tensor]:
     training = cell.training
     trained = load_trained(training.victim, training.seed, cell.weights, training.device)
     begin = time.process_time()
-    names = ("pool", "merged", "multipliers", "labels", "restarts")
+    names = ("pool", "multipliers", "labels", "restarts")
     pooled = {name: torch.cat([found[name] for found in cell.searches]) for name in names}
     selector = ConsensusSelector(AGREED).fit(
-        pooled["merged"], pooled["restarts"], multipliers=pooled["multipliers"], classes=pooled["labels"]
+        pooled["pool"], pooled["restarts"], multipliers=pooled["multipliers"], classes=pooled["labels"]
     )
     seconds = time.process_time() - begin + sum(found["seconds"].item() for found in cell.searches)
     basis = cell.searches[0]["basis"]
     shape = trained.x.shape[1:]
-    candidates = (torch.cat([pooled["pool"], pooled["merged"]]) @ basis).reshape(-1, *shape).to(trained.x)
+    candidates = (pooled["pool"] @ basis).reshape(-1, *shape).to(trained.x)
     agreed = (selector.representatives_[: training.victim.n] @ basis).reshape(-1, *shape).to(trained.x)
     options = {
         "mean": trained.mean,

@@ -134,7 +134,7 @@ def train_few_steps(cell: Simulation) -> tuple[Tensor, Tensor, Tensor, nn.Module
 
 def _restart(attack: KKTReconstructor, model: nn.Module, seed: int) -> Tensor:
     """Return the candidates of one restart, and for multipliers of either sign their negatives as well."""
-    pool = attack.set_params(random_state=seed).fit(model).candidates_.flatten(1)
+    pool = attack.set_params(random_state=seed).fit(model).pool_.flatten(1)
     return torch.cat([pool, -pool]) if attack.objective == "displacement" else pool
 
 

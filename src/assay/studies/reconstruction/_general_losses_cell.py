@@ -52,7 +52,7 @@ def attack(cell: Attack) -> dict[str, Tensor]:
     seconds = time.process_time() - start
     is_dense = not cell.victim.channels
     score = score_reconstructions(
-        torch.cat([found.candidates_, -found.candidates_]) if found.labels_ is None else found.candidates_,
+        torch.cat([found.pool_, -found.pool_]) if found.labels_ is None else found.pool_,
         trained.x,
         mean=trained.mean,
         basis=found.basis_,

@@ -96,7 +96,7 @@ def attack_known_start(cell: KnownStart) -> dict[str, Tensor]:
         max_iter=cell.max_iter,
     ).fit(victim.end)
     seconds = time.process_time() - begin
-    pool, chosen = _scored(victim, found.candidates_, found), _scored(victim, found.reconstructions_, found)
+    pool, chosen = _scored(victim, found.pool_, found), _scored(victim, found.reconstructions_, found)
     nulls = pool.nulls()
     x_test, y_test = load(cell.source).x_test[:2000], load(cell.source).y_test[:2000] % 2
     numbers = {
@@ -110,7 +110,7 @@ def attack_known_start(cell: KnownStart) -> dict[str, Tensor]:
         "held_out": nulls["held out"],
         "seconds": seconds,
         "loss": victim.loss,
-        "tpr": reconstruction_roc(found.candidates_, victim.x, x_test[:1000], mean=victim.x.mean(0)).tpr_at(0.01),
+        "tpr": reconstruction_roc(found.pool_, victim.x, x_test[:1000], mean=victim.x.mean(0)).tpr_at(0.01),
         "outliers": _outliers(victim, pool.ncc),
     }
     numbers |= unexplained(victim) | _distilled(cell, victim, found, x_test, y_test)

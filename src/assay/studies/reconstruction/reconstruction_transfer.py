@@ -188,12 +188,12 @@ def attack(cell: Cell) -> dict[str, Tensor]:
     settings, x, y, seed = cell
     head = train_head(x, y, seed, n=settings.n, width=settings.width, steps=settings.steps)
     found = EmbeddingReconstructor(n_restarts=settings.n_restarts, max_iter=settings.max_iter).fit(head.model)
-    pool, merged, weights = found.candidates_, found.merged_, found.pool_multipliers_
-    runs = torch.arange(settings.n_restarts).repeat_interleave(len(merged) // settings.n_restarts)
+    pool, weights = found.pool_, found.pool_multipliers_
+    runs = torch.arange(settings.n_restarts).repeat_interleave(len(pool) // settings.n_restarts)
     seen = head.inputs[head.members]
-    selectors = {at: select(merged, runs, weights, at) for at in {0.15, *settings.thresholds}}
+    selectors = {at: select(pool, runs, weights, at) for at in {0.15, *settings.thresholds}}
     chosen = selectors[0.15].representatives_[: settings.n]
-    blind = ConsensusSelector(min_runs=1).fit(merged, runs, multipliers=weights)
+    blind = ConsensusSelector(min_runs=1).fit(pool, runs, multipliers=weights)
     basis = torch.eye(x.shape[1]) if found.basis_ is None else found.basis_
     random = torch.randn(len(pool), len(basis), generator=generator(seed)) @ basis
     best = {
@@ -211,7 +211,7 @@ def attack(cell: Cell) -> dict[str, Tensor]:
         "precision": precision(chosen, seen),
         "uniform": precision(pool, seen),
         "blind": precision(blind.representatives_, seen),
-        "denoised": denoised(selectors[0.15], merged, seen),
+        "denoised": denoised(selectors[0.15], pool, seen),
         **look_up(head, chosen, basis, settings.n),
     }
     by_threshold = [scores(selectors[at], seen) for at in settings.thresholds]
