@@ -30,6 +30,9 @@ from assay.reconstruction.multipliers import (
 from assay.reconstruction.search import StationarityGap, search
 from assay.reconstruction.target import Target, build_target, initial_network
 
+CONVOLUTION = 0.1
+"""Factor on starts and steps where the first layer is no dense one: those that suit dense layers find nothing there."""
+
 
 class KKTReconstructor(BaseEstimator):
     r"""Recover training samples of a ReLU network from its weights alone.
@@ -66,9 +69,9 @@ class KKTReconstructor(BaseEstimator):
         n_restarts: Independent searches.
         subspace: Dimension of the span; "auto" reads it off the spectrum; None searches all inputs.
         relu_alpha: Sharpness of the gates at the start and at the end of the search.
-        lr_x: Learning rate of the candidates.
+        lr_x: Learning rate of the candidates; a tenth of it where the first layer is not dense.
         lr_multipliers: Learning rate of the multipliers.
-        init_scale: Standard deviation of the starting points.
+        init_scale: Standard deviation of the starting points; a tenth of it where the first layer is not dense.
         max_iter: Steps of each search.
         input_shape: Shape of one input; flat when None.
         init_state: Weights before training by name, for "displacement".
@@ -171,12 +174,13 @@ class KKTReconstructor(BaseEstimator):
             target = self._target(model)
         check_objective(self.objective, target.n_outputs)
         gap = StationarityGap(target.model, goal=target.goal, points=target.points, batch_size=self.batch_size)
-        x, multipliers = self._start(target, gap.energy)
+        length = CONVOLUTION if len(target.coordinates) > 1 else 1.0
+        x, multipliers = self._start(target, length * self.init_scale, gap.energy)
         found, multipliers, gaps, self.history_ = search(
             gap,
             x,
             multipliers,
-            lr_x=self.lr_x,
+            lr_x=length * self.lr_x,
             lr_multipliers=self.lr_multipliers,
             max_iter=self.max_iter,
             relu_alpha=self.relu_alpha,
@@ -211,7 +215,7 @@ class KKTReconstructor(BaseEstimator):
         options = {"subspace": self.subspace, "input_shape": self.input_shape}
         return build_target(twin, initial=initial, kernels=self.kernels, **options)
 
-    def _start(self, target: Target, energy: float) -> tuple[Tensor, list[Multipliers]]:
+    def _start(self, target: Target, spread: float, energy: float) -> tuple[Tensor, list[Multipliers]]:
         """Draw starting points; each restart has a seed of its own, so that more restarts only add to the pool."""
         if self.n_candidates == "auto" and not target.rank:
             raise InvalidInputError("the network has no dense layer to count samples in; pass n_candidates as a number")
@@ -220,7 +224,7 @@ class KKTReconstructor(BaseEstimator):
         shape = (max(wanted, fewest), *target.coordinates)
         like = next(target.model.parameters())
         sources = [generator(seed) for seed in spawn_seeds(self.random_state, self.n_restarts)]
-        x = self.init_scale * torch.stack([torch.randn(shape, generator=source) for source in sources]).to(like)
+        x = spread * torch.stack([torch.randn(shape, generator=source) for source in sources]).to(like)
         scale = 0.1 * math.sqrt(energy / shape[0])
         return x, [start_multipliers(self.objective, x, target.n_outputs, scale, sources) for _ in target.points]
 
