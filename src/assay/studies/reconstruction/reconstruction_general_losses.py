@@ -7,8 +7,8 @@ objective "vector"), regressions without labels (the objective "regression").
 
 The convolutional networks read 8 x 8 digits: 3 x 3, four channels, a hidden layer. All of input space is searched. With
 ten classes the first dense layer shows as many dimensions as there are images, with two only three or four: what
-comes out of both has a large mean in common. Ten classes and weight decay were chosen on one other seed; features of
-two classes, searched through the dense part alone, did no better than random candidates there.
+comes out of both has a large mean in common. Ten classes and weight decay were chosen on one other seed, steps on two
+of these; features of two classes, searched through the dense part alone, did no better than random candidates there.
 
 A training image counts as recovered when a candidate correlates with it by more than 0.75 or 0.9 after the mean image
 is taken out (NCC), best of all restarts. For regressions candidates and nulls count with both signs. Nulls are random
