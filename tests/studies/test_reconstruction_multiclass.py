@@ -59,7 +59,7 @@ def test_restarts_are_cells_of_their_own(run):
 
 
 def test_cells_together_find_what_fits_together_find():
-    training, limits = Training(VICTIM, 0, "cpu"), Limits(3, 2, 30, None, "cpu")
+    training, limits = Training(VICTIM, 0, "cpu"), Limits(3, 2, 30, None)
     weights = trained_weights(training)
     cells = [Search(training, weights, limits, draw) for draw in (0, 1)]
     assert [cell.n_restarts for cell in cells] == [2, 1]
@@ -74,6 +74,15 @@ def test_cells_together_find_what_fits_together_find():
     apart = score_reconstructions(torch.cat([fit.pool_ for fit in fits]), trained.x, mean=trained.mean)
     torch.testing.assert_close(together["median"], apart.ncc.median().double(), atol=1e-4, rtol=0)
     torch.testing.assert_close(together["ncc"], apart.ncc.sort(descending=True).values.double(), atol=1e-4, rtol=0)
+
+
+def test_a_network_is_scored_where_nothing_agrees():
+    training = Training(VICTIM, 0, "cpu")
+    weights = trained_weights(training)
+    alone = search(Search(training, weights, Limits(1, 1, 5, None), 0))
+    found = score(Findings(training, weights, [alone]))
+    assert found["precision"] == found["chosen75"] == 0
+    assert found["pool_precision"].isfinite()
 
 
 def test_weights_bring_a_trained_network_back():

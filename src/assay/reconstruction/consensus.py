@@ -11,6 +11,9 @@ from torch import Tensor
 
 from assay.core import InvalidInputError, check_fraction, check_samples
 
+DISTANCE = 0.3
+"""Cosine distance up to which candidates that independent searches found are taken for the same sample."""
+
 
 @dataclass(frozen=True, eq=False)
 class Consensus:
@@ -39,7 +42,7 @@ def consensus(
     *,
     labels: Int[Tensor, " _"] | None = None,
     multipliers: Float[Tensor, "_ *c"] | None = None,
-    distance: float = 0.3,
+    distance: float = DISTANCE,
     duplicate: float = 0.2,
 ) -> Consensus:
     r"""Cluster candidates by direction and rank the clusters by how many restarts agree.

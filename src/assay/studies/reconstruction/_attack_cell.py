@@ -17,6 +17,7 @@ from assay.reconstruction import (
     oracle_multipliers,
     score_reconstructions,
 )
+from assay.reconstruction.consensus import DISTANCE
 from assay.studies.reconstruction._victims import Trained, Victim, load_trained, train
 
 SHOWN = 10
@@ -24,9 +25,6 @@ SHOWN = 10
 
 MOST_GRADIENTS = 50_000_000
 """Entries of all per-sample gradients up to which the true images' multipliers are fitted."""
-
-AGREED = 0.3
-"""Cosine distance up to which `KKTReconstructor` joins candidates; what cells found apart is joined the same way."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +36,17 @@ class Limits:
         restarts_at_once: Those of one cell: a run that was cut off repeats one cell at most.
         max_iter: Steps of each search.
         batch_size: Candidates of each search worked on at once; all when None.
-        device: Where training and attack compute.
     """
 
     n_restarts: int
     restarts_at_once: int
     max_iter: int
     batch_size: int | None
-    device: str
 
 
 @dataclass(frozen=True)
 class Training:
-    """One network: its kind, and the seed of its data and initial weights."""
+    """One network: its kind, the seed of its data and initial weights, and where training and attack compute."""
 
     victim: Victim
     seed: int
@@ -83,7 +79,7 @@ class Findings:
 
 def attack_networks(lab: Lab, name: str, victim: Victim, seeds: Sequence[int], limits: Limits) -> list[dict]:
     """Train a network for each seed, attack it, and return counts, nulls and the images that came out best."""
-    trainings = [Training(victim, seed, limits.device) for seed in seeds]
+    trainings = [Training(victim, seed, str(lab.device)) for seed in seeds]
     weights = lab.map(trained_weights, trainings, name=f"{name}-training")
     draws = range(-(-limits.n_restarts // limits.restarts_at_once))
     pairs = list(zip(trainings, weights, strict=True))
@@ -101,7 +97,7 @@ def trained_weights(cell: Training) -> Parameters:
 
 def search(cell: Search) -> dict[str, Tensor]:
     """Search one network with the attack's defaults, and return all candidates in coordinates of their span."""
-    trained = load_trained(cell.training.victim, cell.training.seed, cell.weights, cell.limits.device)
+    trained = load_trained(cell.training.victim, cell.training.seed, cell.weights, cell.training.device)
     options = {"max_iter": cell.limits.max_iter, "batch_size": cell.limits.batch_size, "random_state": cell.draw}
     begin = time.process_time()
     found = KKTReconstructor(objective_of(cell.training.victim), n_restarts=cell.n_restarts, **options)
@@ -136,14 +132,16 @@ def score(cell: Findings) -> dict[str, Tensor]:
     begin = time.process_time()
     names = ("pool", "multipliers", "labels", "restarts")
     pooled = {name: torch.cat([found[name] for found in cell.searches]) for name in names}
-    selector = ConsensusSelector(AGREED).fit(
+    selector = ConsensusSelector(DISTANCE).fit(
         pooled["pool"], pooled["restarts"], multipliers=pooled["multipliers"], classes=pooled["labels"]
     )
     seconds = time.process_time() - begin + sum(found["seconds"].item() for found in cell.searches)
     basis = cell.searches[0]["basis"]
     shape = trained.x.shape[1:]
     candidates = (pooled["pool"] @ basis).reshape(-1, *shape).to(trained.x)
-    agreed = (selector.representatives_[: training.victim.n] @ basis).reshape(-1, *shape).to(trained.x)
+    shortlist = selector.representatives_[: training.victim.n]
+    shortlist = shortlist if len(shortlist) else torch.zeros(1, len(basis))  # where nothing agrees
+    agreed = (shortlist @ basis).reshape(-1, *shape).to(trained.x)
     options = {
         "mean": trained.mean,
         "basis": basis,

@@ -8,7 +8,7 @@ What was tried for known initial weights. Gradients at the final weights alone, 
 recover some 22 of 30 images of a network of 2048 units; at both ends, with multipliers for each, all. Tried, and not
 kept: with one output the displacement of the first layer, divided by the outgoing weights, is nearly a product of
 binary gates and samples. Directions in which it takes two values, found by z <- U' sign(U z) from random starts, are
-single samples: 25, 27 and 27 of 30 in 4 to 7 CPU seconds. The search finds more, in 25 seconds.
+single samples: 25, 27 and 27 of 30 in 4 to 7 CPU seconds. The search finds more, in 17 seconds.
 
 Simulated training of a convolution network depends on luck: one that it did not solve (cosine 0.85 to 0.88 with five
 other settings) gave its images back when trained at a learning rate of 0.1 instead of 0.5 (mean NCC 0.91). Changed
