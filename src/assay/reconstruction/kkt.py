@@ -27,11 +27,9 @@ from assay.reconstruction.multipliers import (
     check_objective,
     start_multipliers,
 )
+from assay.reconstruction.pace import pace
 from assay.reconstruction.search import StationarityGap, search
 from assay.reconstruction.target import Target, build_target, initial_network
-
-CONVOLUTION = 0.1
-"""Factor on starts and steps where the first layer is no dense one: those that suit dense layers find nothing there."""
 
 
 class KKTReconstructor(BaseEstimator):
@@ -57,6 +55,10 @@ class KKTReconstructor(BaseEstimator):
     training data is used.
     Time is O(restarts x steps x candidates x hidden units x rank).
 
+    Starts, learning rates and the gates' first sharpness are for spans of up to 32 dimensions. Beyond, all are taken
+    times 32 / dimensions; where the first layer is not dense, starts and learning rates are taken times 0.1, and Adam
+    has its usual memory.
+
     Samples are found as the first layer reads them: what a network does to its inputs before, such as taking out a
     mean image, leaves no trace in the weights. `first_layer_inputs` puts samples for comparison in the same
     coordinates. Where the first layer is not dense, all of input space is searched.
@@ -69,9 +71,9 @@ class KKTReconstructor(BaseEstimator):
         n_restarts: Independent searches.
         subspace: Dimension of the span; "auto" reads it off the spectrum; None searches all inputs.
         relu_alpha: Sharpness of the gates at the start and at the end of the search.
-        lr_x: Learning rate of the candidates; a tenth of it where the first layer is not dense.
+        lr_x: Learning rate of the candidates.
         lr_multipliers: Learning rate of the multipliers.
-        init_scale: Standard deviation of the starting points; a tenth of it where the first layer is not dense.
+        init_scale: Standard deviation of the starting points.
         max_iter: Steps of each search.
         input_shape: Shape of one input; flat when None.
         init_state: Weights before training by name, for "displacement".
@@ -174,16 +176,17 @@ class KKTReconstructor(BaseEstimator):
             target = self._target(model)
         check_objective(self.objective, target.n_outputs)
         gap = StationarityGap(target.model, goal=target.goal, points=target.points, batch_size=self.batch_size)
-        length = CONVOLUTION if len(target.coordinates) > 1 else 1.0
-        x, multipliers = self._start(target, length * self.init_scale, gap.energy)
+        suited = pace(target)
+        x, multipliers = self._start(target, suited.length * self.init_scale, gap.energy)
         found, multipliers, gaps, self.history_ = search(
             gap,
             x,
             multipliers,
-            lr_x=length * self.lr_x,
-            lr_multipliers=self.lr_multipliers,
+            lr_x=suited.length * self.lr_x,
+            lr_multipliers=suited.length * self.lr_multipliers,
             max_iter=self.max_iter,
-            relu_alpha=self.relu_alpha,
+            relu_alpha=(suited.softness * self.relu_alpha[0], self.relu_alpha[1]),
+            memory=suited.memory,
             progress=self.progress,
         )
         self.rank_, self.basis_, self.residual_ = target.rank, target.basis, gaps.sqrt()

@@ -13,9 +13,6 @@ from assay.reconstruction.chain import Chain, is_chain
 from assay.reconstruction.multipliers import Multipliers
 from assay.reconstruction.surrogate import set_sharpness
 
-BETAS = (0.9, 0.95)
-"""Decay of Adam's means. Sharp gates make gradients jump: a shorter memory of their squares than usual finds more."""
-
 _Back = Callable[[list[Tensor]], list[Tensor]]
 """What carries a change of the sums of gradients back to the candidates and the raw multipliers."""
 
@@ -157,6 +154,7 @@ def search(
     lr_multipliers: float,
     max_iter: int,
     relu_alpha: tuple[float, float],
+    memory: float,
     progress: bool = False,
 ) -> tuple[Float[Tensor, "r m ..."], list[Multipliers], Float[Tensor, " r"], list[float]]:
     """Minimise the gap over candidates and multipliers with Adam, sharpening the gates on the way.
@@ -171,6 +169,7 @@ def search(
         lr_multipliers: Learning rate of the raw multipliers.
         max_iter: Steps.
         relu_alpha: Sharpness of the gates at the start and at the end.
+        memory: Decay of Adam's mean of squared gradients.
         progress: Draw a bar on standard error.
 
     Returns:
@@ -183,7 +182,7 @@ def search(
     multipliers = [one.at([value.clone().requires_grad_() for value in one.raw]) for one in multipliers]
     leaves = _leaves(x, multipliers)
     groups = [{"params": [x], "lr": lr_x}, {"params": leaves[1:], "lr": lr_multipliers}]
-    optimizer = torch.optim.Adam(groups, betas=BETAS, fused=True)
+    optimizer = torch.optim.Adam(groups, betas=(0.9, memory), fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max_iter)
     history = []
     low, high = relu_alpha
