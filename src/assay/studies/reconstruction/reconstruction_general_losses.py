@@ -6,9 +6,9 @@ on every network. Ten classes are attacked through the exact stationarity of cro
 objective "vector"), regressions without labels (the objective "regression").
 
 The convolutional networks read 8 x 8 digits: 3 x 3, four channels, a hidden layer. All of input space is searched. With
-ten classes the first dense layer shows as many dimensions as there are images, with two only three or four: what
-comes out of both has a large mean in common. Ten classes and weight decay were chosen on one other seed, steps on two
-of these; features of two classes, searched through the dense part alone, did no better than random candidates there.
+ten classes the first dense layer shows as many dimensions as there are images, with two only three or four: what comes
+out of both has a large mean in common. Ten classes and weight decay were chosen on one other seed, steps on two of
+these, the attack's pace there on four; features of two classes alone gave no more than random candidates.
 
 A training image counts as recovered when a candidate correlates with it by more than 0.75 or 0.9 after the mean image
 is taken out (NCC), best of all restarts. For regressions candidates and nulls count with both signs. Nulls are random
