@@ -15,7 +15,7 @@ STILL = {"lr_x": 1e-9, "max_iter": 1, "n_candidates": 8, "n_restarts": 1}
 @pytest.mark.parametrize(("subspace", "factor"), [(8, 1.0), (32, 1.0), (64, 0.5)])
 def test_large_spans_start_smaller_and_softer(subspace, factor):
     suited = pace(build_target(mlp((100, 80, 1)).requires_grad_(False), subspace=subspace, input_shape=None))
-    assert (suited.length, suited.softness, suited.memory) == (factor, factor, 0.95)
+    assert (suited.length, suited.sharpness, suited.memory) == (factor, factor, 0.95)
 
 
 def test_a_network_without_a_span_to_count_in_is_no_large_one():

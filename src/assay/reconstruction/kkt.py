@@ -185,7 +185,7 @@ class KKTReconstructor(BaseEstimator):
             lr_x=suited.length * self.lr_x,
             lr_multipliers=suited.length * self.lr_multipliers,
             max_iter=self.max_iter,
-            relu_alpha=(suited.softness * self.relu_alpha[0], self.relu_alpha[1]),
+            relu_alpha=(suited.sharpness * self.relu_alpha[0], self.relu_alpha[1]),
             memory=suited.memory,
             progress=self.progress,
         )
