@@ -18,9 +18,20 @@ def test_large_spans_start_smaller_and_softer(subspace, factor):
     assert (suited.length, suited.sharpness, suited.memory) == (factor, factor, 0.95)
 
 
-def test_a_network_without_a_span_to_count_in_is_no_large_one():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 1, 6), nn.Flatten()).requires_grad_(False)
-    assert pace(build_target(model, subspace=None, input_shape=(1, 8, 8))).length == 0.1
+class Projection(nn.Module):
+    """A hidden layer whose weights are in no dense layer: nothing tells how many samples there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.relu = nn.Parameter(torch.ones(4, 12)), nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(x @ self.weight.T).sum(1, keepdim=True)
+
+
+def test_a_network_without_a_span_is_taken_for_a_small_one():
+    target = build_target(Projection().requires_grad_(False), subspace=None, input_shape=(12,))
+    assert (target.rank, pace(target).length) == (0, 1.0)
 
 
 def test_the_search_starts_where_the_pace_says():

@@ -1,7 +1,7 @@
 """Deconstructing Data Reconstruction: Multiclass, Weight Decay and General Losses (Buzaglo et al., 2023).
 
 The paper attacks dense networks of two hidden layers and convolutional ones, trained for up to a million epochs on 500
-images of CIFAR-10; here 10 to 50 images, one hidden layer and thousands of steps, and the attack's defaults, untuned,
+images of CIFAR-10; here 10 to 50 images, one hidden layer and thousands of steps, and the attack's defaults
 on every network. Ten classes are attacked through the exact stationarity of cross-entropy with weight decay (the
 objective "vector"), regressions without labels (the objective "regression").
 

@@ -2,9 +2,9 @@
 
 With its base, Haim et al. (2022): the binary attack is claim C1. The paper trains 1000-1000 networks on 500 images of
 MNIST or CIFAR-10 for a million epochs and searches a hundred hyper-parameters a network; here mostly 30 to 100 images,
-one to three smaller hidden layers and tens of thousands of steps, and the attack's defaults, untuned, on every network.
+one to three smaller hidden layers and tens of thousands of steps, and the attack's defaults on every network.
 Networks of the paper's size have 100 and its 500 images of CIFAR-10; the initialisation is PyTorch's, and weight decay
-does the work of the million epochs. Of 500, next to none came back: 20,000 steps leave a span that reads as 279
+does the work of the million epochs. Of 500, none came back: 20,000 steps leave a span that reads as 279
 dimensions of 499. Another network with five times the decay and half the steps shows all 500, and gave back one image.
 
 The attack's starts and steps were chosen on networks of 30 images here: the first three with one, two and three hidden
