@@ -26,13 +26,20 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from assay.adversarial import MALT, Lp, TargetedAPGD, apgd
+from assay.adversarial import (
+    MALT,
+    Lp,
+    TargetedAPGD,
+)
+from assay.adversarial.attacks import (
+    apgd,
+)
 from assay.core import generator, predict
 from assay.data import load
 from assay.lab.environment import machine, versions
 from assay.nets import load_pretrained
-from assay.studies.adversarial._robust_pairs import build, image_pairs, train_robust
-from assay.studies.adversarial.malt import STUDY
+from assay.studies.adversarial.malt.networks import build, image_pairs, train_robust
+from assay.studies.adversarial.malt.study import STUDY
 
 LEAST_SPEED_UP = 4  # Chosen before the first run.
 METHODS: dict[str, Callable[[TargetedAPGD], MALT]] = {

@@ -24,8 +24,15 @@ from torch import Tensor
 from torch.func import functional_call
 
 from assay.core import generator, margins, named_parameters
-from assay.reconstruction import KKTReconstructor, ReconstructionScore, score_reconstructions, with_surrogate_relu
-from assay.studies.reconstruction._victims import Trained, Victim, train
+from assay.reconstruction import (
+    KKTReconstructor,
+    ReconstructionScore,
+    score_reconstructions,
+)
+from assay.reconstruction.kkt import (
+    with_surrogate_relu,
+)
+from assay.studies.reconstruction.shared.victims import Trained, Victim, train
 
 CONVERGED = Victim("mnist", 30, (500,), 21_000)
 SHORT = Victim("mnist", 30, (500,), 7_000)

@@ -9,7 +9,7 @@ import torch
 from assay.core import generator
 from assay.nets import mlp
 from assay.reconstruction import KKTReconstructor
-from assay.studies.reconstruction._victims import Trained
+from assay.studies.reconstruction.shared.victims import Trained
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -3,12 +3,12 @@ import json
 import jsonschema
 import pytest
 import torch
-from stand_ins import a_finding, a_probe, small_subject
 
 from assay.audit import Finding, Picture, SkipProbe, Table, run_audit
 from assay.audit import probes as registry
 from assay.audit.result import schema
 from assay.core import InvalidInputError
+from helpers.stand_ins import a_finding, a_probe, small_subject
 
 
 def raiser(error):

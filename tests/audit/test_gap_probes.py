@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from stand_ins import small_subject
 from torch import nn
 
 from assay.audit import SkipProbe
 from assay.audit import probes as registry
 from assay.core import generator, squared_error
+from helpers.stand_ins import small_subject
 
 
 def ask(name, subject, context):

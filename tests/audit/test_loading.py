@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from stand_ins import small_network
 from torch import nn
 
 from assay.audit import load_subject
 from assay.core import AssayError, InvalidInputError, MissingDataError, binary_cross_entropy, cross_entropy
+from helpers.stand_ins import small_network
 
 GOOD = "weights.safetensors"
 

@@ -3,7 +3,6 @@ from functools import partial
 
 import pytest
 import torch
-from stand_ins import small_network, small_subject
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -11,6 +10,7 @@ from assay.audit import SkipProbe
 from assay.audit.probes import membership as probe
 from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, generator, predict, squared_error
 from assay.nets import mlp
+from helpers.stand_ins import small_network, small_subject
 
 pytestmark = pytest.mark.usefixtures("quick_attack")
 

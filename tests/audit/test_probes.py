@@ -5,7 +5,6 @@ from dataclasses import replace
 import jsonschema
 import pytest
 import torch
-from stand_ins import small_network, small_subject
 from torch import nn
 
 from assay.audit import SkipProbe
@@ -13,6 +12,7 @@ from assay.audit import probes as registry
 from assay.audit.reading import read
 from assay.audit.result import schema
 from assay.core import generator, mean_loss, squared_error
+from helpers.stand_ins import small_network, small_subject
 
 
 def ask(name, subject, context):

@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 import torch
-from stand_ins import small_network, small_subject
 from torch import nn
 
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, squared_error
+from helpers.stand_ins import small_network, small_subject
 
 IMAGES, LABELS = torch.full((2, 1, 4, 4), 0.5), torch.tensor([0, 1])
 

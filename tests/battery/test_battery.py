@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from rows import ROWS, Row
 from torch import nn
 
 from assay.core import InvalidInputError
+from helpers.rows import ROWS, Row
 
 with_data = [row for row in ROWS if row.needs_data]
 in_batches = [row for row in ROWS if row.batch_option]

@@ -5,13 +5,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from lab_demo import Settings, make_study
 from matplotlib.figure import Figure
 
 from assay.core import InvalidInputError
 from assay.lab import Lab, Run, inline_figure, read_records, record, render, run_study, write_gallery
 from assay.lab.figures import LARGEST_SVG, encode_figure
 from assay.lab.gallery import gauge
+from helpers.lab_demo import Settings, make_study
 
 CLAIMS = {"C1": "a < b & c holds", "C2": "It fails", "C3": "Undecided", "C4": "Too large", "C5": "A number"}
 

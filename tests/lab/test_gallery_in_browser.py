@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_demo import Settings, make_study
 from matplotlib.figure import Figure
 
 from assay.lab import Lab, record, run_study, write_gallery
+from helpers.lab_demo import Settings, make_study
 
 pytestmark = pytest.mark.browser
 

@@ -4,10 +4,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from lab_demo import Settings
 
 from assay.core import InvalidInputError
 from assay.lab.identity import digest
+from helpers.lab_demo import Settings
 
 PROGRAM = """
 import torch

@@ -9,11 +9,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from lab_demo import Settings, draw, log_call, make_study
 from matplotlib.figure import Figure
 
 from assay.core import InvalidInputError
 from assay.lab import CellsFailedError, Lab, Run, run_study
+from helpers.lab_demo import Settings, draw, log_call, make_study
 
 
 def run(tmp_path: Path, body: Callable[[Lab], object], **options: Any) -> Run:

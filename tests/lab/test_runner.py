@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_demo import Settings, make_study, measure_draws
 
 from assay.core import AssayError, InvalidInputError
 from assay.lab import Lab, run_study
 from assay.lab.evidence import NOT_REACHED
+from helpers.lab_demo import Settings, make_study, measure_draws
 
 PROGRAM = """
 import sys, time
 from pathlib import Path
 
 sys.path.insert(0, {helpers!r})
-from lab_demo import draw, log_call, make_study
+from helpers.lab_demo import draw, log_call, make_study
 
 from assay.lab import run_study
 
@@ -51,7 +51,7 @@ if __name__ == "__main__":
 
 def test_a_killed_run_resumes_where_it_was(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM.format(helpers=str(Path(__file__).parent)))
+    program.write_text(PROGRAM.format(helpers=str(Path(__file__).parents[1])))
     (tmp_path / "block").touch()
     process = subprocess.Popen([sys.executable, program])
     deadline = time.monotonic() + 120
@@ -116,7 +116,7 @@ def test_fresh_forgets_what_was_computed(tmp_path: Path) -> None:
 
 def test_a_changed_study_file_runs_again_on_its_cells(tmp_path: Path) -> None:
     program = tmp_path / "changing.py"
-    program.write_text(PROGRAM.format(helpers=str(Path(__file__).parent)))
+    program.write_text(PROGRAM.format(helpers=str(Path(__file__).parents[1])))
     run_study(runpy.run_path(str(program))["STUDY"], out=tmp_path / "runs")
     program.write_text(program.read_text().replace("at_least=0.1", "at_least=0.99"))
     study = runpy.run_path(str(program))["STUDY"]

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from lab_demo import Settings, make_study
 
 import assay
 from assay.core import AssayError, InvalidInputError
@@ -13,6 +12,7 @@ from assay.lab.files import encode
 from assay.lab.lock import locked
 from assay.lab.store import Store, run_name
 from assay.lab.study import Study
+from helpers.lab_demo import Settings, make_study
 
 
 def name(study: Study | None = None, **changes: Any) -> str:

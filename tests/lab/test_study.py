@@ -1,11 +1,11 @@
 import dataclasses
 
 import pytest
-from lab_demo import Settings, make_study
 
 from assay.core import AssayError, InvalidInputError
 from assay.lab import Paper, Study
 from assay.lab.study import require_experiment
+from helpers.lab_demo import Settings, make_study
 
 PAPER = Paper("On demos", "A. Uthor", 2024)
 

@@ -3,10 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_demo import Settings, make_study
 
 from assay.core import MissingExtraError
 from assay.lab import Lab, run_study
+from helpers.lab_demo import Settings, make_study
 
 
 def run(out: Path, backend: str, jobs: int) -> Any:

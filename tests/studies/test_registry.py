@@ -25,15 +25,22 @@ STUDY = Study("{slug}", Paper("T", "A", 2020), {{"C1": "so"}}, {{"smoke": Settin
 '''
 
 
+def put(room: Path, slug: str, text: str) -> None:
+    """Write a study's package."""
+    package = room / slug.replace("-", "_")
+    package.mkdir(parents=True)
+    for folder in (room, package):
+        (folder / "__init__.py").touch()
+    (package / "study.py").write_text(text)
+
+
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two rooms of studies in place of the package's own."""
     for room, slug in (("shelf_one", "first-paper"), ("shelf_two", "second-paper")):
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "__init__.py").touch()
-        file = tmp_path / room / f"{slug.replace('-', '_')}.py"
-        file.write_text(STUDY.format(slug=slug, title=f"Title of {slug} (A. Uthor, 2020)"))
-    (tmp_path / "shelf_one" / "_helpers.py").write_text("")
+        put(tmp_path / room, slug, STUDY.format(slug=slug, title=f"Title of {slug} (A. Uthor, 2020)"))
+    (tmp_path / "shelf_one" / "shared").mkdir()
+    (tmp_path / "shelf_one" / "shared" / "networks.py").touch()
     monkeypatch.setattr(assay.studies, "__path__", [str(tmp_path)])
     yield tmp_path
     for name in [name for name in sys.modules if name.startswith("assay.studies.shelf_")]:
@@ -42,7 +49,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         vars(assay.studies).pop(room, None)
 
 
-def test_studies_are_listed_by_file_and_docstring(shelf: Path) -> None:
+def test_studies_are_listed_by_folder_and_docstring(shelf: Path) -> None:
     assert assay.studies.slugs() == ["first-paper", "second-paper"]
     assert assay.studies.titles() == {
         "first-paper": "Title of first-paper (A. Uthor, 2020)",
@@ -70,20 +77,20 @@ def test_an_unknown_study_names_its_neighbours(shelf: Path, slug: str, message: 
         assay.studies.load(slug)
 
 
-def test_a_slug_that_differs_from_its_file_is_refused(shelf: Path) -> None:
-    (shelf / "shelf_one" / "third.py").write_text(STUDY.format(slug="other", title="T"))
+def test_a_slug_that_differs_from_its_folder_is_refused(shelf: Path) -> None:
+    put(shelf / "shelf_one", "third", STUDY.format(slug="other", title="T"))
     with pytest.raises(InvalidInputError, match="make it 'third'"):
         assay.studies.load("third")
 
 
 def test_a_study_without_docstring_is_refused(shelf: Path) -> None:
-    (shelf / "shelf_one" / "third.py").write_text("STUDY = None")
+    put(shelf / "shelf_one", "third", "STUDY = None")
     with pytest.raises(InvalidInputError, match="has no docstring"):
         assay.studies.titles()
 
 
 def test_one_name_in_two_rooms_is_refused(shelf: Path) -> None:
-    (shelf / "shelf_two" / "first_paper.py").write_text('"""T."""')
+    put(shelf / "shelf_two", "first-paper", '"""T."""')
     with pytest.raises(InvalidInputError, match="two studies are named 'first-paper'"):
         assay.studies.slugs()
 

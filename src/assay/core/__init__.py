@@ -32,10 +32,12 @@ from assay.core.losses import (
 )
 from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOperator, MatrixFree
 from assay.core.parameters import Parameters, flatten, functional, named_parameters, preserved, unflatten
+from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
 from assay.core.products import hessian_vector_product, jacobian_vector_product, vector_jacobian_product
 from assay.core.progress import track
 from assay.core.seeding import generator, isolated_rng, spawn_seeds
 from assay.core.statistics import ROC, Interval, mean_interval, proportion_interval, roc, tpr_at_fpr
+from assay.core.trainers import StackedTrainer, Trainer, one_by_one
 
 __all__ = [
     "ROC",
@@ -52,8 +54,11 @@ __all__ = [
     "MissingExtraError",
     "NumericalError",
     "Parameters",
+    "PowerLawFit",
     "Problem",
+    "StackedTrainer",
     "Step",
+    "Trainer",
     "accuracy",
     "best_other",
     "binary_cross_entropy",
@@ -67,6 +72,7 @@ __all__ = [
     "check_samples",
     "cross_entropy",
     "fit",
+    "fit_power_law",
     "flatten",
     "functional",
     "generator",
@@ -74,10 +80,12 @@ __all__ = [
     "inspect_model",
     "isolated_rng",
     "jacobian_vector_product",
+    "log_log_line",
     "margins",
     "mean_interval",
     "mean_loss",
     "named_parameters",
+    "one_by_one",
     "output_jacobian",
     "per_sample_gradient_norms",
     "per_sample_gradients",

@@ -8,9 +8,9 @@ from assay.landscape.decomposition import (
     gauss_newton_factor,
 )
 from assay.landscape.density import SpectralDensity, spectral_density
-from assay.landscape.lanczos import Tridiagonalization, lanczos
 from assay.landscape.path import PathReport, linear_path
 from assay.landscape.spectrum import SpectrumReport, hessian_spectrum
+from assay.landscape.tridiagonalization import Tridiagonalization, lanczos
 
 __all__ = [
     "AlignmentReport",

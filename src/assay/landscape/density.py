@@ -10,7 +10,7 @@ from torch import Tensor
 
 from assay.core import InvalidInputError, MatrixFree, check_positive
 from assay.core import generator as seeded
-from assay.landscape.lanczos import lanczos
+from assay.landscape.tridiagonalization import lanczos
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,7 +22,7 @@ from assay.core import (
     generator as seeded,
 )
 from assay.landscape.density import SpectralDensity, kernel_standard_deviation, sign_probes
-from assay.landscape.lanczos import lanczos
+from assay.landscape.tridiagonalization import lanczos
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,9 +1,8 @@
 """The few networks that methods and studies share."""
 
-from assay.nets.conv import small_conv
+from assay.nets.conv import normalized_conv, small_conv
 from assay.nets.encoders import load_encoder
-from assay.nets.mlp import mlp
-from assay.nets.normalized_conv import normalized_conv
+from assay.nets.perceptron import mlp
 from assay.nets.pretrained import load_pretrained, pretrained_names
 from assay.nets.resnet import CifarResNet, Normalize
 from assay.nets.two_layer import TwoLayerReLU

@@ -26,9 +26,14 @@ from assay.core import (
     squared_error,
     track,
 )
-from assay.reconstruction.image_prior import total_variation
-from assay.reconstruction.surrogate import set_sharpness, with_surrogate_relu
-from assay.reconstruction.target import initial_network
+from assay.reconstruction.embeddings import (
+    total_variation,
+)
+from assay.reconstruction.kkt import (
+    initial_network,
+    set_sharpness,
+    with_surrogate_relu,
+)
 
 TRIAL_SHARE = 0.05
 """Share of the search that each learning rate of a grid is tried for; 50 steps in the paper's code."""

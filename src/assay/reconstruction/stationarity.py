@@ -26,8 +26,13 @@ from assay.core import (
     signs,
     single_logit,
 )
-from assay.reconstruction.multipliers import LABELLED, Objective, check_objective, margin_cotangents
-from assay.reconstruction.target import initial_network
+from assay.reconstruction.kkt import (
+    LABELLED,
+    Objective,
+    check_objective,
+    initial_network,
+    margin_cotangents,
+)
 
 
 @dataclass(frozen=True, eq=False)

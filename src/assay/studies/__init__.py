@@ -1,4 +1,4 @@
-"""The studies, one file a paper: listed without importing any, loaded one at a time."""
+"""The studies, one package a paper: listed without importing any, loaded one at a time."""
 
 import ast
 import difflib
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def slugs() -> list[str]:
     """Return the names of all studies, sorted.
 
-    A study ``some-paper`` of a room is the file ``studies/<room>/some_paper.py``.
+    A study ``some-paper`` of a room is the package ``studies/<room>/some_paper``, with its claims in ``study.py``.
 
     Returns:
         The slugs.
@@ -25,13 +25,13 @@ def slugs() -> list[str]:
 
 
 def titles() -> dict[str, str]:
-    """Return each study's title: the first line of its file's docstring, read without running the file.
+    """Return each study's title: the first line of the docstring of its ``study.py``, read without running it.
 
     Returns:
         Titles by slug, sorted.
 
     Raises:
-        InvalidInputError: A study's file has no docstring.
+        InvalidInputError: A ``study.py`` has no docstring.
     """
     return {slug: _title(path) for slug, path in sorted(_files().items())}
 
@@ -42,7 +42,7 @@ def rooms() -> dict[str, str]:
     Returns:
         Rooms by slug, sorted.
     """
-    return {slug: path.parent.name for slug, path in sorted(_files().items())}
+    return {slug: path.parts[-3] for slug, path in sorted(_files().items())}
 
 
 def load(slug: str) -> "assay.lab.study.Study":
@@ -52,7 +52,7 @@ def load(slug: str) -> "assay.lab.study.Study":
         slug: One of `slugs`.
 
     Returns:
-        The file's ``STUDY``.
+        The package's ``STUDY``.
 
     Raises:
         InvalidInputError: No such study; the message names those with a similar name.
@@ -65,17 +65,17 @@ def load(slug: str) -> "assay.lab.study.Study":
         mend = f"did you mean {' or '.join(close)}?" if close else "`assay list` shows all studies."
         raise InvalidInputError(f"there is no study {slug!r}; {mend}")
     path = files[slug]
-    study = importlib.import_module(f"{__name__}.{path.parent.name}.{path.stem}").STUDY
+    study = importlib.import_module(f"{__name__}.{path.parts[-3]}.{path.parts[-2]}.study").STUDY
     if study.slug != slug:
-        raise InvalidInputError(f"{path.name} declares the slug {study.slug!r}; make it {slug!r}, as the file says.")
+        raise InvalidInputError(f"{path} declares the slug {study.slug!r}; make it {slug!r}, as its folder says.")
     return study
 
 
 def _files() -> dict[str, Path]:
     files: dict[str, Path] = {}
     for root in __path__:
-        for path in Path(root).glob("*/[!_]*.py"):
-            slug = path.stem.replace("_", "-")
+        for path in Path(root).glob("*/*/study.py"):
+            slug = path.parent.name.replace("_", "-")
             if slug in files:
                 from assay.core.errors import InvalidInputError
 

@@ -18,6 +18,7 @@ from assay.core import (
     fit,
     isolated_rng,
     mean_loss,
+    one_by_one,
     predict,
 )
 from assay.privacy import (
@@ -25,9 +26,10 @@ from assay.privacy import (
     LiRA,
     MembershipReport,
     ShadowEnsemble,
-    logit_confidence,
     membership_metrics,
-    one_by_one,
+)
+from assay.privacy.membership import (
+    logit_confidence,
 )
 
 _MEMBERS, _NONMEMBERS = 250, 1000  # samples of each kind at most; a rate of 0.1% needs 1000 non-members

@@ -12,11 +12,13 @@ from assay.audit.subject import Subject
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy
 from assay.reconstruction import (
     KKTReconstructor,
-    Objective,
     ReconstructionROC,
     ReconstructionScore,
     reconstruction_roc,
     score_reconstructions,
+)
+from assay.reconstruction.kkt import (
+    Objective,
 )
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable

@@ -1,0 +1,126 @@
+"""Auto-PGD's ascent (Croce, Hein, 2020): projected steps with momentum that halve themselves where they stall."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from assay.adversarial.attacks.base import Lp
+
+MOMENTUM = 0.75  # Paper: section 3, alpha.
+ASCENT_SHARE = 0.75  # Paper: section 3, rho: fewer rising steps than this since the last checkpoint halve the step.
+
+Objective = Callable[[Tensor, Tensor], Tensor]
+"""What is climbed: scores `(n, c)` and one row of labels a sample to values `(n,)`."""
+
+Broken = Callable[[Tensor, Tensor], Tensor]
+"""Where the search may end: predicted classes `(n,)` and the same labels to a mask."""
+
+
+def ascend(
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    *,
+    start: Tensor,
+    threat: Lp,
+    n_iter: int,
+    objective: Objective,
+    broken: Broken,
+) -> Tensor:
+    """Climb the objective from `start` within the threat's ball around `x`; the model must be held by `preserved`.
+
+    Returns:
+        The first point that breaks the sample, which then leaves the batch; else the best point found.
+    """
+    x_adv = x.clone()
+    state = _Ascent(x, labels, start, threat)
+    reviews = checkpoints(n_iter)
+    for step in range(n_iter + 1):
+        if not len(state.index):
+            return x_adv
+        if step > 0:
+            state.advance(first=step == 1)
+        hit = broken(state.evaluate(model, objective, differentiate=step < n_iter), state.labels)
+        x_adv[state.index[hit]] = state.point[hit]
+        state.keep(~hit)
+        if step in reviews:
+            state.halve_where_stalled(step - reviews[step])
+    x_adv[state.index] = state.best
+    return x_adv
+
+
+def checkpoints(n_iter: int) -> dict[int, int]:
+    r"""Return the steps at which step sizes are reviewed, each with the review before it.
+
+    $w_j = \lceil p_j N\rceil$ with $p_1 = 0.22$ and $p_{j+1} = p_j + \max(p_j - p_{j-1} - 0.03,\ 0.06)$.
+
+    >>> checkpoints(100)
+    {22: 0, 41: 22, 57: 41, 70: 57, 80: 70, 87: 80, 93: 87, 99: 93}
+    """
+    before, now, previous, steps = 0.0, 0.22, 0, {}
+    while now < 1:
+        step = math.ceil(round(now * n_iter, 6))
+        if step > previous:
+            steps[step], previous = previous, step
+        before, now = now, now + max(now - before - 0.03, 0.06)
+    return steps
+
+
+class _Ascent:
+    """The state of the ascent: one row a sample in every tensor, so that broken samples leave all at once."""
+
+    def __init__(self, x: Tensor, labels: Tensor, start: Tensor, threat: Lp) -> None:
+        self.threat = threat
+        self.index = torch.arange(len(x), device=x.device)
+        self.x, self.labels = x, labels
+        self.point = self.previous = self.best = start
+        self.gradient = self.best_gradient = torch.zeros_like(x)
+        self.value = self.best_value = self.reviewed_value = x.new_full((len(x),), -math.inf)
+        self.step_size = x.new_full((len(x),), 2 * threat.eps)
+        self.n_rises = torch.zeros_like(self.index)
+        self.halved = torch.zeros_like(self.index, dtype=torch.bool)
+
+    def keep(self, mask: Tensor) -> None:
+        """Drop the samples outside the mask."""
+        if not mask.all():
+            rows = {name: value[mask] for name, value in vars(self).items() if isinstance(value, Tensor)}
+            vars(self).update(rows)
+
+    def advance(self, *, first: bool) -> None:
+        """Take one projected step with momentum; the first step has none."""
+        size = self.step_size.view(-1, *[1] * (self.x.ndim - 1))
+        stepped = self.threat.project(self.point + size * self.threat.steepest(self.gradient), self.x)
+        if not first:
+            momentum = (1 - MOMENTUM) * (self.point - self.previous)
+            stepped = self.threat.project(self.point + MOMENTUM * (stepped - self.point) + momentum, self.x)
+        self.previous, self.point = self.point, stepped
+
+    def evaluate(self, model: nn.Module, objective: Objective, *, differentiate: bool) -> Tensor:
+        """Measure the objective and its gradient at the current points; return the predicted classes."""
+        with torch.set_grad_enabled(differentiate):
+            point = self.point.detach().requires_grad_(differentiate)
+            logits = model(point)
+            value = objective(logits, self.labels)
+        if differentiate:
+            (self.gradient,) = torch.autograd.grad(value.sum(), point)
+        value = value.detach()
+        self.n_rises = self.n_rises + ((value > self.value) & self.value.isfinite())
+        improved = value > self.best_value
+        rows = improved.view(-1, *[1] * (self.x.ndim - 1))
+        self.best = torch.where(rows, self.point, self.best)
+        self.best_gradient = torch.where(rows, self.gradient, self.best_gradient)
+        self.value, self.best_value = value, torch.where(improved, value, self.best_value)
+        return logits.detach().argmax(1)
+
+    def halve_where_stalled(self, n_steps: int) -> None:
+        """Halve the step of samples that rose too rarely or stand still, and send them back to their best point."""
+        idle = ~self.halved & (self.best_value == self.reviewed_value)
+        self.halved = (self.n_rises < ASCENT_SHARE * n_steps) | idle
+        rows = self.halved.view(-1, *[1] * (self.x.ndim - 1))
+        self.step_size = torch.where(self.halved, self.step_size / 2, self.step_size)
+        self.point = torch.where(rows, self.best, self.point)
+        self.gradient = torch.where(rows, self.best_gradient, self.gradient)
+        self.value = torch.where(self.halved, self.best_value, self.value)
+        self.reviewed_value, self.n_rises = self.best_value, torch.zeros_like(self.n_rises)

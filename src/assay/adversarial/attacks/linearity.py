@@ -1,0 +1,139 @@
+"""Mesoscopic almost-linearity: how far the first-order picture of a network holds along a direction."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from assay.adversarial.attacks.base import check_attackable
+from assay.core import InvalidInputError, NumericalError, check_labels, check_samples, preserved
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class LinearityCurve:
+    """How the gap between two scores departs from its linearisation along a line.
+
+    Attributes:
+        radii: Multiples of the direction at which it was measured.
+        gradient_change: Relative change of the gap's gradient; 0 for a linear network.
+        logit_error: Distance between the gap and its first-order prediction, in units of the scores.
+    """
+
+    radii: Float[Tensor, " r"]
+    gradient_change: Float[Tensor, "n r"]
+    logit_error: Float[Tensor, "n r"]
+
+    def __str__(self) -> str:
+        return (
+            f"At {self.radii[-1]:.3g} times the direction the gradient has changed by "
+            f"{self.gradient_change[:, -1].median():.1%} (median of {len(self.gradient_change)} samples) and the "
+            f"first-order score gap is off by {self.logit_error[:, -1].median():.3g}."
+        )
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the median relative change of the gradient, with the middle half of the samples."""
+        from matplotlib import pyplot as plt
+
+        ax = ax or plt.subplots()[1]
+        low, median, high = self.gradient_change.cpu().quantile(
+            torch.tensor([0.25, 0.5, 0.75], dtype=self.gradient_change.dtype), dim=0
+        )
+        radii = self.radii.cpu()
+        ax.plot(radii, median, label="median")
+        ax.fill_between(radii, low, high, alpha=0.25, label="middle half of the samples")
+        ax.set(xlabel="multiple of the direction", ylabel="relative change of the gradient")
+        ax.legend()
+        return ax
+
+
+def almost_linearity(
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    direction: Float[Tensor, "n *d"],
+    radii: Float[Tensor, " r"],
+    class_pair: Int[Tensor, "n 2"],
+) -> LinearityCurve:
+    r"""Measure how the gradient of a score gap changes along a line, and how wrong its linearisation becomes.
+
+    With $g = f_k - f_y$ and $x_t = x + t\,\delta$:
+    $$\alpha(t) = \frac{\lVert\nabla g(x_t) - \nabla g(x)\rVert_2}{\lVert\nabla g(x)\rVert_2}, \qquad
+      e(t) = \lvert g(x_t) - g(x) - t\,\langle\nabla g(x), \delta\rangle\rvert.$$
+
+    Args:
+        model: Classifier with outputs `(n, c)`; it comes back as it was.
+        x: Inputs.
+        direction: The step of each sample at radius 1: `x_adv - x`, or a random direction of the same length.
+        radii: Multiples of the direction.
+        class_pair: For each sample the class moved to, $k$, and the class moved from, $y$.
+
+    Returns:
+        One row a sample, one column a radius.
+
+    Raises:
+        InvalidInputError: The arguments do not fit each other.
+        NumericalError: The gradient vanishes at some sample, so that its relative change is undefined.
+
+    Cost: one forward and backward pass a sample and radius.
+
+    Source: Melamed, Yehudai, Shamir (2024), on mesoscopic almost-linearity.
+
+    >>> pairs = torch.tensor([[1, 0]])
+    >>> curve = almost_linearity(nn.Linear(2, 3), torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([1.0]), pairs)
+    >>> curve.gradient_change.item()
+    0.0
+    """
+    n_classes = check_attackable(model, x, class_pair[:, 1])
+    check_labels(class_pair[:, 0], n_classes, "class_pair[:, 0]")
+    check_samples(direction, "direction")
+    if direction.shape != x.shape or radii.numel() == 0:
+        raise InvalidInputError(
+            f"direction must have the shape of x, {tuple(x.shape)}, and radii be non-empty; "
+            f"got {tuple(direction.shape)} and {radii.numel()} radii"
+        )
+    changes, errors = [], []
+    with preserved(model):
+        gap, gradient = _gap_and_gradient(model, x, class_pair)
+        size, slope = gradient.norm(dim=1), (gradient * direction.flatten(1)).sum(1)
+        if not (size > 0).all():
+            raise NumericalError(f"the gradient vanishes at {int((size == 0).sum())} samples; leave these out")
+        for radius in radii:
+            moved_gap, moved_gradient = _gap_and_gradient(model, x + radius * direction, class_pair)
+            changes.append((moved_gradient - gradient).norm(dim=1) / size)
+            errors.append((moved_gap - gap - radius * slope).abs())
+    return LinearityCurve(radii, torch.stack(changes, 1), torch.stack(errors, 1))
+
+
+def expected_gradient_change(radius: float, n_features: int) -> float:
+    r"""Predict the relative change of a random two-layer ReLU network's gradient at distance `radius`.
+
+    $$\frac{\lVert\nabla N(x+z)-\nabla N(x)\rVert}{\lVert\nabla N(x)\rVert} \;\longrightarrow\;
+      \sqrt{\tfrac2\pi\arctan\tfrac{R}{\sqrt d}}$$
+    for $N(x)=\sum_i u_i\,\mathrm{relu}(\langle w_i,x\rangle)$ of growing width, with $u_i=\pm1/\sqrt m$,
+    $w_i\sim\mathcal N(0, I/d)$, $\lVert x\rVert=\sqrt d$ and $z$ orthogonal to $x$, of norm $R$, drawn independently of
+    the weights: a unit switches with probability $\frac1\pi\arctan(R/\sqrt d)$.
+
+    Args:
+        radius: Length of the step, in units of the input.
+        n_features: Dimension of the input.
+
+    Source: derived from the setting of Melamed, Yehudai, Shamir (2024); not a statement of the paper.
+
+    >>> round(expected_gradient_change(radius=5.0, n_features=400), 3)
+    0.395
+    """
+    return math.sqrt(2 / math.pi * math.atan(radius / math.sqrt(n_features)))
+
+
+def _gap_and_gradient(model: nn.Module, x: Tensor, class_pair: Tensor) -> tuple[Tensor, Float[Tensor, "n d"]]:
+    point = x.detach().requires_grad_()
+    with torch.enable_grad():
+        both = model(point).gather(1, class_pair)
+        gap = both[:, 0] - both[:, 1]
+        (gradient,) = torch.autograd.grad(gap.sum(), point)
+    return gap.detach(), gradient.flatten(1)

@@ -1,0 +1,146 @@
+"""How often an attack changes the decision, over its size, and the power law of it (Cubuk et al., 2017)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from assay.adversarial.attacks import (
+    Attack,
+    Lp,
+    check_attackable,
+    run_attack,
+)
+from assay.core import InvalidInputError, check_model, generator, predict, track
+from assay.core.power_law import PowerLawFit, fit_power_law
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+UNBOUNDED = (-math.inf, math.inf)
+RESAMPLES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorCurve:
+    """Share of decisions that an attack changes, by its size.
+
+    Attributes:
+        eps: Sizes of the perturbation, ascending.
+        error: Share of samples whose predicted class changed.
+        n: Samples attacked.
+        fit: The power law where the counts are neither tiny nor saturated; None where fewer than three sizes are.
+        excess: Misclassification rate at each size less the one at zero; None where no labels were given.
+    """
+
+    eps: Float[Tensor, " e"]
+    error: Float[Tensor, " e"]
+    n: int
+    fit: PowerLawFit | None
+    excess: Float[Tensor, " e"] | None = None
+
+    def __str__(self) -> str:
+        law = f"The error grows as {self.fit}." if self.fit else "Too few counts for a power law."
+        return f"{self.error[-1]:.1%} of {self.n} decisions change at size {self.eps[-1]:.3g}. {law}"
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the curve and its power law on logarithmic axes; sizes at which nothing changed are left out."""
+        from matplotlib import pyplot as plt
+
+        ax = ax or plt.subplots()[1]
+        seen = self.error > 0
+        eps, error = self.eps[seen].cpu(), self.error[seen].cpu()
+        ax.loglog(eps, error, "o", label="changed decisions")
+        if self.fit is not None:
+            ax.loglog(eps, self.fit.prefactor * eps**self.fit.exponent, label=f"exponent {self.fit.exponent:.2f}")
+        ax.set(xlabel="size of the perturbation", ylabel="share of decisions changed")
+        ax.legend()
+        return ax
+
+
+def adversarial_error_curve(
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    y: Int[Tensor, " n"] | None = None,
+    *,
+    eps: Float[Tensor, " e"],
+    attack: Callable[[Lp], Attack],
+    norm: float = math.inf,
+    input_range: tuple[float, float] = UNBOUNDED,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> ErrorCurve:
+    r"""Measure how many decisions an attack changes at each size, and fit $A(\varepsilon) = a\,\varepsilon^b$.
+
+    What counts is a change of the *predicted* class, whatever the true one: the share vanishes with the size, which a
+    misclassification rate does not. The law is fitted where at least ten samples changed and at most 30% did.
+
+    With true labels the excess error is reported beside it, $E(\varepsilon) - E(0)$ for the misclassification rate
+    $E$: the share of samples that were right and changed, for an attack has nothing to do where a decision is wrong.
+
+    Args:
+        model: Classifier with outputs `(n, c)`; it comes back as it was. Use float64 for sizes below 1e-4.
+        x: Inputs.
+        y: True labels, for the excess error. They change neither the attack nor the law.
+        eps: Sizes, ascending.
+        attack: Builds the attack for a threat model: a class such as `FGSM`, or `lambda threat: PGD(threat, n_iter=9)`.
+        norm: Norm of the perturbation, 2 or `math.inf`.
+        input_range: Range to stay within. Unbounded by default: clipping takes away directions and bends the law.
+        batch_size: Samples attacked at once.
+        progress: Draw a bar on standard error.
+
+    Returns:
+        The curve; the fit's interval is a bootstrap over samples with a fixed seed.
+
+    Raises:
+        InvalidInputError: The arguments do not fit each other, or the sizes do not ascend.
+
+    Cost: one run of the attack for each size.
+
+    Source: Cubuk, Zoph, Schoenholz, Le (2017): adversarial error as a power law. The window is ours.
+
+    >>> from assay.adversarial import FGSM
+    >>> layer = nn.Linear(1, 2, bias=False).double()
+    >>> _ = layer.weight.data.copy_(torch.tensor([[1.0], [-1.0]]))
+    >>> x = torch.linspace(0.001, 1, 1000, dtype=torch.float64)[:, None]
+    >>> curve = adversarial_error_curve(layer, x, eps=torch.tensor([0.0205, 0.0405, 0.0805]), attack=FGSM)
+    >>> curve.error.tolist(), round(curve.fit.exponent, 1)
+    ([0.02, 0.04, 0.08], 1.0)
+    >>> y = (torch.arange(1000) < 500).long()  # the first half is labelled against the layer
+    >>> adversarial_error_curve(layer, x, y, eps=torch.tensor([0.1, 0.6]), attack=FGSM).excess.tolist()
+    [0.0, 0.1]
+    """
+    check_model(model)
+    if len(eps) == 0 or not (eps[:1] > 0).all() or not (eps.diff() > 0).all():
+        raise InvalidInputError(f"eps must be positive and ascending, got {eps.tolist()}")
+    if y is not None:
+        check_attackable(model, x, y)
+    predicted = predict(model, x, batch_size=batch_size).argmax(1)
+    changed = []
+    for size in track(eps.tolist(), "attacking", enabled=progress):
+        threat = Lp(norm=norm, eps=size, input_range=input_range)
+        result = run_attack(model, x, predicted, attack=attack(threat), batch_size=batch_size)
+        changed.append(result.success)
+    flips = torch.stack(changed, 1).double()
+    excess = None if y is None else flips.mul((predicted == y)[:, None]).mean(0).to(x.dtype)
+    return ErrorCurve(eps, flips.mean(0).to(x.dtype), len(x), _fit(eps.double(), flips), excess)
+
+
+def _fit(eps: Tensor, flips: Float[Tensor, "n e"]) -> PowerLawFit | None:
+    error = flips.mean(0)
+    window = (flips.sum(0) >= 10) & (error <= 0.3)
+    if window.sum() < 3:
+        return None
+    eps, flips = eps[window], flips[:, window]
+    source = generator(0)
+    resampled = torch.stack([_resampled_share(flips, source) for _ in range(RESAMPLES)])
+    resampled = resampled[(resampled > 0).all(1)]  # ten flips vanish from one resample in twenty thousand
+    return fit_power_law(eps, error[window], eps.expand_as(resampled), resampled)
+
+
+def _resampled_share(flips: Tensor, source: torch.Generator) -> Tensor:
+    return flips[torch.randint(len(flips), (len(flips),), generator=source).to(flips.device)].mean(0)

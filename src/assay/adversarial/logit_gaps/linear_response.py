@@ -1,0 +1,123 @@
+"""What small perturbations do to decisions, predicted from clean scores and gradients (Cubuk et al., 2017)."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay.adversarial.attacks import (
+    check_attackable,
+    check_norm,
+    malt_scores,
+)
+from assay.core import InvalidInputError, check_model, check_samples, predict, preserved
+
+
+def linear_response_radius(
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    *,
+    norm: float = math.inf,
+    direction: Float[Tensor, "n *d"] | None = None,
+    candidates: int = 100,
+    batch_size: int = 64,
+) -> Float[Tensor, " n"]:
+    r"""Predict to first order how far each decision is from flipping.
+
+    With $h_1$ the highest score: $\min_j \Delta_{1j}(x) / \lVert\nabla(h_j - h_1)(x)\rVert_q$ for the best
+    perturbation of each class, $\tfrac1p + \tfrac1q = 1$; or for a given direction $s$ the least positive
+    $\Delta_{1j}(x) / \langle s, \nabla(h_j - h_1)(x)\rangle$. Exact for an affine network.
+
+    Args:
+        model: Classifier with outputs `(n, c)`; it comes back as it was.
+        x: Inputs.
+        norm: The perturbation's $p$, 2 or `math.inf`.
+        direction: What every sample is moved along, in place of the best perturbation; `norm` is then of no account.
+        candidates: Classes considered for the best perturbation, the likeliest first.
+        batch_size: Samples differentiated at once.
+
+    Returns:
+        Radius, or multiple of the direction, in units of the input; infinite where no class ever wins.
+
+    Raises:
+        InvalidInputError: The arguments do not fit each other.
+        NumericalError: A gradient is not finite.
+
+    Cost: `candidates` vector-Jacobian products a sample, as `malt_scores`; one Jacobian-vector one with a direction.
+
+    Source: Cubuk, Zoph, Schoenholz, Le (2017): linear response. The radius is the least of `malt_scores`.
+
+    >>> layer = nn.Linear(2, 2, bias=False)
+    >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+    >>> linear_response_radius(layer, torch.tensor([[3.0, 0.0]])).item()
+    3.0
+    """
+    check_model(model)
+    check_norm(norm)
+    predicted = predict(model, x, batch_size=batch_size).argmax(1)
+    check_attackable(model, x, predicted)
+    if direction is None:
+        scores = malt_scores(model, x, predicted, norm=norm, candidates=candidates, batch_size=batch_size)
+        return scores.amin(1)
+    check_samples(direction, "direction")
+    if direction.shape != x.shape:
+        raise InvalidInputError(
+            f"direction must have the shape of x, {tuple(x.shape)}, got {tuple(direction.shape)}; give one a sample"
+        )
+    with preserved(model):
+        return torch.cat(
+            [
+                _radius_along(model, *batch)
+                for batch in zip(x.split(batch_size), direction.split(batch_size), strict=True)
+            ]
+        )
+
+
+def linear_response_error(
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    *,
+    eps: Float[Tensor, " e"],
+    norm: float = math.inf,
+    direction: Float[Tensor, "n *d"] | None = None,
+    candidates: int = 100,
+    batch_size: int = 64,
+) -> Float[Tensor, " e"]:
+    r"""Predict which share of decisions perturbations of each size flip, $A(\varepsilon) = \Pr_x[r(x) < \varepsilon]$.
+
+    Where $\varepsilon$ is small, $A(\varepsilon)\approx P(\Delta_{12}\to0)\,\mathbb E\lVert\nabla(h_1-h_2)\rVert_q\,
+    \varepsilon$: a power law of exponent one.
+
+    Args:
+        model: As for `linear_response_radius`, which gives $r(x)$.
+        x: As there.
+        eps: Sizes of the perturbation.
+        norm: As there.
+        direction: As there.
+        candidates: As there.
+        batch_size: As there.
+
+    Raises:
+        InvalidInputError: The arguments do not fit each other.
+        NumericalError: A gradient is not finite.
+
+    Source: Cubuk, Zoph, Schoenholz, Le (2017).
+
+    >>> layer = nn.Linear(2, 2, bias=False)
+    >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+    >>> x = torch.tensor([[3.0, 0.0], [0.5, 0.0]])
+    >>> linear_response_error(layer, x, eps=torch.tensor([0.1, 1.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    radius = linear_response_radius(
+        model, x, norm=norm, direction=direction, candidates=candidates, batch_size=batch_size
+    )
+    return (radius[:, None] < eps).to(x.dtype).mean(0)
+
+
+def _radius_along(model: nn.Module, x: Tensor, direction: Tensor) -> Tensor:
+    logits, slope = torch.func.jvp(model, (x,), (direction,))[:2]
+    first = logits.argmax(1, keepdim=True)
+    gap, closing = logits.gather(1, first) - logits, slope - slope.gather(1, first)
+    return torch.where(closing > 0, gap / closing, math.inf).amin(1)

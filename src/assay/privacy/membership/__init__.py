@@ -1,0 +1,42 @@
+"""Membership inference: whether a sample was in the training set.
+
+Papers: canary-membership.
+"""
+
+from assay.privacy.membership.base import (
+    MembershipAttack,
+)
+from assay.privacy.membership.canary import (
+    CanaryAttack,
+    canary_objective,
+)
+from assay.privacy.membership.confidence import (
+    label_logits,
+    logit_confidence,
+)
+from assay.privacy.membership.direct import (
+    DirectAttack,
+)
+from assay.privacy.membership.lira import (
+    LiRA,
+)
+from assay.privacy.membership.metrics import (
+    MembershipReport,
+    membership_metrics,
+)
+from assay.privacy.membership.shadows import (
+    ShadowEnsemble,
+)
+
+__all__ = [
+    "CanaryAttack",
+    "DirectAttack",
+    "LiRA",
+    "MembershipAttack",
+    "MembershipReport",
+    "ShadowEnsemble",
+    "canary_objective",
+    "label_logits",
+    "logit_confidence",
+    "membership_metrics",
+]

@@ -1,0 +1,128 @@
+"""Shadow models: networks like the target, each trained on a known random part of a pool."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError, check_fraction, check_pairs, check_samples, generator, predict, spawn_seeds
+from assay.core.trainers import Trainer
+from assay.privacy.membership.confidence import logit_confidence
+
+
+@dataclass(frozen=True, eq=False)
+class ShadowEnsemble:
+    """Hold shadow models, and which of them was trained on which sample of a pool.
+
+    Args:
+        models: Networks of the target's kind, in the order of the rows of `membership`.
+        membership: Whether a model was trained on a sample of the pool.
+        x: The pool.
+
+    Raises:
+        InvalidInputError: The three do not fit each other.
+
+    >>> from functools import partial
+    >>> from assay.core import cross_entropy
+    >>> from assay.nets import mlp
+    >>> from assay.privacy import StackedTrainer
+    >>> trainer = StackedTrainer(cross_entropy, partial(torch.optim.SGD, lr=0.1), epochs=5, batch_size=2)
+    >>> x, y = torch.eye(6), torch.arange(6) % 2
+    >>> build = lambda source: mlp((6, 2), generator=source)
+    >>> shadows = ShadowEnsemble.fit(x, y, model_fn=build, trainer=trainer, n_models=4)
+    >>> shadows.membership.sum(0).tolist(), shadows.phi(x, y).shape
+    ([2, 2, 2, 2, 2, 2], torch.Size([4, 6]))
+    """
+
+    models: tuple[nn.Module, ...]
+    membership: Bool[Tensor, "m n"]
+    x: Float[Tensor, "_ *d"]  # lengths are compared below, so that users read a sentence
+
+    def __post_init__(self) -> None:
+        check_samples(self.x)
+        if len(self.models) != len(self.membership):
+            raise InvalidInputError(f"{len(self.models)} models, but membership has {len(self.membership)} rows")
+        if self.membership.shape[1] != len(self.x):
+            raise InvalidInputError(f"{len(self.x)} samples, but membership has {self.membership.shape[1]} columns")
+
+    @classmethod
+    def fit(
+        cls,
+        x: Float[Tensor, "n *d"],
+        y: Shaped[Tensor, " n"],
+        *,
+        model_fn: Callable[[torch.Generator], nn.Module],
+        trainer: Trainer,
+        n_models: int,
+        keep: float = 0.5,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> "ShadowEnsemble":
+        """Train shadow models, each sample of the pool in exactly `round(keep * n_models)` of them.
+
+        Args:
+            x: The pool: what target models may have been trained on, and samples that they were not.
+            y: Its labels.
+            model_fn: Builds one untrained network from a generator.
+            trainer: `StackedTrainer`, or `one_by_one` of a function of one's own.
+            n_models: How many. Paper: 64.
+            keep: Share of the models that see a sample. Paper: 0.5.
+            seed: Seed of the parts, the initial weights and the training.
+            progress: Draw a bar on standard error.
+
+        Raises:
+            InvalidInputError: The data do not fit each other, or no sample would be in one model and out of another.
+        """
+        check_pairs(x, y)
+        split_seed, train_seed, *model_seeds = spawn_seeds(seed, n_models + 2)
+        membership = membership_matrix(n_models, len(x), keep=keep, generator=generator(split_seed)).to(x.device)
+        models = tuple(model_fn(generator(own_seed)) for own_seed in model_seeds)
+        trainer(models, x, y, membership, seed=train_seed, progress=progress)
+        return cls(models, membership, x)
+
+    def saw(self, x: Float[Tensor, "n *d"]) -> Bool[Tensor, "m n"]:
+        """Return which model was trained on which of these samples; those that are not in the pool, none was.
+
+        Samples are recognised bit by bit; one that is in the pool more than once was seen where any copy was.
+
+        Raises:
+            InvalidInputError: The samples are of another type or shape than the pool, so that none could be found.
+        """
+        if x.dtype != self.x.dtype or x.shape[1:] != self.x.shape[1:]:
+            raise InvalidInputError(
+                f"samples are {x.dtype} of shape {tuple(x.shape[1:])}, the shadows' pool holds {self.x.dtype} of shape "
+                f"{tuple(self.x.shape[1:])}; pass them as the shadows were given them"
+            )
+        places = defaultdict(list)
+        for place, content in enumerate(_contents(self.x)):
+            places[content].append(place)
+        return torch.stack([self.membership[:, places[content]].any(1) for content in _contents(x)], 1)
+
+    def phi(self, x: Float[Tensor, "n *d"], y: Shaped[Tensor, " n"], *, batch_size: int = 256) -> Float[Tensor, "m n"]:
+        """Return every model's `logit_confidence` on every sample."""
+        return torch.stack([logit_confidence(predict(model, x, batch_size=batch_size), y) for model in self.models])
+
+
+def membership_matrix(m: int, n: int, *, keep: float, generator: torch.Generator) -> Bool[Tensor, "m n"]:
+    """Draw who trains on what: each sample is in exactly `round(keep * m)` of m models, whose sizes are random.
+
+    Raises:
+        InvalidInputError: `keep` is not within (0, 1), or a sample would be in all models or in none.
+
+    >>> membership_matrix(4, 3, keep=0.5, generator=torch.Generator().manual_seed(0)).sum(0).tolist()
+    [2, 2, 2]
+    """
+    check_fraction(keep, "keep")
+    n_keep = round(keep * m)
+    if not 0 < n_keep < m:
+        raise InvalidInputError(
+            f"{keep:g} of {m} models are {n_keep}: every sample must be in some and out of others; train more models"
+        )
+    return torch.rand(m, n, generator=generator, device=generator.device).argsort(0) < n_keep
+
+
+def _contents(x: Tensor) -> list[bytes]:
+    return [sample.tobytes() for sample in x.detach().cpu().numpy()]

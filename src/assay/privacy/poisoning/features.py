@@ -1,0 +1,85 @@
+"""Poisons that the network takes for the target: feature collision and the bullseye polytope."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError
+from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
+
+
+def penultimate_features(model: nn.Module, x: Float[Tensor, "n *d"]) -> Float[Tensor, "n h"]:
+    """Return what the model's last linear layer is given, differentiably in x.
+
+    Raises:
+        InvalidInputError: The model has no linear layer, or does not run through the last one.
+
+    >>> import torch
+    >>> penultimate_features(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)), -torch.eye(2)).abs().sum().item()
+    0.0
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise InvalidInputError("the model has no linear layer whose inputs could be its features; wrap it in one")
+    taken: list[Tensor] = []
+    handle = layers[-1].register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0]))
+    try:
+        model(x)
+    finally:
+        handle.remove()
+    if not taken:
+        raise InvalidInputError("the model does not run through its last linear layer; order its layers as it runs")
+    return taken[-1]
+
+
+@dataclass(frozen=True)
+class FeatureCollision(PoisonAttack):
+    r"""Poison so that each image has the target's features: $\frac1n\sum_i \lVert\phi(x_i) - \phi(x_t)\rVert^2$.
+
+    Features $\phi$ are the inputs of the last linear layer, their mean over the goal's images. Arguments are those of
+    every `PoisonAttack`.
+
+    Deviations: the budget in the infinity norm stands for the paper's penalty on the distance to the base.
+
+    Source: Shafahi, Huang, Najibi, Suciu, Studer, Dumitras, Goldstein, "Poison Frogs! Targeted Clean-Label Poisoning
+    Attacks on Neural Networks" (2018), arXiv 1804.00792.
+
+    >>> import torch
+    >>> goal = PoisonGoal(torch.zeros(1, 2), 0)
+    >>> FeatureCollision(eps=0.1, steps=2)(nn.Linear(2, 3), torch.eye(2), goal).shape
+    torch.Size([2, 2])
+    """
+
+    def objective(self, model: nn.Module, goal: PoisonGoal) -> Callable[[Tensor], Tensor]:
+        """Return the mean squared distance to the target's features."""
+        target = penultimate_features(model, goal.x).detach().mean(0)
+        return lambda poisons: (penultimate_features(model, poisons) - target).square().sum(1).mean()
+
+
+@dataclass(frozen=True)
+class BullseyePolytope(PoisonAttack):
+    r"""Poison so that the target lies in the middle of the poisons, by the features of a network.
+
+    $$\min\; \lVert\tfrac1n\sum_i\phi(x_i) - \phi(x_t)\rVert^2 / \lVert\phi(x_t)\rVert^2 .$$
+
+    Features $\phi$ are the inputs of the last linear layer, their mean over the goal's images. Arguments are those of
+    every `PoisonAttack`.
+
+    Deviations: one surrogate, where the paper takes the mean over several.
+
+    Source: Aghakhani, Meng, Wang, Kruegel, Vigna, "Bullseye Polytope: A Scalable Clean-Label Poisoning Attack with
+    Improved Transferability" (2021), arXiv 2005.00191.
+
+    >>> import torch
+    >>> goal = PoisonGoal(torch.zeros(1, 2), 0)
+    >>> BullseyePolytope(eps=0.1, steps=2)(nn.Linear(2, 3), torch.eye(2), goal).shape
+    torch.Size([2, 2])
+    """
+
+    def objective(self, model: nn.Module, goal: PoisonGoal) -> Callable[[Tensor], Tensor]:
+        """Return the relative squared distance of the poisons' mean features to the target's."""
+        target = penultimate_features(model, goal.x).detach().mean(0)
+        size = target.square().sum().clamp(min=1e-12)
+        return lambda poisons: (penultimate_features(model, poisons).mean(0) - target).square().sum() / size

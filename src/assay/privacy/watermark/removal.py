@@ -1,0 +1,217 @@
+"""What every attack on a watermark shares: the attack changes a copy, the base confines and measures it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from assay.core import (
+    NumericalError,
+    accuracy,
+    check_labels,
+    check_model,
+    check_pairs,
+    check_positive,
+    flatten,
+    isolated_rng,
+    named_parameters,
+    predict,
+    track,
+    unflatten,
+)
+from assay.core import (
+    generator as seeded,
+)
+from assay.privacy.watermark.smoothing import smoothed_trigger_accuracy
+from assay.privacy.watermark.triggers import TriggerSet
+
+
+@dataclass(frozen=True)
+class RemovalStage:
+    """What was left of a watermark and of the network at one stage of an attack.
+
+    Attributes:
+        distance: Euclidean distance of all parameters from where they were.
+        test_accuracy: On clean samples.
+        trigger_accuracy: Of the network itself; what a black-box verification sees.
+        smoothed_mean: Mean trigger accuracy under parameter noise.
+        smoothed_median: Its median, the higher of two in doubt; what a white-box verification sees.
+    """
+
+    distance: float
+    test_accuracy: float
+    trigger_accuracy: float
+    smoothed_mean: float
+    smoothed_median: float
+
+
+@dataclass(frozen=True, eq=False)
+class RemovalReport:
+    """What an attack did to a watermarked network.
+
+    Attributes:
+        model: The attacked copy, in evaluation mode; all of its parameters are trainable.
+        norm: Euclidean norm of the parameters before.
+        history: Before the attack, and after each of its stages.
+    """
+
+    model: nn.Module
+    norm: float
+    history: tuple[RemovalStage, ...]
+
+    @property
+    def start(self) -> RemovalStage:
+        """The network before the attack."""
+        return self.history[0]
+
+    @property
+    def end(self) -> RemovalStage:
+        """The network after it."""
+        return self.history[-1]
+
+    def __str__(self) -> str:
+        return (
+            f"The parameters moved by {self.end.distance:.3g} ({self.end.distance / self.norm:.1%} of their norm): "
+            f"trigger accuracy {self.start.trigger_accuracy:.1%} -> {self.end.trigger_accuracy:.1%}, its median under "
+            f"noise {self.start.smoothed_median:.1%} -> {self.end.smoothed_median:.1%}, "
+            f"test accuracy {self.start.test_accuracy:.1%} -> {self.end.test_accuracy:.1%}."
+        )
+
+
+@dataclass(frozen=True)
+class RemovalAttack(ABC):
+    """Change the parameters of a watermarked network so that its triggers are forgotten.
+
+    Args:
+        budget: Longest Euclidean distance that all parameters together may move; None for any.
+
+    Raises:
+        InvalidInputError: The budget is not positive.
+    """
+
+    budget: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget is not None:
+            check_positive(self.budget, "budget")
+
+    @abstractmethod
+    def stages(
+        self,
+        model: nn.Module,
+        x: Float[Tensor, "n *d"],
+        y: Int[Tensor, " n"],
+        *,
+        triggers: TriggerSet,
+        generator: torch.Generator,
+    ) -> Iterator[None]:
+        """Change a copy of the network in place, and yield whenever it shall be measured; `run` is the public call."""
+
+    @final
+    def run(
+        self,
+        model: nn.Module,
+        x: Float[Tensor, "n *d"],
+        y: Int[Tensor, " n"],
+        *,
+        triggers: TriggerSet,
+        test: tuple[Float[Tensor, "t *d"], Int[Tensor, " t"]],
+        sigma: float,
+        n_draws: int = 100,
+        batch_size: int = 100,
+        generator: torch.Generator | None = None,
+        progress: bool = False,
+    ) -> RemovalReport:
+        """Attack a copy of a network, and measure distance, accuracy and watermark after every stage.
+
+        Frozen parameters are attacked too. At its end each stage is brought back into the budget, and measured; always
+        under the same noise.
+
+        Args:
+            model: The watermarked classifier; it comes back as it was.
+            x: The attacker's samples.
+            y: Their classes.
+            triggers: The watermark's samples.
+            test: Clean samples and classes to measure the network's own task on.
+            sigma: Standard deviation of the parameter noise of the white-box verification.
+            n_draws: Of that noise, at each stage. Paper: 100 to monitor.
+            batch_size: Draws that are worked on at once.
+            generator: Source of randomness; a fixed seed by default.
+            progress: Draw a bar on standard error.
+
+        Raises:
+            InvalidInputError: The model, its data and the triggers do not fit each other.
+            NumericalError: The attack made some parameter NaN or infinite.
+        """
+        check_model(model)
+        triggers.check_fits(model)
+        n_classes = predict(model, triggers.x[:1]).shape[1]
+        for samples, labels in ((x, y), test):
+            check_pairs(samples, labels)
+            check_labels(labels, n_classes)
+        source = generator if generator is not None else seeded(0)
+        noise_seed, global_seed = torch.randint(2**31, (2,), generator=source, device=source.device).tolist()
+
+        def noisy(network: nn.Module) -> Float[Tensor, " m"]:
+            own = seeded(noise_seed)
+            return smoothed_trigger_accuracy(
+                network, triggers, sigma=sigma, n=n_draws, batch_size=batch_size, generator=own
+            )
+
+        attacked = deepcopy(model).requires_grad_(True)
+        history = [_measure(attacked, model, triggers, test, noisy(attacked))]
+        with isolated_rng(global_seed):  # dropout draws from the global generators
+            stages = self.stages(attacked, x, y, triggers=triggers, generator=source)
+            for _ in track(stages, "attacking the watermark", enabled=progress):
+                confine(attacked, model, self.budget)
+                history.append(_measure(attacked, model, triggers, test, noisy(attacked)))
+        return RemovalReport(attacked.eval(), flatten(named_parameters(model)).norm().item(), tuple(history))
+
+
+def parameter_distance(model: nn.Module, other: nn.Module) -> float:
+    r"""Return the Euclidean distance of all parameters, $\lVert\theta' - \theta\rVert_2$; buffers do not count.
+
+    >>> from assay.nets import mlp
+    >>> parameter_distance(mlp((2, 3)), mlp((2, 3)))
+    0.0
+    """
+    return (flatten(named_parameters(model)) - flatten(named_parameters(other))).norm().item()
+
+
+def confine(model: nn.Module, centre: nn.Module, budget: float | None) -> None:
+    """Bring a model's parameters, in place, to the nearest point within the budget of another's.
+
+    Raises:
+        NumericalError: Some are NaN or infinite.
+    """
+    start = flatten(named_parameters(centre))
+    change = flatten(named_parameters(model)) - start
+    distance = change.norm().item()
+    if not torch.isfinite(change).all():
+        raise NumericalError("the attack made parameters NaN or infinite; lower its learning rate")
+    if budget is not None and distance > budget:
+        assign(model, start + change * (budget / distance))
+
+
+def assign(model: nn.Module, vector: Float[Tensor, " p"]) -> None:
+    """Write a vector, in the order of `core.flatten`, into the model's parameters."""
+    params = named_parameters(model)
+    for name, piece in unflatten(vector, params).items():
+        params[name].copy_(piece)
+
+
+def _measure(
+    network: nn.Module, before: nn.Module, triggers: TriggerSet, test: tuple[Tensor, Tensor], noisy: Tensor
+) -> RemovalStage:
+    return RemovalStage(
+        distance=parameter_distance(network, before),
+        test_accuracy=accuracy(predict(network, test[0]), test[1]),
+        trigger_accuracy=accuracy(predict(network, triggers.x), triggers.y),
+        smoothed_mean=noisy.mean().item(),
+        smoothed_median=noisy.sort().values[len(noisy) // 2].item(),
+    )

@@ -1,0 +1,179 @@
+"""Watermarks taught under parameter noise, so that they survive changes of the weights (Bansal et al., 2022)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from assay.core import (
+    FitResult,
+    InvalidInputError,
+    Step,
+    check_pairs,
+    check_positive,
+    cross_entropy,
+    fit,
+    named_parameters,
+    unflatten,
+)
+from assay.privacy.watermark.smoothing import smoothed_trigger_gradient
+from assay.privacy.watermark.triggers import TriggerSet
+
+
+@dataclass(frozen=True)
+class SmoothedWatermark:
+    r"""Embed a trigger set by training on it under parameter noise that rises from zero to sigma.
+
+    After a few epochs of ordinary training on data and triggers, every epoch begins with one optimiser step for each
+    noise level $\sigma_j = \sigma j / (J - 1)$, $j = 0 \ldots J - 1$, along
+
+    $$\frac{1}{JK} \sum_{k=1}^{K} \nabla_\theta\, \ell(\theta + \sigma_j g_k),\qquad g_k \sim N(0, I),$$
+
+    with the triggers' cross-entropy $\ell$. Training under full noise from the start collapses.
+
+    Cost: an epoch takes J K more gradients over the triggers, as batched ones.
+
+    Args:
+        sigma: Standard deviation of the noise, in the units of the parameters. Paper: 1.0, for residual networks.
+        n_levels: J. Paper's code: 21, in steps of 0.05.
+        n_noise: K, draws a level. Paper's code: 100.
+        warmup: Epochs before, at least one. Paper's code: 5 for CIFAR, 10 for MNIST.
+        batch_size: Draws that are worked on at once, which bounds memory.
+
+    Raises:
+        InvalidInputError: sigma is not positive, or a count is below one, or below two levels.
+
+    Deviations from the released code: all triggers stand in every noisy step; noise is never added to the weights in
+    place; noisy passes run in evaluation mode, so that they leave a batch-norm's running statistics alone.
+
+    Source: Bansal, Chiang, Curry, Jain, Wigington, Manjunatha, Dickerson, Goldstein, "Certified Neural Network
+    Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972.
+
+    >>> from functools import partial
+    >>> from assay.nets import mlp
+    >>> x, y, triggers = torch.eye(4), torch.tensor([0, 1, 2, 0]), TriggerSet(torch.rand(3, 4), label=1)
+    >>> model, sgd = mlp((4, 8, 3)), partial(torch.optim.SGD, lr=0.1)
+    >>> SmoothedWatermark(sigma=0.1, n_levels=3, n_noise=5).train(
+    ...     model, x, y, triggers=triggers, optimizer=sgd, epochs=8
+    ... ).steps
+    8
+    """
+
+    sigma: float = 1.0
+    n_levels: int = 21
+    n_noise: int = 100
+    warmup: int = 5
+    batch_size: int = 100
+
+    def __post_init__(self) -> None:
+        check_positive(self.sigma, "sigma")
+        if self.n_levels < 2 or min(self.n_noise, self.warmup, self.batch_size) < 1:
+            raise InvalidInputError(
+                "give at least two levels, one draw, one epoch of warm-up and a batch of one, got "
+                f"{self.n_levels}, {self.n_noise}, {self.warmup} and {self.batch_size}"
+            )
+
+    def embed_step(
+        self,
+        model: nn.Module,
+        triggers: TriggerSet,
+        optimizer: Optimizer,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Take one optimiser step at each noise level; for training loops of one's own.
+
+        Args:
+            model: Network to train, in place; frozen parameters stay.
+            triggers: The watermark's samples.
+            optimizer: That of the clean training, over the model's trainable parameters.
+            generator: Source of the noise; a fixed seed by default, which would repeat in every epoch.
+
+        Raises:
+            InvalidInputError: The model does not fit the triggers.
+            NumericalError: The gradient is not finite.
+        """
+        for level in range(self.n_levels):
+            gradient = smoothed_trigger_gradient(
+                model,
+                triggers,
+                sigma=self.sigma * level / (self.n_levels - 1),
+                n=self.n_noise if level else 1,  # without noise, all draws are alike
+                batch_size=self.batch_size,
+                generator=generator,
+            )
+            pieces = unflatten(gradient / self.n_levels, named_parameters(model))
+            for name, parameter in model.named_parameters():
+                parameter.grad = pieces[name] if parameter.requires_grad else parameter.grad
+            optimizer.step()
+
+    def train(
+        self,
+        model: nn.Module,
+        x: Float[Tensor, "n *d"],
+        y: Int[Tensor, " n"],
+        *,
+        triggers: TriggerSet,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        epochs: int,
+        batch_size: int | None = None,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        generator: torch.Generator | None = None,
+        progress: bool = False,
+    ) -> FitResult:
+        """Train a network in place on the data and the watermark, and leave it in evaluation mode.
+
+        Args:
+            model: Network to train.
+            x: The owner's data.
+            y: Their classes.
+            triggers: The watermark's samples, which join the data in every epoch.
+            optimizer: Called with the trainable parameters, for example `partial(torch.optim.SGD, lr=0.05)`.
+            epochs: Passes over data and triggers, of which `warmup` come before the first noisy steps.
+            batch_size: Samples a clean step; all by default.
+            schedule: Learning-rate schedule, stepped at every clean step.
+            generator: Source of the shuffling and the noise; a fixed seed by default.
+            progress: Draw a bar on standard error.
+
+        Returns:
+            What the clean steps did, as `core.fit` tells it.
+
+        Raises:
+            InvalidInputError: The arguments do not fit each other, or there are no epochs after the warm-up.
+            NumericalError: The loss or a gradient is not finite.
+        """
+        check_pairs(x, y)
+        triggers.check_fits(model)
+        if epochs <= self.warmup:
+            raise InvalidInputError(f"{epochs} epochs end within the warm-up of {self.warmup}; train for longer")
+        source = generator if generator is not None else torch.Generator().manual_seed(0)
+        inputs, targets = torch.cat([x, triggers.x]), torch.cat([y, triggers.y])
+        a_pass = -(-len(inputs) // (batch_size or len(inputs)))
+        shared: list[Optimizer] = []
+
+        def make(parameters: Iterable[nn.Parameter]) -> Optimizer:
+            shared.append(optimizer(parameters))
+            return shared[0]
+
+        def embed(step: Step) -> None:
+            done, within = divmod(step.number, a_pass)
+            if within == 0 and self.warmup <= done < epochs:
+                self.embed_step(model, triggers, shared[0], generator=source)
+
+        return fit(
+            model,
+            inputs,
+            targets,
+            loss=cross_entropy,
+            optimizer=make,
+            schedule=schedule,
+            epochs=epochs,
+            batch_size=batch_size,
+            callbacks=[embed],
+            generator=source,
+            progress=progress,
+        )

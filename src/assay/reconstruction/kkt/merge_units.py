@@ -1,0 +1,95 @@
+"""Parallel hidden units of a trained network as one, without changing what it says about its training data."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from torch import Tensor, nn
+
+from assay.reconstruction.kkt.subspace import dense_layer
+from assay.reconstruction.kkt.surrogate import SurrogateReLU
+
+
+@dataclass(frozen=True, eq=False)
+class Condensed:
+    """Hold a condensed network.
+
+    Attributes:
+        model: Copy with fewer hidden units, and each ReLU a `SurrogateReLU` whose sharpness fits the merged units.
+        widths: Hidden units of each layer that are left.
+        lost: Fraction of the parameters' energy that merging gave up.
+    """
+
+    model: nn.Sequential
+    widths: tuple[int, ...]
+    lost: float
+
+
+def condense(model: nn.Sequential, *, tolerance: float = 3e-3, negligible: float = 1e-4) -> Condensed:
+    r"""Merge hidden units that are multiples of one another, and drop those that are next to nothing.
+
+    Units $(w_j, b_j, v_j)$ with equal gates on the training data end training parallel:
+    $w_j = c_j w$, $b_j = c_j b$, $v_j = c_j v$ with $c_j > 0$ and $v_j$ the outgoing weights. One unit with
+    $c^2 = \sum_j c_j^2$ computes the same function, and for any inputs and gates its gradient has the same distance to
+    it as theirs have together: the stationarity loss is the same, at the price of the distinct units only. The gate's
+    sharpness is divided by the growth of the unit, so that gates do not change either.
+
+    Args:
+        model: `nn.Linear` and `nn.ReLU` in turn, ending with `nn.Linear`.
+        tolerance: Units merge where their directions differ by less than this, on average, as 1 - cosine.
+        negligible: Fraction of the parameters' energy that may be dropped with the weakest units of a layer.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
+    >>> net[0].weight.data = torch.tensor([[3.0, 3.0], [4.0, 4.0]])
+    >>> net[2].weight.data = torch.tensor([[3.0, 4.0]])
+    >>> small = condense(net)
+    >>> small.widths, small.model(torch.ones(1, 2)).item() == net(torch.ones(1, 2)).item()
+    ((1,), True)
+    """
+    dense = [layer for layer in model if isinstance(layer, nn.Linear)]
+    weights = [layer.weight.detach().double().cpu().numpy() for layer in dense]
+    biases = [None if layer.bias is None else layer.bias.detach().double().cpu().numpy() for layer in dense]
+    before = _energy(weights, biases)
+    layers: list[nn.Module] = []
+    for k in range(len(dense) - 1):
+        bias = biases[k]
+        incoming = weights[k] if bias is None else np.column_stack([weights[k], bias])
+        incoming, weights[k + 1], growth = _merge_units(incoming, weights[k + 1], tolerance, negligible * before)
+        weights[k], biases[k] = (incoming, None) if bias is None else (incoming[:, :-1], incoming[:, -1])
+        sharpness = torch.as_tensor(1 / growth).to(dense[0].weight)
+        layers += [_linear(weights[k], biases[k], dense[0].weight), SurrogateReLU(scale=sharpness)]
+    layers.append(_linear(weights[-1], biases[-1], dense[0].weight))
+    widths = tuple(len(weight) for weight in weights[:-1])
+    return Condensed(nn.Sequential(*layers), widths, 1 - _energy(weights, biases) / before)
+
+
+def _merge_units(
+    incoming: np.ndarray, outgoing: np.ndarray, tolerance: float, budget: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the merged incoming rows and outgoing columns, and how much longer each row is than its members."""
+    length, weight = np.linalg.norm(incoming, axis=1), np.linalg.norm(outgoing, axis=0)
+    energy = length**2 + weight**2
+    order = np.argsort(energy)
+    droppable = np.cumsum(energy[order]) < budget
+    droppable[-1] = False
+    kept = np.sort(order[~droppable])
+    incoming, outgoing, length, weight = incoming[kept], outgoing[:, kept], length[kept], weight[kept]
+    if len(kept) == 1:
+        return incoming, outgoing, np.ones(1)
+    tiny = np.finfo(float).tiny
+    directions = np.hstack([incoming / (length[:, None] + tiny), (outgoing / (weight + tiny)).T])
+    groups = fcluster(linkage(directions, "average"), np.sqrt(2 * tolerance), "distance")
+    member = np.eye(groups.max())[groups - 1]
+    squared = member.T @ length**2
+    rows = member.T @ (incoming * length[:, None]) / np.sqrt(squared)[:, None]
+    columns = (outgoing * weight) @ member / np.sqrt(member.T @ weight**2 + tiny)
+    return rows, columns, squared / np.sqrt(member.T @ length**4)
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray | None, like: Tensor) -> nn.Linear:
+    return dense_layer(torch.as_tensor(weight).to(like), None if bias is None else torch.as_tensor(bias).to(like))
+
+
+def _energy(weights: list[np.ndarray], biases: list[np.ndarray | None]) -> float:
+    return float(sum((value**2).sum() for value in [*weights, *biases] if value is not None))

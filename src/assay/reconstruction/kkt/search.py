@@ -1,0 +1,212 @@
+"""The search for samples whose weighted gradients add up to the weights, many starts at a time."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from assay.core import NumericalError, Parameters, named_parameters, track
+from assay.reconstruction.kkt.chain import Chain, is_chain
+from assay.reconstruction.kkt.multipliers import Multipliers
+from assay.reconstruction.kkt.surrogate import set_sharpness
+
+_Back = Callable[[list[Tensor]], list[Tensor]]
+"""What carries a change of the sums of gradients back to the candidates and the raw multipliers."""
+
+
+class StationarityGap:
+    r"""Compute $\lVert g - \sum_k \sum_i J_{\theta_k}(x_i)^\top \mu_{ki}\rVert^2 / \lVert g\rVert^2$.
+
+    g is what the gradients must add up to: the weights themselves, or their displacement. $\theta_k$ are the weights
+    at which gradients are taken, one set of multipliers each: the trained weights, and where wanted the initial ones.
+
+    Several sets of candidates, the restarts, are measured at once. A chain of dense layers has its gradients in closed
+    form (`Chain`); in any other network each set gets its own copy of the parameters, a view, through
+    `torch.func.vmap`, so that one backward pass gives every set its sum of gradients.
+
+    Args:
+        model: Network with `SurrogateReLU` gates.
+        goal: What the gradients must add up to; the model's own weights when None.
+        points: Weights at which gradients are taken; the model's own when None.
+        batch_size: Candidates of each restart whose graph is held at once; all when None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        goal: Parameters | None = None,
+        points: Sequence[Parameters] | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.model = model
+        self.points = [named_parameters(model)] if points is None else list(points)
+        self.goal = list((named_parameters(model) if goal is None else goal).values())
+        self.batch_size = batch_size
+        self.energy = float(sum(value.square().sum() for value in self.goal))
+        self.is_chain = is_chain(model)
+
+    def __call__(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
+        """Return each set's gap, differentiable in `x` and the raw multipliers."""
+        return self._squared(self._rest(self._explained(x, multipliers, create_graph=True)))
+
+    def measure(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
+        """Return each set's gap, not differentiable, in batches."""
+        return self._squared(self._rest(self._summed(x, multipliers)))
+
+    def gradients(
+        self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]
+    ) -> tuple[Float[Tensor, " r"], list[Tensor]]:
+        """Return each set's gap and the gradient of their sum in `x` and in every raw multiplier, exact in batches.
+
+        With batches, a first pass adds up the gradients without a graph, a second one carries the difference, by then
+        known, back to one batch of candidates after the other: twice the time, and memory for one batch.
+        """
+        if self.batch_size is None:
+            explained, back = self._pass(x, multipliers)
+            rest = self._rest(explained)
+            return self._squared(rest), back([2 / self.energy * part for part in rest])
+        rest = self._rest(self._summed(x, multipliers))
+        pull = [2 / self.energy * part for part in rest]
+        batches = []
+        for some in self._batches(x):
+            batch_x = x.detach()[:, some].requires_grad_()
+            batch = [one.part(some) for one in multipliers]
+            for value in _leaves(batch_x, batch):
+                value.requires_grad_()
+            batches.append(self._pass(batch_x, batch)[1](pull))
+        return self._squared(rest), [torch.cat(parts, 1) for parts in zip(*batches, strict=True)]
+
+    def _batches(self, x: Tensor) -> list[slice]:
+        size = self.batch_size or x.shape[1]
+        return [slice(start, start + size) for start in range(0, x.shape[1], size)]
+
+    def _summed(self, x: Tensor, multipliers: Sequence[Multipliers]) -> list[Tensor]:
+        """Add up the gradients batch by batch, without a graph."""
+        total: list[Tensor] = []
+        for some in self._batches(x):
+            batch_x, batch = x.detach()[:, some], [one.part(some) for one in multipliers]
+            if self.is_chain:
+                total = _added(total, self._pass(batch_x, batch)[0])
+            else:
+                total = _added(total, self._explained(batch_x, batch, create_graph=False))
+        return total
+
+    def _pass(self, x: Tensor, multipliers: Sequence[Multipliers]) -> tuple[list[Tensor], _Back]:
+        """Return the sums of weighted gradients, detached, and what carries a change of them back to the leaves."""
+        if self.is_chain:
+            return self._chain_pass(x, multipliers)
+        explained = self._explained(x, multipliers, create_graph=True)
+        leaves = _leaves(x, multipliers)
+        back = partial(torch.autograd.grad, explained, leaves)
+        return [part.detach() for part in explained], lambda pull: list(back(pull))
+
+    def _chain_pass(self, x: Tensor, multipliers: Sequence[Multipliers]) -> tuple[list[Tensor], _Back]:
+        x, total, passes = x.detach(), [], []
+        for weights, weighted in zip(self.points, multipliers, strict=True):
+            chain = Chain(self.model, weights)
+            cotangents = weighted.cotangents(chain.outputs(x))
+            total = _added(total, chain.gradients(cotangents.detach()))
+            passes.append((chain, cotangents, weighted.raw))
+
+        def back(pull: list[Tensor]) -> list[Tensor]:
+            slopes, raw_slopes = torch.zeros_like(x), []
+            for chain, cotangents, raw in passes:
+                slope, along = chain.derivative(pull)
+                slopes += slope
+                raw_slopes += torch.autograd.grad(cotangents, raw, along)
+            return [slopes, *raw_slopes]
+
+        return total, back
+
+    def _explained(self, x: Tensor, multipliers: Sequence[Multipliers], *, create_graph: bool) -> list[Tensor]:
+        """Return the sums of weighted gradients, by parameter, with a leading axis of restarts."""
+        total: list[Tensor] = []
+        for weights, weighted in zip(self.points, multipliers, strict=True):
+            copies = {
+                name: value.expand(len(x), *value.shape).detach().requires_grad_() for name, value in weights.items()
+            }
+            outputs = vmap(self._call)(copies, x).reshape(*x.shape[:2], -1)
+            cotangents = weighted.cotangents(outputs)
+            sums = torch.autograd.grad(outputs, list(copies.values()), cotangents, create_graph=create_graph)
+            total = _added(total, sums)
+        return total
+
+    def _rest(self, explained: Sequence[Tensor]) -> list[Tensor]:
+        return [part - goal for part, goal in zip(explained, self.goal, strict=True)]
+
+    def _squared(self, rest: Sequence[Tensor]) -> Float[Tensor, " r"]:
+        return torch.stack([part.square().flatten(1).sum(1) for part in rest]).sum(0) / self.energy
+
+    def _call(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(self.model, params, (x,))
+
+
+def search(
+    gap: StationarityGap,
+    x: Float[Tensor, "r m ..."],
+    multipliers: Sequence[Multipliers],
+    *,
+    lr_x: float,
+    lr_multipliers: float,
+    max_iter: int,
+    relu_alpha: tuple[float, float],
+    memory: float,
+    progress: bool = False,
+) -> tuple[Float[Tensor, "r m ..."], list[Multipliers], Float[Tensor, " r"], list[float]]:
+    """Minimise the gap over candidates and multipliers with Adam, sharpening the gates on the way.
+
+    The learning rates fall to zero along a cosine, the gates' sharpness grows geometrically.
+
+    Args:
+        gap: What is minimised.
+        x: Starting points of each restart.
+        multipliers: Where the multipliers start, one set for each of the gap's points.
+        lr_x: Learning rate of the candidates.
+        lr_multipliers: Learning rate of the raw multipliers.
+        max_iter: Steps.
+        relu_alpha: Sharpness of the gates at the start and at the end.
+        memory: Decay of Adam's mean of squared gradients.
+        progress: Draw a bar on standard error.
+
+    Returns:
+        Candidates, multipliers, the final gap of each restart, and the mean gap at 101 moments or fewer.
+
+    Raises:
+        NumericalError: The gap came out NaN or infinite.
+    """
+    x = x.clone().requires_grad_()
+    multipliers = [one.at([value.clone().requires_grad_() for value in one.raw]) for one in multipliers]
+    leaves = _leaves(x, multipliers)
+    groups = [{"params": [x], "lr": lr_x}, {"params": leaves[1:], "lr": lr_multipliers}]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, memory), fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max_iter)
+    history = []
+    low, high = relu_alpha
+    for step in track(range(max_iter), "searching", enabled=progress):
+        set_sharpness(gap.model, low * (high / low) ** (step / max_iter))
+        gaps, gradients = gap.gradients(x, multipliers)
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            leaf.grad = gradient
+        optimizer.step()
+        schedule.step()
+        if step % max(1, max_iter // 100) == 0:
+            history.append(gaps.mean().item())
+    set_sharpness(gap.model, high)
+    multipliers = [one.part(slice(None)) for one in multipliers]
+    final = gap.measure(x, multipliers)
+    if not torch.isfinite(final).all():
+        raise NumericalError("the search diverged: the stationarity gap is NaN or infinite; lower lr_x")
+    return x.detach(), multipliers, final, [*history, final.mean().item()]
+
+
+def _added(total: Sequence[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+    """Add lists of tensors entry by entry; the empty list counts as zero."""
+    return [one + part for one, part in zip(total, parts, strict=True)] if total else list(parts)
+
+
+def _leaves(x: Tensor, multipliers: Sequence[Multipliers]) -> list[Tensor]:
+    return [x, *(value for one in multipliers for value in one.raw)]

@@ -1,0 +1,152 @@
+"""The span of the training data, read off the first layer's weights."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError
+from assay.reconstruction.kkt.entry import first_dense_layer
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """Hold a network whose first layer was written in a basis of the span of its training data.
+
+    Attributes:
+        model: Copy of the network that takes coordinates `c` instead of inputs `x = c V`.
+        basis: Orthonormal rows `V`, the strongest right singular vectors of the first layer's weight.
+        lost: Energy of the first layer outside the span, a constant of the stationarity loss.
+    """
+
+    model: nn.Module
+    basis: Float[Tensor, "r d"]
+    lost: float
+
+
+def compress_first_layer(model: nn.Module, rank: int) -> Subspace:
+    r"""Write the first dense layer in the basis of its strongest right singular vectors.
+
+    Every row of $W_1$, but for what is left of the initialisation, is a combination of training inputs. With
+    $x = c V$ and $W_1$ replaced by $W_1 V^\top$ the network computes the same function on that span, and for
+    candidates in it the stationarity loss is the full one less the constant $\lVert W_1 (I - V^\top V)\rVert^2$.
+
+    Args:
+        model: Network whose first parameters belong to an `nn.Linear`.
+        rank: Dimension of the span.
+
+    Raises:
+        InvalidInputError: The first layer is not dense, or `rank` is out of range.
+
+    >>> net = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1))
+    >>> compress_first_layer(net, 3).model(torch.zeros(2, 3)).shape
+    torch.Size([2, 1])
+    """
+    layer = first_dense_layer(model)[1]
+    basis = span(layer.weight.detach(), rank)
+    narrow = write_in_basis(model, basis)
+    kept = first_dense_layer(narrow)[1].weight.detach()
+    return Subspace(narrow, basis, float(layer.weight.detach().square().sum() - kept.square().sum()))
+
+
+def span(weight: Float[Tensor, "h d"], rank: int) -> Float[Tensor, "r d"]:
+    """Return the strongest right singular vectors of a matrix, as rows.
+
+    Raises:
+        InvalidInputError: `rank` is out of range.
+
+    >>> span(torch.tensor([[0.0, 2.0], [0.0, 1.0]]), 1).abs()
+    tensor([[0., 1.]])
+    """
+    if not 1 <= rank <= min(weight.shape):
+        raise InvalidInputError(
+            f"subspace must be between 1 and {min(weight.shape)} for a first layer of shape {tuple(weight.shape)}, "
+            f"got {rank}; use 'auto' to choose it from the weights"
+        )
+    return torch.linalg.svd(weight.double(), full_matrices=False)[2][:rank].to(weight)
+
+
+def write_in_basis(model: nn.Module, basis: Float[Tensor, "r d"]) -> nn.Module:
+    """Copy a network and let its first dense layer take coordinates in a basis.
+
+    >>> write_in_basis(nn.Linear(3, 2), torch.eye(3)[:1]).in_features
+    1
+    """
+    name, layer = first_dense_layer(model)
+    narrow = dense_layer(layer.weight.detach() @ basis.T, None if layer.bias is None else layer.bias.detach())
+    if not name:
+        return narrow
+    twin = copy.deepcopy(model)
+    parent, _, leaf = name.rpartition(".")
+    setattr(twin.get_submodule(parent), leaf, narrow)
+    return twin
+
+
+def dense_layer(weight: Float[Tensor, "h d"], bias: Float[Tensor, " h"] | None) -> nn.Linear:
+    """Build a frozen layer of given weights, without a draw from the global random state.
+
+    >>> dense_layer(torch.ones(2, 3), None).weight.shape
+    torch.Size([2, 3])
+    """
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight.clone(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.clone(), requires_grad=False)
+    return layer
+
+
+def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: float = 1.05) -> int:
+    r"""Count the singular values of a weight matrix that stand above what its initialisation leaves.
+
+    Training adds a matrix of rank n to an initialisation whose entries are independent. The singular values of the
+    latter follow the Marchenko-Pastur law: its scale is read off a low quantile of the spectrum, its upper edge is
+    $\sigma(\sqrt{h} + \sqrt{d})$. What lies above the edge was brought by the data, so the count estimates n (one
+    less where the data were centred). Repeated on the rest of the spectrum until the count stays. Where the
+    initialisation has decayed to nothing, what is left is rounding, of uneven size; it is no larger than
+    $16 \epsilon \lVert W \rVert_F$ with the $\epsilon$ of float32, in which most networks are trained or stored.
+
+    Args:
+        weight: Weight of the first layer.
+        quantile: Quantile of the spectrum that sets the noise's scale; low, since the top belongs to the data.
+        slack: Factor on the edge.
+
+    Returns:
+        The number of singular values above the edge, at least 1.
+
+    >>> noise = torch.randn(50, 80, generator=torch.Generator().manual_seed(0))
+    >>> signal = torch.zeros(50, 80)
+    >>> signal[:5, :5] = 100 * torch.eye(5)
+    >>> noise_rank(noise + signal)
+    5
+    """
+    values = torch.linalg.svdvals(weight.detach().double()).cpu().numpy()
+    short, long = len(values), max(weight.shape)
+    rounding = 16 * float(np.finfo(np.float32).eps) * float(np.linalg.norm(values))
+    count = 0
+    for _ in range(short):
+        ratio = (short - count) / (long - count)
+        sigma = float(np.quantile(values[count:], quantile)) / _bulk_quantile(ratio, quantile)
+        edge = slack * sigma * (1 + math.sqrt(ratio))
+        found = min(int((values > max(edge, rounding)).sum()), short - 1)
+        if found == count:
+            break
+        count = found
+    return max(count, 1)
+
+
+def _bulk_quantile(ratio: float, quantile: float) -> float:
+    """Return a quantile of the Marchenko-Pastur law for singular values divided by sigma times the longer side's root.
+
+    Args:
+        ratio: Shorter side by longer side.
+        quantile: Between 0 and 1.
+    """
+    low, high = 1 - math.sqrt(ratio), 1 + math.sqrt(ratio)
+    values = np.linspace(low, high, 4002)[1:-1]
+    density = np.sqrt((high**2 - values**2) * (values**2 - low**2)) / values
+    mass = np.cumsum(density)
+    return float(values[np.searchsorted(mass, quantile * mass[-1])])

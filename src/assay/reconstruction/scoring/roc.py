@@ -1,0 +1,106 @@
+"""Whether what is recovered tells training samples from others, as a ROC."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from assay.core import ROC, InvalidInputError, check_samples, roc
+from assay.reconstruction.scoring.similarity import normalized_correlation
+
+
+@dataclass(frozen=True, eq=False)
+class ReconstructionROC:
+    """Hold how well the best correlation with a candidate tells members from non-members.
+
+    Attributes:
+        members: Best correlation of each training sample.
+        nonmembers: Best correlation of each other sample.
+        curve: Share of members against share of non-members above each threshold, and the area under the curve.
+    """
+
+    members: Float[Tensor, " n"]
+    nonmembers: Float[Tensor, " k"]
+    curve: ROC
+
+    def tpr_at(self, fpr: float) -> float:
+        """Return the share of members above the threshold that at most `fpr` of the non-members pass."""
+        return self.curve.tpr_at(fpr)
+
+    def __str__(self) -> str:
+        lowest = max(0.01, 1 / len(self.nonmembers))
+        return (
+            f"At a false positive rate of {lowest:.2g} over {len(self.nonmembers)} non-members, "
+            f"{self.tpr_at(lowest):.0%} of {len(self.members)} members are told by their best candidate "
+            f"(area under the curve {self.curve.auc:.2f})."
+        )
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the curve, with what guessing would reach.
+
+        Args:
+            ax: Where to draw; a new figure when None.
+        """
+        from matplotlib import pyplot as plt
+
+        if ax is None:
+            ax = plt.subplots(figsize=(3.5, 3.5))[1]
+        ax.plot(self.curve.fpr, self.curve.tpr, drawstyle="steps-post", label="best candidate")
+        ax.plot([0, 1], [0, 1], color="gray", linestyle="--", label="guessing")
+        ax.set_xlabel("non-members above the threshold")
+        ax.set_ylabel("members above the threshold")
+        ax.legend(frameon=False)
+        return ax
+
+
+def reconstruction_roc(
+    candidates: Float[Tensor, "m ..."],
+    members: Float[Tensor, "n ..."],
+    nonmembers: Float[Tensor, "k ..."],
+    *,
+    mean: Float[Tensor, "..."] | None = None,
+    either_sign: bool = False,
+) -> ReconstructionROC:
+    r"""Measure how well recovered samples betray membership: the ROC of $\max_j \mathrm{NCC}(x, \hat x_j)$.
+
+    A rate of success says little without its rate of false alarms, which this curve puts beside it. Time is
+    O((n + k) m d).
+
+    Args:
+        candidates: Reconstructions or a whole pool, as the network takes its inputs.
+        members: Training samples before the mean is taken out.
+        nonmembers: Samples of the same kind that the network was not trained on.
+        mean: What was taken out of the training samples for the network; nothing when None.
+        either_sign: Whether a candidate's negative counts as well, as where the attack cannot know the sign.
+
+    Returns:
+        Scores and curve.
+
+    Raises:
+        InvalidInputError: Shapes differ, or something is empty or not finite.
+
+    Source: Maciazek and Allison, Vulnerability of Transfer-Learned Neural Networks to Data Reconstruction Attacks in
+    Small-Data Regime (2025): their Neyman-Pearson evaluation, here with the correlation for a score.
+
+    >>> import torch
+    >>> x = torch.eye(6)
+    >>> reconstruction_roc(x[:3], x[:3], x[3:]).tpr_at(0.01)
+    1.0
+    """
+    for value, name in ((candidates, "candidates"), (members, "members"), (nonmembers, "nonmembers")):
+        check_samples(value, name)
+        if value[0].numel() != members[0].numel():
+            raise InvalidInputError(
+                f"{name} have shape {tuple(value.shape[1:])}, members {tuple(members.shape[1:])}; reshape one of them"
+            )
+    shape = members.shape[1:]
+    pool = candidates.to(members).reshape(-1, *shape)
+    shift = 0 if mean is None else mean.to(members).reshape(shape)
+
+    def best(x: Tensor) -> Tensor:
+        ncc = normalized_correlation(x.to(members).reshape(-1, *shape) - shift, pool)
+        return (ncc.abs() if either_sign else ncc).amax(1)
+
+    inside, outside = best(members), best(nonmembers)
+    return ReconstructionROC(inside, outside, roc(inside.tolist(), outside.tolist()))

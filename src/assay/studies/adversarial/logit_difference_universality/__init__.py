@@ -1,0 +1,1 @@
+"""Intriguing Properties of Adversarial Examples (Cubuk et al., 2017)."""

@@ -1,0 +1,1 @@
+"""MALT Powers Up Adversarial Attacks (Melamed, Yehudai, Shamir, 2024)."""

@@ -1,0 +1,1 @@
+"""Adversarial Examples Exist in Two-Layer ReLU Networks for Low Dimensional Linear Subspaces (Melamed et al., 2023)."""

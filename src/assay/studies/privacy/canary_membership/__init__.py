@@ -1,0 +1,1 @@
+"""Canary in a Coalmine: Better Membership Inference with Ensembled Adversarial Queries (Wen et al., 2023)."""

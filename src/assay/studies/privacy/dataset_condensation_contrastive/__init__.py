@@ -1,0 +1,1 @@
+"""Dataset Condensation with Contrastive Signals (Lee et al., 2022)."""

@@ -1,0 +1,1 @@
+"""Reconstructing Training Data from Multiclass Neural Networks (Buzaglo et al., 2023)."""

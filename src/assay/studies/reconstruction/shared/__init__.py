@@ -1,0 +1,1 @@
+"""What several studies of reconstruction share: the attacked networks, and the attack on them."""

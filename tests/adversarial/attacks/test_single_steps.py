@@ -1,0 +1,61 @@
+import math
+
+import pytest
+import torch
+
+from assay.adversarial import (
+    Lp,
+    StepLeastLikely,
+    TargetedStep,
+    run_attack,
+)
+from assay.adversarial.attacks import (
+    step_least_likely,
+)
+from assay.core import InvalidInputError, generator
+from helpers.adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
+
+
+@pytest.mark.parametrize("norm", [2, math.inf])
+def test_the_least_likely_step_is_by_hand(norm):
+    source = generator(0)
+    model, x = random_mlp([6, 16, 4], source), points(9, 6, source)
+    threat = Lp(norm=norm, eps=0.3, input_range=UNBOUNDED)
+    x_adv = step_least_likely(model, x, torch.zeros(9, dtype=torch.long), threat=threat)
+    for sample, moved in zip(x, x_adv, strict=True):
+        rarest = int(model(sample).argmin())
+        gradient = torch.func.grad(lambda point, k=rarest: -model(point).log_softmax(0)[k])(sample)
+        step = gradient.sign() if norm == math.inf else gradient / gradient.norm()
+        torch.testing.assert_close(moved, sample - 0.3 * step)
+
+
+@pytest.mark.parametrize("norm", [2, math.inf])
+def test_the_targeted_step_is_optimal_on_a_linear_model(norm):
+    source = generator(1)
+    model, x = random_linear(6, 4, source), points(9, 6, source)
+    before, target = model(x).argmax(1), torch.arange(9) % 4
+    moved = TargetedStep(Lp(norm=norm, eps=0.3, input_range=UNBOUNDED))(model, x, target)
+    away = (model.weight[target] - model.weight[before]).detach()
+    gained = ((moved - x) * away).sum(1)
+    torch.testing.assert_close(gained, 0.3 * away.norm(p=1 if norm == math.inf else 2, dim=1))
+    assert torch.equal(moved[target == before], x[target == before])
+
+
+@pytest.mark.parametrize("kind", [StepLeastLikely, TargetedStep])
+def test_steps_stay_within_the_range_and_run_on_the_base(kind):
+    source = generator(2)
+    model, x = random_mlp([6, 16, 4], source), torch.rand(9, 6, generator=source, dtype=torch.float64)
+    y = model(x).argmax(1)
+    attack = kind(Lp(norm=math.inf, eps=0.9, input_range=(0.0, 1.0)))
+    x_adv = attack(model, x, (y + 1) % 4)
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+    result = run_attack(model, x, y, attack=StepLeastLikely(attack.threat))
+    assert torch.equal(result.success, model(result.x_adv).argmax(1) != y)
+
+
+@pytest.mark.parametrize("kind", [StepLeastLikely, TargetedStep])
+def test_labels_must_be_classes(kind):
+    model, x = random_mlp([6, 16, 4], generator(3)), points(2, 6, generator(3))
+    with pytest.raises(InvalidInputError, match="4 outputs"):
+        kind(Lp(2, 0.1, UNBOUNDED))(model, x, torch.tensor([0, 4]))

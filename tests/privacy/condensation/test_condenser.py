@@ -1,0 +1,253 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from assay.core import InvalidInputError, NumericalError, cross_entropy, generator
+from assay.nets import mlp
+from assay.privacy import (
+    CondensedReplay,
+    DatasetCondenser,
+    evaluate_condensed,
+)
+from assay.privacy.condensation import (
+    ClassWiseGradientMatching,
+    ContrastiveGradientMatching,
+    SiameseAugmentation,
+)
+from assay.privacy.condensation.condenser import set_statistics
+
+
+def build(source):
+    return mlp((6, 5, 3), generator=source)
+
+
+def samples(n=30):
+    return torch.randn(n, 6, generator=generator(0), dtype=torch.float64), torch.arange(n) % 3
+
+
+def condense(**options):
+    return DatasetCondenser(
+        2, **{"model_fn": build, "outer_steps": 2, "inner_steps": 2, "net_epochs": 3, "outer_warmup": 1} | options
+    )
+
+
+def test_without_outer_steps_it_takes_random_real_samples_of_every_class():
+    x, y = samples()
+    condensed = condense(outer_steps=0).fit(x, y)
+    assert condensed.targets_.sort().values.tolist() == [0, 0, 1, 1, 2, 2]
+    for sample, label in zip(condensed.data_, condensed.targets_, strict=True):
+        assert (y[(x == sample).all(1)] == label).tolist() == [True]
+    assert condensed.history_ == ()
+    others = condense(outer_steps=0, random_state=1).fit(x, y)
+    assert not torch.equal(others.data_, condensed.data_)
+
+
+@pytest.mark.parametrize("matching", ["contrastive", "class-wise"])
+def test_the_loop_is_that_of_the_paper(matching):
+    # All real samples in every batch, so that nothing but the networks is drawn; momentum and training by hand.
+    x, y = samples()
+    start = condense(outer_steps=0).fit(x, y)
+    network = mlp((6, 5, 3), generator=generator(9))
+    got = condense(
+        matching=matching, model_fn=lambda source: copy.deepcopy(network), outer_warmup=1, inner_warmup=1, net_lr=0.2
+    ).set_params(image_lr=0.05)
+    got.fit(x, y)
+    data, labels, velocity = start.data_.clone(), start.targets_, 0.0
+    losses = []
+    for outer in range(2):
+        model = copy.deepcopy(network).double()
+        for inner in range(2):
+            contrastive = matching == "contrastive" and (outer >= 1 or inner >= 1)
+            kind = ContrastiveGradientMatching if contrastive else ClassWiseGradientMatching
+            data = data.detach().requires_grad_()
+            loss = kind()(model, data, labels, x, y)
+            losses.append(loss.item())
+            velocity = torch.autograd.grad(loss, data)[0] + 0.5 * velocity
+            data = (data - 0.05 * velocity).detach()
+            if inner == 0:
+                for _ in range(3):
+                    slopes = torch.autograd.grad(cross_entropy(model(data), labels), list(model.parameters()))
+                    with torch.no_grad():
+                        for parameter, slope in zip(model.parameters(), slopes, strict=True):
+                            parameter -= 0.2 * slope
+    torch.testing.assert_close(torch.tensor(got.history_), torch.tensor(losses))
+    torch.testing.assert_close(got.data_, data)
+
+
+def test_real_batches_are_balanced_and_within_their_classes():
+    x, y = samples(20)  # seven, seven and six of a class
+    seen = []
+
+    class Watching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(6, 3).double()
+
+        def forward(self, batch):
+            seen.append(batch.shape[0])
+            return self.inner(batch)
+
+    condense(model_fn=lambda source: Watching(), outer_steps=1, inner_steps=1, outer_warmup=0, batch_size=4).fit(x, y)
+    assert 12 in seen
+    assert max(seen) == 12
+
+
+def test_augmentation_is_the_same_for_real_and_synthetic_samples_of_a_class():
+    calls = []
+
+    def augment(batch, source):
+        calls.append((len(batch), torch.rand(1, generator=source).item()))
+        return batch
+
+    x, y = samples()
+    plain, same = condense(outer_warmup=0), condense(outer_warmup=0, augment=augment)
+    same.set_params(inner_steps=1, outer_steps=1).fit(x, y)
+    synthetic, real = calls[:3], calls[3:6]
+    assert [size for size, _ in synthetic] == [2, 2, 2]
+    assert [size for size, _ in real] == [10, 10, 10]
+    assert [amount for _, amount in synthetic] == [amount for _, amount in real]
+    assert len({amount for _, amount in real}) == 3
+    first = plain.set_params(inner_steps=1, outer_steps=1).fit(x, y).history_[0]
+    assert same.history_[0] == pytest.approx(first)
+
+
+def test_images_are_condensed_with_augmentation_in_training_too():
+    x, y = torch.rand(9, 1, 4, 4, generator=generator(0)), torch.arange(9) % 3
+    options = {"model_fn": lambda source: nn.Sequential(nn.Flatten(), *mlp((16, 3), generator=source))}
+    plain = condense(**options).fit(x, y).data_
+    changed = condense(**options, augment=SiameseAugmentation(("flip", "color"))).fit(x, y).data_
+    assert plain.shape == changed.shape == (6, 1, 4, 4)
+    assert not torch.equal(plain, changed)
+
+
+def test_the_papers_schedule_by_samples_a_class():
+    def schedule(n):
+        condenser = DatasetCondenser(n, model_fn=build)
+        return condenser.schedule()
+
+    assert [schedule(n) for n in (1, 10, 20, 30, 40, 50)] == [(10, 5), (10, 50), (20, 25), (30, 20), (40, 15), (50, 10)]
+    assert schedule(12) == (10, 50)
+    assert DatasetCondenser(1, model_fn=build, inner_steps=3).schedule() == (3, 5)
+
+
+def test_statistics_of_batch_norm_are_those_of_the_batch_and_nothing_else_changes():
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 3)).double()
+    before = [parameter.clone() for parameter in model.parameters()]
+    x = samples()[0]
+    set_statistics(model, x)
+    inner = model[0](x)
+    torch.testing.assert_close(model[1].running_mean, inner.mean(0))
+    torch.testing.assert_close(model[1].running_var, inner.var(0))
+    assert model[1].momentum == 0.1
+    assert not any(module.training for module in model.modules())
+    assert all(torch.equal(new, old) for new, old in zip(model.parameters(), before, strict=True))
+
+
+def test_networks_with_batch_norm_and_dropout_draw_from_the_seed_only():
+    def noisy(source):
+        return nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 3))
+
+    x, y = samples()
+    state = torch.get_rng_state()
+    one = condense(model_fn=noisy).fit(x, y)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(1)
+    assert torch.equal(condense(model_fn=noisy).fit(x, y).data_, one.data_)
+
+
+def test_networks_trained_on_samples_that_tell_classes_apart_are_right():
+    x, y = torch.eye(3).repeat(4, 1), torch.arange(12) % 3
+    options = {"model_fn": lambda source: mlp((3, 3), generator=source), "epochs": 30, "lr": 0.5}
+    right = evaluate_condensed(x[:3], y[:3], x, y, n_models=3, **options)
+    wrong = evaluate_condensed(x[:3], (y[:3] + 1) % 3, x, y, n_models=3, **options)
+    assert right.accuracies == (1.0, 1.0, 1.0)
+    assert wrong.accuracies == (0.0, 0.0, 0.0)
+    assert (right.mean, right.std, right.n_train, right.epochs) == (1.0, 0.0, 3, 30)
+    assert "100.0%" in str(right)
+
+
+def test_evaluation_is_sgd_with_momentum_and_decay_and_a_lower_rate_in_the_second_half():
+    x, y = (part.float() if part.is_floating_point() else part for part in samples(6))
+    trained = []
+
+    def make(source):
+        trained.append(build(source))
+        return trained[-1]
+
+    evaluate_condensed(x, y, x, y, model_fn=make, n_models=1, epochs=4, lr=0.3, seed=2)
+    by_hand = []
+    evaluate_condensed(
+        x, y, x, y, model_fn=lambda s: by_hand.append(build(s)) or build(generator(0)), n_models=1, seed=2
+    )
+    model, momentum = by_hand[0], None
+    for epoch in range(4):
+        rate = 0.3 if epoch < 2 else 0.03
+        slopes = torch.autograd.grad(cross_entropy(model(x), y), list(model.parameters()))
+        slopes = [slope + 5e-4 * value.detach() for slope, value in zip(slopes, model.parameters(), strict=True)]
+        momentum = slopes if momentum is None else [0.9 * m + s for m, s in zip(momentum, slopes, strict=True)]
+        with torch.no_grad():
+            for parameter, move in zip(model.parameters(), momentum, strict=True):
+                parameter -= rate * move
+    for got, expected in zip(trained[0].parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def test_evaluation_trains_on_augmented_samples_and_measures_on_plain_ones():
+    x, y = samples(6)
+    shown = []
+
+    def augment(batch, source):
+        shown.append(len(batch))
+        return batch + torch.rand(1, generator=source, dtype=torch.float64)
+
+    options = {"model_fn": build, "n_models": 1, "epochs": 3, "augment": augment}
+    assert evaluate_condensed(x, y, x, y, **options) == evaluate_condensed(x, y, x, y, **options)
+    assert shown == [6] * 6
+
+
+def test_memory_is_what_each_task_was_condensed_to():
+    x, y = samples()
+    replay = CondensedReplay(condense())
+    for task in ([0, 2], [1]):
+        kept = torch.isin(y, torch.tensor(task))
+        replay.observe(x[kept], y[kept])
+    first = condense().fit(x[y != 1], y[y != 1])
+    second = condense().fit(x[y == 1], y[y == 1])
+    assert torch.equal(replay.memory[0], torch.cat([first.data_, second.data_]))
+    assert torch.equal(replay.memory[1], torch.cat([first.targets_, second.targets_]))
+    with pytest.raises(InvalidInputError, match=r"classes \[2\] were observed"):
+        replay.observe(x[y == 2], y[y == 2])
+    with pytest.raises(InvalidInputError, match="empty"):
+        _ = CondensedReplay(condense()).memory
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inner_steps": 0}, "inner_steps"),
+        ({"net_epochs": 0}, "net_epochs"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"outer_steps": -1}, "outer_steps"),
+        ({"image_lr": 0.0}, "image_lr"),
+        ({"net_lr": float("nan")}, "net_lr"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        condense(**options).fit(*samples())
+
+
+def test_bad_input():
+    x, y = samples()
+    with pytest.raises(InvalidInputError, match="ask for fewer"):
+        DatasetCondenser(11, model_fn=build, outer_steps=1).fit(x, y)
+    with pytest.raises(InvalidInputError, match="labels from"):
+        condense().fit(x, y + 1)
+    with pytest.raises(InvalidInputError, match="does not accept"):
+        condense().fit(x[:, :4], y)
+    with pytest.raises(InvalidInputError, match="n_models"):
+        evaluate_condensed(x, y, x, y, model_fn=build, n_models=0)
+    with pytest.raises(NumericalError):
+        condense(image_lr=1e200, outer_steps=5).fit(x, y)

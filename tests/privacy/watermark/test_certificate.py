@@ -1,0 +1,169 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import betainc
+from scipy.stats import binom, norm
+
+from assay.core import InvalidInputError, NumericalError, generator
+from assay.privacy import (
+    certify_watermark,
+)
+from assay.privacy.watermark import (
+    order_statistic_index,
+    percentile_bounds,
+)
+
+LEVELS = st.floats(0.5, 0.999)
+
+
+def test_the_median_moves_by_the_normal_distribution():
+    for eps in (0.0, 0.3, 1.0, 2.5):
+        low, high = percentile_bounds(0.5, eps, 0.7)
+        assert low == pytest.approx(norm.cdf(-eps / 0.7), rel=1e-12)
+        assert high == pytest.approx(1 - low, rel=1e-12)
+    low, high = percentile_bounds(0.3, 0.4, 2.0)
+    assert norm.ppf(low) == pytest.approx(norm.ppf(0.3) - 0.2)
+    assert norm.ppf(high) == pytest.approx(norm.ppf(0.3) + 0.2)
+
+
+def exact_chance(n, k, p):
+    """Pr[Bin(n, p) >= k] in whole numbers."""
+    p = Fraction(p)
+    return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))
+
+
+@given(n=st.integers(1, 25), p=st.floats(0, 1), confidence=LEVELS)
+def test_rank_is_that_of_exact_arithmetic(n, p, confidence):
+    k = order_statistic_index(n, p, confidence)
+    slack = Fraction(1, 10**9)  # chances that are the confidence but for rounding may fall on either side
+    assert k == 0 or exact_chance(n, k, p) >= Fraction(confidence) - slack
+    assert k == n or exact_chance(n, k + 1, p) < Fraction(confidence) + slack
+
+
+@given(n=st.integers(1, 5000), p=st.floats(1e-6, 1 - 1e-6), confidence=LEVELS)
+def test_rank_is_that_of_a_search_over_the_incomplete_beta_function(n, p, confidence):
+    ranks = torch.arange(1, n + 1).numpy()
+    allowed = ranks[betainc(ranks, n - ranks + 1, p) >= confidence]
+    expected = allowed.max() if len(allowed) else 0
+    got = order_statistic_index(n, p, confidence)
+    assert got == expected or abs(binom.sf(max(got, expected) - 1, n, p) - confidence) < 1e-9
+
+
+def test_too_few_samples_certify_nothing_and_say_so():
+    certificate = certify_watermark(torch.ones(5), 1.0, [0.0, 2.0])
+    assert certificate.ranks.tolist() == [0, 0]
+    assert certificate.bounds.tolist() == [0.0, 0.0]
+    assert "nothing within 2" in str(certificate)
+    assert certificate.radius(0.5) == 0.0
+
+
+@settings(max_examples=30)
+@given(
+    values=st.lists(st.integers(0, 20), min_size=30, max_size=300),
+    sigma=st.floats(0.01, 10),
+    scale=st.sampled_from([0.25, 2.0, 8.0]),
+)
+def test_bounds_fall_with_distance_and_only_its_ratio_to_sigma_counts(values, sigma, scale):
+    samples = torch.tensor(values, dtype=torch.float64) / 20
+    radii = [sigma * step / 4 for step in range(10)]
+    certificate = certify_watermark(samples, sigma, radii)
+    assert (certificate.bounds.diff() <= 0).all()
+    assert (certificate.ranks.diff() <= 0).all()
+    scaled = certify_watermark(samples, scale * sigma, [scale * radius for radius in radii])
+    assert torch.equal(scaled.bounds, certificate.bounds)
+    assert (certificate.bounds <= certificate.value).all()
+
+
+def test_rank_grows_in_share_with_samples():
+    shares = [order_statistic_index(n, 0.2) / n for n in (20, 100, 1000, 10000)]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(0.2, abs=0.011)
+
+
+@settings(max_examples=40)
+@given(values=st.lists(st.integers(0, 20), min_size=50, max_size=200), level=st.integers(1, 20), p=st.floats(0.3, 0.7))
+def test_radius_is_where_the_bound_falls_below_the_accuracy(values, level, p):
+    samples = torch.tensor(values, dtype=torch.float64)
+    radius = certify_watermark(samples, 0.5, [], percentile=p).radius(float(level))
+    inside, outside = max(0.0, radius - 1e-6), radius + 1e-6
+    certificate = certify_watermark(samples, 0.5, [inside, outside], percentile=p)
+    if radius > 1e-6:
+        assert certificate.bounds[0] >= level
+    assert certificate.bounds[1] < level
+
+
+COORDINATES = torch.linspace(-0.4, 1.6, 40, dtype=torch.float64)
+
+
+def counted(theta, n, source):
+    """f(theta + G), the share of 40 coordinates above zero, for sigma one; the percentiles of f are hardly tied."""
+    return (theta + torch.randn(n, 40, generator=source, dtype=torch.float64) > 0).double().mean(1)
+
+
+def test_bounds_hold_and_are_tight_for_a_score_whose_shifted_median_is_known():
+    # All of the budget goes evenly against all coordinates. How many are above zero is a sum of independent coins.
+    eps, n, repetitions = 0.7, 1000, 200
+    chances = np.ones(1)
+    for p in norm.cdf(COORDINATES - eps / math.sqrt(40)):
+        chances = np.convolve(chances, [1 - p, p])
+    shifted = np.searchsorted(chances.cumsum(), 0.5) / 40
+    source = generator(0)
+    bounds = torch.tensor(
+        [certify_watermark(counted(COORDINATES, n, source), 1.0, [eps]).bounds.item() for _ in range(repetitions)]
+    )
+    # If bounds failed with the allowed chance of 1%, more than eight of 200 would fail with a chance of 0.02%.
+    assert (bounds > shifted).sum() <= 8
+    assert shifted - bounds.mean() < 0.05
+
+
+def test_a_score_along_one_direction_is_certified_exactly_up_to_its_hyperplane():
+    # f = 1[w.theta > t] with |w| = 1 is certified to be one exactly as far as theta is from the plane.
+    distance, sigma, n = 0.8, 0.5, 200_000
+    noise = torch.randn(n, generator=generator(1), dtype=torch.float64)
+    samples = (distance + sigma * noise > 0).double()
+    certificate = certify_watermark(samples, sigma, [0.98 * distance, 1.02 * distance])
+    assert certificate.bounds.tolist() == [1.0, 0.0]
+    assert certificate.radius(1.0) == pytest.approx(distance, rel=0.02)
+    assert certificate.radius(1.0) < distance
+
+
+def test_the_smoothed_value_is_the_percentile_of_the_samples():
+    samples = torch.tensor([0.4, 0.1, 0.3, 0.2])
+    assert certify_watermark(samples, 1.0, []).value == pytest.approx(0.3)
+    assert certify_watermark(samples, 1.0, [], percentile=0.25).value == pytest.approx(0.2)
+    assert certify_watermark(samples, 1.0, [], percentile=0.999).value == pytest.approx(0.4)
+
+
+def test_the_figure_shows_the_bounds():
+    certificate = certify_watermark(torch.linspace(0, 1, 500), 1.0, [0.0, 0.5])
+    (line,) = certificate.plot().lines
+    assert line.get_ydata().tolist() == certificate.bounds.tolist()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: percentile_bounds(0.0, 1.0, 1.0), "percentile"),
+        (lambda: percentile_bounds(0.5, -1.0, 1.0), "radius"),
+        (lambda: percentile_bounds(0.5, math.nan, 1.0), "radius"),
+        (lambda: percentile_bounds(0.5, 1.0, 0.0), "sigma"),
+        (lambda: order_statistic_index(0, 0.5), "at least one sample"),
+        (lambda: order_statistic_index(5, 1.5), "within"),
+        (lambda: order_statistic_index(5, 0.5, 1.0), "confidence"),
+        (lambda: certify_watermark(torch.zeros(0), 1.0, [1.0]), "no samples"),
+        (lambda: certify_watermark(torch.ones(9), -1.0, []), "sigma"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(InvalidInputError, match=message):
+        call()
+
+
+def test_a_sample_that_is_no_number_is_an_error():
+    with pytest.raises(NumericalError):
+        certify_watermark(torch.tensor([0.5, math.nan]), 1.0, [1.0])

@@ -1,0 +1,54 @@
+"""Tests for what a network changes in the search's starts and steps."""
+
+import pytest
+import torch
+from torch import nn
+
+from assay.nets import mlp, small_conv
+from assay.reconstruction import KKTReconstructor
+from assay.reconstruction.kkt.pace import pace
+from assay.reconstruction.kkt.target import build_target
+
+STILL = {"lr_x": 1e-9, "max_iter": 1, "n_candidates": 8, "n_restarts": 1}
+
+
+@pytest.mark.parametrize(("subspace", "factor"), [(8, 1.0), (32, 1.0), (64, 0.5)])
+def test_large_spans_start_smaller_and_softer(subspace, factor):
+    suited = pace(build_target(mlp((100, 80, 1)).requires_grad_(False), subspace=subspace, input_shape=None))
+    assert (suited.length, suited.sharpness, suited.memory) == (factor, factor, 0.95)
+
+
+class Projection(nn.Module):
+    """A hidden layer whose weights are in no dense layer: nothing tells how many samples there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.relu = nn.Parameter(torch.ones(4, 12)), nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(x @ self.weight.T).sum(1, keepdim=True)
+
+
+def test_a_network_without_a_span_is_taken_for_a_small_one():
+    target = build_target(Projection().requires_grad_(False), subspace=None, input_shape=(12,))
+    assert (target.rank, pace(target).length) == (0, 1.0)
+
+
+def test_the_search_starts_where_the_pace_says():
+    small, large = (KKTReconstructor(subspace=rank, **STILL).fit(mlp((100, 80, 1))) for rank in (32, 64))
+    assert small.pool_.flatten(1).norm(dim=1).mean().item() == pytest.approx(0.5 * 32**0.5, rel=0.1)
+    assert large.pool_.flatten(1).norm(dim=1).mean().item() == pytest.approx(0.25 * 64**0.5, rel=0.1)
+
+
+def test_a_convolution_is_searched_at_a_tenth_of_the_scale():
+    dense = KKTReconstructor(subspace=None, **STILL).fit(mlp((64, 8, 1))).pool_
+    convolved = KKTReconstructor(subspace=None, input_shape=(1, 8, 8), **STILL).fit(small_conv((1, 8, 8), 1)).pool_
+    torch.testing.assert_close(convolved.flatten(1), dense / 10)
+
+
+def test_gates_begin_softer_and_end_as_sharp(monkeypatch):
+    seen = []
+    monkeypatch.setattr("assay.reconstruction.kkt.search.set_sharpness", lambda _, alpha: seen.append(alpha))
+    KKTReconstructor(subspace=64, n_candidates=4, n_restarts=1, max_iter=3).fit(mlp((100, 80, 1)))
+    assert seen[0] == pytest.approx(50)
+    assert seen[-1] == 1000

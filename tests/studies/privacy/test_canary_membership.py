@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from assay.core import generator
+from assay.lab import run_study
+from assay.privacy import (
+    CanaryAttack,
+)
+from assay.privacy.membership import (
+    canary_objective,
+)
+from assay.studies.privacy.canary_membership import pools, study
+
+SMOKE = study.STUDY.scales["smoke"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return pools.train_pool(SMOKE.source, 40, (6, 2, 3), study.recipe(SMOKE, "perceptron"), 0)
+
+
+def test_every_claim_is_measured_and_shown(run):
+    assert {evidence.claim for evidence in run.evidence if evidence.values} == {"C1", "C2", "C3", "C4"}
+    assert {figure["name"] for figure in run.figures} == {"roc-convolution", "roc-perceptron"}
+
+
+def test_bars_are_those_of_the_plan(run):
+    bars = {(evidence.claim, evidence.bar.side, evidence.bar.value) for evidence in run.evidence if evidence.bar}
+    assert bars == {
+        *(("C1", "at_least", 0.02), ("C2", "at_most", 0.95), ("C2", "at_most", 1.0), ("C2", "at_least", 0.2)),
+        *(("C3", "at_least", -0.003), ("C3", "at_least", 0.0), ("C3", "at_least", -0.01), ("C3", "at_least", 0.02)),
+        *(("C3", "at_most", 0.05), ("C4", "at_least", 0.08)),
+    }
+
+
+def test_every_attack_scores_every_target(run):
+    cell = study.attack((SMOKE, "perceptron", 3))
+    for name in study.SCORES:
+        assert cell[name].shape == cell["members"].shape == (SMOKE.targets, SMOKE.pool)
+    assert cell["farthest"] <= 1 + 1e-5
+    again = study.attack((SMOKE, "perceptron", 3))
+    assert all(torch.equal(value, again[name]) for name, value in cell.items())
+
+
+def test_shadows_judges_and_targets_are_drawn_apart(pool):
+    ensembles = (pool.shadows, pool.judges, pool.targets)
+    assert [len(ensemble.models) for ensemble in ensembles] == [6, 2, 3]
+    assert not torch.equal(pool.shadows.membership[:2], pool.judges.membership)
+    first = [dict(ensemble.models[0].named_parameters())["1.weight"] for ensemble in ensembles]
+    assert not any(torch.equal(a, b) for a, b in ((first[0], first[1]), (first[0], first[2]), (first[1], first[2])))
+    assert pool.targets_accuracy(members=True) > pool.targets_accuracy(members=False)
+
+
+def test_queries_are_judged_by_models_that_made_none(pool):
+    attack = CanaryAttack(pool.shadows, n_queries=2, eps=0.1, steps=0, targets=(10.0, 0.0))
+    queries = torch.stack([pool.x, (pool.x + 0.05).clamp(0, 1)], 1)
+    shown = pools.judge(pool, attack, queries, generator(0))
+    pairs = list(zip(pool.judges.models, pool.judges.membership, strict=True))
+
+    def objective(candidates):
+        return np.mean([canary_objective(m, candidates, pool.y, s, aims=(10.0, 0.0)).mean().item() for m, s in pairs])
+
+    assert shown["to-sample"].item() == pytest.approx(objective(queries) / objective(pool.x[:, None]), rel=1e-5)
+    assert shown["apart"].item() == pytest.approx(0.5, rel=1e-5)
+    assert shown["farthest"].item() == pytest.approx(0.5, rel=1e-5)
+
+
+def test_rates_are_read_seed_by_seed():
+    members = torch.tensor([[True, True, False, False]] * 2)
+    right, wrong = torch.tensor([[3.0, 2.0, 1.0, 0.0]] * 2), torch.tensor([[0.0, 1.0, 2.0, 3.0]] * 2)
+    scores = dict.fromkeys(study.SCORES, right) | {"shifted": wrong}
+    auc, tpr = study.rates([{"members": members, **scores}, {"members": members, **scores, "canary": wrong}])
+    for figure in (auc, tpr):
+        assert (figure["canary"] - figure["shifted"]).tolist() == [1.0, 0.0]
+
+
+def test_the_paper_scale_builds_its_networks():
+    for kind in study.KINDS:
+        model = pools.builder(replace(study.recipe(study.STUDY.scales["paper"], kind), hidden=8), (3, 32, 32), 10)
+        assert model(generator(0))(torch.zeros(2, 3, 32, 32)).shape == (2, 10)

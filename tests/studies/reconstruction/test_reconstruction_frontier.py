@@ -1,0 +1,111 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch.func import functional_call, jvp
+
+from assay.core import cross_entropy, fit, flatten, generator, named_parameters, signs
+from assay.lab import run_study
+from assay.studies.reconstruction.reconstruction_frontier import study
+from assay.studies.reconstruction.reconstruction_frontier.equal_time import Simulation, train_few_steps
+from assay.studies.reconstruction.reconstruction_frontier.known_start import KnownStart, train_known_start, unexplained
+from assay.studies.reconstruction.reconstruction_frontier.shadow_models import Shadows, train_heads
+
+CELL = KnownStart("fashion", 6, 30, 500, 3e-3, seed=0, n_restarts=1, max_iter=1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+
+
+def test_every_claim_is_measured_and_what_is_not_says_why(run):
+    assert {entry.claim for entry in run.evidence if entry.values} == set(study.STUDY.claims)
+    assert [entry.reason for entry in run.evidence if not entry.values] == [study.NO_RESNET]
+    assert [figure["name"] for figure in run.figures] == ["known-start", "simulated", "noise"]
+
+
+def test_the_tables_have_every_network_and_every_variant(run):
+    known, ablation = run.tables
+    assert [row[0] for row in known["rows"]] == [
+        "wide",
+        "middle",
+        "narrow",
+        "middle, linearised",
+        "middle, final kernel",
+    ]
+    assert [row[0] for row in ablation["rows"]] == list(study.VARIANTS)
+
+
+def test_the_linear_limit_is_where_gradient_descent_on_the_linearised_network_ends():
+    victim = train_known_start(replace(CELL, linear=True))
+    start, targets = named_parameters(victim.start), signs(victim.y).double()
+    moved = {name: torch.zeros_like(value) for name, value in start.items()}
+
+    def linearised(*moves):
+        outputs = partial(functional_call, victim.start)
+        tangents = dict(zip(start, moves, strict=True))
+        value, change = jvp(lambda weights: outputs(weights, (victim.inputs,)), (start,), (tangents,))
+        return (value + change).squeeze(1)
+
+    velocity = {name: torch.zeros_like(value) for name, value in start.items()}
+    for _ in range(1000):
+        moves = [value.requires_grad_() for value in moved.values()]
+        loss = (linearised(*moves) - targets).square().mean()
+        for name, slope in zip(moved, torch.autograd.grad(loss, moves), strict=True):
+            velocity[name] = 0.9 * velocity[name] + slope
+            moved[name] = moved[name].detach() - 0.03 * velocity[name]
+    assert loss < 1e-10
+    assert victim.loss < 1e-20
+    ends = {name: value + moved[name].detach() for name, value in start.items()}
+    torch.testing.assert_close(flatten(named_parameters(victim.end)), flatten(ends), rtol=0, atol=1e-5)
+    assert unexplained(victim)["unexplained_initial"] < 1e-6
+
+
+def test_the_displacement_is_explained_better_the_wider_the_network():
+    cells = [[replace(CELL, width=width, seed=seed) for seed in (0, 1)] for width in (20, 100, 1000)]
+    left = [[unexplained(train_known_start(cell)) for cell in row] for row in cells]
+    for kernel in ("unexplained_initial", "unexplained_both"):
+        narrow, middle, wide = (np.mean([net[kernel] for net in row]) for row in left)
+        assert narrow > middle > wide
+    for net in (net for row in left for net in row):
+        assert net["unexplained_both"] <= min(net["unexplained_initial"], net["unexplained_final"])
+
+
+def test_few_steps_are_those_of_gradient_descent():
+    x, y, others, start, end = train_few_steps(Simulation("dense", 4, 3, 0.5, 1, 0))
+    fit(start, x, y, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.5), steps=3)
+    assert torch.equal(flatten(named_parameters(start)), flatten(named_parameters(end)))
+    assert (torch.cdist(x, others) > 0).all()
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_heads_are_trained_on_clipped_gradients(noise):
+    pools = [torch.rand(3, 64, generator=generator(k)) for k in (1, 2)]
+    cell = Shadows(noise, count=2, victims=1, head_steps=2, learning_rate=0.5, steps=1, seed=0)
+    weights, images, drawn = train_heads(cell, pools, 2, seed=3)
+    source = generator(3)
+    torch.testing.assert_close(drawn, torch.stack([torch.randint(3, (2,), generator=source) for _ in pools], 1))
+    start = 0.01 * torch.randn(2, 2, 65, generator=source)
+    noises = [noise * torch.randn(2, 2, 65, generator=source) for _ in range(2)]
+    for head in range(2):
+        weight = start[head]
+        for step in range(2):
+            total = noises[step][head].clone()
+            for label in range(2):
+                leaf = weight.clone().requires_grad_()
+                x = torch.cat([images[head, label], torch.ones(1)])
+                torch.nn.functional.cross_entropy((leaf @ x)[None], torch.tensor([label])).backward()
+                total += leaf.grad / leaf.grad.norm().clamp_min(1.0)
+            weight = weight - 0.5 * total / 2
+        torch.testing.assert_close(weights[head], weight.flatten(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_price_is_paid_at_the_least_noise_that_stops_the_attack():
+    def net(tpr, accuracy):
+        return {"tpr": np.array(tpr), "accuracy": np.array(accuracy)}
+
+    nets = {0.0: net([0.5, 0.5], [0.9, 0.9]), 1.0: net([0.04, 0.5], [0.8, 0.8]), 2.0: net([0.0, 0.5], [0.6, 0.6])}
+    np.testing.assert_allclose(study.price(nets), [0.1, 0.3])
