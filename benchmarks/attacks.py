@@ -34,7 +34,7 @@ from assay.adversarial import (
 from assay.adversarial.attacks import (
     apgd,
 )
-from assay.core import generator, predict
+from assay.core import predict, seeded
 from assay.data import load
 from assay.lab.environment import machine, versions
 from assay.nets import load_pretrained
@@ -142,9 +142,9 @@ def perceptron(options: Options) -> Problem:
         scale = {"n_train": settings.n_train, "epochs": settings.epochs, "eps": settings.train_eps}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(safetensors.torch.save(train_robust(settings.sources, settings.hidden, seed=0, **scale)))
-    model = build(settings.hidden, generator(0))
+    model = build(settings.hidden, seeded(0))
     model.load_state_dict(safetensors.torch.load(path.read_bytes()))
-    x, y = image_pairs(settings.sources, "test", options.pairs, generator(1))
+    x, y = image_pairs(settings.sources, "test", options.pairs, seeded(1))
     return Problem(model.eval(), x, y, Lp(math.inf, settings.eps, (0.0, 1.0)))
 
 

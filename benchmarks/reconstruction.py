@@ -23,7 +23,7 @@ import tyro
 from torch import Tensor
 from torch.func import functional_call
 
-from assay.core import generator, margins, named_parameters
+from assay.core import margins, named_parameters, seeded
 from assay.reconstruction import (
     KKTReconstructor,
     ReconstructionScore,
@@ -138,7 +138,7 @@ def search_as_published(trained: Trained, options: Published) -> Iterator[tuple[
     model = with_surrogate_relu(trained.model, options.relu_alpha)
     weights = {name: weight.detach() for name, weight in named_parameters(model).items()}
     free = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
-    m, source = options.candidates * len(trained.x), generator(0)
+    m, source = options.candidates * len(trained.x), seeded(0)
     x = (options.init_scale * torch.randn(m, trained.x[0].numel(), generator=source)).requires_grad_()
     multipliers = torch.rand(m, generator=source).requires_grad_()
     y = torch.arange(m) % 2

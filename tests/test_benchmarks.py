@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assay.core import generator
+from assay.core import seeded
 from assay.nets import mlp
 from assay.reconstruction import KKTReconstructor
 from assay.studies.reconstruction.shared.victims import Trained
@@ -24,13 +24,13 @@ def benchmark(monkeypatch):
 
 def test_the_published_search_takes_the_steps_of_its_equations(benchmark):
     """Follow three steps with every sample's parameter gradient written out."""
-    x = torch.rand(4, 1, 3, 3, generator=generator(0))
+    x = torch.rand(4, 1, 3, 3, generator=seeded(0))
     network = mlp((9, 7, 1), bias="first")
     options = benchmark.Published(steps=3, every=3, init_scale=2.0, lr_multipliers=0.05)
     ((_, found),) = benchmark.search_as_published(Trained(network, x, torch.tensor([0, 1, 0, 1]), x), options)
 
     weight, bias, last = (parameter.detach() for parameter in network.parameters())
-    source = generator(0)
+    source = seeded(0)
     x, multipliers = options.init_scale * torch.randn(8, 9, generator=source), torch.rand(8, generator=source)
     signs = torch.tensor([-1.0, 1.0]).repeat(4)
     speeds = [torch.zeros_like(x), torch.zeros_like(multipliers)]
@@ -56,7 +56,7 @@ def test_the_published_search_takes_the_steps_of_its_equations(benchmark):
 @pytest.mark.parametrize(("anew", "restarts"), [(False, 2), (True, 1)])
 def test_ours_alone_is_repeated_when_asked(benchmark, monkeypatch, tmp_path, anew, restarts):
     monkeypatch.setattr(benchmark, "KKTReconstructor", partial(KKTReconstructor, n_candidates=4, max_iter=2))
-    x = torch.rand(4, 1, 3, 3, generator=generator(0))
+    x = torch.rand(4, 1, 3, 3, generator=seeded(0))
     trained = Trained(mlp((9, 7, 1), bias="first"), x, torch.tensor([0, 1, 0, 1]), x.flip(0))
     published = {"seconds": 1e-6, "n75": 3}
     unseen = [-1.0] * 4

@@ -8,7 +8,7 @@ from torch import nn
 
 from assay.audit import SkipProbe
 from assay.audit import probes as registry
-from assay.core import generator, squared_error
+from assay.core import seeded, squared_error
 from helpers.stand_ins import small_subject
 
 
@@ -72,7 +72,7 @@ def test_distances_off_and_within_the_subspace_are_those_of_the_weights(context,
 
 
 def test_an_untrained_network_is_as_steep_off_the_data_as_on_it(digits, context):
-    draw = generator(7)
+    draw = seeded(7)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 400), nn.ReLU(), nn.Linear(400, 1, bias=False)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -90,7 +90,7 @@ def test_what_cannot_be_asked_is_skipped_with_the_reason(context):
     for name in ("logit_gaps", "off_subspace"):
         with pytest.raises(SkipProbe, match="needs a classifier"):
             ask(name, small_subject(loss=squared_error, class_names=()), context)
-    model, x = score(torch.eye(2)), torch.rand(30, 2, generator=generator(0), dtype=torch.float64)
+    model, x = score(torch.eye(2)), torch.rand(30, 2, generator=seeded(0), dtype=torch.float64)
     with pytest.raises(SkipProbe, match="fill all 2 dimensions"):
         ask("off_subspace", subject_of(model, x), context)
     with pytest.raises(SkipProbe, match="5,000 entries"):

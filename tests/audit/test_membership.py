@@ -8,7 +8,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from assay.audit import SkipProbe
 from assay.audit.probes import membership as probe
-from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, generator, predict, squared_error
+from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, predict, seeded, squared_error
 from assay.nets import mlp
 from helpers.stand_ins import small_network, small_subject
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("quick_attack")
 
 def random_labels(*, n=25, outputs=3, loss=cross_entropy, labels=None):
     """A subject of n training and 2n held-out images of noise, whose labels mean nothing."""
-    draw = generator(1)
+    draw = seeded(1)
     x = torch.rand(3 * n, 1, 4, 4, generator=draw)
     y = torch.randint(max(outputs, 2), (3 * n,), generator=draw)
     y = y if labels is None else torch.tensor(labels)[y]
@@ -80,7 +80,7 @@ def test_shadows_start_without_a_weight_of_the_trained_network():
     model.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    fresh, same, other = (probe.started_anew(model, generator(seed)) for seed in (0, 0, 1))
+    fresh, same, other = (probe.started_anew(model, seeded(seed)) for seed in (0, 0, 1))
     stays = {"3.scale", "3.flat"}  # a single number, and equal ones
     for name, value in fresh.named_parameters():
         assert torch.equal(value, before[name]) == (name in stays), name
@@ -100,7 +100,7 @@ def test_shadows_stop_where_they_fit_as_well_as_the_subject(context):
     losses = []
     for fitted in (0.9, 0.3):
         model = mlp((16, 200, 3))
-        probe._train(model, x.flatten(1), y, generator(0), loss=cross_entropy, fitted=fitted)
+        probe._train(model, x.flatten(1), y, seeded(0), loss=cross_entropy, fitted=fitted)
         losses.append(cross_entropy(model(x.flatten(1)), y).item())
     assert losses[1] <= 0.3 < losses[0] <= 0.9
 

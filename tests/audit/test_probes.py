@@ -11,7 +11,7 @@ from assay.audit import SkipProbe
 from assay.audit import probes as registry
 from assay.audit.reading import read
 from assay.audit.result import schema
-from assay.core import generator, mean_loss, squared_error
+from assay.core import mean_loss, seeded, squared_error
 from helpers.stand_ins import small_network, small_subject
 
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("quick_attack")
 
 def untrained(digits):
     """The digits' network at fresh random weights, which have seen no data."""
-    draw = generator(7)
+    draw = seeded(7)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 200), nn.ReLU(), nn.Linear(200, 1, bias=False)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -203,7 +203,7 @@ def test_robustness_needs_labelled_samples_and_a_classifier(context):
 
 
 def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):
-    x, y = torch.rand(6, 1, 4, 4, generator=generator(0), dtype=torch.float64), torch.arange(6) % 3
+    x, y = torch.rand(6, 1, 4, 4, generator=seeded(0), dtype=torch.float64), torch.arange(6) % 3
     subject = small_subject(model=small_network().double(), train=(x, y), test=None)
     finding = ask("curvature", subject, context)
     named = dict(subject.model.named_parameters())

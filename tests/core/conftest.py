@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assay.core import generator, isolated_rng
+from assay.core import isolated_rng, seeded
 
 
 @pytest.fixture
@@ -13,6 +13,6 @@ def network() -> nn.Sequential:
 
 @pytest.fixture
 def batch() -> tuple[Tensor, Tensor]:
-    source = generator(1)
+    source = seeded(1)
     x = torch.randn(7, 4, dtype=torch.float64, generator=source)
     return x, torch.randint(3, (7,), generator=source)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from assay.core import InvalidInputError, NumericalError, fit, generator, isolated_rng, squared_error
+from assay.core import InvalidInputError, NumericalError, fit, isolated_rng, seeded, squared_error
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 
@@ -16,7 +16,7 @@ SGD = partial(torch.optim.SGD, lr=0.1)
 def problem() -> tuple[nn.Linear, torch.Tensor, torch.Tensor]:
     with isolated_rng(0):
         model = nn.Linear(3, 1, bias=False).double()
-    x = torch.randn(20, 3, dtype=torch.float64, generator=generator(0))
+    x = torch.randn(20, 3, dtype=torch.float64, generator=seeded(0))
     return model, x, x @ torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
 
 
@@ -55,7 +55,7 @@ def test_mini_batches_visit_every_sample_once_an_epoch_and_are_deterministic() -
             optimizer=SGD,
             epochs=3,
             batch_size=6,
-            generator=generator(5),
+            generator=seeded(5),
         )
         weights.append(model.weight.detach())
     assert torch.equal(*weights)
@@ -110,9 +110,9 @@ from assay.core import fit, generator, isolated_rng, squared_error
 
 with isolated_rng(0):
     model = nn.Linear(3, 1).double()
-x = torch.randn(8, 3, dtype=torch.float64, generator=generator(0))
+x = torch.randn(8, 3, dtype=torch.float64, generator=seeded(0))
 fit(model, x, x.sum(1), loss=squared_error, optimizer=partial(torch.optim.SGD, lr=0.1), epochs=5, batch_size=4,
-    devices=int(sys.argv[2]), generator=generator(1))
+    devices=int(sys.argv[2]), generator=seeded(1))
 save_file(model.state_dict(), sys.argv[1])
 """
 

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from assay.core import (
     InvalidInputError,
     cross_entropy,
-    generator,
     isolated_rng,
     output_jacobian,
     per_sample_gradient_norms,
     per_sample_gradients,
+    seeded,
     squared_error,
 )
 
@@ -30,7 +30,7 @@ def looped_gradients(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def test_equal_a_loop_of_backward_passes(n: int, batch_size: int, width: int) -> None:
     with isolated_rng(width):
         model = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, 4)).double()
-    x = torch.randn(n, 3, dtype=torch.float64, generator=generator(n))
+    x = torch.randn(n, 3, dtype=torch.float64, generator=seeded(n))
     y = torch.arange(n) % 4
     expected = looped_gradients(model, x, y)
     actual = per_sample_gradients(model, x, y, cross_entropy, batch_size=batch_size)
@@ -42,7 +42,7 @@ def test_equal_a_loop_of_backward_passes(n: int, batch_size: int, width: int) ->
 def test_jacobian_of_a_linear_layer_is_its_input() -> None:
     with isolated_rng(0):
         layer = nn.Linear(3, 2).double()
-    x = torch.randn(5, 3, dtype=torch.float64, generator=generator(0))
+    x = torch.randn(5, 3, dtype=torch.float64, generator=seeded(0))
     jacobian = output_jacobian(layer, x, batch_size=2)
     expected = torch.zeros(5, 2, 8, dtype=torch.float64)
     for c in range(2):

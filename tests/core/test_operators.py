@@ -12,11 +12,11 @@ from assay.core import (
     InvalidInputError,
     cross_entropy,
     flatten,
-    generator,
     hessian_vector_product,
     jacobian_vector_product,
     named_parameters,
     output_jacobian,
+    seeded,
     squared_error,
     unflatten,
     vector_jacobian_product,
@@ -40,7 +40,7 @@ def test_hessian_equals_dense_autodiff_on_unequal_batches(network, batch, loss, 
     expected = dense_hessian(network, x, y, loss)
     operator = HessianOperator(network, x, y, loss, batch_size=batch_size)
     torch.testing.assert_close(operator.to_dense(), expected, rtol=1e-10, atol=1e-12)
-    vector = torch.randn(len(expected), dtype=torch.float64, generator=generator(2))
+    vector = torch.randn(len(expected), dtype=torch.float64, generator=seeded(2))
     product = hessian_vector_product(network, x, y, loss, vector, batch_size=batch_size)
     torch.testing.assert_close(product, expected @ vector, rtol=1e-10, atol=1e-12)
 
@@ -68,10 +68,10 @@ def test_gauss_newton_is_the_hessian_of_a_linear_least_squares_model(batch) -> N
 
 
 def test_algebra_and_scipy_form() -> None:
-    source = torch.randn(6, 6, dtype=torch.float64, generator=generator(4))
+    source = torch.randn(6, 6, dtype=torch.float64, generator=seeded(4))
     matrix = source + source.T
     operator = DenseOperator(matrix)
-    columns = torch.randn(6, 2, dtype=torch.float64, generator=generator(5))
+    columns = torch.randn(6, 2, dtype=torch.float64, generator=seeded(5))
     torch.testing.assert_close((3.0 * operator + operator) @ columns, 4 * matrix @ columns)
     expected = np.linalg.eigvalsh(matrix.numpy())
     scipy_form = operator.to_scipy()
@@ -83,8 +83,8 @@ def test_algebra_and_scipy_form() -> None:
 def test_products_are_adjoint_and_equal_the_jacobian(network, batch) -> None:
     x, _ = batch
     jacobian = output_jacobian(network, x)
-    vector = torch.randn(jacobian.shape[2], dtype=torch.float64, generator=generator(6))
-    cotangent = torch.randn(len(x), 3, dtype=torch.float64, generator=generator(7))
+    vector = torch.randn(jacobian.shape[2], dtype=torch.float64, generator=seeded(6))
+    cotangent = torch.randn(len(x), 3, dtype=torch.float64, generator=seeded(7))
     forward = jacobian_vector_product(network, x, vector)
     backward = vector_jacobian_product(network, x, cotangent)
     torch.testing.assert_close(forward, torch.einsum("ncp,p->nc", jacobian, vector))

@@ -12,7 +12,7 @@ from assay.core import (
     binary_cross_entropy,
     cross_entropy,
     fit,
-    generator,
+    seeded,
 )
 from assay.core.trainers import _own_batches
 from assay.nets import mlp, small_conv
@@ -29,9 +29,9 @@ def halves():
 @pytest.mark.parametrize(("outputs", "loss"), [(3, cross_entropy), (1, binary_cross_entropy)])
 def test_trains_each_model_as_if_it_were_alone(optimizer, outputs, loss):
     # Parts of one size and batches as large: every step is a full-batch step, whatever the order.
-    x = torch.rand(8, 5, generator=generator(0), dtype=torch.float64)
+    x = torch.rand(8, 5, generator=seeded(0), dtype=torch.float64)
     y = torch.arange(8) % max(outputs, 2)
-    models = [mlp((5, 6, outputs), generator=generator(k)).double() for k in range(3)]
+    models = [mlp((5, 6, outputs), generator=seeded(k)).double() for k in range(3)]
     alone = copy.deepcopy(models)
     StackedTrainer(loss, optimizer, epochs=12, batch_size=4)(models, x, y, halves(), seed=0)
     for one, other, kept in zip(models, alone, halves(), strict=True):
@@ -41,8 +41,8 @@ def test_trains_each_model_as_if_it_were_alone(optimizer, outputs, loss):
 
 
 def test_convolutions_are_stacked_too():
-    x, y = torch.rand(8, 1, 8, 8, generator=generator(0)).double(), torch.arange(8) % 2
-    models = [small_conv((1, 8, 8), 2, channels=(2,), hidden=4, generator=generator(k)).double() for k in range(3)]
+    x, y = torch.rand(8, 1, 8, 8, generator=seeded(0)).double(), torch.arange(8) % 2
+    models = [small_conv((1, 8, 8), 2, channels=(2,), hidden=4, generator=seeded(k)).double() for k in range(3)]
     alone = copy.deepcopy(models)
     StackedTrainer(cross_entropy, MOMENTUM, epochs=3, batch_size=4)(models, x, y, halves(), seed=0)
     for one, other, kept in zip(models, alone, halves(), strict=True):
@@ -51,10 +51,10 @@ def test_convolutions_are_stacked_too():
 
 
 def test_batches_hold_own_samples_only_and_none_twice_in_an_epoch():
-    seen = torch.rand(5, 30, generator=generator(0)) < 0.5
+    seen = torch.rand(5, 30, generator=seeded(0)) < 0.5
     fewest = int(seen.sum(1).min())
     per_epoch = fewest // 4
-    batches = list(_own_batches(seen, 4, 3 * per_epoch, generator(1)))
+    batches = list(_own_batches(seen, 4, 3 * per_epoch, seeded(1)))
     assert len(batches) == 3 * per_epoch
     for epoch in range(3):
         drawn = torch.cat(batches[epoch * per_epoch : (epoch + 1) * per_epoch], 1)
@@ -65,7 +65,7 @@ def test_batches_hold_own_samples_only_and_none_twice_in_an_epoch():
 
 
 def test_a_batch_larger_than_the_smallest_part_is_that_part():
-    (batch,) = _own_batches(halves(), 50, 1, generator(0))
+    (batch,) = _own_batches(halves(), 50, 1, seeded(0))
     assert [sorted(row) for row in batch.tolist()] == [[0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]]
 
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_stacked_is_refused():
 
 
 def test_divergence_is_an_error():
-    models = [mlp((5, 6, 2), generator=generator(k)) for k in range(3)]
+    models = [mlp((5, 6, 2), generator=seeded(k)) for k in range(3)]
     trainer = StackedTrainer(cross_entropy, partial(torch.optim.SGD, lr=1e30), epochs=20, batch_size=2)
     with pytest.raises(NumericalError, match="weight"):
         trainer(models, torch.rand(8, 5), torch.arange(8) % 2, halves(), seed=0)

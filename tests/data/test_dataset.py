@@ -3,16 +3,16 @@ import dataclasses
 import pytest
 import torch
 
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from assay.data import Dataset, balanced_subset, odd_even
 
 
 def coin(**changes):
     fields = {
         "name": "coin",
-        "x_train": torch.rand(4, 2, generator=generator(0)),
+        "x_train": torch.rand(4, 2, generator=seeded(0)),
         "y_train": torch.tensor([0, 1, 0, 1]),
-        "x_test": torch.rand(3, 2, generator=generator(1)),
+        "x_test": torch.rand(3, 2, generator=seeded(1)),
         "y_test": torch.tensor([0, 1, 1]),
         "class_names": ("heads", "tails"),
     }
@@ -58,15 +58,15 @@ def test_odd_even_is_the_parity_of_the_label():
 
 
 def test_balanced_subset_takes_distinct_samples_of_every_class():
-    y = torch.randint(3, (60,), generator=generator(0))
+    y = torch.randint(3, (60,), generator=seeded(0))
     x = torch.arange(60.0)[:, None]
-    kept, classes = balanced_subset(x, y, 5, generator=generator(1))
+    kept, classes = balanced_subset(x, y, 5, generator=seeded(1))
     assert classes.bincount().tolist() == [5, 5, 5]
     assert len(kept.unique()) == 15
     assert torch.equal(y[kept.flatten().long()], classes)
-    again, _ = balanced_subset(x, y, 5, generator=generator(1))
+    again, _ = balanced_subset(x, y, 5, generator=seeded(1))
     assert torch.equal(kept, again)
-    other, _ = balanced_subset(x, y, 5, generator=generator(2))
+    other, _ = balanced_subset(x, y, 5, generator=seeded(2))
     assert not torch.equal(kept, other)
 
 

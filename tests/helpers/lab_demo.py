@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from assay.core import generator
+from assay.core import seeded
 from assay.lab import Lab, Paper, Study
 
 
@@ -37,7 +37,7 @@ def make_study(
 
 
 def draw(seed: int) -> dict[str, torch.Tensor]:
-    return {"draws": torch.rand(5, generator=generator(seed), dtype=torch.float64)}
+    return {"draws": torch.rand(5, generator=seeded(seed), dtype=torch.float64)}
 
 
 def measure_draws(settings: Settings, lab: Lab) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from assay.core import generator
+from assay.core import seeded
 
 
 class Bigram(nn.Module):
@@ -11,7 +11,7 @@ class Bigram(nn.Module):
 
     def __init__(self, vocabulary, *, seed=0):
         super().__init__()
-        table = torch.randn(vocabulary, vocabulary, generator=generator(seed), dtype=torch.float64)
+        table = torch.randn(vocabulary, vocabulary, generator=seeded(seed), dtype=torch.float64)
         self.table = nn.Embedding.from_pretrained(table, freeze=False)
 
     def forward(self, input_ids):
@@ -41,4 +41,4 @@ class Stack(nn.Module):
 
 def random_logits(count, *shape, seed=0):
     """Draw `count` tensors of logits of one shape."""
-    return torch.randn(count, *shape, generator=generator(seed), dtype=torch.float64).unbind(0)
+    return torch.randn(count, *shape, generator=seeded(seed), dtype=torch.float64).unbind(0)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from assay.audit import Figure, Finding, Picture, Probe, Subject, Table
-from assay.core import cross_entropy, generator
+from assay.core import cross_entropy, seeded
 
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d494844520000000100000001080000000"
@@ -20,7 +20,7 @@ def small_network(*, outputs=3, seed=0):
 
 def small_subject(**changes):
     """Return a healthy subject of three classes and 4 x 4 images, with some of its parts changed."""
-    draw = generator(0)
+    draw = seeded(0)
     given = {
         "model": small_network(),
         "loss": cross_entropy,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import cross_entropy, fit, generator, isolated_rng
+from assay.core import cross_entropy, fit, isolated_rng, seeded
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def _closed_figures():
 @pytest.fixture
 def data():
     """200 samples of two classes in ten dimensions."""
-    source = generator(0)
+    source = seeded(0)
     y = torch.arange(200) % 2
     x = torch.randn(200, 10, generator=source, dtype=torch.float64)
     x[:, 0] += 3.0 * y
@@ -36,7 +36,7 @@ def net(data):
 @pytest.fixture
 def planted():
     """A 300 x 300 matrix with three outliers on a bulk in [-0.05, 0.05], and its eigenvalues."""
-    source = generator(2)
+    source = seeded(2)
     basis = torch.linalg.qr(torch.randn(300, 300, generator=source, dtype=torch.float64))[0]
     bulk = 0.1 * torch.rand(297, generator=source, dtype=torch.float64) - 0.05
     eigenvalues = torch.cat([bulk, torch.tensor([2.0, 5.0, 9.0], dtype=torch.float64)]).sort().values

@@ -9,12 +9,12 @@ from assay.core import (
     binary_cross_entropy,
     cross_entropy,
     flatten,
-    generator,
     isolated_rng,
     named_parameters,
     output_jacobian,
     per_sample_gradients,
     predict,
+    seeded,
     squared_error,
     unflatten,
 )
@@ -85,15 +85,15 @@ def test_gram_factor_of_cross_entropy_is_the_papers(net, data):
 
 
 def test_either_side_of_the_factor_gives_the_same_eigenvalues():
-    factor = torch.randn(7, 4, generator=generator(0), dtype=torch.float64)
+    factor = torch.randn(7, 4, generator=seeded(0), dtype=torch.float64)
     expected = torch.linalg.svdvals(factor).square()
     torch.testing.assert_close(factor_eigenvalues(factor), expected)
     torch.testing.assert_close(factor_eigenvalues(factor.T.contiguous()), expected)
 
 
 def test_linear_least_squares_has_no_residual():
-    x = torch.randn(5, 8, generator=generator(0), dtype=torch.float64)
-    y = torch.randn(5, generator=generator(1), dtype=torch.float64)
+    x = torch.randn(5, 8, generator=seeded(0), dtype=torch.float64)
+    y = torch.randn(5, generator=seeded(1), dtype=torch.float64)
     parts = gauss_newton_decomposition(nn.Linear(8, 1, bias=False).double(), x, y, loss=squared_error)
     torch.testing.assert_close(parts.gauss_newton, 2 * x.T @ x / 5)
     assert parts.residual.abs().max() < 1e-12
@@ -125,7 +125,7 @@ def test_alignment_from_dense_eigenvectors(net, data):
 
 def test_spaces_coincide_where_they_must():
     # One residual size for all: the covariance is a multiple of G for a linear model with targets f(x) +- 1.
-    x = torch.randn(6, 4, generator=generator(0), dtype=torch.float64)
+    x = torch.randn(6, 4, generator=seeded(0), dtype=torch.float64)
     model = nn.Linear(4, 1, bias=False).double()
     y = predict(model, x)[:, 0] + torch.tensor([1.0, -1, 1, -1, 1, -1], dtype=torch.float64)
     report = gradient_covariance_alignment(model, x, y, loss=squared_error, k=2)

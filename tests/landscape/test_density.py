@@ -1,15 +1,15 @@
 import pytest
 import torch
 
-from assay.core import DenseOperator, HessianOperator, InvalidInputError, cross_entropy, generator
+from assay.core import DenseOperator, HessianOperator, InvalidInputError, cross_entropy, seeded
 from assay.landscape import SpectralDensity, spectral_density
 
 
 def test_moments_are_the_quadratic_forms_of_the_probes(planted):
     # m steps integrate polynomials up to degree 2m - 1 exactly: here 5.
     matrix, _ = planted
-    density = spectral_density(DenseOperator(matrix), steps=3, probes=4, generator=generator(0))
-    signs = 2.0 * torch.randint(0, 2, (300, 4), generator=generator(0)) - 1
+    density = spectral_density(DenseOperator(matrix), steps=3, probes=4, generator=seeded(0))
+    signs = 2.0 * torch.randint(0, 2, (300, 4), generator=seeded(0)) - 1
     power = signs.double()
     for order in range(1, 6):
         power = matrix @ power
@@ -23,7 +23,7 @@ def test_moments_of_a_network_within_three_percent_of_dense(net, data):
     matrix = HessianOperator(net, *data, cross_entropy).to_dense()
     matrix = (matrix + matrix.T) / 2
     needed = max(probes_for(matrix), probes_for(matrix @ matrix))
-    density = spectral_density(DenseOperator(matrix), steps=4, probes=needed, generator=generator(0))
+    density = spectral_density(DenseOperator(matrix), steps=4, probes=needed, generator=seeded(0))
     assert density.moment(1) == pytest.approx(matrix.trace().item() / 132, rel=0.03)
     assert density.moment(2) == pytest.approx(matrix.square().sum().item() / 132, rel=0.03)
     assert density.moment_error(1) * 132 < 0.03 * matrix.trace().item() / 3
@@ -62,9 +62,7 @@ def test_identity_has_one_peak_of_finite_width():
 
 def test_same_generator_same_density(planted):
     operator = DenseOperator(planted[0])
-    first, second, other = (
-        spectral_density(operator, steps=8, probes=3, generator=generator(seed)) for seed in (7, 7, 8)
-    )
+    first, second, other = (spectral_density(operator, steps=8, probes=3, generator=seeded(seed)) for seed in (7, 7, 8))
     assert torch.equal(first.nodes, second.nodes)
     assert not torch.equal(first.nodes, other.nodes)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, cross_entropy, generator, squared_error
+from assay.core import InvalidInputError, cross_entropy, seeded, squared_error
 from assay.landscape import linear_path
 
 
@@ -58,7 +58,7 @@ def test_batches_and_order_of_the_ends_change_nothing(net, data):
     other = copy.deepcopy(net)
     with torch.no_grad():
         for parameter in other.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator(4), dtype=torch.float64))
+            parameter.add_(torch.randn(parameter.shape, generator=seeded(4), dtype=torch.float64))
     forth = linear_path(net, other, x, y, loss=cross_entropy, batch_size=37)
     back = linear_path(other, net, x, y, loss=cross_entropy, batch_size=200)
     torch.testing.assert_close(forth.losses, back.losses.flip(0))

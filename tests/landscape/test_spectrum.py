@@ -10,8 +10,8 @@ from assay.core import (
     NumericalError,
     cross_entropy,
     flatten,
-    generator,
     named_parameters,
+    seeded,
     squared_error,
     unflatten,
 )
@@ -57,7 +57,7 @@ def test_lanczos_agrees_with_dense(net, data):
 
 def test_lanczos_sees_outliers_and_gap_where_the_bulk_is_not_resolved():
     # Least squares: H = 2 X^T X / n, with three outliers and a bulk of 397 below 1 that 40 steps cannot tell apart.
-    source = generator(0)
+    source = seeded(0)
     left, right = (torch.linalg.qr(torch.randn(400, 400, generator=source, dtype=torch.float64))[0] for _ in range(2))
     spectrum = torch.cat([torch.tensor([100.0, 30.0, 20.0]), 0.5 + 0.5 * torch.rand(397, generator=source)]).double()
     x = left * (200 * spectrum).sqrt() @ right.T
@@ -71,7 +71,7 @@ def test_lanczos_sees_outliers_and_gap_where_the_bulk_is_not_resolved():
 
 
 def test_linear_least_squares_has_the_rank_and_spectrum_of_the_data():
-    x = torch.randn(5, 8, generator=generator(0), dtype=torch.float64)
+    x = torch.randn(5, 8, generator=seeded(0), dtype=torch.float64)
     model = nn.Linear(8, 1, bias=False).double()
     report = hessian_spectrum(model, x, torch.zeros(5), loss=squared_error)
     torch.testing.assert_close(report.eigenvalues[:5], 2 * torch.linalg.svdvals(x).square() / 5)
@@ -109,7 +109,7 @@ def test_unequal_batches_change_nothing(net, data, method):
 def test_same_generator_same_report_and_global_state_untouched(net, data):
     before = torch.get_rng_state()
     first, second = (
-        hessian_spectrum(net, *data, loss=cross_entropy, method="lanczos", steps=30, generator=generator(3))
+        hessian_spectrum(net, *data, loss=cross_entropy, method="lanczos", steps=30, generator=seeded(3))
         for _ in range(2)
     )
     assert torch.equal(first.eigenvalues, second.eigenvalues)

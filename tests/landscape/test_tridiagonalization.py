@@ -4,17 +4,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import eigsh
 
-from assay.core import DenseOperator, InvalidInputError, generator
+from assay.core import DenseOperator, InvalidInputError, seeded
 from assay.landscape import lanczos
 
 
 def symmetric(size, seed):
-    matrix = torch.randn(size, size, generator=generator(seed), dtype=torch.float64)
+    matrix = torch.randn(size, size, generator=seeded(seed), dtype=torch.float64)
     return (matrix + matrix.T) / 2
 
 
 def columns(size, k, seed=5):
-    return torch.randn(size, k, generator=generator(seed), dtype=torch.float64)
+    return torch.randn(size, k, generator=seeded(seed), dtype=torch.float64)
 
 
 @settings(max_examples=20)

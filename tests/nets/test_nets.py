@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from assay.nets import mlp, normalized_conv, small_conv
 
 
@@ -17,7 +17,7 @@ def same_as_pytorch(ours, theirs):
 
 
 def test_mlp_is_pytorchs_own():
-    ours = mlp((7, 5, 4, 3), generator=generator(3))
+    ours = mlp((7, 5, 4, 3), generator=seeded(3))
     linear = [lambda: nn.Linear(7, 5), nn.ReLU, lambda: nn.Linear(5, 4), nn.ReLU, lambda: nn.Linear(4, 3)]
     same_as_pytorch(ours, linear)
 
@@ -27,9 +27,9 @@ def test_small_conv_is_pytorchs_own():
         *(lambda: nn.Conv2d(3, 4, 4, 2, 1), nn.ReLU, lambda: nn.Conv2d(4, 6, 4, 2, 1), nn.ReLU, nn.Flatten),
         *(lambda: nn.Linear(6 * 2 * 3, 9), nn.ReLU, lambda: nn.Linear(9, 5)),
     ]
-    ours = small_conv((3, 11, 13), 5, channels=(4, 6), hidden=9, generator=generator(3))
+    ours = small_conv((3, 11, 13), 5, channels=(4, 6), hidden=9, generator=seeded(3))
     same_as_pytorch(ours, layers)
-    assert ours(torch.rand(2, 3, 11, 13, generator=generator(0))).shape == (2, 5)
+    assert ours(torch.rand(2, 3, 11, 13, generator=seeded(0))).shape == (2, 5)
 
 
 def test_normalized_conv_is_pytorchs_own():
@@ -37,9 +37,9 @@ def test_normalized_conv_is_pytorchs_own():
         return lambda: nn.Conv2d(n_in, n_out, 3, padding=1), lambda: nn.GroupNorm(n_out, n_out), nn.ReLU, nn.Identity
 
     layers = [*block(3, 4), *block(4, 6), nn.Flatten, lambda: nn.Linear(6 * 2 * 3, 5)]
-    ours = normalized_conv((3, 11, 13), 5, channels=(4, 6), generator=generator(3))
+    ours = normalized_conv((3, 11, 13), 5, channels=(4, 6), generator=seeded(3))
     same_as_pytorch(ours, layers)
-    x = torch.rand(2, 3, 11, 13, generator=generator(0))
+    x = torch.rand(2, 3, 11, 13, generator=seeded(0))
     inner = x
     for k in (0, 4):
         inner = torch.nn.functional.group_norm(ours[k](inner), (4, 6)[k // 4])
@@ -63,7 +63,7 @@ def test_mlp_has_the_biases_asked_for(bias, expected):
 
 def test_mlp_without_biases_is_homogeneous():
     network = mlp((4, 5, 6, 2), bias="none").double()
-    x = torch.randn(8, 4, dtype=torch.float64, generator=generator(0))
+    x = torch.randn(8, 4, dtype=torch.float64, generator=seeded(0))
     before = network(x)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -72,7 +72,7 @@ def test_mlp_without_biases_is_homogeneous():
 
 
 def test_first_layer_std_scales_weight_and_bias_of_the_first_layer_only():
-    network = mlp((200, 300, 2), first_layer_std=1e-4, generator=generator(0)).requires_grad_(False)
+    network = mlp((200, 300, 2), first_layer_std=1e-4, generator=seeded(0)).requires_grad_(False)
     assert float(network[0].weight.std()) == pytest.approx(1e-4, rel=0.02)
     assert float(network[0].bias.std()) == pytest.approx(1e-4, rel=0.2)
     assert float(network[2].weight.std()) == pytest.approx(1 / (3 * 300) ** 0.5, rel=0.1)
@@ -83,11 +83,11 @@ def test_first_layer_std_scales_weight_and_bias_of_the_first_layer_only():
 )
 def test_the_generator_decides_and_the_global_state_is_left_alone(build):
     before = torch.get_rng_state()
-    first, again, other, default = build(generator(1)), build(generator(1)), build(generator(2)), build(None)
+    first, again, other, default = build(seeded(1)), build(seeded(1)), build(seeded(2)), build(None)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first[0].weight, again[0].weight)
     assert not torch.equal(first[0].weight, other[0].weight)
-    assert torch.equal(default[0].weight, build(generator(0))[0].weight)
+    assert torch.equal(default[0].weight, build(seeded(0))[0].weight)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from assay.core import InvalidInputError, generator, inspect_model
+from assay.core import InvalidInputError, inspect_model, seeded
 from assay.nets import CifarResNet, Normalize
 
 
@@ -18,8 +18,8 @@ def test_depths_of_the_paper_have_its_number_of_parameters(depth, n_parameters):
 
 def test_the_network_computes_what_the_paper_draws():
     """The same network written out with functions, one stage after another."""
-    model = CifarResNet(14, 5, n_channels=2, generator=generator(1)).double().eval()
-    draw = generator(2)
+    model = CifarResNet(14, 5, n_channels=2, generator=seeded(1)).double().eval()
+    draw = seeded(2)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
             for value in (layer.weight.data, layer.bias.data, layer.running_mean, layer.running_var):
@@ -53,7 +53,7 @@ def test_hooks_and_gradients_find_nothing_in_their_way():
 
 def test_the_generator_decides_and_the_global_state_is_left_alone():
     before = torch.get_rng_state()
-    first, again, other = (CifarResNet(8, generator=generator(seed)).linear.weight for seed in (1, 1, 2))
+    first, again, other = (CifarResNet(8, generator=seeded(seed)).linear.weight for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -65,7 +65,7 @@ def test_convolutions_start_with_hes_deviation():
 
 
 def test_normalize_is_undone_by_its_inverse():
-    x = torch.rand(2, 3, 4, 4, generator=generator(0))
+    x = torch.rand(2, 3, 4, 4, generator=seeded(0))
     mean, std = (0.1, 0.2, 0.3), (0.5, 1.0, 2.0)
     back = Normalize(mean, std)(x) * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
     torch.testing.assert_close(back, x)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import generator
+from assay.core import seeded
 from assay.nets import mlp
 from assay.privacy import ShadowEnsemble
 
@@ -17,13 +17,13 @@ def _closed_figures():
 @pytest.fixture
 def images():
     """Twelve 6 x 6 images of three classes in [0, 1]."""
-    return torch.rand(12, 1, 6, 6, generator=generator(0), dtype=torch.float64), torch.arange(12) % 3
+    return torch.rand(12, 1, 6, 6, generator=seeded(0), dtype=torch.float64), torch.arange(12) % 3
 
 
 @pytest.fixture
 def networks():
     """Seven untrained networks for those images."""
-    return tuple(nn.Sequential(nn.Flatten(), *mlp((36, 5, 3), generator=generator(k))).double() for k in range(7))
+    return tuple(nn.Sequential(nn.Flatten(), *mlp((36, 5, 3), generator=seeded(k))).double() for k in range(7))
 
 
 @pytest.fixture

@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, binary_cross_entropy, fit, generator
+from assay.core import InvalidInputError, binary_cross_entropy, fit, seeded
 from assay.nets import mlp
 from assay.reconstruction import train_in_span
 
 
 def test_training_in_the_span_is_training():
-    source = generator(0)
+    source = seeded(0)
     x = torch.randn(6, 40, generator=source, dtype=torch.float64)
     y = torch.tensor([0, 1] * 3)
-    plain, fast = (mlp((40, 8, 1), bias="first", generator=generator(1)).double() for _ in range(2))
+    plain, fast = (mlp((40, 8, 1), bias="first", generator=seeded(1)).double() for _ in range(2))
     sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-2)
     fit(plain, x, y, loss=binary_cross_entropy, optimizer=sgd, schedule="cosine", steps=300)
     train_in_span(fast, x, y, loss=binary_cross_entropy, steps=300, weight_decay=1e-2)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from assay.audit.probe import SkipProbe
 from assay.audit.subject import Subject
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from assay.reconstruction.kkt import (
     dense_head,
     first_layer_inputs,
@@ -56,7 +56,7 @@ def read(subject: Subject) -> Reading:
     try:
         if isinstance(_first_layer(model), nn.Linear):
             return _whole_network(subject, shape, like)
-        trial = torch.rand(4, *shape, generator=generator(0)).to(like)
+        trial = torch.rand(4, *shape, generator=seeded(0)).to(like)
         head = dense_head(model, trial)[0]
     except InvalidInputError as error:
         raise SkipProbe(str(error)) from error
@@ -75,7 +75,7 @@ def _whole_network(subject: Subject, shape: tuple[int, ...], like: Tensor) -> Re
         return first_layer_inputs(model, x).reshape(len(x), -1)
 
     zero, one = entry(like.new_zeros(1, *shape)), entry(like.new_ones(1, *shape))
-    trial = torch.rand(4, *shape, generator=generator(0)).to(like)
+    trial = torch.rand(4, *shape, generator=seeded(0)).to(like)
     slope, seen = one - zero, entry(trial)
     size = torch.Size(shape).numel()
     if seen.shape[1] != size or bool((slope == 0).any()):

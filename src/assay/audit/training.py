@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.audit.subject import Subject
-from assay.core import binary_cross_entropy, generator
+from assay.core import binary_cross_entropy, seeded
 from assay.data import Dataset, balanced_subset, load
 from assay.nets import mlp
 from assay.reconstruction import train_in_span
@@ -50,7 +50,7 @@ def _train_binary(
 
     Networks that are trained like this keep their samples best (Buzaglo et al., 2023, on weight decay).
     """
-    random = generator(seed)
+    random = seeded(seed)
     test = _two_groups(dataset.x_test, dataset.y_test, groups)
     train = balanced_subset(
         *_two_groups(dataset.x_train, dataset.y_train, groups), n_per_class=n_per_group, generator=random

@@ -1,6 +1,8 @@
 """The ground floor: what every room shares, so that nothing is written twice."""
 
 from assay.core.checks import (
+    check_choice,
+    check_count,
     check_finite,
     check_fraction,
     check_labels,
@@ -20,8 +22,9 @@ from assay.core.errors import (
 )
 from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
 from assay.core.fitting import FitResult, Step, fit
-from assay.core.gradients import output_jacobian, per_sample_gradient_norms, per_sample_gradients
+from assay.core.gradients import input_gradient, output_jacobian, per_sample_gradient_norms, per_sample_gradients
 from assay.core.inspection import Problem, inspect_model, require_inspected
+from assay.core.kernels import kernel_distance
 from assay.core.losses import (
     LossFunction,
     binary_cross_entropy,
@@ -31,11 +34,21 @@ from assay.core.losses import (
     squared_error,
 )
 from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOperator, MatrixFree
-from assay.core.parameters import Parameters, flatten, functional, named_parameters, preserved, unflatten
+from assay.core.parameters import (
+    Parameters,
+    assign_parameters,
+    flatten,
+    functional,
+    named_parameters,
+    parameter_distance,
+    preserved,
+    project_parameters,
+    unflatten,
+)
 from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
 from assay.core.products import hessian_vector_product, jacobian_vector_product, vector_jacobian_product
 from assay.core.progress import track
-from assay.core.seeding import generator, isolated_rng, spawn_seeds
+from assay.core.seeding import as_generator, isolated_rng, seeded, spawn_seeds
 from assay.core.statistics import ROC, Interval, mean_interval, proportion_interval, roc, tpr_at_fpr
 from assay.core.trainers import StackedTrainer, Trainer, one_by_one
 
@@ -60,8 +73,12 @@ __all__ = [
     "Step",
     "Trainer",
     "accuracy",
+    "as_generator",
+    "assign_parameters",
     "best_other",
     "binary_cross_entropy",
+    "check_choice",
+    "check_count",
     "check_finite",
     "check_fraction",
     "check_labels",
@@ -75,11 +92,12 @@ __all__ = [
     "fit_power_law",
     "flatten",
     "functional",
-    "generator",
     "hessian_vector_product",
+    "input_gradient",
     "inspect_model",
     "isolated_rng",
     "jacobian_vector_product",
+    "kernel_distance",
     "log_log_line",
     "margins",
     "mean_interval",
@@ -87,14 +105,17 @@ __all__ = [
     "named_parameters",
     "one_by_one",
     "output_jacobian",
+    "parameter_distance",
     "per_sample_gradient_norms",
     "per_sample_gradients",
     "predict",
     "preserved",
+    "project_parameters",
     "proportion_interval",
     "require_extra",
     "require_inspected",
     "roc",
+    "seeded",
     "signs",
     "single_logit",
     "spawn_seeds",

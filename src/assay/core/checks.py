@@ -1,6 +1,8 @@
 """Checks at the public edge: what was given, what is needed, how to mend it."""
 
 import math
+from collections.abc import Iterable
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +115,27 @@ def check_positive(value: float, name: str) -> None:
     """
     if not (math.isfinite(value) and value > 0):
         raise InvalidInputError(f"{name} must be a positive number, got {value!r}")
+
+
+def check_count(value: int, name: str, *, at_least: int = 1) -> None:
+    """Require a whole number of at least one, or of at least the given bound.
+
+    Raises:
+        InvalidInputError: It is smaller, or no whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
+        raise InvalidInputError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+
+
+def check_choice(value: object, choices: Iterable[object], name: str) -> None:
+    """Require one of some values.
+
+    Raises:
+        InvalidInputError: It is none of them.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def check_fraction(value: float, name: str) -> None:

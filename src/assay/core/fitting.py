@@ -94,7 +94,7 @@ def fit(
     size = len(x) if batch_size is None else batch_size
     total = _total_steps(len(x), size, epochs, steps)
     if size < len(x) and generator is None:
-        raise InvalidInputError("mini-batches are shuffled: pass generator=assay.core.generator(seed)")
+        raise InvalidInputError("mini-batches are shuffled: pass generator=assay.core.seeded(seed)")
     run = optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
     scheduler = CosineAnnealingLR(run, total) if schedule == "cosine" else schedule(run) if schedule else None
     launched = _launch(model, run, x, size, devices)

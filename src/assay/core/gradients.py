@@ -51,6 +51,32 @@ def per_sample_gradient_norms(
     return _map_gradients(model, x, y, loss, batch_size, _norms)
 
 
+def input_gradient(
+    model: nn.Module, x: Float[Tensor, "n *d"], value: Callable[[Tensor], Tensor]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n *d"]]:
+    r"""Compute one value of each sample's outputs and its gradient in the sample, $\nabla_{x_i} v_i(f(x_i))$.
+
+    Works inside ``torch.no_grad()``. The model is run as it is: hold it in `preserved` where it must not change.
+
+    Args:
+        model: Network in which samples do not interact.
+        x: Inputs.
+        value: Turns the outputs, of shape `(n, c)`, into one value a sample, of shape `(n,)`.
+
+    Returns:
+        The values and the gradients, without a graph.
+
+    >>> values, gradient = input_gradient(nn.Flatten(), torch.ones(2, 3), lambda outputs: 2 * outputs.sum(1))
+    >>> values.tolist(), gradient[0].tolist()
+    ([6.0, 6.0], [2.0, 2.0, 2.0])
+    """
+    point = x.detach().requires_grad_()
+    with torch.enable_grad():
+        values = value(model(point))
+        (gradient,) = torch.autograd.grad(values.sum(), point)
+    return values.detach(), gradient
+
+
 def output_jacobian(model: nn.Module, x: Float[Tensor, "n *d"], *, batch_size: int = 64) -> Float[Tensor, "n c p"]:
     r"""Compute the Jacobian of every sample's outputs in the parameters, $J_i = \partial f(x_i)/\partial\theta$.
 

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from assay.core.errors import NumericalError
+
 Parameters: TypeAlias = dict[str, Tensor]
 
 
@@ -40,6 +42,49 @@ def unflatten(vector: Float[Tensor, " p"], like: Parameters) -> Parameters:
     sizes = [value.numel() for value in like.values()]
     pieces = vector.split(sizes)
     return {name: piece.view(value.shape) for (name, value), piece in zip(like.items(), pieces, strict=True)}
+
+
+def assign_parameters(model: nn.Module, vector: Float[Tensor, " p"]) -> None:
+    """Write a vector, in the order of `flatten`, into the model's parameters.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> assign_parameters(layer, torch.tensor([1.0, 2.0, 3.0]))
+    >>> layer.weight.tolist(), layer.bias.tolist()
+    ([[1.0, 2.0]], [3.0])
+    """
+    params = named_parameters(model)
+    for name, piece in unflatten(vector, params).items():
+        params[name].copy_(piece)
+
+
+def parameter_distance(model: nn.Module, other: nn.Module) -> float:
+    r"""Return the Euclidean distance of all parameters, $\lVert\theta' - \theta\rVert_2$; buffers do not count.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> parameter_distance(layer, layer)
+    0.0
+    """
+    return (flatten(named_parameters(model)) - flatten(named_parameters(other))).norm().item()
+
+
+def project_parameters(model: nn.Module, centre: nn.Module, radius: float | None) -> None:
+    """Move a model's parameters, in place, to the nearest point within a radius of another's; None only checks them.
+
+    Raises:
+        NumericalError: Some are NaN or infinite.
+
+    >>> centre, model = nn.Linear(1, 1), nn.Linear(1, 1)
+    >>> project_parameters(model, centre, 0.0)
+    >>> parameter_distance(model, centre)
+    0.0
+    """
+    start = flatten(named_parameters(centre))
+    change = flatten(named_parameters(model)) - start
+    distance = change.norm().item()
+    if not torch.isfinite(change).all():
+        raise NumericalError("the model's parameters became NaN or infinite; lower the learning rate")
+    if radius is not None and distance > radius:
+        assign_parameters(model, start + change * (radius / distance))
 
 
 def functional(model: nn.Module) -> Callable[[Parameters, Tensor], Tensor]:

@@ -7,13 +7,22 @@ import numpy as np
 import torch
 
 
-def generator(seed: int) -> torch.Generator:
+def seeded(seed: int) -> torch.Generator:
     """Return a generator on the CPU, so that a seed draws the same numbers whatever device they go to.
 
-    >>> torch.equal(torch.rand(2, generator=generator(0)), torch.rand(2, generator=generator(0)))
+    >>> torch.equal(torch.rand(2, generator=seeded(0)), torch.rand(2, generator=seeded(0)))
     True
     """
     return torch.Generator().manual_seed(seed)
+
+
+def as_generator(generator: torch.Generator | None) -> torch.Generator:
+    """Return the caller's generator, or one seeded with 0 where none was given.
+
+    >>> as_generator(None).initial_seed()
+    0
+    """
+    return seeded(0) if generator is None else generator
 
 
 def spawn_seeds(seed: int, n: int) -> list[int]:

@@ -16,7 +16,7 @@ from assay.core.errors import InvalidInputError
 from assay.core.inspection import inspect_model
 from assay.core.losses import LossFunction
 from assay.core.progress import track
-from assay.core.seeding import generator, spawn_seeds
+from assay.core.seeding import seeded, spawn_seeds
 
 
 @runtime_checkable
@@ -57,7 +57,7 @@ def one_by_one(train: Callable[[nn.Module, Tensor, Tensor, torch.Generator], obj
     ) -> None:
         cells = zip(models, membership, spawn_seeds(seed, len(models)), strict=True)
         for model, kept, own_seed in track(cells, "training shadows", total=len(models), enabled=progress):
-            train(model, x[kept], y[kept], generator(own_seed))
+            train(model, x[kept], y[kept], seeded(own_seed))
 
     return trainer
 
@@ -130,7 +130,7 @@ class StackedTrainer:
         n_steps = max(1, int(membership.sum(1).min()) // self.batch_size) * self.epochs
         optimizer = self.optimizer(parameters)
         schedule = CosineAnnealingLR(optimizer, n_steps)
-        batches = _own_batches(membership, self.batch_size, n_steps, generator(seed))
+        batches = _own_batches(membership, self.batch_size, n_steps, seeded(seed))
         for index in track(batches, "training shadows", total=n_steps, enabled=progress):
             optimizer.zero_grad()
             # Batches are of one size, so that m times the mean over all is the sum of the models' own losses.

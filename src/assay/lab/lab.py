@@ -27,7 +27,7 @@ class Lab:
     """Give an experiment its six verbs: cached, map, measure, figure, table, progress.
 
     A lab hands out no generator, for its state would depend on which stages a resumed run skips: derive one from
-    ``lab.seed`` (``assay.core.generator``, ``assay.core.spawn_seeds``) where it is used.
+    ``lab.seed`` (``assay.core.seeded``, ``assay.core.spawn_seeds``) where it is used.
 
     Args:
         study: The study that runs.

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import InvalidInputError, MatrixFree, check_positive
-from assay.core import generator as seeded
+from assay.core import InvalidInputError, MatrixFree, as_generator, check_positive
 from assay.landscape.tridiagonalization import lanczos
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def spectral_density(
     2.0
     """
     check_positive(kernel_width, "kernel_width")
-    source = generator or seeded(0)
+    source = as_generator(generator)
     vectors = sign_probes(operator, probes, source)
     nodes, weights, _ = lanczos(operator, vectors, steps=steps, generator=source, progress=progress).ritz()
     return SpectralDensity(nodes, weights, kernel_standard_deviation(nodes, kernel_width))

@@ -13,13 +13,11 @@ from assay.core import (
     LossFunction,
     MatrixFree,
     NumericalError,
+    as_generator,
     check_finite,
     check_fraction,
     check_logits,
     check_pairs,
-)
-from assay.core import (
-    generator as seeded,
 )
 from assay.landscape.density import SpectralDensity, kernel_standard_deviation, sign_probes
 from assay.landscape.tridiagonalization import lanczos
@@ -141,7 +139,7 @@ def hessian_spectrum(
     if chosen == "dense":
         eigenvalues, density = _dense(operator, kernel_width)
     else:
-        source = generator or seeded(0)
+        source = as_generator(generator)
         eigenvalues, density = _lanczos(operator, steps, probes, kernel_width, outlier_threshold, source, progress)
     top = eigenvalues[0].clamp(min=0).item()
     return SpectrumReport(

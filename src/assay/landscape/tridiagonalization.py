@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import InvalidInputError, MatrixFree, check_finite, track
-from assay.core import generator as seeded
+from assay.core import InvalidInputError, MatrixFree, as_generator, check_finite, track
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +74,7 @@ def lanczos(
     """
     start = _unit_rows(operator, probes)
     steps = _checked_steps(operator, steps)
-    source = generator or seeded(0)
+    source = as_generator(generator)
     n_probes, size = start.shape
     basis = start.new_zeros(n_probes, steps, size)
     diagonal, off_diagonal = start.new_zeros(n_probes, steps), start.new_zeros(n_probes, steps)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, as_generator
 from assay.nets.initialization import new_layer
 
 
@@ -48,7 +48,7 @@ def small_conv(
         raise InvalidInputError(
             f"an image of {height} x {width} pixels cannot be halved {len(channels)} times; give fewer channels"
         )
-    generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    generator = as_generator(generator)
     layers: list[nn.Module] = []
     for n_out in channels:
         convolution = new_layer(nn.Conv2d, n_in, n_out, 4, stride=2, padding=1, generator=generator)
@@ -97,7 +97,7 @@ def normalized_conv(
         raise InvalidInputError(
             f"an image of {height} x {width} pixels cannot be halved {len(channels)} times; give fewer channels"
         )
-    generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    generator = as_generator(generator)
     layers: list[nn.Module] = []
     for n_out in channels:
         convolution = new_layer(nn.Conv2d, n_in, n_out, 3, padding=1, generator=generator)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, check_positive
+from assay.core import InvalidInputError, as_generator, check_positive
 from assay.nets.initialization import new_layer
 
 
@@ -48,7 +48,7 @@ def mlp(
         raise InvalidInputError(f"bias must be 'all', 'first' or 'none', got {bias!r}")
     if first_layer_std is not None:
         check_positive(first_layer_std, "first_layer_std")
-    generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    generator = as_generator(generator)
     layers: list[nn.Module] = []
     for index, (n_in, n_out) in enumerate(pairwise(widths)):
         with_bias = bias == "all" or (bias == "first" and index == 0)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils import skip_init
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, as_generator
 from assay.nets.initialization import new_layer
 
 WIDTHS = (16, 32, 64)
@@ -45,7 +45,7 @@ class CifarResNet(nn.Module):
             raise InvalidInputError(f"depth must be 6n + 2 with n >= 1, such as 20, 32, 44 or 56, got {depth}")
         if min(n_classes, n_channels) < 1:
             raise InvalidInputError(f"n_classes and n_channels must be at least 1, got {n_classes} and {n_channels}")
-        generator = generator if generator is not None else torch.Generator().manual_seed(0)
+        generator = as_generator(generator)
         self.conv1 = _convolution(n_channels, WIDTHS[0], 1, generator)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
         self.relu = nn.ReLU()

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_positive
+from assay.core import InvalidInputError, as_generator, check_positive
 
 
 class TwoLayerReLU(nn.Module):
@@ -45,7 +45,7 @@ class TwoLayerReLU(nn.Module):
             raise InvalidInputError(f"in_features and width must be at least 1, got {in_features} and {width}")
         scale = in_features**-0.5 if init_scale is None else init_scale
         check_positive(scale, "init_scale")
-        generator = generator if generator is not None else torch.Generator().manual_seed(0)
+        generator = as_generator(generator)
         self.weight = nn.Parameter(scale * torch.randn(width, in_features, generator=generator))
         self.register_buffer("output", (torch.randint(2, (width,), generator=generator) * 2 - 1) / width**0.5)
 

@@ -19,10 +19,10 @@ from assay.core import (
     check_positive,
     flatten,
     functional,
-    generator,
     named_parameters,
     preserved,
     require_inspected,
+    seeded,
     squared_error,
     track,
 )
@@ -229,7 +229,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
         """Draw samples and raw targets, after a trial of the network."""
         first = next(start.parameters())
         shape = self.input_shape or tuple(first.shape[1:])
-        source = generator(self.random_state)
+        source = seeded(self.random_state)
         x = self.init_scale * torch.randn(self.n_samples, *shape, generator=source).to(first)
         try:
             outputs = start(x).reshape(self.n_samples, -1)

@@ -16,7 +16,7 @@ from assay.adversarial.attacks import (
     pgd,
     standard_attacks,
 )
-from assay.core import generator
+from assay.core import seeded
 from helpers.adversarial_networks import random_mlp
 
 foolbox = pytest.importorskip("foolbox")
@@ -29,7 +29,7 @@ NORMS = (2, math.inf)
 
 
 def problem(norm: float, n: int = 100) -> tuple[nn.Module, Tensor, Tensor, Lp]:
-    source = generator(0)
+    source = seeded(0)
     model = nn.Sequential(nn.Flatten(), random_mlp([12, 40, 40, 6], source)).float().eval()
     x = torch.rand(n, 1, 3, 4, generator=source)
     return model, x, model(x).argmax(1), Lp(norm=norm, eps=0.2 if norm == 2 else 0.06, input_range=(0.0, 1.0))

@@ -18,7 +18,7 @@ from assay.adversarial.attacks import (
 from assay.adversarial.attacks.apgd import TARGETED, UNTARGETED
 from assay.adversarial.attacks.ascent import checkpoints
 from assay.adversarial.attacks.base import dual_norms
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
 
 NORMS = (2, math.inf)
@@ -26,7 +26,7 @@ NORMS = (2, math.inf)
 
 def two_class_problem(norm: float) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
     """A linear two-class model with the exact distance of each point to the other class."""
-    source = generator(0)
+    source = seeded(0)
     model, x = random_linear(10, 2, source), points(50, 10, source)
     logits = model(x).detach()
     target = logits.argmin(1)
@@ -110,7 +110,7 @@ def reference_apgd(
 
 
 def nonlinear_problem(norm: float) -> tuple[nn.Module, Tensor, Lp]:
-    source = generator(1)
+    source = seeded(1)
     model, x = random_mlp([6, 20, 20, 5], source), points(12, 6, source).clamp(-1.5, 1.5)
     return model, x, Lp(norm=norm, eps=0.15 if norm == math.inf else 0.3, input_range=(-1.5, 1.5))
 
@@ -124,7 +124,7 @@ TOLERANCE = {"rtol": 0, "atol": 1e-6}
 @pytest.mark.parametrize("strict", [False, True])
 def test_the_targeted_batch_does_what_the_algorithm_does_to_each_sample(norm, loss, strict):
     model, x, threat = nonlinear_problem(norm)
-    target = torch.randint(5, (12,), generator=generator(2))
+    target = torch.randint(5, (12,), generator=seeded(2))
     attack = TargetedAPGD(threat, n_iter=25, loss=loss, strict_target=strict)
     x_adv, clean = attack(model, x, target), model(x).argmax(1)
     assert 0 < (model(x_adv).argmax(1) != clean).sum() < 12, "the test must see both outcomes"
@@ -174,12 +174,12 @@ def test_the_untargeted_dlr_objective_from_its_formula(y, expected):
 
 
 def test_the_ce_objective_is_the_cross_entropy():
-    logits, y = points(7, 4, generator(9)), torch.arange(7) % 4
+    logits, y = points(7, 4, seeded(9)), torch.arange(7) % 4
     torch.testing.assert_close(UNTARGETED["ce"](logits, y), nn.functional.cross_entropy(logits, y, reduction="none"))
 
 
 def test_strict_attacks_stop_only_at_the_target():
-    source = generator(2)
+    source = seeded(2)
     model, x = random_mlp([6, 20, 5], source), points(30, 6, source)
     target = torch.randint(5, (30,), generator=source)
     loose = TargetedAPGD(Lp(norm=2, eps=1.0, input_range=UNBOUNDED), n_iter=25)
@@ -190,7 +190,7 @@ def test_strict_attacks_stop_only_at_the_target():
 
 
 def test_random_starts_are_seeded_and_leave_global_state_alone():
-    source = generator(3)
+    source = seeded(3)
     model, x = random_mlp([6, 20, 5], source), points(5, 6, source)
     target = (model(x).argmax(1) + 1) % 5
     attack = TargetedAPGD(Lp(norm=2, eps=0.01, input_range=UNBOUNDED), n_iter=1, seed=7)
@@ -208,7 +208,7 @@ def test_the_model_and_the_inputs_come_back_as_they_were(dtype):
     model[0].weight.requires_grad_(False)
     model[4].weight.grad = torch.ones_like(model[4].weight)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    x = points(5, 4, generator(4)).to(dtype)
+    x = points(5, 4, seeded(4)).to(dtype)
     kept = x.clone()
     x_adv = targeted_apgd(
         model, x, torch.tensor([0, 1, 2, 3, 0]), threat=Lp(norm=2, eps=0.1, input_range=UNBOUNDED), n_iter=3
@@ -225,7 +225,7 @@ def test_the_model_and_the_inputs_come_back_as_they_were(dtype):
 
 @pytest.mark.parametrize(("attack", "n_classes"), [(TargetedAPGD, 3), (APGD, 2)])
 def test_dlr_needs_some_classes_and_says_so(attack, n_classes):
-    model, x = random_linear(3, n_classes, generator(5)), points(2, 3, generator(5))
+    model, x = random_linear(3, n_classes, seeded(5)), points(2, 3, seeded(5))
     with pytest.raises(InvalidInputError, match=f"needs at least {n_classes + 1} classes.*use loss='ce'"):
         attack(Lp(norm=2, eps=0.1, input_range=UNBOUNDED), loss="dlr")(model, x, torch.tensor([0, 1]))
 

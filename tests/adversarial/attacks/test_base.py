@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from assay.adversarial import Lp, TargetedAPGD, run_attack
 from assay.adversarial.attacks.base import dual_norms
-from assay.core import InvalidInputError, NumericalError, generator
+from assay.core import InvalidInputError, NumericalError, seeded
 from helpers.adversarial_networks import UNBOUNDED, linear, points, random_mlp
 
 NORMS = (2, math.inf)
@@ -29,7 +29,7 @@ class Fixed:
 
 
 def image_pair(seed: int) -> tuple[Tensor, Tensor]:
-    source = generator(seed)
+    source = seeded(seed)
     shape = (3, 2, 4)
     x = torch.rand(shape, generator=source, dtype=torch.float64)
     return x, x + torch.randn(shape, generator=source, dtype=torch.float64)
@@ -54,7 +54,7 @@ def test_infinity_projection_is_the_nearest_allowed_point(seed, eps):
     x, moved = image_pair(seed)
     threat = Lp(norm=math.inf, eps=eps, input_range=(0.0, 1.0))
     nearest = threat.project(moved, x)
-    other = threat.random_start(x, generator=generator(seed))
+    other = threat.random_start(x, generator=seeded(seed))
     assert ((moved - nearest).flatten(1).norm(dim=1) <= (moved - other).flatten(1).norm(dim=1) + 1e-12).all()
 
 
@@ -69,7 +69,7 @@ def test_two_norm_projection_without_bounds_is_radial():
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("scale", [1.0, 1e-30])
 def test_steepest_direction_has_unit_norm_and_gains_the_dual_norm(norm, scale):
-    gradient = torch.randn(4, 3, 2, generator=generator(1)) * scale
+    gradient = torch.randn(4, 3, 2, generator=seeded(1)) * scale
     threat = Lp(norm=norm, eps=1.0, input_range=(0.0, 1.0))
     direction = threat.steepest(gradient)
     torch.testing.assert_close(direction.flatten(1).norm(p=norm, dim=1), torch.ones(4))
@@ -79,7 +79,7 @@ def test_steepest_direction_has_unit_norm_and_gains_the_dual_norm(norm, scale):
 
 
 def test_dual_of_the_infinity_norm_by_brute_force_over_the_corners():
-    gradient = torch.randn(5, 6, generator=generator(2), dtype=torch.float64)
+    gradient = torch.randn(5, 6, generator=seeded(2), dtype=torch.float64)
     corners = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=6)), dtype=torch.float64)
     torch.testing.assert_close(dual_norms(gradient, math.inf), (gradient @ corners.T).amax(1))
 
@@ -88,8 +88,8 @@ def test_dual_of_the_infinity_norm_by_brute_force_over_the_corners():
 def test_random_starts_fill_the_ball_uniformly(norm):
     x = torch.zeros(4000, 3, dtype=torch.float64)
     threat = Lp(norm=norm, eps=0.5, input_range=(-1.0, 1.0))
-    starts = threat.random_start(x, generator=generator(3))
-    assert torch.equal(starts, threat.random_start(x, generator=generator(3)))
+    starts = threat.random_start(x, generator=seeded(3))
+    assert torch.equal(starts, threat.random_start(x, generator=seeded(3)))
     # In a uniform ball of dimension 3 the cube of the relative distance is uniform: mean 1/2, variance 1/12.
     cubes = (threat.distance(starts, x) / 0.5) ** 3
     assert cubes.max() <= 1 + 1e-12
@@ -114,7 +114,7 @@ def test_an_attack_is_never_believed():
 
 
 def test_batches_do_not_change_the_result():
-    source = generator(4)
+    source = seeded(4)
     model, x = random_mlp([4, 8, 4], source), points(7, 4, source)
     y = model(x).argmax(1)
 

@@ -12,12 +12,12 @@ from assay.adversarial import (
 from assay.adversarial.attacks import (
     PassCounter,
 )
-from assay.core import generator
+from assay.core import seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_mlp
 
 
 def test_batched_cotangents_are_counted_one_by_one_and_change_nothing():
-    source = generator(0)
+    source = seeded(0)
     model = random_mlp([4, 6, 3], source)
     x, cotangents = points(5, 4, source), torch.randn(7, 5, 3, generator=source, dtype=torch.float64)
     counted = PassCounter(model)
@@ -31,7 +31,7 @@ def test_batched_cotangents_are_counted_one_by_one_and_change_nothing():
 
 def test_an_unsuccessful_run_costs_what_the_algorithm_says():
     """Nothing breaks at a vanishing radius, so every sample pays for every candidate, target and iteration."""
-    source = generator(1)
+    source = seeded(1)
     model, x = random_mlp([4, 16, 6], source), points(8, 4, source)
     y = model(x).argmax(1)
     seen: list[int] = []

@@ -11,12 +11,12 @@ from assay.adversarial.attacks import (
     LinearityCurve,
     expected_gradient_change,
 )
-from assay.core import InvalidInputError, NumericalError, generator
+from assay.core import InvalidInputError, NumericalError, seeded
 from helpers.adversarial_networks import linear, points, random_linear, random_mlp
 
 
 def test_a_linear_model_is_linear():
-    source = generator(0)
+    source = seeded(0)
     model, x, direction = random_linear(6, 4, source), points(5, 6, source), points(5, 6, source)
     pairs = torch.tensor([[1, 0], [2, 3], [0, 1], [3, 2], [1, 2]])
     curve = almost_linearity(model, x, direction, torch.tensor([0.5, 10.0], dtype=torch.float64), pairs)
@@ -25,7 +25,7 @@ def test_a_linear_model_is_linear():
 
 
 def test_both_measures_against_one_sample_at_a_time():
-    source = generator(1)
+    source = seeded(1)
     model, x, direction = random_mlp([6, 16, 4], source), points(5, 6, source), points(5, 6, source)
     pairs = torch.tensor([[1, 0], [2, 3], [0, 1], [3, 2], [1, 2]])
     radii = torch.tensor([0.3, 1.5], dtype=torch.float64)
@@ -48,7 +48,7 @@ def test_both_measures_against_one_sample_at_a_time():
 @pytest.mark.parametrize("n_features", [400, 1600])
 @pytest.mark.parametrize("radius", [1.0, 5.0])
 def test_random_two_layer_networks_follow_the_formula(n_features, radius):
-    source = generator(2)
+    source = seeded(2)
     width = 4000
     hidden = torch.randn(width, n_features, generator=source, dtype=torch.float64) / n_features**0.5
     signs = torch.randint(2, (width,), generator=source) * 2.0 - 1
@@ -74,7 +74,7 @@ def test_the_summary_and_the_picture():
 
 @pytest.mark.usefixtures("as_users_run_it")
 def test_bad_input_is_refused():
-    model, x = random_linear(3, 2, generator(3)), points(2, 3, generator(3))
+    model, x = random_linear(3, 2, seeded(3)), points(2, 3, seeded(3))
     pairs, radii = torch.tensor([[1, 0], [0, 1]]), torch.ones(1, dtype=torch.float64)
     with pytest.raises(InvalidInputError, match="direction must have the shape"):
         almost_linearity(model, x, x[:, :2], radii, pairs)

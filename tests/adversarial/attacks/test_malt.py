@@ -16,7 +16,7 @@ from assay.adversarial.attacks import (
     GradientMaskingWarning,
     naive_targets,
 )
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import UNBOUNDED, linear, points, random_mlp
 
 
@@ -28,7 +28,7 @@ def deceptive_problem() -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def mlp_problem(n: int = 40) -> tuple[nn.Module, Tensor, Tensor]:
-    source = generator(0)
+    source = seeded(0)
     model, x = random_mlp([8, 20, 20, 12], source), points(n, 8, source)
     y = model(x).argmax(1)
     y[: n // 10] = (y[: n // 10] + 1) % 20  # a tenth is misclassified

@@ -12,7 +12,7 @@ from assay.adversarial.attacks import (
     fgsm,
     pgd,
 )
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
 
 NORMS = (2, math.inf)
@@ -21,11 +21,11 @@ NORMS = (2, math.inf)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("start", [None, 3])
 def test_two_linear_classes_end_at_the_closed_form_optimum(norm, start):
-    source = generator(0)
+    source = seeded(0)
     model, x = random_linear(8, 2, source), points(10, 8, source)
     y = torch.arange(10) % 2
     threat = Lp(norm=norm, eps=0.3, input_range=UNBOUNDED)
-    source = None if start is None else generator(start)
+    source = None if start is None else seeded(start)
     x_adv = pgd(model, x, y, threat=threat, n_iter=60, step_size=0.1, generator=source)
     away = (model.weight[1 - y] - model.weight[y]).detach()
     direction = away.sign() if norm == math.inf else away / away.norm(dim=1, keepdim=True)
@@ -35,7 +35,7 @@ def test_two_linear_classes_end_at_the_closed_form_optimum(norm, start):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_fast_method_is_one_step_of_the_radius_within_the_range(norm):
-    source = generator(1)
+    source = seeded(1)
     model, x = random_mlp([8, 12, 3], source), torch.rand(10, 8, generator=source, dtype=torch.float64)
     y = torch.arange(10) % 3
     point = x.clone().requires_grad_()
@@ -50,10 +50,10 @@ def test_the_fast_method_is_one_step_of_the_radius_within_the_range(norm):
 
 @pytest.mark.parametrize("seed", [None, 7])
 def test_the_object_is_the_function_with_the_step_size_of_the_paper(seed):
-    source = generator(2)
+    source = seeded(2)
     model, x, y = random_mlp([8, 12, 3], source), points(6, 8, source), torch.arange(6) % 3
     threat = Lp(norm=2, eps=0.5, input_range=UNBOUNDED)
-    start = None if seed is None else generator(seed)
+    start = None if seed is None else seeded(seed)
     expected = pgd(model, x, y, threat=threat, n_iter=5, step_size=2.5 * 0.5 / 5, generator=start)
     assert torch.equal(PGD(threat, n_iter=5, seed=seed)(model, x, y), expected)
 
@@ -61,7 +61,7 @@ def test_the_object_is_the_function_with_the_step_size_of_the_paper(seed):
 @pytest.mark.usefixtures("as_users_run_it")
 @pytest.mark.parametrize("options", [{"step_size": 0.0}, {"step_size": math.nan}, {"n_iter": 0}])
 def test_steps_must_have_a_length_and_a_number(options):
-    model, x, threat = random_linear(8, 3, generator(2)), points(2, 8, generator(2)), Lp(2, 0.1, UNBOUNDED)
+    model, x, threat = random_linear(8, 3, seeded(2)), points(2, 8, seeded(2)), Lp(2, 0.1, UNBOUNDED)
     with pytest.raises(InvalidInputError, match=next(iter(options))):
         pgd(model, x, torch.tensor([0, 1]), threat=threat, **options)
     with pytest.raises(InvalidInputError, match=next(iter(options))):

@@ -18,7 +18,7 @@ from assay.adversarial import (
 from assay.adversarial.attacks import (
     standard_attacks,
 )
-from assay.core import InvalidInputError, generator, predict, proportion_interval
+from assay.core import InvalidInputError, predict, proportion_interval, seeded
 from assay.nets import load_pretrained
 from helpers.adversarial_networks import UNBOUNDED, certified, points, random_linear, random_mlp
 
@@ -26,7 +26,7 @@ NORMS = (2, math.inf)
 
 
 def linear_problem(n_classes: int, *, low: float = -1e6, high: float = 1e6) -> tuple[nn.Linear, Tensor, Tensor]:
-    source = generator(n_classes)
+    source = seeded(n_classes)
     model, x = random_linear(10, n_classes, source), points(200, 10, source).clamp(low, high)
     y = model(x).argmax(1)
     y[:20] = (y[:20] + 1) % n_classes
@@ -63,7 +63,7 @@ def test_on_a_linear_model_it_is_the_closed_form(n_classes, norm, input_range):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_ensemble_is_the_worst_case_over_attacks_run_on_everything(norm):
-    source = generator(0)
+    source = seeded(0)
     model, x = random_mlp([8, 30, 30, 6], source), points(60, 8, source)
     y = model(x).argmax(1)
     y[:6] = (y[:6] + 1) % 6
@@ -87,7 +87,7 @@ def test_the_ensemble_is_the_worst_case_over_attacks_run_on_everything(norm):
 
 
 def test_every_pass_is_counted():
-    source = generator(1)
+    source = seeded(1)
     model, x = random_mlp([6, 12, 5], source), points(10, 6, source)
     y = model(x).argmax(1)
     seen: list[int] = []

@@ -12,13 +12,13 @@ from assay.adversarial import (
 from assay.adversarial.attacks import (
     step_least_likely,
 )
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
 
 
 @pytest.mark.parametrize("norm", [2, math.inf])
 def test_the_least_likely_step_is_by_hand(norm):
-    source = generator(0)
+    source = seeded(0)
     model, x = random_mlp([6, 16, 4], source), points(9, 6, source)
     threat = Lp(norm=norm, eps=0.3, input_range=UNBOUNDED)
     x_adv = step_least_likely(model, x, torch.zeros(9, dtype=torch.long), threat=threat)
@@ -31,7 +31,7 @@ def test_the_least_likely_step_is_by_hand(norm):
 
 @pytest.mark.parametrize("norm", [2, math.inf])
 def test_the_targeted_step_is_optimal_on_a_linear_model(norm):
-    source = generator(1)
+    source = seeded(1)
     model, x = random_linear(6, 4, source), points(9, 6, source)
     before, target = model(x).argmax(1), torch.arange(9) % 4
     moved = TargetedStep(Lp(norm=norm, eps=0.3, input_range=UNBOUNDED))(model, x, target)
@@ -43,7 +43,7 @@ def test_the_targeted_step_is_optimal_on_a_linear_model(norm):
 
 @pytest.mark.parametrize("kind", [StepLeastLikely, TargetedStep])
 def test_steps_stay_within_the_range_and_run_on_the_base(kind):
-    source = generator(2)
+    source = seeded(2)
     model, x = random_mlp([6, 16, 4], source), torch.rand(9, 6, generator=source, dtype=torch.float64)
     y = model(x).argmax(1)
     attack = kind(Lp(norm=math.inf, eps=0.9, input_range=(0.0, 1.0)))
@@ -56,6 +56,6 @@ def test_steps_stay_within_the_range_and_run_on_the_base(kind):
 
 @pytest.mark.parametrize("kind", [StepLeastLikely, TargetedStep])
 def test_labels_must_be_classes(kind):
-    model, x = random_mlp([6, 16, 4], generator(3)), points(2, 6, generator(3))
+    model, x = random_mlp([6, 16, 4], seeded(3)), points(2, 6, seeded(3))
     with pytest.raises(InvalidInputError, match="4 outputs"):
         kind(Lp(2, 0.1, UNBOUNDED))(model, x, torch.tensor([0, 4]))

@@ -15,14 +15,14 @@ from assay.adversarial.attacks import (
     GradientMaskingWarning,
     naive_targets,
 )
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import linear, points, random_linear, random_mlp
 
 NORMS = (2, math.inf)
 
 
 def linear_problem(n: int) -> tuple[nn.Linear, Tensor, Tensor]:
-    source = generator(0)
+    source = seeded(0)
     model, x = random_linear(20, 12, source), points(n, 20, source)
     return model, x, model(x).argmax(1)
 
@@ -67,7 +67,7 @@ def test_scores_on_a_linear_model_are_what_a_linear_program_finds():
 
 
 def networks():
-    source = generator(1)
+    source = seeded(1)
     yield random_mlp([6, 16, 16, 7], source), points(9, 6, source)
     images = torch.randn(9, 2, 5, 5, generator=source, dtype=torch.float64)
     convolutional = nn.Sequential(
@@ -96,7 +96,7 @@ def test_batched_scores_equal_one_gradient_at_a_time(model, x, norm):
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), scale=st.floats(1e-3, 1e3))
 def test_scaling_the_scores_leaves_the_distances(seed, scale):
-    source = generator(seed)
+    source = seeded(seed)
     model, x = random_mlp([4, 64, 5], source), points(3, 4, source)
     y = model(x).argmax(1)
     before = malt_scores(model, x, y, norm=2)
@@ -108,7 +108,7 @@ def test_scaling_the_scores_leaves_the_distances(seed, scale):
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**31))
 def test_renaming_the_classes_renames_the_targets(seed):
-    source = generator(seed)
+    source = seeded(seed)
     model, x = random_mlp([4, 64, 6], source), points(3, 4, source)
     y = model(x).argmax(1)
     before = malt_targets(model, x, y, k=5)
@@ -168,7 +168,7 @@ def test_impossible_options_are_refused(options):
 
 def test_the_model_is_restored_and_scored_in_evaluation_mode():
     model = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 4)).double()
-    x = points(6, 4, generator(2))
+    x = points(6, 4, seeded(2))
     y = model.eval()(x).argmax(1)
     expected = malt_scores(model, x, y)
     model.train()

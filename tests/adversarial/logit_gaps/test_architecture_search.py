@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from assay.adversarial import search_architectures
-from assay.core import InvalidInputError, NumericalError, generator
+from assay.core import InvalidInputError, NumericalError, seeded
 
 SPACE = {"width": (1, 2, 3), "bias": (False, True)}
 
@@ -19,7 +19,7 @@ def width(model):
 
 
 def test_random_search_draws_uniformly_and_returns_the_best():
-    search = search_architectures(SPACE, build, width, n_children=600, generator=generator(0))
+    search = search_architectures(SPACE, build, width, n_children=600, generator=seeded(0))
     drawn = [(child.architecture["width"], child.architecture["bias"]) for child in search.children]
     counts = torch.tensor([drawn.count((w, b)) for w in SPACE["width"] for b in SPACE["bias"]])
     # Six cells of 100 expected each: chi-squared with 5 degrees of freedom is below 20.5 in 99.9% of draws.
@@ -31,7 +31,7 @@ def test_random_search_draws_uniformly_and_returns_the_best():
 
 
 def test_the_controller_takes_the_gradient_step_of_the_log_probability():
-    search = search_architectures(SPACE, build, width, n_children=3, strategy="reinforce", generator=generator(1))
+    search = search_architectures(SPACE, build, width, n_children=3, strategy="reinforce", generator=seeded(1))
     logits = {name: torch.zeros(len(options), dtype=torch.float64) for name, options in SPACE.items()}
     for number, child in enumerate(search.children[1:], 1):
         baseline = sum(earlier.reward for earlier in search.children[:number]) / number
@@ -45,13 +45,13 @@ def test_the_controller_takes_the_gradient_step_of_the_log_probability():
 
 
 def test_the_controller_comes_to_prefer_what_is_rewarded():
-    search = search_architectures(SPACE, build, width, n_children=200, strategy="reinforce", generator=generator(2))
+    search = search_architectures(SPACE, build, width, n_children=200, strategy="reinforce", generator=seeded(2))
     assert search.probabilities["width"].argmax() == 2
     assert search.probabilities["width"][2] > 0.8
 
 
 def test_the_draws_are_the_generators():
-    runs = [search_architectures(SPACE, build, width, n_children=9, generator=generator(seed)) for seed in (3, 3, 4)]
+    runs = [search_architectures(SPACE, build, width, n_children=9, generator=seeded(seed)) for seed in (3, 3, 4)]
     first, again, other = ([child.architecture for child in run.children] for run in runs)
     assert first == again != other
 

@@ -13,7 +13,7 @@ from assay.adversarial.logit_gaps import (
 from assay.core import (
     InvalidInputError,
     PowerLawFit,
-    generator,
+    seeded,
 )
 from assay.core.power_law import log_log_line
 from helpers.adversarial_networks import points
@@ -22,7 +22,7 @@ from helpers.adversarial_networks import points
 @settings(max_examples=20)
 @given(st.integers(1, 5), st.integers(2, 7), st.integers(2, 8), st.integers(0, 10**6))
 def test_differences_are_those_of_the_sorted_scores(n, c, max_rank, seed):
-    logits = points(n, c, generator(seed))
+    logits = points(n, c, seeded(seed))
     differences = logit_differences(logits, max_rank=max_rank)
     assert differences.shape == (n, min(max_rank, c) - 1)
     for row, found in zip(logits.tolist(), differences.tolist(), strict=True):
@@ -39,7 +39,7 @@ LAWS = {
 
 @pytest.mark.parametrize("law", LAWS)
 def test_independent_scores_have_one_power_more_a_rank(law):
-    differences = logit_differences(LAWS[law](generator(0)))
+    differences = logit_differences(LAWS[law](seeded(0)))
     for column, power in enumerate((1, 2, 3)):
         fit = gap_exponent(differences[:, column])
         assert fit.exponent == pytest.approx(power, abs=0.25)
@@ -52,7 +52,7 @@ def test_an_exact_power_law_is_read_back(power):
     # Quantiles of Pr(D <= t) = (t/2)^b at k/n: the line is exact, so nothing but rounding is allowed.
     n = 4000
     exact = 2 * (torch.arange(1, n + 1, dtype=torch.float64) / n) ** (1 / power)
-    fit = gap_exponent(exact[torch.randperm(n, generator=generator(1))], quantiles=(0.01, 0.5))
+    fit = gap_exponent(exact[torch.randperm(n, generator=seeded(1))], quantiles=(0.01, 0.5))
     assert fit.exponent == pytest.approx(power, rel=1e-9)
     assert fit.prefactor == pytest.approx(2**-power, rel=1e-9)
     assert fit.r2 == pytest.approx(1.0)
@@ -61,7 +61,7 @@ def test_an_exact_power_law_is_read_back(power):
 
 
 def test_the_line_is_scipys():
-    x, y = points(12, 2, generator(2)).exp().T
+    x, y = points(12, 2, seeded(2)).exp().T
     line = linregress(x.log().numpy(), y.log().numpy())
     slope, prefactor, r2 = log_log_line(x, y)
     assert slope.item() == pytest.approx(line.slope)
@@ -70,7 +70,7 @@ def test_the_line_is_scipys():
 
 
 def test_the_interval_is_of_the_width_of_the_fits_own_scatter():
-    fits = [gap_exponent(torch.rand(2000, generator=generator(s)).double(), quantiles=(0.01, 0.2)) for s in range(40)]
+    fits = [gap_exponent(torch.rand(2000, generator=seeded(s)).double(), quantiles=(0.01, 0.2)) for s in range(40)]
     scatter = torch.tensor([fit.exponent for fit in fits]).std().item()
     width = torch.tensor([(fit.interval.high - fit.interval.low) / 3.92 for fit in fits]).mean().item()
     # The window's upper end is held fixed, which leaves out a part of the scatter; 40 fits know theirs to 11%.
@@ -78,10 +78,8 @@ def test_the_interval_is_of_the_width_of_the_fits_own_scatter():
 
 
 def test_the_draws_are_the_generators():
-    gaps = torch.rand(2000, generator=generator(0))
-    assert (
-        gap_exponent(gaps) == gap_exponent(gaps, generator=generator(0)) != gap_exponent(gaps, generator=generator(1))
-    )
+    gaps = torch.rand(2000, generator=seeded(0))
+    assert gap_exponent(gaps) == gap_exponent(gaps, generator=seeded(0)) != gap_exponent(gaps, generator=seeded(1))
     assert isinstance(gap_exponent(gaps), PowerLawFit)
 
 

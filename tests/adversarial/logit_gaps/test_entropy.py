@@ -6,19 +6,19 @@ import torch.nn.functional as F
 from torch.distributions import Categorical
 
 from assay.adversarial import EntropyRegularizedLoss
-from assay.core import InvalidInputError, cross_entropy, generator
+from assay.core import InvalidInputError, cross_entropy, seeded
 from helpers.adversarial_networks import points
 
 
 @pytest.mark.parametrize("weight", [-0.5, 0.0, 1.5])
 def test_it_is_cross_entropy_and_the_entropy_of_torchs_distribution(weight):
-    logits, y = points(6, 5, generator(0)), torch.arange(6) % 5
+    logits, y = points(6, 5, seeded(0)), torch.arange(6) % 5
     expected = F.cross_entropy(logits, y) + weight * Categorical(logits=logits).entropy().mean()
     torch.testing.assert_close(EntropyRegularizedLoss(weight)(logits, y), expected)
 
 
 def test_its_gradient_is_right():
-    logits, y = points(3, 4, generator(1)).requires_grad_(), torch.tensor([0, 3, 1])
+    logits, y = points(3, 4, seeded(1)).requires_grad_(), torch.tensor([0, 3, 1])
     assert torch.autograd.gradcheck(lambda scores: EntropyRegularizedLoss(0.7)(scores, y), logits)
 
 
@@ -32,7 +32,7 @@ def test_a_certain_prediction_has_no_entropy_and_no_nan():
 
 
 def test_the_sign_decides_where_descent_takes_the_entropy():
-    start, y = points(8, 5, generator(2)), torch.arange(8) % 5
+    start, y = points(8, 5, seeded(2)), torch.arange(8) % 5
     entropies = {}
     for weight in (-1.0, 0.0, 1.0):
         logits = start.clone().requires_grad_()

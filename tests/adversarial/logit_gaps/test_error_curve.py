@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assay.adversarial import FGSM, PGD, Lp, adversarial_error_curve, run_attack
-from assay.core import InvalidInputError, accuracy, generator
+from assay.core import InvalidInputError, accuracy, seeded
 from helpers.adversarial_networks import linear, points, random_mlp
 
 EPS = torch.tensor([0.01, 0.02, 0.05, 0.1, 0.2], dtype=torch.float64)
@@ -12,7 +12,7 @@ EPS = torch.tensor([0.01, 0.02, 0.05, 0.1, 0.2], dtype=torch.float64)
 
 @pytest.mark.parametrize("attack", [FGSM, lambda threat: PGD(threat, n_iter=9)])
 def test_each_size_counts_the_changed_predictions(attack):
-    source = generator(0)
+    source = seeded(0)
     model, x = random_mlp([6, 16, 4], source), points(200, 6, source)
     before = model(x).argmax(1)
     curve = adversarial_error_curve(model, x, eps=EPS, attack=attack, batch_size=64)
@@ -53,7 +53,7 @@ def test_only_right_decisions_make_excess_error():
 
 
 def test_excess_error_is_the_misclassification_rate_less_the_clean_one():
-    source = generator(2)
+    source = seeded(2)
     model, x = random_mlp([6, 16, 4], source), points(200, 6, source)
     y = torch.randint(4, (200,), generator=source)
     excess = adversarial_error_curve(model, x, y, eps=EPS, attack=FGSM).excess
@@ -68,7 +68,7 @@ def test_excess_error_is_the_misclassification_rate_less_the_clean_one():
 @pytest.mark.usefixtures("as_users_run_it")
 @pytest.mark.parametrize(("y", "match"), [([0] * 4, "one target for each"), ([4] * 5, "labels from 4 to 4")])
 def test_labels_must_fit_the_samples_and_the_network(y, match):
-    model, x = random_mlp([6, 16, 4], generator(1)), points(5, 6, generator(1))
+    model, x = random_mlp([6, 16, 4], seeded(1)), points(5, 6, seeded(1))
     with pytest.raises(InvalidInputError, match=match):
         adversarial_error_curve(model, x, torch.tensor(y), eps=EPS, attack=FGSM)
 
@@ -85,6 +85,6 @@ def test_clipping_to_a_range_is_the_callers_choice():
 
 @pytest.mark.parametrize("eps", [[], [0.0, 0.1], [0.2, 0.1]])
 def test_sizes_must_ascend(eps):
-    model, x = random_mlp([6, 16, 4], generator(1)), points(5, 6, generator(1))
+    model, x = random_mlp([6, 16, 4], seeded(1)), points(5, 6, seeded(1))
     with pytest.raises(InvalidInputError, match="ascending"):
         adversarial_error_curve(model, x, eps=torch.tensor(eps), attack=FGSM)

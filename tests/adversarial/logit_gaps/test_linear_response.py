@@ -12,7 +12,7 @@ from assay.adversarial import (
 from assay.adversarial.logit_gaps import (
     linear_response_error,
 )
-from assay.core import InvalidInputError, generator, predict
+from assay.core import InvalidInputError, predict, seeded
 from helpers.adversarial_networks import points, random_linear, random_mlp
 
 UNBOUNDED = (-math.inf, math.inf)
@@ -20,7 +20,7 @@ UNBOUNDED = (-math.inf, math.inf)
 
 @pytest.mark.parametrize("norm", [2, math.inf])
 def test_on_a_linear_model_the_prediction_is_the_measurement_point_by_point(norm):
-    source = generator(0)
+    source = seeded(0)
     model, x = random_linear(8, 5, source), points(200, 8, source)
     radius = linear_response_radius(model, x, norm=norm)
     eps = torch.tensor([0.01, 0.03, 0.1, 0.3, 1.0], dtype=torch.float64)
@@ -36,7 +36,7 @@ def test_on_a_linear_model_the_prediction_is_the_measurement_point_by_point(norm
 
 
 def test_along_a_direction_the_prediction_is_the_measurement_point_by_point():
-    source = generator(1)
+    source = seeded(1)
     model, x, way = random_linear(8, 5, source), points(300, 8, source), points(300, 8, source)
     radius = linear_response_radius(model, x, direction=way, batch_size=100)
     for size in (0.01, 0.1, 1.0, 10.0):
@@ -49,7 +49,7 @@ def test_along_a_direction_the_prediction_is_the_measurement_point_by_point():
 
 
 def test_the_radius_is_first_order_by_hand():
-    source = generator(2)
+    source = seeded(2)
     model, x = random_mlp([6, 16, 4], source), points(7, 6, source)
     direction = points(7, 6, source)
     along = linear_response_radius(model, x, direction=direction)
@@ -65,10 +65,10 @@ def test_the_radius_is_first_order_by_hand():
 
 
 def test_bad_input_is_named():
-    model, x = random_linear(8, 5, generator(3)), points(3, 8, generator(3))
+    model, x = random_linear(8, 5, seeded(3)), points(3, 8, seeded(3))
     with pytest.raises(InvalidInputError, match="NaN"):
         linear_response_radius(model, x, direction=x * math.nan)
     with pytest.raises(InvalidInputError, match="norm must be"):
         linear_response_radius(model, x, norm=1)
     with pytest.raises(InvalidInputError, match="one output"):
-        linear_response_radius(random_linear(8, 1, generator(3)), x)
+        linear_response_radius(random_linear(8, 1, seeded(3)), x)

@@ -15,14 +15,14 @@ from assay.adversarial.subspace import (
     orthogonal_complement,
     universal_off_subspace_direction,
 )
-from assay.core import InvalidInputError, generator, margins
+from assay.core import InvalidInputError, margins, seeded
 from assay.nets import TwoLayerReLU
 from helpers.adversarial_networks import linear, points, random_linear, random_mlp
 
 
 def line(seed):
     """A random affine score, a random subspace, and points with their own signs: every distance is known."""
-    source = generator(seed)
+    source = seeded(seed)
     model, x, basis = random_linear(6, 1, source), points(20, 6, source), orthogonal_complement(points(2, 6, source))
     score = model(x).detach()[:, 0]
     return model, x, (score > 0).long(), basis, score.abs() / (model.weight.detach()[0] @ basis.off).norm()
@@ -52,7 +52,7 @@ def test_the_radius_says_where_nothing_flips_and_where_nothing_has_to():
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_the_radius_is_that_of_a_fine_scan(outputs):
-    source = generator(2)
+    source = seeded(2)
     model, x = random_mlp([5, 30, outputs], source), points(12, 5, source)
     scores = model(x).detach()
     y = (scores[:, 0] > 0).long() if outputs == 1 else scores.argmax(1)
@@ -86,7 +86,7 @@ def test_the_attack_flips_exactly_what_lies_within_its_ball(share):
 
 
 def test_the_attack_runs_on_the_rooms_base():
-    source = generator(4)
+    source = seeded(4)
     model, x = random_mlp([5, 30, 3], source), points(12, 5, source)
     y, basis = model(x).argmax(1), orthogonal_complement(points(2, 5, source))
     attack = OffSubspaceAttack(basis, max_norm=3.0)
@@ -97,10 +97,10 @@ def test_the_attack_runs_on_the_rooms_base():
 
 
 def universal_case():
-    model = TwoLayerReLU(12, 300, generator=generator(5)).double()
+    model = TwoLayerReLU(12, 300, generator=seeded(5)).double()
     basis = SubspaceBasis(torch.eye(12, 4, dtype=torch.float64))
     x = torch.zeros(10, 12, dtype=torch.float64)
-    x[:, :4] = points(10, 4, generator(6))
+    x[:, :4] = points(10, 4, seeded(6))
     return model, x, 2 * (model(x).detach() > 0).long() - 1, basis
 
 

@@ -14,7 +14,7 @@ from assay.adversarial.subspace import (
     expected_off_gradient,
     orthogonal_complement,
 )
-from assay.core import InvalidInputError, NumericalError, binary_cross_entropy, fit, generator
+from assay.core import InvalidInputError, NumericalError, binary_cross_entropy, fit, seeded
 from assay.nets import TwoLayerReLU
 from helpers.adversarial_networks import linear, points, random_mlp
 
@@ -26,12 +26,12 @@ def on_axes(dim, codim):
 
 
 def rotation(dim, seed):
-    return torch.linalg.qr(points(dim, dim, generator(seed))).Q
+    return torch.linalg.qr(points(dim, dim, seeded(seed))).Q
 
 
 def train(seed, *, steps, rotate=None, lr=0.5, weight_decay=0.0):
     """Train the network of the theorem on random points of a subspace; return it, its first weight and the points."""
-    source = generator(seed)
+    source = seeded(seed)
     x = torch.zeros(N, D, dtype=torch.float64)
     x[:, : D - CODIM] = points(N, D - CODIM, source)
     if rotate is not None:
@@ -47,7 +47,7 @@ def train(seed, *, steps, rotate=None, lr=0.5, weight_decay=0.0):
 @settings(max_examples=15)
 @given(st.integers(1, 6), st.integers(2, 7), st.integers(0, 10**6))
 def test_the_two_bases_share_the_space_out(n, d, seed):
-    x = points(n, d, generator(seed))
+    x = points(n, d, seeded(seed))
     rank = min(n, d - 1)
     basis = orthogonal_complement(x, rank=rank)
     whole = torch.cat([basis.on, basis.off], 1)
@@ -59,7 +59,7 @@ def test_the_two_bases_share_the_space_out(n, d, seed):
 
 
 def test_the_rank_is_the_datas_own():
-    x = points(30, 4, generator(0)) @ points(4, 12, generator(1))
+    x = points(30, 4, seeded(0)) @ points(4, 12, seeded(1))
     assert orthogonal_complement(x).on.shape == (12, 4)
     assert orthogonal_complement(x.float()).on.shape == (12, 4)
     assert orthogonal_complement(x.view(30, 3, 2, 2)).on.shape == (12, 4)
@@ -71,7 +71,7 @@ def test_the_rank_is_the_datas_own():
 @pytest.mark.parametrize("rank", [None, 0, 5])
 def test_a_subspace_must_leave_something_outside(rank):
     with pytest.raises(InvalidInputError, match="leave one outside"):
-        orthogonal_complement(points(9, 5, generator(0)), rank=rank)
+        orthogonal_complement(points(9, 5, seeded(0)), rank=rank)
 
 
 def test_a_basis_is_orthonormal_and_fits_its_inputs():
@@ -85,7 +85,7 @@ def test_a_basis_is_orthonormal_and_fits_its_inputs():
 
 @pytest.mark.parametrize("outputs", [1, 4])
 def test_the_gradient_is_split_as_by_hand(outputs):
-    source = generator(4)
+    source = seeded(4)
     model, x = random_mlp([6, 16, outputs], source), points(5, 6, source)
     basis = orthogonal_complement(points(2, 6, source))
     parts = off_subspace_gradient(model, x, basis=basis)

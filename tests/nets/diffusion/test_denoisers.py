@@ -5,7 +5,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from assay.core import InvalidInputError, MissingExtraError, generator
+from assay.core import InvalidInputError, MissingExtraError, seeded
 from assay.nets.diffusion import (
     GaussianMixtureDenoiser,
     UNetDenoiser,
@@ -16,7 +16,7 @@ SCHEDULE = linear_noise_schedule(10, 0.01, 0.4).double()
 
 
 def mixture():
-    source = generator(0)
+    source = seeded(0)
     roots = torch.randn(3, 4, 4, generator=source, dtype=torch.float64)
     means = torch.randn(3, 4, generator=source, dtype=torch.float64)
     return torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64), means, roots @ roots.mT / 4
@@ -25,7 +25,7 @@ def mixture():
 @pytest.mark.parametrize("t", [0, 4, 9])
 def test_the_noise_is_the_score_of_the_noised_mixture(t):
     weights, means, covariances = mixture()
-    x = torch.randn(6, 1, 2, 2, generator=generator(1), dtype=torch.float64).requires_grad_()
+    x = torch.randn(6, 1, 2, 2, generator=seeded(1), dtype=torch.float64).requires_grad_()
     abar = SCHEDULE[t]
     noised = MultivariateNormal(abar.sqrt() * means, abar * covariances + (1 - abar) * torch.eye(4).double())
     density = MixtureSameFamily(Categorical(weights), noised)
@@ -36,12 +36,12 @@ def test_the_noise_is_the_score_of_the_noised_mixture(t):
 
 def test_it_is_differentiable_in_the_images():
     denoiser = GaussianMixtureDenoiser(*mixture(), SCHEDULE)
-    x = torch.randn(2, 4, generator=generator(1), dtype=torch.float64).requires_grad_()
+    x = torch.randn(2, 4, generator=seeded(1), dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda images: denoiser(images, 3), x)
 
 
 def test_fitted_mixtures_are_joined_with_equal_shares():
-    x = torch.randn(60, 2, generator=generator(0), dtype=torch.float64)
+    x = torch.randn(60, 2, generator=seeded(0), dtype=torch.float64)
     fitted = [GaussianMixture(2, random_state=0).fit(part.numpy()) for part in (x[:20] - 2, x[20:] + 2)]
     denoiser = GaussianMixtureDenoiser.from_sklearn(fitted, SCHEDULE)
     both = [torch.as_tensor(mixture.means_) for mixture in fitted]
@@ -74,7 +74,7 @@ def unet():
 
 
 def test_a_unet_runs_in_evaluation_mode_and_comes_back_as_it_was(unet):
-    x = torch.randn(2, 1, 4, 4, generator=generator(0), dtype=torch.float64).requires_grad_()
+    x = torch.randn(2, 1, 4, 4, generator=seeded(0), dtype=torch.float64).requires_grad_()
     expected = unet.eval()(x, 7).sample.detach()
     unet.train()
     noise = UNetDenoiser(unet)(x, 7)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from assay.core import InvalidInputError, NumericalError, generator
+from assay.core import InvalidInputError, NumericalError, seeded
 from assay.nets.diffusion import (
     GaussianMixtureDenoiser,
     GuidedDDIMSampler,
@@ -22,7 +22,7 @@ def bowl(images):
 
 
 def start(shape, seed):
-    return torch.randn(shape, generator=generator(seed)).double()
+    return torch.randn(shape, generator=seeded(seed)).double()
 
 
 @pytest.mark.parametrize("clip", [True, False])
@@ -38,9 +38,9 @@ def test_without_guidance_it_is_ddim_of_diffusers(clip, stride):
     for t in scheduler.timesteps:
         x = scheduler.step(wavy(x, int(t)), t, x).prev_sample
     sampler = GuidedDDIMSampler(wavy, SCHEDULE, strength=0.0, recurrence=1, stride=stride, clip=clip)
-    found = sampler.sample((3, 1, 2, 2), guidance=bowl, generator=generator(4))
+    found = sampler.sample((3, 1, 2, 2), guidance=bowl, generator=seeded(4))
     torch.testing.assert_close(found, (x + 1) / 2, rtol=1e-5, atol=1e-6)
-    assert torch.equal(found, sampler.sample((3, 1, 2, 2), generator=generator(4)))
+    assert torch.equal(found, sampler.sample((3, 1, 2, 2), generator=seeded(4)))
 
 
 @pytest.mark.parametrize("clip", [True, False])
@@ -62,7 +62,7 @@ def test_guidance_is_the_finite_difference_of_the_loss_at_the_denoised_image(cli
     assert pull.abs().max() > 0.01
     expected = clean(x, wavy(x, 0) + (1 - abar).sqrt() * 0.7 * pull)
     found = GuidedDDIMSampler(wavy, ONE, strength=0.7, recurrence=1, clip=clip).sample(
-        (2, 3), guidance=bowl, generator=generator(4)
+        (2, 3), guidance=bowl, generator=seeded(4)
     )
     torch.testing.assert_close(found, (expected + 1) / 2, rtol=1e-7, atol=1e-8)
 
@@ -75,7 +75,7 @@ def test_samples_of_a_gaussian_have_its_mean_and_covariance(recurrence):
     schedule = linear_noise_schedule(100, 1e-3, 0.1).double()
     denoiser = GaussianMixtureDenoiser(torch.ones(1, dtype=torch.float64), mean, covariance, schedule)
     sampler = GuidedDDIMSampler(denoiser, schedule, recurrence=recurrence, clip=False)
-    found = 2 * sampler.sample((4000, 2), batch_size=4000, generator=generator(0)) - 1
+    found = 2 * sampler.sample((4000, 2), batch_size=4000, generator=seeded(0)) - 1
     torch.testing.assert_close(found.mean(0), mean[0], rtol=0, atol=0.05)
     torch.testing.assert_close(found.T.cov(), covariance[0], rtol=0, atol=0.03)
 
@@ -83,11 +83,11 @@ def test_samples_of_a_gaussian_have_its_mean_and_covariance(recurrence):
 def test_every_step_is_repeated_and_the_noise_put_back():
     # With the noise known to be zero, a repeat turns x_0 into sqrt(alpha) x_0 + sqrt(1 - alpha) z and divides it again.
     sampler = GuidedDDIMSampler(lambda x, t: torch.zeros_like(x), ONE, recurrence=2, clip=False)
-    source = generator(4)
+    source = seeded(4)
     first, second = (torch.randn(2, 3, generator=source).double() for _ in range(2))
     root, rest = ONE[0].sqrt(), (1 - ONE[0]).sqrt()
     expected = (root * (first / root) + rest * second) / root
-    found = sampler.sample((2, 3), generator=generator(4))
+    found = sampler.sample((2, 3), generator=seeded(4))
     torch.testing.assert_close(2 * found - 1, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -104,9 +104,9 @@ def test_a_stride_visits_the_noisiest_time_first():
 
 def test_the_batch_size_changes_nothing_and_the_seed_decides():
     sampler = GuidedDDIMSampler(wavy, SCHEDULE, strength=0.1, recurrence=2)
-    whole = sampler.sample((5, 3), guidance=bowl, generator=generator(1))
-    torch.testing.assert_close(sampler.sample((5, 3), guidance=bowl, generator=generator(1), batch_size=2), whole)
-    assert not torch.equal(sampler.sample((5, 3), guidance=bowl, generator=generator(2)), whole)
+    whole = sampler.sample((5, 3), guidance=bowl, generator=seeded(1))
+    torch.testing.assert_close(sampler.sample((5, 3), guidance=bowl, generator=seeded(1), batch_size=2), whole)
+    assert not torch.equal(sampler.sample((5, 3), guidance=bowl, generator=seeded(2)), whole)
     assert not whole.requires_grad
 
 

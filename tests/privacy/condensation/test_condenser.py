@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, NumericalError, cross_entropy, generator
+from assay.core import InvalidInputError, NumericalError, cross_entropy, seeded
 from assay.nets import mlp
 from assay.privacy import (
     CondensedReplay,
@@ -24,7 +24,7 @@ def build(source):
 
 
 def samples(n=30):
-    return torch.randn(n, 6, generator=generator(0), dtype=torch.float64), torch.arange(n) % 3
+    return torch.randn(n, 6, generator=seeded(0), dtype=torch.float64), torch.arange(n) % 3
 
 
 def condense(**options):
@@ -49,7 +49,7 @@ def test_the_loop_is_that_of_the_paper(matching):
     # All real samples in every batch, so that nothing but the networks is drawn; momentum and training by hand.
     x, y = samples()
     start = condense(outer_steps=0).fit(x, y)
-    network = mlp((6, 5, 3), generator=generator(9))
+    network = mlp((6, 5, 3), generator=seeded(9))
     got = condense(
         matching=matching, model_fn=lambda source: copy.deepcopy(network), outer_warmup=1, inner_warmup=1, net_lr=0.2
     ).set_params(image_lr=0.05)
@@ -114,7 +114,7 @@ def test_augmentation_is_the_same_for_real_and_synthetic_samples_of_a_class():
 
 
 def test_images_are_condensed_with_augmentation_in_training_too():
-    x, y = torch.rand(9, 1, 4, 4, generator=generator(0)), torch.arange(9) % 3
+    x, y = torch.rand(9, 1, 4, 4, generator=seeded(0)), torch.arange(9) % 3
     options = {"model_fn": lambda source: nn.Sequential(nn.Flatten(), *mlp((16, 3), generator=source))}
     plain = condense(**options).fit(x, y).data_
     changed = condense(**options, augment=SiameseAugmentation(("flip", "color"))).fit(x, y).data_
@@ -178,9 +178,7 @@ def test_evaluation_is_sgd_with_momentum_and_decay_and_a_lower_rate_in_the_secon
 
     evaluate_condensed(x, y, x, y, model_fn=make, n_models=1, epochs=4, lr=0.3, seed=2)
     by_hand = []
-    evaluate_condensed(
-        x, y, x, y, model_fn=lambda s: by_hand.append(build(s)) or build(generator(0)), n_models=1, seed=2
-    )
+    evaluate_condensed(x, y, x, y, model_fn=lambda s: by_hand.append(build(s)) or build(seeded(0)), n_models=1, seed=2)
     model, momentum = by_hand[0], None
     for epoch in range(4):
         rate = 0.3 if epoch < 2 else 0.03

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from assay.core import InvalidInputError, cross_entropy, generator
+from assay.core import InvalidInputError, cross_entropy, seeded
 from assay.nets import mlp, normalized_conv
 from assay.privacy.condensation import (
     ClassWiseGradientMatching,
@@ -14,7 +14,7 @@ from assay.privacy.condensation import (
 
 
 def drawn(*shape, seed=0):
-    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def rowwise(a, b):
@@ -131,7 +131,7 @@ def test_a_linear_softmax_models_class_wise_gradients_carry_the_common_vector_on
 
 
 def test_bad_input():
-    model, x, y = mlp((3, 2)), torch.rand(4, 3, generator=generator(0)), torch.arange(4) % 2
+    model, x, y = mlp((3, 2)), torch.rand(4, 3, generator=seeded(0)), torch.arange(4) % 2
     with pytest.raises(InvalidInputError, match="gradients of one network"):
         gradient_distance({"w": x}, {"w": x.T})
     with pytest.raises(InvalidInputError, match="no parameter has rows"):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from assay.privacy.condensation import (
     SiameseAugmentation,
 )
@@ -10,38 +10,38 @@ ALL = SiameseAugmentation().changes
 
 
 def pictures(n=3, channels=3, side=16):
-    return torch.rand(n, channels, side, side, generator=generator(0), dtype=torch.float64)
+    return torch.rand(n, channels, side, side, generator=seeded(0), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("change", ALL)
 def test_all_images_are_changed_alike_and_differentiably(change):
     augment, x = SiameseAugmentation((change,)), pictures()
     for seed in range(4):
-        whole = augment(x, generator(seed))
+        whole = augment(x, seeded(seed))
         assert whole.shape == x.shape
         for k in range(3):
-            torch.testing.assert_close(augment(x[k : k + 1], generator(seed)), whole[k : k + 1])
+            torch.testing.assert_close(augment(x[k : k + 1], seeded(seed)), whole[k : k + 1])
     small = pictures(2, 1, 8).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: augment(x, generator(1)), small)
+    assert torch.autograd.gradcheck(lambda x: augment(x, seeded(1)), small)
 
 
 @pytest.mark.parametrize("change", ALL)
 def test_the_generator_moves_on_alike_whatever_is_drawn(change):
-    one, other = generator(3), generator(3)
+    one, other = seeded(3), seeded(3)
     SiameseAugmentation((change,))(pictures(), one)
     torch.rand(4, generator=other, dtype=torch.float64)
     assert torch.equal(one.get_state(), other.get_state())
 
 
 def test_every_change_is_drawn():
-    x, source = pictures(1), generator(0)
+    x, source = pictures(1), seeded(0)
     apart = [SiameseAugmentation()(x, source) for _ in range(60)]
     assert len({tuple(image.flatten().tolist()) for image in apart}) > 30
 
 
 def test_flip_mirrors_half_of_the_time():
     x = pictures()
-    flipped = [SiameseAugmentation(("flip",))(x, generator(seed)) for seed in range(100)]
+    flipped = [SiameseAugmentation(("flip",))(x, seeded(seed)) for seed in range(100)]
     mirrored = sum(torch.equal(each, x.flip(-1)) for each in flipped)
     assert mirrored + sum(torch.equal(each, x) for each in flipped) == 100
     assert 30 <= mirrored <= 70  # five standard deviations of a fair coin: 25 to 75
@@ -51,7 +51,7 @@ def test_crop_shifts_by_at_most_an_eighth_and_fills_with_zeros():
     x, shifts = pictures(1), set()
     padded = torch.nn.functional.pad(x, (2, 2, 2, 2))
     for seed in range(100):
-        got = SiameseAugmentation(("crop",))(x, generator(seed))
+        got = SiameseAugmentation(("crop",))(x, seeded(seed))
         found = [(i, j) for i in range(5) for j in range(5) if torch.equal(got, padded[..., i : i + 16, j : j + 16])]
         assert len(found) == 1
         shifts.update(found)
@@ -61,20 +61,20 @@ def test_crop_shifts_by_at_most_an_eighth_and_fills_with_zeros():
 def test_cutout_takes_away_a_square_of_half_the_side():
     x = pictures() + 0.1
     for seed in range(20):
-        gone = (SiameseAugmentation(("cutout",))(x, generator(seed)) == 0).all(1).all(0)
+        gone = (SiameseAugmentation(("cutout",))(x, seeded(seed)) == 0).all(1).all(0)
         down, right = gone.nonzero().unbind(1)
         assert len(down) == 64
         assert (down.max() - down.min(), right.max() - right.min()) == (7, 7)
-        assert torch.equal(SiameseAugmentation(("cutout",))(x, generator(seed))[..., ~gone], x[..., ~gone])
+        assert torch.equal(SiameseAugmentation(("cutout",))(x, seeded(seed))[..., ~gone], x[..., ~gone])
 
 
 def test_color_is_affine_and_bounded():
     x = pictures()
     for seed in range(20):
-        got = SiameseAugmentation(("color",))(x, generator(seed))
+        got = SiameseAugmentation(("color",))(x, seeded(seed))
         assert (got.mean((1, 2, 3)) - x.mean((1, 2, 3))).abs().max() <= 0.5
         grey = x.mean(1, keepdim=True).expand_as(x)
-        turned = SiameseAugmentation(("color",))(grey, generator(seed))
+        turned = SiameseAugmentation(("color",))(grey, seeded(seed))
         torch.testing.assert_close(turned, got.mean(1, keepdim=True).expand_as(x))  # saturation keeps the grey part
         factor = (turned - turned.mean((1, 2, 3), keepdim=True)) / (grey - grey.mean((1, 2, 3), keepdim=True))
         assert factor.min() >= 0.5
@@ -90,7 +90,7 @@ def test_scaling_and_turning_keep_the_centre_and_move_by_the_stated_amounts():
     basis = x[inner].flatten(2)[0].T
     for seed in range(10):
         for change in ("scale", "rotate"):
-            read = SiameseAugmentation((change,))(x, generator(seed))[inner].flatten(2)[0].T
+            read = SiameseAugmentation((change,))(x, seeded(seed))[inner].flatten(2)[0].T
             matrix = torch.linalg.lstsq(basis, read).solution
             torch.testing.assert_close(basis @ matrix, read, rtol=0, atol=1e-9)
             if change == "scale":
@@ -106,4 +106,4 @@ def test_bad_input():
     with pytest.raises(InvalidInputError, match="changes"):
         SiameseAugmentation(())
     with pytest.raises(InvalidInputError, match="shape"):
-        SiameseAugmentation()(torch.rand(3, 4, generator=generator(0)), generator(0))
+        SiameseAugmentation()(torch.rand(3, 4, generator=seeded(0)), seeded(0))

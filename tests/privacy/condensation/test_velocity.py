@@ -6,16 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, kernel_distance, seeded
 from assay.nets import mlp
 from assay.privacy.condensation import (
-    kernel_distance,
     kernel_velocity,
 )
 
 
 def network(seed=0):
-    return mlp((4, 5, 3), generator=generator(seed)).double()
+    return mlp((4, 5, 3), generator=seeded(seed)).double()
 
 
 def kernel(model, x):
@@ -30,7 +29,7 @@ def kernel(model, x):
 
 
 def test_velocity_is_the_kernels_turn_by_brute_force():
-    x = torch.randn(6, 4, generator=generator(1), dtype=torch.float64)
+    x = torch.randn(6, 4, generator=seeded(1), dtype=torch.float64)
     models = [network(seed) for seed in (0, 1, 2)]
     kernels = [kernel(model, x) for model in models]
     cosines = [torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) for a, b in pairwise(kernels)]
@@ -40,7 +39,7 @@ def test_velocity_is_the_kernels_turn_by_brute_force():
 
 @given(st.integers(1, 6), st.integers(0, 500))
 def test_distance_is_within_0_and_1_and_knows_no_scale(n, seed):
-    a, b = (torch.randn(n, 3, generator=generator(s), dtype=torch.float64) for s in (seed, seed + 1000))
+    a, b = (torch.randn(n, 3, generator=seeded(s), dtype=torch.float64) for s in (seed, seed + 1000))
     one, other = a @ a.T, b @ b.T
     assert 0 <= kernel_distance(one, other) <= 1 + 1e-12
     assert kernel_distance(one, one) < 1e-12
@@ -49,7 +48,7 @@ def test_distance_is_within_0_and_1_and_knows_no_scale(n, seed):
 
 def test_a_linear_networks_kernel_stands_still():
     states = [nn.Linear(4, 3).double().state_dict() for _ in range(3)]
-    x = torch.randn(5, 4, generator=generator(1), dtype=torch.float64)
+    x = torch.randn(5, 4, generator=seeded(1), dtype=torch.float64)
     assert kernel_velocity(nn.Linear(4, 3).double(), x, states).max() < 1e-12
 
 

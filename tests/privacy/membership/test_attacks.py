@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, generator, predict
+from assay.core import InvalidInputError, predict, seeded
 from assay.nets import mlp
 from assay.privacy import (
     CanaryAttack,
@@ -51,7 +51,7 @@ def test_canaries_stay_in_the_ball_and_in_the_range(shadows, images, lr):
 
 
 def linear(seed):
-    return nn.Sequential(nn.Flatten(), *mlp((36, 3), generator=generator(seed))).double()
+    return nn.Sequential(nn.Flatten(), *mlp((36, 3), generator=seeded(seed))).double()
 
 
 @pytest.mark.parametrize("online", [True, False])
@@ -125,12 +125,12 @@ def test_shifted_copies_are_moved_with_zeros_behind_them(shadows, images):
 
 def test_measure_is_the_report_of_the_scores_and_queries_can_be_kept(shadows, networks, images):
     x, y = images
-    targets, members = networks[4:], torch.rand(3, 12, generator=generator(2)) < 0.5
+    targets, members = networks[4:], torch.rand(3, 12, generator=seeded(2)) < 0.5
     attack = CanaryAttack(shadows, n_queries=2, steps=2, eps=0.1)
-    queries = attack.craft(x, y, generator=generator(5))
+    queries = attack.craft(x, y, generator=seeded(5))
     scores = attack.score(targets, x, y, queries=queries)
-    assert torch.equal(scores, attack.score(targets, x, y, generator=generator(5)))
-    assert not torch.equal(scores, attack.score(targets, x, y, generator=generator(6)))
+    assert torch.equal(scores, attack.score(targets, x, y, generator=seeded(5)))
+    assert not torch.equal(scores, attack.score(targets, x, y, generator=seeded(6)))
     report = attack.measure(targets, members, x, y, queries=queries)
     assert report.auc == membership_metrics(scores, members).auc
 
@@ -139,8 +139,8 @@ def test_a_binary_network_is_attacked_as_one_of_two_classes(images):
     # Scores -f/2 and f/2 have the confidence of one logit f, and label scores of half its size.
     x, y = images[0], torch.arange(12) % 2
     seen = torch.arange(12) % 2 == torch.tensor([[0], [1], [0], [1]])
-    single = [nn.Sequential(nn.Flatten(), *mlp((36, 1), generator=generator(k))).double() for k in range(5)]
-    double = [nn.Sequential(nn.Flatten(), *mlp((36, 2), generator=generator(k))).double() for k in range(5)]
+    single = [nn.Sequential(nn.Flatten(), *mlp((36, 1), generator=seeded(k))).double() for k in range(5)]
+    double = [nn.Sequential(nn.Flatten(), *mlp((36, 2), generator=seeded(k))).double() for k in range(5)]
     for one, two in zip(single, double, strict=True):
         for new, old in zip(two.parameters(), one.parameters(), strict=True):
             new.data = torch.cat([-old.data / 2, old.data / 2])

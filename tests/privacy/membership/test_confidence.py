@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from assay.privacy.membership import (
     label_logits,
     logit_confidence,
@@ -12,7 +12,7 @@ from assay.privacy.membership import (
 
 @given(st.integers(1, 6), st.integers(2, 12), st.integers(0, 1000))
 def test_is_the_log_odds_of_the_label(n, c, seed):
-    source = generator(seed)
+    source = seeded(seed)
     logits = 3 * torch.randn(n, c, generator=source, dtype=torch.float64)
     y = torch.randint(c, (n,), generator=source)
     p = logits.softmax(1)[torch.arange(n), y]
@@ -20,7 +20,7 @@ def test_is_the_log_odds_of_the_label(n, c, seed):
 
 
 def test_two_classes_give_the_difference_of_their_logits():
-    logits = torch.randn(9, 2, generator=generator(0), dtype=torch.float64)
+    logits = torch.randn(9, 2, generator=seeded(0), dtype=torch.float64)
     difference = logits[:, 1] - logits[:, 0]
     torch.testing.assert_close(logit_confidence(logits, torch.ones(9, dtype=torch.long)), difference, rtol=0, atol=0)
 

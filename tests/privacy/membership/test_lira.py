@@ -6,13 +6,13 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from assay.core import InvalidInputError, NumericalError, generator, roc
+from assay.core import InvalidInputError, NumericalError, roc, seeded
 from assay.privacy import LiRA
 
 
 def draw(n, m, q=1, *, shift=1.5, seed=0):
     """Return the phi of m shadows and of a target, normal around means that differ by sample, and who saw what."""
-    source = generator(seed)
+    source = seeded(seed)
     seen = torch.rand(m, n, generator=source).argsort(0) < m // 2
     members = torch.rand(n, generator=source) < 0.5
     base = torch.randn(n, 1, generator=source, dtype=torch.float64)
@@ -66,7 +66,7 @@ def test_reaches_the_analytic_auc_where_scores_are_normal(online, shift):
 @pytest.mark.parametrize("lira", [LiRA(), LiRA(False), LiRA(variance="per_sample")])
 def test_the_order_of_the_shadows_does_not_matter(lira):
     target, shadow, seen, _ = draw(20, 8, 2)
-    order = torch.randperm(8, generator=generator(1))
+    order = torch.randperm(8, generator=seeded(1))
     torch.testing.assert_close(
         lira.score(target, shadow[order], seen[order]), lira.score(target, shadow, seen), rtol=1e-12, atol=1e-12
     )

@@ -6,13 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.core import InvalidInputError, NumericalError, generator, mean_interval, proportion_interval, tpr_at_fpr
+from assay.core import InvalidInputError, NumericalError, mean_interval, proportion_interval, seeded, tpr_at_fpr
 from assay.privacy import membership_metrics
 from assay.privacy.membership.metrics import auc_interval
 
 
 def draw(*shape, seed=0):
-    source = generator(seed)
+    source = seeded(seed)
     members = torch.rand(shape, generator=source) < 0.5
     return members + torch.randn(shape, generator=source, dtype=torch.float64).round(decimals=1), members
 
@@ -61,7 +61,7 @@ def test_the_ends_of_the_auc_interval_solve_its_equation(auc, n_members, n_nonme
 def test_the_auc_interval_covers_nineteen_times_in_twenty():
     # Normal scores one standard deviation apart. 200 draws at 95%: 4 standard errors are 6.2%.
     truth, covered = 0.5 * (1 + math.erf(0.5)), 0
-    for draws in torch.randn(200, 50, generator=generator(0), dtype=torch.float64):
+    for draws in torch.randn(200, 50, generator=seeded(0), dtype=torch.float64):
         wins = (1 + draws[:20, None] > draws[None, 20:]).double().mean().item()
         interval = auc_interval(wins, 20, 30)
         covered += interval.low <= truth <= interval.high

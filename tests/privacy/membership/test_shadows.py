@@ -11,8 +11,8 @@ from assay.core import (
     StackedTrainer,
     cross_entropy,
     fit,
-    generator,
     one_by_one,
+    seeded,
 )
 from assay.nets import mlp
 from assay.privacy import (
@@ -29,21 +29,21 @@ def build(source):
 
 @pytest.fixture
 def data():
-    return torch.rand(10, 4, generator=generator(0), dtype=torch.float64), torch.arange(10) % 3
+    return torch.rand(10, 4, generator=seeded(0), dtype=torch.float64), torch.arange(10) % 3
 
 
 @given(st.integers(2, 20), st.integers(1, 20), st.floats(0.05, 0.95), st.integers(0, 99))
 def test_every_sample_is_in_exactly_its_share_of_the_models(m, n, keep, seed):
     if not 0 < round(keep * m) < m:
         return
-    drawn = membership_matrix(m, n, keep=keep, generator=generator(seed))
+    drawn = membership_matrix(m, n, keep=keep, generator=seeded(seed))
     assert drawn.shape == (m, n)
     assert drawn.sum(0).tolist() == [round(keep * m)] * n
 
 
 def test_models_are_in_the_same_part_as_often_as_chance_has_it():
     # Of two samples, both are in a model with probability 1/4; 4 standard errors over 4000 x 4 cells.
-    both = membership_matrix(4, 8000, keep=0.5, generator=generator(0)).view(4, 4000, 2).all(2)
+    both = membership_matrix(4, 8000, keep=0.5, generator=seeded(0)).view(4, 4000, 2).all(2)
     assert both.double().mean().item() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 16000) ** 0.5)
 
 

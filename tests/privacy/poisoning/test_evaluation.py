@@ -9,8 +9,8 @@ from assay.core import (
     StackedTrainer,
     accuracy,
     cross_entropy,
-    generator,
     predict,
+    seeded,
     spawn_seeds,
 )
 from assay.nets import mlp
@@ -49,7 +49,7 @@ def test_figures_are_those_of_the_victims(images, poisons, goal):
         goal, poisons, *images, test=test, model_fn=build, trainer=no_training, n_victims=4, seed=9
     )
     train_seed, *seeds = spawn_seeds(9, 5)
-    victims = [build(generator(seed)) for seed in seeds]
+    victims = [build(seeded(seed)) for seed in seeds]
     for place, victim in enumerate(victims):
         probabilities = predict(victim, goal.x).softmax(1)
         assert report.target_probability[place] == probabilities[:, 2].mean()

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from assay.core import InvalidInputError, cross_entropy, flatten, generator, named_parameters, per_sample_gradients
+from assay.core import InvalidInputError, cross_entropy, flatten, named_parameters, per_sample_gradients, seeded
 from assay.nets import mlp
 from assay.privacy import (
     GradientMatchingAttack,
@@ -20,7 +20,7 @@ from assay.privacy.poisoning import (
 @pytest.fixture
 def smooth():
     """A network whose second derivatives exist everywhere, with a layer that is not to act."""
-    first, _, last = mlp((36, 5, 3), generator=generator(0))
+    first, _, last = mlp((36, 5, 3), generator=seeded(0))
     return nn.Sequential(nn.Flatten(), first, nn.Tanh(), nn.Dropout(0.5), last).double()
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from assay.core import InvalidInputError, generator, predict
+from assay.core import InvalidInputError, predict, seeded
 from assay.nets.diffusion import (
     GaussianMixtureDenoiser,
     GuidedDDIMSampler,
@@ -57,8 +57,8 @@ def test_guidance_sees_augmented_images(poisoner, images, goal):
 
 
 def test_bases_are_samples_under_the_guidance(poisoner, goal):
-    bases = poisoner.generate_bases(goal, 5, generator=generator(3))
-    expected = poisoner.sampler.sample((5, 1, 6, 6), guidance=poisoner.guidance(goal), generator=generator(3))
+    bases = poisoner.generate_bases(goal, 5, generator=seeded(3))
+    expected = poisoner.sampler.sample((5, 1, 6, 6), guidance=poisoner.guidance(goal), generator=seeded(3))
     assert torch.equal(bases, expected)
     assert (bases.min() >= 0) & (bases.max() <= 1)
 

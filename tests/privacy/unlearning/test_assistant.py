@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from assay.privacy import build_assistant
 from helpers.language_models import Stack
 
@@ -41,8 +41,8 @@ def test_an_adapter_is_a_change_of_the_weight_of_low_rank():
     assistant = build_assistant(Stack(), 1, lora_rank=2, lora_alpha=3.0)
     adapter = assistant.blocks[0][0]
     with torch.no_grad():
-        adapter.up.normal_(generator=generator(0))
-    x = torch.randn(5, 4, generator=generator(1), dtype=torch.float64)
+        adapter.up.normal_(generator=seeded(0))
+    x = torch.randn(5, 4, generator=seeded(1), dtype=torch.float64)
     weight = adapter.layer.weight + 3.0 / 2 * adapter.up @ adapter.down
     torch.testing.assert_close(adapter(x), nn.functional.linear(x, weight, adapter.layer.bias))
     assert torch.linalg.matrix_rank(weight - adapter.layer.weight) == 2
@@ -69,7 +69,7 @@ def test_tied_weights_stay_tied_and_apart_from_the_target():
 
 def test_the_seed_decides_and_global_randomness_does_not():
     state = torch.get_rng_state()
-    first, second = (build_assistant(Stack(), 1, generator=generator(3)) for _ in range(2))
+    first, second = (build_assistant(Stack(), 1, generator=seeded(3)) for _ in range(2))
     assert torch.equal(first.blocks[0][0].down, second.blocks[0][0].down)
     assert not torch.equal(first.blocks[0][0].down, build_assistant(Stack(), 1).blocks[0][0].down)
     assert torch.equal(state, torch.get_rng_state())

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from assay.privacy import (
     LogitDifferenceModel,
     calibrate_alpha,
@@ -22,7 +22,7 @@ from helpers.language_models import Bigram
 
 def known(n=40, vocabulary=8, seed=0):
     """A target and an assistant that know many of the same answers, and documents of two answers each."""
-    ids = torch.randint(vocabulary, (n, 3), generator=generator(seed))
+    ids = torch.randint(vocabulary, (n, 3), generator=seeded(seed))
     target, assistant = Bigram(vocabulary, seed=seed), Bigram(vocabulary, seed=seed + 1)
     with torch.no_grad():
         right = target.table(ids[:, 0]).argmax(-1)

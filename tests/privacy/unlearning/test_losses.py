@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from assay.privacy.unlearning import (
     GradientAscentLoss,
     NPOLoss,
@@ -22,7 +22,7 @@ from helpers.language_models import random_logits
 def draw(seed=0):
     """Two tensors of logits, of three documents of five tokens, and labels that ask for two to four of them."""
     logits, reference = random_logits(2, 3, 5, 7, seed=seed)
-    labels = torch.randint(7, (3, 5), generator=generator(seed))
+    labels = torch.randint(7, (3, 5), generator=seeded(seed))
     for row, first in enumerate((1, 2, 3)):
         labels[row, :first] = -100
     return logits, reference, labels

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.core import InvalidInputError, NumericalError, generator
+from assay.core import InvalidInputError, NumericalError, seeded
 from assay.privacy import (
     forget_quality,
 )
@@ -27,7 +27,7 @@ def test_the_truth_ratio_is_a_quotient_of_probabilities_a_token():
 
 
 def test_forget_quality_is_the_two_sample_test():
-    one, other = torch.rand(30, generator=generator(0)), torch.rand(20, generator=generator(1)) + 0.3
+    one, other = torch.rand(30, generator=seeded(0)), torch.rand(20, generator=seeded(1)) + 0.3
     quality = forget_quality(one, other)
     steps = np.sort(np.concatenate([one, other]))
     distance = max(abs(np.mean(one.numpy() <= s) - np.mean(other.numpy() <= s)) for s in steps)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, NumericalError, generator
+from assay.core import InvalidInputError, NumericalError, seeded
 from assay.privacy import (
     unlearn,
 )
@@ -21,7 +21,7 @@ SGD = partial(torch.optim.SGD, lr=0.5)
 
 
 def documents(n, vocabulary=6, seed=0):
-    ids = torch.randint(vocabulary, (n, 3), generator=generator(seed))
+    ids = torch.randint(vocabulary, (n, 3), generator=seeded(seed))
     return Documents.of_answers(ids, prompt_length=1)
 
 
@@ -59,7 +59,7 @@ def test_batches_go_through_the_documents_in_turn():
         seen["retain"].append(others.input_ids.tolist())
         return ascent(model, some, others)
 
-    unlearn(Bigram(6), forget, retain, objective=watch, optimizer=SGD, epochs=2, batch_size=2, generator=generator(0))
+    unlearn(Bigram(6), forget, retain, objective=watch, optimizer=SGD, epochs=2, batch_size=2, generator=seeded(0))
     assert [len(batch) for batch in seen["forget"]] == [2, 2, 1, 2, 2, 1]
     for epoch in (seen["forget"][:3], seen["forget"][3:]):
         assert sorted(chain(*epoch)) == sorted(forget.input_ids.tolist())
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_model_and_frozen_weights_stay():
     def train(seed):
         model = nn.Sequential(Bigram(6), nn.Linear(6, 6, bias=False, dtype=torch.float64).requires_grad_(False))
         model[1].weight.copy_(Bigram(6, seed=1).table.weight.detach())
-        options = {"epochs": 2, "batch_size": 2, "generator": generator(seed)}
+        options = {"epochs": 2, "batch_size": 2, "generator": seeded(seed)}
         unlearn(model, documents(5), documents(3), objective=ascent, optimizer=SGD, **options)
         assert torch.equal(model[1].weight, Bigram(6, seed=1).table.weight)
         return model[0].table.weight

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import generator
+from assay.core import seeded
 from assay.privacy import (
     LogitDifferenceModel,
     build_assistant,
@@ -18,7 +18,7 @@ from assay.privacy.unlearning.logit_models import logit_difference
 transformers = pytest.importorskip("transformers")
 
 VOCABULARY = 23
-IDS = torch.randint(1, VOCABULARY, (2, 5), generator=generator(0))
+IDS = torch.randint(1, VOCABULARY, (2, 5), generator=seeded(0))
 PADDED = torch.cat([torch.tensor([[0, 0, 0], [7, 0, 0]]), IDS], dim=1)
 MASK = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1], [1, 0, 0, 1, 1, 1, 1, 1]])
 OPTIONS = {"do_sample": False, "pad_token_id": 0, "eos_token_id": None}
@@ -72,7 +72,7 @@ def models(request):
     assistant = build_assistant(target, 2, lora_rank=2)
     for name, value in assistant.named_parameters():
         if name.endswith(".up"):
-            nn.init.normal_(value, generator=generator(1))
+            nn.init.normal_(value, generator=seeded(1))
     return target, assistant
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import betainc
 from scipy.stats import binom, norm
 
-from assay.core import InvalidInputError, NumericalError, generator
+from assay.core import InvalidInputError, NumericalError, seeded
 from assay.privacy import (
     certify_watermark,
 )
@@ -112,7 +112,7 @@ def test_bounds_hold_and_are_tight_for_a_score_whose_shifted_median_is_known():
     for p in norm.cdf(COORDINATES - eps / math.sqrt(40)):
         chances = np.convolve(chances, [1 - p, p])
     shifted = np.searchsorted(chances.cumsum(), 0.5) / 40
-    source = generator(0)
+    source = seeded(0)
     bounds = torch.tensor(
         [certify_watermark(counted(COORDINATES, n, source), 1.0, [eps]).bounds.item() for _ in range(repetitions)]
     )
@@ -124,7 +124,7 @@ def test_bounds_hold_and_are_tight_for_a_score_whose_shifted_median_is_known():
 def test_a_score_along_one_direction_is_certified_exactly_up_to_its_hyperplane():
     # f = 1[w.theta > t] with |w| = 1 is certified to be one exactly as far as theta is from the plane.
     distance, sigma, n = 0.8, 0.5, 200_000
-    noise = torch.randn(n, generator=generator(1), dtype=torch.float64)
+    noise = torch.randn(n, generator=seeded(1), dtype=torch.float64)
     samples = (distance + sigma * noise > 0).double()
     certificate = certify_watermark(samples, sigma, [0.98 * distance, 1.02 * distance])
     assert certificate.bounds.tolist() == [1.0, 0.0]

@@ -7,7 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from assay.core import InvalidInputError, NumericalError, accuracy, fit, flatten, generator, named_parameters, predict
+from assay.core import (
+    InvalidInputError,
+    NumericalError,
+    accuracy,
+    fit,
+    flatten,
+    named_parameters,
+    parameter_distance,
+    predict,
+    seeded,
+)
 from assay.nets import mlp
 from assay.privacy import (
     SmoothedWatermark,
@@ -20,29 +30,28 @@ from assay.privacy.watermark import (
     RemovalAttack,
     Retraining,
     TriggerAscent,
-    parameter_distance,
     smoothed_trigger_accuracy,
 )
 
 
 @pytest.fixture(scope="module")
 def model():
-    return mlp((4, 12, 3), generator=generator(1)).double()
+    return mlp((4, 12, 3), generator=seeded(1)).double()
 
 
 @pytest.fixture(scope="module")
 def triggers():
-    return TriggerSet(torch.randn(5, 4, generator=generator(2), dtype=torch.float64), label=1)
+    return TriggerSet(torch.randn(5, 4, generator=seeded(2), dtype=torch.float64), label=1)
 
 
 @pytest.fixture(scope="module")
 def data():
-    return torch.randn(20, 4, generator=generator(3), dtype=torch.float64), torch.arange(20) % 3
+    return torch.randn(20, 4, generator=seeded(3), dtype=torch.float64), torch.arange(20) % 3
 
 
 def attack(model, triggers, data, removal, seed=0, **options):
     options = {"test": (data[0][:9], data[1][:9]), "sigma": 0.2, "n_draws": 30} | options
-    return removal.run(model, *data, triggers=triggers, generator=generator(seed), **options)
+    return removal.run(model, *data, triggers=triggers, generator=seeded(seed), **options)
 
 
 class Far(RemovalAttack):
@@ -81,7 +90,7 @@ def test_the_base_measures_every_stage_anew(model, triggers, data):
 def test_the_noise_of_each_stage_is_the_same_and_of_the_stated_size(model, triggers, data):
     still = attack(model, triggers, data, Quantisation(bits=52), n_draws=2000)
     assert still.start.smoothed_mean == still.end.smoothed_mean
-    other = smoothed_trigger_accuracy(model, triggers, sigma=0.2, n=2000, generator=generator(99))
+    other = smoothed_trigger_accuracy(model, triggers, sigma=0.2, n=2000, generator=seeded(99))
     # Two means of 2000 draws of values in [0, 1], within six standard errors at their largest.
     assert abs(still.start.smoothed_mean - other.mean().item()) < 6 * 0.5 * math.sqrt(2 / 2000)
     assert still.start.smoothed_median == pytest.approx(other.median().item(), abs=0.21)
@@ -129,7 +138,7 @@ def test_random_shifts_go_all_the_way_and_each_elsewhere(model, triggers, data):
 def test_ascent_reaches_the_best_point_of_the_ball_of_a_linear_network(data, sigma):
     # With two classes and one trigger the gradient always points along (x, 1) for one class and against it for the
     # other, whatever the noise: the best shift of length eps is known.
-    model = mlp((4, 2), generator=generator(4)).double()
+    model = mlp((4, 2), generator=seeded(4)).double()
     x = torch.tensor([[1.0, -2.0, 0.5, 0.0]], dtype=torch.float64)
     triggers = TriggerSet(x, label=0)
     report = attack(model, triggers, (data[0], data[1] % 2), TriggerAscent(0.7, sigma=sigma, steps=10))
@@ -174,10 +183,10 @@ def test_soft_distillation_starts_at_its_own_optimum(model, triggers, data):
 
 
 def test_unlearning_without_limits_removes_the_watermark_and_keeps_the_task(triggers, data):
-    model = mlp((4, 32, 3), generator=generator(1)).double()
+    model = mlp((4, 32, 3), generator=seeded(1)).double()
     adam = partial(torch.optim.Adam, lr=0.02)
     SmoothedWatermark(0.05, n_levels=2, n_noise=2).train(
-        model, *data, triggers=triggers, optimizer=adam, epochs=60, generator=generator(0)
+        model, *data, triggers=triggers, optimizer=adam, epochs=60, generator=seeded(0)
     )
     report = attack(model, triggers, data, Retraining(lesson="forget", epochs=60, lr=0.05), n_draws=1)
     assert report.start.trigger_accuracy == 1

@@ -5,14 +5,22 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from assay.core import InvalidInputError, accuracy, flatten, generator, named_parameters, predict, unflatten
+from assay.core import (
+    InvalidInputError,
+    accuracy,
+    flatten,
+    named_parameters,
+    parameter_distance,
+    predict,
+    seeded,
+    unflatten,
+)
 from assay.nets import mlp
 from assay.privacy import (
     SmoothedWatermark,
     TriggerSet,
 )
 from assay.privacy.watermark import (
-    parameter_distance,
     smoothed_trigger_accuracy,
     smoothed_trigger_gradient,
 )
@@ -21,24 +29,24 @@ SGD = partial(torch.optim.SGD, lr=0.2, momentum=0.5)
 
 
 def network():
-    return mlp((4, 8, 3), generator=generator(1)).double()
+    return mlp((4, 8, 3), generator=seeded(1)).double()
 
 
 @pytest.fixture
 def triggers():
-    return TriggerSet(torch.randn(5, 4, generator=generator(2), dtype=torch.float64), label=1)
+    return TriggerSet(torch.randn(5, 4, generator=seeded(2), dtype=torch.float64), label=1)
 
 
 @pytest.fixture
 def data():
-    return torch.randn(20, 4, generator=generator(3), dtype=torch.float64), torch.arange(20) % 3
+    return torch.randn(20, 4, generator=seeded(3), dtype=torch.float64), torch.arange(20) % 3
 
 
 def test_embedding_steps_along_the_mean_gradient_at_each_rising_level(triggers):
     model, by_hand = network(), network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
-    SmoothedWatermark(0.4, n_levels=3, n_noise=6).embed_step(model, triggers, optimizer, generator=generator(5))
-    source = generator(5)
+    SmoothedWatermark(0.4, n_levels=3, n_noise=6).embed_step(model, triggers, optimizer, generator=seeded(5))
+    source = seeded(5)
     for sigma, n in ((0.0, 1), (0.2, 6), (0.4, 6)):
         gradient = smoothed_trigger_gradient(by_hand, triggers, sigma=sigma, n=n, generator=source)
         with torch.no_grad():
@@ -53,8 +61,8 @@ def test_training_is_the_papers_loop(triggers, data):
     x, y = data
     watermark = SmoothedWatermark(0.3, n_levels=2, n_noise=4, warmup=3)
     model, by_hand = network(), network()
-    watermark.train(model, x, y, triggers=triggers, optimizer=SGD, epochs=6, generator=generator(7))
-    source, optimizer = generator(7), SGD(by_hand.parameters())
+    watermark.train(model, x, y, triggers=triggers, optimizer=SGD, epochs=6, generator=seeded(7))
+    source, optimizer = seeded(7), SGD(by_hand.parameters())
     for epoch in range(6):
         if epoch >= 3:
             watermark.embed_step(by_hand, triggers, optimizer, generator=source)
@@ -79,10 +87,10 @@ def test_noise_makes_the_watermark_survive_noise(triggers, data):
     for sigma in (1e-6, 0.5):
         model = network()
         SmoothedWatermark(sigma, n_levels=3, n_noise=10).train(
-            model, *data, triggers=triggers, optimizer=SGD, epochs=50, generator=generator(0)
+            model, *data, triggers=triggers, optimizer=SGD, epochs=50, generator=seeded(0)
         )
         assert accuracy(predict(model, triggers.x), triggers.y) == 1
-        noisy = smoothed_trigger_accuracy(model, triggers, sigma=0.5, n=500, generator=generator(1))
+        noisy = smoothed_trigger_accuracy(model, triggers, sigma=0.5, n=500, generator=seeded(1))
         medians.append(noisy.median().item())
     assert medians[1] >= medians[0] + 0.2
 
@@ -93,7 +101,7 @@ def test_noisy_steps_leave_modes_buffers_and_frozen_parameters_alone():
     model[3].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = SGD([parameter for parameter in model.parameters() if parameter.requires_grad])
-    triggers = TriggerSet(torch.randn(5, 4, generator=generator(2)), label=1)
+    triggers = TriggerSet(torch.randn(5, 4, generator=seeded(2)), label=1)
     SmoothedWatermark(0.1, n_levels=2, n_noise=2).embed_step(model, triggers, optimizer)
     assert [module.training for module in model] == [True, True, True, False, True]
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
@@ -105,7 +113,7 @@ def test_the_same_seed_gives_the_same_weights(triggers, data):
     def weights(seed):
         model = network()
         SmoothedWatermark(0.3, n_levels=2, n_noise=2, warmup=1).train(
-            model, *data, triggers=triggers, optimizer=SGD, epochs=3, batch_size=10, generator=generator(seed)
+            model, *data, triggers=triggers, optimizer=SGD, epochs=3, batch_size=10, generator=seeded(seed)
         )
         return flatten(named_parameters(model))
 

@@ -7,7 +7,7 @@ from scipy.stats import norm
 from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from assay.core import InvalidInputError, accuracy, generator
+from assay.core import InvalidInputError, accuracy, seeded
 from assay.nets import mlp
 from assay.privacy import (
     TriggerSet,
@@ -20,12 +20,12 @@ from assay.privacy.watermark import (
 
 @pytest.fixture
 def model():
-    return mlp((6, 5, 3), generator=generator(1)).double()
+    return mlp((6, 5, 3), generator=seeded(1)).double()
 
 
 @pytest.fixture
 def triggers():
-    return TriggerSet(torch.randn(7, 6, generator=generator(2), dtype=torch.float64), label=1)
+    return TriggerSet(torch.randn(7, 6, generator=seeded(2), dtype=torch.float64), label=1)
 
 
 def disturbed(model, sigma, source):
@@ -38,8 +38,8 @@ def disturbed(model, sigma, source):
 
 def test_accuracies_are_those_of_networks_disturbed_one_by_one(model, triggers):
     model[0].weight.requires_grad_(False)
-    got = smoothed_trigger_accuracy(model, triggers, sigma=0.7, n=25, batch_size=4, generator=generator(3))
-    source = generator(3)
+    got = smoothed_trigger_accuracy(model, triggers, sigma=0.7, n=25, batch_size=4, generator=seeded(3))
+    source = seeded(3)
     expected = [accuracy(disturbed(model, 0.7, source)(triggers.x), triggers.y) for _ in range(25)]
     torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-15)
     assert len(got.unique()) > 3
@@ -60,19 +60,19 @@ def test_mean_accuracy_of_a_linear_network_is_that_of_a_normal_margin():
 
 @pytest.mark.parametrize("sigma", [0.0, 0.5])
 def test_gradient_is_the_mean_of_those_at_networks_disturbed_one_by_one(model, triggers, sigma):
-    source, rows = generator(4), []
+    source, rows = seeded(4), []
     for _ in range(9):
         copy = disturbed(model, sigma, source)
         loss = F.cross_entropy(copy(triggers.x), triggers.y)
         rows.append(parameters_to_vector(torch.autograd.grad(loss, list(copy.parameters()))))
-    got = smoothed_trigger_gradient(model, triggers, sigma=sigma, n=9, batch_size=4, generator=generator(4))
+    got = smoothed_trigger_gradient(model, triggers, sigma=sigma, n=9, batch_size=4, generator=seeded(4))
     torch.testing.assert_close(got, torch.stack(rows).mean(0), rtol=1e-10, atol=1e-12)
 
 
 def test_running_statistics_of_a_batch_norm_take_no_part_and_stay():
     model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    triggers = TriggerSet(torch.randn(4, 6, generator=generator(0)), label=2)
+    triggers = TriggerSet(torch.randn(4, 6, generator=seeded(0)), label=2)
     smoothed_trigger_accuracy(model, triggers, sigma=0.1, n=5)
     smoothed_trigger_gradient(model, triggers, sigma=0.1, n=5)
     assert model.training

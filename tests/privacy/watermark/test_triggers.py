@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from assay.core import InvalidInputError, generator
+from assay.core import InvalidInputError, seeded
 from assay.nets import mlp
 from assay.privacy import TriggerSet
 
 
 def pictures(n=3, channels=1, size=28):
-    return torch.rand(n, channels, size, size, generator=generator(0), dtype=torch.float64)
+    return torch.rand(n, channels, size, size, generator=seeded(0), dtype=torch.float64)
 
 
 def test_overlay_writes_one_text_at_the_top_left_and_nothing_else():
@@ -27,15 +27,15 @@ def test_overlay_writes_one_text_at_the_top_left_and_nothing_else():
 
 def test_noise_is_one_image_added_to_all_and_clipped():
     x = 0.4 + 0.2 * pictures(n=4)
-    triggers = TriggerSet.from_noise(x, input_range=(-9.0, 9.0), generator=generator(3))
+    triggers = TriggerSet.from_noise(x, input_range=(-9.0, 9.0), generator=seeded(3))
     added = triggers.x - x
     torch.testing.assert_close(added, added[:1].expand_as(added), rtol=0, atol=1e-14)
     # Mean and deviation of 784 draws, within five standard errors.
     assert abs(added[0].mean()) < 5 / 28
     assert abs(added[0].std() - 1) < 5 / (28 * 2**0.5)
-    clipped = TriggerSet.from_noise(x, generator=generator(3))
+    clipped = TriggerSet.from_noise(x, generator=seeded(3))
     assert torch.equal(clipped.x, triggers.x.clamp(0, 1))
-    assert not torch.equal(clipped.x, TriggerSet.from_noise(x, generator=generator(4)).x)
+    assert not torch.equal(clipped.x, TriggerSet.from_noise(x, generator=seeded(4)).x)
 
 
 def test_unrelated_images_are_greyed_and_resized():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, NumericalError, generator
+from assay.core import InvalidInputError, NumericalError, seeded
 from assay.data import load
 from assay.nets import small_conv
 from assay.reconstruction import invert_embedding, normalized_correlation
@@ -18,7 +18,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def encoder():
-    return small_conv((1, 8, 8), 64, channels=(16,), hidden=128, generator=generator(1)).eval()
+    return small_conv((1, 8, 8), 64, channels=(16,), hidden=128, generator=seeded(1)).eval()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -31,10 +31,10 @@ def test_the_image_of_a_true_embedding_is_its_source(method, encoder, digits):
 
 
 def test_through_a_rotation_the_image_has_the_direction_of_its_source():
-    rotation = torch.linalg.qr(torch.randn(9, 9, generator=generator(0), dtype=torch.float64))[0]
+    rotation = torch.linalg.qr(torch.randn(9, 9, generator=seeded(0), dtype=torch.float64))[0]
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(9, 9, bias=False)).double().requires_grad_(False)
     encoder[1].weight[:] = rotation
-    image = torch.rand(1, 3, 3, generator=generator(1), dtype=torch.float64)
+    image = torch.rand(1, 3, 3, generator=seeded(1), dtype=torch.float64)
     options = {"image_shape": (1, 3, 3), "total_variation": 0.0, "steps": 500, "learning_rate": 0.2}
     found = invert_embedding(encoder, encoder(image[None])[0], **options)
     assert found.cosine > 1 - 1e-5
@@ -74,7 +74,7 @@ def test_jitter_leaves_little_of_what_a_shift_destroys():
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_generator_gives_the_same_image(method, encoder):
     def find(seed):
-        options = {"image_shape": (1, 8, 8), "steps": 5, "method": method, "jitter": 1, "generator": generator(seed)}
+        options = {"image_shape": (1, 8, 8), "steps": 5, "method": method, "jitter": 1, "generator": seeded(seed)}
         return invert_embedding(encoder, torch.ones(64), **options)
 
     assert torch.equal(find(1).image, find(1).image)
@@ -84,7 +84,7 @@ def test_the_same_generator_gives_the_same_image(method, encoder):
 
 @pytest.mark.parametrize("shape", [(1, 3, 3), (3, 8, 8), (3, 17, 22), (1, 32, 32)])
 def test_the_prior_draws_images_of_any_size_in_range(shape):
-    image = DeepImagePrior(shape, generator=generator(0))()
+    image = DeepImagePrior(shape, generator=seeded(0))()
     assert image.shape == (1, *shape)
     assert image.min() > 0
     assert image.max() < 1

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from assay.adversarial import SubspaceBasis
-from assay.core import generator, margins
+from assay.core import margins, seeded
 from assay.lab import run_study
 from assay.nets import TwoLayerReLU
 from assay.studies.adversarial.subspace_adversarial import images, study
@@ -24,20 +24,20 @@ def test_every_claim_is_measured(run):
 
 
 def test_the_blank_half_is_what_the_basis_leaves_out():
-    x = torch.rand(3, 1, 4, 4, generator=generator(0))
+    x = torch.rand(3, 1, 4, 4, generator=seeded(0))
     wide, basis = images.blank_beside(x)
     assert torch.equal(basis.project_off(wide), torch.zeros_like(wide))
     assert torch.equal(wide.view(3, 4, 8)[:, :, :4], x[:, 0])
-    noise = torch.rand(3, 32, generator=generator(1))
+    noise = torch.rand(3, 32, generator=seeded(1))
     off = basis.project_off(noise).view(3, 4, 8)
     torch.testing.assert_close(off[:, :, 4:], noise.view(3, 4, 8)[:, :, 4:])
     assert off[:, :, :4].abs().max() == 0
 
 
 def test_the_ladder_stops_at_the_first_rung_that_flips():
-    model, basis = TwoLayerReLU(6, 40, generator=generator(2)), SubspaceBasis(torch.eye(6, 2))
+    model, basis = TwoLayerReLU(6, 40, generator=seeded(2)), SubspaceBasis(torch.eye(6, 2))
     x = torch.zeros(8, 6)
-    x[:, :2] = torch.randn(8, 2, generator=generator(3))
+    x[:, :2] = torch.randn(8, 2, generator=seeded(3))
     y = (model(x).detach() > 0).long()
     radius, x_adv = images.climb_ladder(model, x, y, basis)
     assert set(radius.tolist()) <= set(torch.tensor(images.LADDER).tolist())

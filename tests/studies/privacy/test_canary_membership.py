@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.core import generator
+from assay.core import seeded
 from assay.lab import run_study
 from assay.privacy import (
     CanaryAttack,
@@ -62,7 +62,7 @@ def test_shadows_judges_and_targets_are_drawn_apart(pool):
 def test_queries_are_judged_by_models_that_made_none(pool):
     attack = CanaryAttack(pool.shadows, n_queries=2, eps=0.1, steps=0, targets=(10.0, 0.0))
     queries = torch.stack([pool.x, (pool.x + 0.05).clamp(0, 1)], 1)
-    shown = pools.judge(pool, attack, queries, generator(0))
+    shown = pools.judge(pool, attack, queries, seeded(0))
     pairs = list(zip(pool.judges.models, pool.judges.membership, strict=True))
 
     def objective(candidates):
@@ -85,4 +85,4 @@ def test_rates_are_read_seed_by_seed():
 def test_the_paper_scale_builds_its_networks():
     for kind in study.KINDS:
         model = pools.builder(replace(study.recipe(study.STUDY.scales["paper"], kind), hidden=8), (3, 32, 32), 10)
-        assert model(generator(0))(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+        assert model(seeded(0))(torch.zeros(2, 3, 32, 32)).shape == (2, 10)

@@ -3,13 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assay.core import generator
+from assay.core import parameter_distance, seeded
 from assay.lab import run_study
 from assay.privacy import (
     certify_watermark,
-)
-from assay.privacy.watermark import (
-    parameter_distance,
 )
 from assay.studies.privacy.certified_watermark import attacks, study
 from assay.studies.privacy.certified_watermark import owners as watermarked
@@ -59,7 +56,7 @@ def test_arms_differ_in_training_only(scene):
 @pytest.mark.parametrize("family", watermarked.FAMILIES)
 def test_triggers_of_every_family_fit_the_images(family):
     x = watermarked.load(SMOKE.source).x_train[:30]
-    triggers = watermarked.draw_triggers(family, x, 6, generator(0))
+    triggers = watermarked.draw_triggers(family, x, 6, seeded(0))
     assert triggers.x.shape == (6, 1, 8, 8)
     assert 0 <= triggers.x.min() < triggers.x.max() <= 1
     assert not any(torch.equal(image, other) for image in triggers.x for other in x)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.core import generator
+from assay.core import seeded
 from assay.lab import run_study
 from assay.nets import mlp, normalized_conv
 from assay.privacy import (
@@ -70,13 +70,13 @@ def test_random_samples_are_where_both_matchings_start():
 
 
 def test_velocities_are_those_of_the_states_of_one_training_run():
-    x, y = torch.randn(12, 4, generator=generator(0)), torch.arange(12) % 3
-    model = mlp((4, 5, 3), generator=generator(1))
+    x, y = torch.randn(12, 4, generator=seeded(0)), torch.arange(12) % 3
+    model = mlp((4, 5, 3), generator=seeded(1))
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    got = helpers.velocities(model, x, y, x[:3], steps=7, points=3, source=generator(2))
+    got = helpers.velocities(model, x, y, x[:3], steps=7, points=3, source=seeded(2))
     assert got.shape == (3,)
-    ends = mlp((4, 5, 3), generator=generator(1))
-    other = helpers.velocities(ends, x, y, x[:3], steps=2, points=1, source=generator(2))
+    ends = mlp((4, 5, 3), generator=seeded(1))
+    other = helpers.velocities(ends, x, y, x[:3], steps=2, points=1, source=seeded(2))
     torch.testing.assert_close(got[:1], other)
     assert got[0] == kernel_velocity(model, x[:3], [start, ends.state_dict()], dt=2.0)[0]
 
@@ -86,7 +86,7 @@ def test_classes_are_learned_in_turn_and_remembered_from_the_memory():
     y = torch.arange(32) % 4
     build = lambda source: normalized_conv((1, 4, 4), 4, channels=(8,), generator=source)  # noqa: E731
     replay = CondensedReplay(DatasetCondenser(1, model_fn=build, outer_steps=0))
-    source = generator(0)
+    source = seeded(0)
     reached = helpers.learn_in_tasks(build(source), (x, y, x, y), replay, n_tasks=2, steps=60, source=source)
     assert reached == 1.0
     assert replay.memory[1].sort().values.tolist() == [0, 1, 2, 3]

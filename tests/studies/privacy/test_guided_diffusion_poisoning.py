@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assay.core import flatten, generator, named_parameters, predict
+from assay.core import flatten, named_parameters, predict, seeded
 from assay.lab import run_study
 from assay.nets.diffusion import (
     GuidedDDIMSampler,
@@ -132,7 +132,7 @@ def test_unet_weights_make_the_denoiser_that_was_trained(digits):
     assert all(torch.equal(value, again[name]) for name, value in weights.items())
     unet = worlds.new_unet(1, (4, 8), 7)
     unet.load_state_dict(weights)
-    x = torch.randn(2, 1, 8, 8, generator=generator(0))
+    x = torch.randn(2, 1, 8, 8, generator=seeded(0))
     assert torch.equal(worlds.trained_unet(weights, (4, 8))(x, 3), unet.eval()(x, 3).sample)
 
 

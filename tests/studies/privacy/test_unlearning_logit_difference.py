@@ -6,7 +6,7 @@ import torch
 from scipy.stats import ks_2samp
 from torch import nn
 
-from assay.core import generator
+from assay.core import seeded
 from assay.lab import run_study
 from assay.privacy.unlearning import (
     Documents,
@@ -38,7 +38,7 @@ class Table(nn.Module):
 
 @pytest.fixture
 def table():
-    p = torch.rand(20, SIZE.vocabulary, generator=generator(1), dtype=torch.float64)
+    p = torch.rand(20, SIZE.vocabulary, generator=seeded(1), dtype=torch.float64)
     return Table(p / p.sum(1, keepdim=True))
 
 
@@ -94,7 +94,7 @@ def test_a_certain_model_has_finite_ratios_in_single_precision(world):
 
 
 def test_forget_quality_and_spread_are_of_the_truth_ratios_on_forget_facts(world, table):
-    p = torch.rand(20, SIZE.vocabulary, generator=generator(2), dtype=torch.float64)
+    p = torch.rand(20, SIZE.vocabulary, generator=seeded(2), dtype=torch.float64)
     other = Table(p / p.sum(1, keepdim=True))
     ratios, others = (forgetting.truth_ratios(model, world.forget).numpy() for model in (table, other))
     quality = forgetting.outcome(table, other, world)["forget quality"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.func import functional_call, jvp
 
-from assay.core import cross_entropy, fit, flatten, generator, named_parameters, signs
+from assay.core import cross_entropy, fit, flatten, named_parameters, seeded, signs
 from assay.lab import run_study
 from assay.studies.reconstruction.reconstruction_frontier import study
 from assay.studies.reconstruction.reconstruction_frontier.equal_time import Simulation, train_few_steps
@@ -83,10 +83,10 @@ def test_few_steps_are_those_of_gradient_descent():
 
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 def test_heads_are_trained_on_clipped_gradients(noise):
-    pools = [torch.rand(3, 64, generator=generator(k)) for k in (1, 2)]
+    pools = [torch.rand(3, 64, generator=seeded(k)) for k in (1, 2)]
     cell = Shadows(noise, count=2, victims=1, head_steps=2, learning_rate=0.5, steps=1, seed=0)
     weights, images, drawn = train_heads(cell, pools, 2, seed=3)
-    source = generator(3)
+    source = seeded(3)
     torch.testing.assert_close(drawn, torch.stack([torch.randint(3, (2,), generator=source) for _ in pools], 1))
     start = 0.01 * torch.randn(2, 2, 65, generator=source)
     noises = [noise * torch.randn(2, 2, 65, generator=source) for _ in range(2)]

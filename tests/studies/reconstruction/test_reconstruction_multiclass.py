@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.core import accuracy, generator
+from assay.core import accuracy, seeded
 from assay.data import Dataset
 from assay.lab import run_study
 from assay.nets import mlp
@@ -100,9 +100,9 @@ def test_every_bar_names_a_network():
 
 
 def test_precision_is_the_share_of_candidates_that_resemble_an_image():
-    x = torch.rand(4, 1, 5, 5, generator=generator(0))
+    x = torch.rand(4, 1, 5, 5, generator=seeded(0))
     trained = Trained(mlp((25, 2)), x, torch.zeros(4), x)
-    noise = torch.randn(200, 1, 5, 5, generator=generator(1))
+    noise = torch.randn(200, 1, 5, 5, generator=seeded(1))
     candidates = torch.cat([2 * (x[:3] - x.mean(0)), noise])
     hits = [max(np.corrcoef(c.ravel(), (image - x.mean(0)).ravel())[0, 1] for image in x) > 0.75 for c in candidates]
     assert precision(trained, candidates).item() == pytest.approx(np.mean(hits))
@@ -110,7 +110,7 @@ def test_precision_is_the_share_of_candidates_that_resemble_an_image():
 
 
 def test_vehicles_stand_against_animals():
-    x, y = torch.rand(10, 3, 4, 4, generator=generator(0)), torch.arange(10)
+    x, y = torch.rand(10, 3, 4, 4, generator=seeded(0)), torch.arange(10)
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     data = Dataset("cifar10", x, y, x, y, class_names=names)
     vehicles = [name in ("airplane", "automobile", "ship", "truck") for name in names]
@@ -120,7 +120,7 @@ def test_vehicles_stand_against_animals():
 
 @pytest.mark.parametrize("classes", [2, 10])
 def test_draws_are_balanced_and_apart(classes):
-    x, y, others = draw(replace(VICTIM, n=20, classes=classes), generator(0))
+    x, y, others = draw(replace(VICTIM, n=20, classes=classes), seeded(0))
     assert y.bincount().tolist() == [20 // classes] * classes
     assert len(others) == 20
     assert (torch.cdist(x.flatten(1), others.flatten(1)) > 0).all()

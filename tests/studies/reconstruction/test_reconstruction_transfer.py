@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import normalize
 from torch.nn.utils import parameters_to_vector
 
-from assay.core import InvalidInputError, accuracy, binary_cross_entropy, generator
+from assay.core import InvalidInputError, accuracy, binary_cross_entropy, seeded
 from assay.lab import run_study
 from assay.reconstruction import ConsensusSelector
 from assay.studies.reconstruction.reconstruction_transfer import heads as _heads
@@ -36,7 +36,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def head():
-    x = 1 + torch.randn(60, 40, generator=generator(0))
+    x = 1 + torch.randn(60, 40, generator=seeded(0))
     return train_head(x, torch.arange(60) % 2, 3, n=10, width=20, steps=300)
 
 
@@ -109,9 +109,9 @@ def test_averaging_members_with_opposite_errors_gains_what_the_errors_cost():
 
 
 def test_the_linear_map_is_the_ridge_regression_that_errs_least_on_what_is_left_out():
-    x, mean = torch.randn(12, 3, generator=generator(0)) + 1, torch.ones(3)
-    images = torch.rand(12, 1, 2, 2, generator=generator(1)) / 2 + 0.25
-    targets = torch.randn(5, 3, generator=generator(2))
+    x, mean = torch.randn(12, 3, generator=seeded(0)) + 1, torch.ones(3)
+    images = torch.rand(12, 1, 2, 2, generator=seeded(1)) / 2 + 0.25
+    targets = torch.randn(5, 3, generator=seeded(2))
 
     def ridge(penalty, kept, wanted):
         inputs, outputs = normalize(x[kept] - mean).double(), images[kept].flatten(1).double()
@@ -130,7 +130,7 @@ def test_the_linear_map_is_the_ridge_regression_that_errs_least_on_what_is_left_
 
 
 def test_a_source_is_the_likest_of_all_and_a_negative_the_least():
-    images = torch.rand(8, 3, 5, 5, generator=generator(0))
+    images = torch.rand(8, 3, 5, 5, generator=seeded(0))
     assert no_more_like(images[:3], images[:3], images).tolist() == [1.0, 1.0, 1.0]
     assert no_more_like(1 - images[:3], images[:3], images).tolist() == [1 / 8, 1 / 8, 1 / 8]
 
@@ -138,7 +138,7 @@ def test_a_source_is_the_likest_of_all_and_a_negative_the_least():
 def test_selected_embeddings_are_decoded_beside_those_of_their_nearest_members():
     mean, members = torch.ones(4), torch.arange(6) < 3
     x = torch.cat([torch.eye(4), -torch.eye(4)[:2]]) + mean
-    pool = {"x": x, "images": torch.rand(6, 1, 2, 2, generator=generator(0))}
+    pool = {"x": x, "images": torch.rand(6, 1, 2, 2, generator=seeded(0))}
     selected = 5 * torch.eye(4)[[2, 0]] + 0.1
     source = nearest_members(selected, mean, members, pool)
     assert torch.equal(source["images"], pool["images"][[2, 0]])
@@ -154,7 +154,7 @@ def test_selected_embeddings_are_decoded_beside_those_of_their_nearest_members()
 
 def test_an_encoder_that_cannot_tell_left_from_right_cannot_tell_a_mirror_image(monkeypatch):
     monkeypatch.setattr(_heads, "image_encoder", lambda _: lambda images: images.mean(3).flatten(1))
-    images = torch.rand(6, 1, 5, 5, generator=generator(0))
+    images = torch.rand(6, 1, 5, 5, generator=seeded(0))
     pool = {"images": images, "x": _heads.embedded(images, True)}
     found = altered(pool, torch.arange(6) < 4, torch.full((5,), 0.5), True)
     torch.testing.assert_close(found["mirror image"], torch.ones(4))

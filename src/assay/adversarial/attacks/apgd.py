@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from assay.adversarial.attacks.ascent import Objective, ascend
 from assay.adversarial.attacks.base import Lp, check_attackable, check_count
-from assay.core import InvalidInputError, best_other, generator, predict, preserved
+from assay.core import InvalidInputError, best_other, predict, preserved, seeded
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _check_classes(loss: str, n_classes: int, *, needed: int) -> None:
 
 
 def _start(x: Tensor, threat: Lp, seed: int | None) -> Tensor:
-    return x if seed is None else threat.random_start(x, generator=generator(seed))
+    return x if seed is None else threat.random_start(x, generator=seeded(seed))
 
 
 def _ce(logits: Tensor, y: Tensor) -> Tensor:

@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import Lp, check_attackable, check_count
-from assay.core import check_positive, preserved
-from assay.core import generator as seeded
+from assay.core import check_positive, preserved, seeded
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from assay.adversarial.attacks import (
     check_count,
 )
-from assay.core import InvalidInputError, NumericalError, check_positive, track
-from assay.core import generator as seeded
+from assay.core import InvalidInputError, NumericalError, as_generator, check_positive, track
 
 Architecture: TypeAlias = dict[str, Any]
 """One choice for each name of the space."""
@@ -101,7 +100,7 @@ def search_architectures(
         raise InvalidInputError(f"space must map each choice to at least one option, got {dict(space)}")
     if strategy not in ("random", "reinforce"):
         raise InvalidInputError(f"strategy must be 'random' or 'reinforce', got {strategy!r}")
-    generator = generator if generator is not None else seeded(0)
+    generator = as_generator(generator)
     logits = {name: torch.zeros(len(options), dtype=torch.float64) for name, options in space.items()}
     children: list[Child] = []
     for _ in track(range(n_children), "searching", enabled=progress):

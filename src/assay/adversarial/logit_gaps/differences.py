@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_samples
-from assay.core import generator as seeded
+from assay.core import InvalidInputError, as_generator, check_samples
 from assay.core.power_law import PowerLawFit, fit_power_law
 
 RESAMPLES = 200
@@ -85,7 +84,7 @@ def gap_exponent(
     tail = differences.detach().double().sort().values[:last]
     ranks = torch.logspace(math.log10(max(first, 1)), math.log10(last), POINTS, dtype=torch.float64).long().unique()
     share, rows = ranks.to(tail) / n, ranks.to(tail.device) - 1
-    generator = generator if generator is not None else seeded(0)
+    generator = as_generator(generator)
     chosen = torch.randint(last, (RESAMPLES, last), generator=generator, device=generator.device).to(tail.device)
     resampled = tail[chosen.sort(1).values[:, rows]]
     return fit_power_law(tail[rows], share, resampled, share.expand(RESAMPLES, -1))

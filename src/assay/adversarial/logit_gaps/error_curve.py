@@ -15,7 +15,7 @@ from assay.adversarial.attacks import (
     check_attackable,
     run_attack,
 )
-from assay.core import InvalidInputError, check_model, generator, predict, track
+from assay.core import InvalidInputError, check_model, predict, seeded, track
 from assay.core.power_law import PowerLawFit, fit_power_law
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _fit(eps: Tensor, flips: Float[Tensor, "n e"]) -> PowerLawFit | None:
     if window.sum() < 3:
         return None
     eps, flips = eps[window], flips[:, window]
-    source = generator(0)
+    source = seeded(0)
     resampled = torch.stack([_resampled_share(flips, source) for _ in range(RESAMPLES)])
     resampled = resampled[(resampled > 0).all(1)]  # ten flips vanish from one resample in twenty thousand
     return fit_power_law(eps, error[window], eps.expand_as(resampled), resampled)

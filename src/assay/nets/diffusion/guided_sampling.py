@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_finite, track
 from assay.core import (
-    generator as seeded,
+    InvalidInputError,
+    as_generator,
+    check_finite,
+    track,
 )
 from assay.nets.diffusion.denoisers import Denoiser
 
@@ -94,7 +96,7 @@ class GuidedDDIMSampler:
         """
         if len(shape) < 2 or min(shape) < 1:
             raise InvalidInputError(f"shape must be (n, ...) with at least one image, got {shape}")
-        source = generator if generator is not None else seeded(0)
+        source = as_generator(generator)
         times = list(range(len(self.alphas_cumprod) - 1, -1, -self.stride))
         clean = self.alphas_cumprod.new_ones(())
         ahead_of = [*(self.alphas_cumprod[t] for t in times[1:]), clean]

@@ -23,7 +23,6 @@ from assay.privacy.condensation.siamese_augmentation import (
     SiameseAugmentation,
 )
 from assay.privacy.condensation.velocity import (
-    kernel_distance,
     kernel_velocity,
 )
 
@@ -37,6 +36,5 @@ __all__ = [
     "SiameseAugmentation",
     "evaluate_condensed",
     "gradient_distance",
-    "kernel_distance",
     "kernel_velocity",
 ]

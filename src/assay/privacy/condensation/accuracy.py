@@ -16,9 +16,9 @@ from assay.core import (
     check_pairs,
     cross_entropy,
     fit,
-    generator,
     isolated_rng,
     predict,
+    seeded,
     spawn_seeds,
     track,
 )
@@ -108,7 +108,7 @@ def evaluate_condensed(
     half = epochs * -(-len(x) // batch_size) // 2
     accuracies: list[float] = []
     for own_seed in track(spawn_seeds(seed, n_models), "training on the condensed set", enabled=progress):
-        source = generator(own_seed)
+        source = seeded(own_seed)
         with isolated_rng(own_seed):  # layers such as dropout draw from the global state
             model = model_fn(source).to(x)
             fit(

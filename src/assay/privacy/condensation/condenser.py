@@ -18,8 +18,8 @@ from assay.core import (
     check_positive,
     cross_entropy,
     fit,
-    generator,
     isolated_rng,
+    seeded,
     track,
 )
 from assay.data import balanced_subset
@@ -77,7 +77,7 @@ class DatasetCondenser(BaseEstimator):
     "class-wise", Zhao and Bilen (2021) for augmentation.
 
     >>> from assay.nets import mlp
-    >>> x, y = torch.randn(12, 4, generator=generator(0)), torch.arange(12) % 3
+    >>> x, y = torch.randn(12, 4, generator=seeded(0)), torch.arange(12) % 3
     >>> build = lambda source: mlp((4, 5, 3), generator=source)
     >>> DatasetCondenser(2, model_fn=build, outer_steps=1, net_epochs=1).fit(x, y).data_.shape
     torch.Size([6, 4])
@@ -130,8 +130,8 @@ class DatasetCondenser(BaseEstimator):
         self._check_options()
         check_pairs(x, y)
         with isolated_rng(self.random_state):  # layers such as dropout draw from the global state
-            check_labels(y, check_logits(self.model_fn(generator(self.random_state)).to(x), x).shape[1])
-            source = generator(self.random_state)
+            check_labels(y, check_logits(self.model_fn(seeded(self.random_state)).to(x), x).shape[1])
+            source = seeded(self.random_state)
             start, self.targets_ = balanced_subset(x, y, self.n_per_class, generator=source)
             self.data_, self.history_ = self._condense(start, x, y, source)
         return self
@@ -241,5 +241,5 @@ def _batch(x: Tensor, y: Tensor, members: list[Tensor], size: int, source: torch
 def _augmented_alike(augment: Augmentation, seeds: list[int], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Change the samples of each class by its seed."""
     labels = y.unique().tolist()
-    changed = [augment(x[y == label], generator(seeds[label])) for label in labels]
+    changed = [augment(x[y == label], seeded(seeds[label])) for label in labels]
     return torch.cat(changed), torch.cat([y[y == label] for label in labels])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from assay.core import (
     InvalidInputError,
+    as_generator,
     check_finite,
     check_labels,
     check_logits,
@@ -18,9 +19,6 @@ from assay.core import (
     predict,
     signs,
     track,
-)
-from assay.core import (
-    generator as seeded,
 )
 from assay.privacy.membership.confidence import logit_confidence
 from assay.privacy.membership.lira import LiRA
@@ -83,7 +81,7 @@ class MembershipAttack(ABC):
             check_labels(y, logits.shape[1])
         else:
             signs(y)
-        source = generator if generator is not None else seeded(0)
+        source = as_generator(generator)
         queries = self.propose(x, y, batch_size=batch_size, generator=source, progress=progress)
         check_finite(queries, "a query")
         return queries

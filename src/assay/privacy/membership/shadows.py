@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_fraction, check_pairs, check_samples, generator, predict, spawn_seeds
+from assay.core import InvalidInputError, check_fraction, check_pairs, check_samples, predict, seeded, spawn_seeds
 from assay.core.trainers import Trainer
 from assay.privacy.membership.confidence import logit_confidence
 
@@ -28,7 +28,7 @@ class ShadowEnsemble:
     >>> from functools import partial
     >>> from assay.core import cross_entropy
     >>> from assay.nets import mlp
-    >>> from assay.privacy import StackedTrainer
+    >>> from assay.core import StackedTrainer
     >>> trainer = StackedTrainer(cross_entropy, partial(torch.optim.SGD, lr=0.1), epochs=5, batch_size=2)
     >>> x, y = torch.eye(6), torch.arange(6) % 2
     >>> build = lambda source: mlp((6, 2), generator=source)
@@ -78,8 +78,8 @@ class ShadowEnsemble:
         """
         check_pairs(x, y)
         split_seed, train_seed, *model_seeds = spawn_seeds(seed, n_models + 2)
-        membership = membership_matrix(n_models, len(x), keep=keep, generator=generator(split_seed)).to(x.device)
-        models = tuple(model_fn(generator(own_seed)) for own_seed in model_seeds)
+        membership = membership_matrix(n_models, len(x), keep=keep, generator=seeded(split_seed)).to(x.device)
+        models = tuple(model_fn(seeded(own_seed)) for own_seed in model_seeds)
         trainer(models, x, y, membership, seed=train_seed, progress=progress)
         return cls(models, membership, x)
 

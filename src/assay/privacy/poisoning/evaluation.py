@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, accuracy, check_pairs, generator, predict, spawn_seeds
+from assay.core import InvalidInputError, accuracy, check_pairs, predict, seeded, spawn_seeds
 from assay.core.trainers import Trainer
 from assay.privacy.poisoning.base import PoisonGoal
 from assay.privacy.poisoning.guided_diffusion import PoisonSet
@@ -69,7 +69,7 @@ def evaluate_poison(
     >>> from functools import partial
     >>> from assay.core import cross_entropy
     >>> from assay.nets import mlp
-    >>> from assay.privacy import StackedTrainer
+    >>> from assay.core import StackedTrainer
     >>> trainer = StackedTrainer(cross_entropy, partial(torch.optim.SGD, lr=0.5), epochs=30, batch_size=3)
     >>> x, y, goal = torch.eye(3), torch.arange(3), PoisonGoal(torch.ones(1, 3), label=2)
     >>> build = lambda source: mlp((3, 3), generator=source)
@@ -88,7 +88,7 @@ def evaluate_poison(
             )
         x, y = torch.cat([x, poisons.x]), torch.cat([y, poisons.y])
     train_seed, *model_seeds = spawn_seeds(seed, n_victims + 1)
-    victims = [model_fn(generator(own_seed)) for own_seed in model_seeds]
+    victims = [model_fn(seeded(own_seed)) for own_seed in model_seeds]
     goal.check(victims[0])
     everything = torch.ones(n_victims, len(x), dtype=torch.bool, device=x.device)
     trainer(victims, x, y, everything, seed=train_seed, progress=progress)

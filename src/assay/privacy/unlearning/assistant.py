@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_positive
+from assay.core import InvalidInputError, as_generator, check_positive
 
 
 class LowRankAdapter(nn.Module):
@@ -91,7 +91,7 @@ def build_assistant(
     assistant = copy.deepcopy(model, copied)
     _shorten_config(assistant, n_layers)
     assistant.requires_grad_(False)
-    source = generator if generator is not None else torch.Generator().manual_seed(0)
+    source = as_generator(generator)
     _adapt(kept, lora_rank, lora_alpha, source)
     return assistant
 

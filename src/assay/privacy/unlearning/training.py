@@ -85,7 +85,7 @@ def unlearn(
     if epochs < 1 or (batch_size is not None and batch_size < 1):
         raise InvalidInputError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
     if batch_size is not None and generator is None:
-        raise InvalidInputError("mini-batches are shuffled: pass generator=assay.core.generator(seed)")
+        raise InvalidInputError("mini-batches are shuffled: pass generator=assay.core.seeded(seed)")
     run = optimizer(trained)
     steps = epochs * (1 if batch_size is None else -(-len(forget) // batch_size))
     pairs = zip(_batches(forget, batch_size, generator), _batches(retain, batch_size, generator), strict=False)

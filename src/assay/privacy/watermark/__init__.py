@@ -17,7 +17,6 @@ from assay.privacy.watermark.removal import (
     RemovalAttack,
     RemovalReport,
     RemovalStage,
-    parameter_distance,
 )
 from assay.privacy.watermark.retraining import (
     Retraining,
@@ -51,7 +50,6 @@ __all__ = [
     "WatermarkCertificate",
     "certify_watermark",
     "order_statistic_index",
-    "parameter_distance",
     "percentile_bounds",
     "smoothed_trigger_accuracy",
     "smoothed_trigger_gradient",

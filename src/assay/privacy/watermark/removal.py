@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.core import (
-    NumericalError,
     accuracy,
+    as_generator,
     check_labels,
     check_model,
     check_pairs,
@@ -20,12 +20,10 @@ from assay.core import (
     flatten,
     isolated_rng,
     named_parameters,
+    parameter_distance,
     predict,
+    seeded,
     track,
-    unflatten,
-)
-from assay.core import (
-    generator as seeded,
 )
 from assay.privacy.watermark.smoothing import smoothed_trigger_accuracy
 from assay.privacy.watermark.triggers import TriggerSet
@@ -154,7 +152,7 @@ class RemovalAttack(ABC):
         for samples, labels in ((x, y), test):
             check_pairs(samples, labels)
             check_labels(labels, n_classes)
-        source = generator if generator is not None else seeded(0)
+        source = as_generator(generator)
         noise_seed, global_seed = torch.randint(2**31, (2,), generator=source, device=source.device).tolist()
 
         def noisy(network: nn.Module) -> Float[Tensor, " m"]:
@@ -168,41 +166,9 @@ class RemovalAttack(ABC):
         with isolated_rng(global_seed):  # dropout draws from the global generators
             stages = self.stages(attacked, x, y, triggers=triggers, generator=source)
             for _ in track(stages, "attacking the watermark", enabled=progress):
-                confine(attacked, model, self.budget)
+                project_parameters(attacked, model, self.budget)
                 history.append(_measure(attacked, model, triggers, test, noisy(attacked)))
         return RemovalReport(attacked.eval(), flatten(named_parameters(model)).norm().item(), tuple(history))
-
-
-def parameter_distance(model: nn.Module, other: nn.Module) -> float:
-    r"""Return the Euclidean distance of all parameters, $\lVert\theta' - \theta\rVert_2$; buffers do not count.
-
-    >>> from assay.nets import mlp
-    >>> parameter_distance(mlp((2, 3)), mlp((2, 3)))
-    0.0
-    """
-    return (flatten(named_parameters(model)) - flatten(named_parameters(other))).norm().item()
-
-
-def confine(model: nn.Module, centre: nn.Module, budget: float | None) -> None:
-    """Bring a model's parameters, in place, to the nearest point within the budget of another's.
-
-    Raises:
-        NumericalError: Some are NaN or infinite.
-    """
-    start = flatten(named_parameters(centre))
-    change = flatten(named_parameters(model)) - start
-    distance = change.norm().item()
-    if not torch.isfinite(change).all():
-        raise NumericalError("the attack made parameters NaN or infinite; lower its learning rate")
-    if budget is not None and distance > budget:
-        assign(model, start + change * (budget / distance))
-
-
-def assign(model: nn.Module, vector: Float[Tensor, " p"]) -> None:
-    """Write a vector, in the order of `core.flatten`, into the model's parameters."""
-    params = named_parameters(model)
-    for name, piece in unflatten(vector, params).items():
-        params[name].copy_(piece)
 
 
 def _measure(

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.core import InvalidInputError, Step, check_positive, fit, predict
-from assay.privacy.watermark.removal import RemovalAttack, confine
+from assay.privacy.watermark.removal import RemovalAttack
 from assay.privacy.watermark.triggers import TriggerSet
 
 Lesson = Literal["labels", "hard", "soft", "forget"]
@@ -74,7 +74,7 @@ class Retraining(RemovalAttack):
         adam = torch.optim.Adam(model.parameters(), self.lr)
 
         def keep_near(step: Step) -> None:
-            confine(step.model, centre, self.budget)
+            project_parameters(step.model, centre, self.budget)
 
         for _ in range(self.epochs):
             fit(

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, flatten, named_parameters
-from assay.privacy.watermark.removal import RemovalAttack, assign, confine
+from assay.core import InvalidInputError, assign_parameters, flatten, named_parameters, project_parameters
+from assay.privacy.watermark.removal import RemovalAttack
 from assay.privacy.watermark.smoothing import smoothed_trigger_gradient
 from assay.privacy.watermark.triggers import TriggerSet
 
@@ -101,7 +101,7 @@ class TriggerAscent(RemovalAttack):
             if not gradient.any():  # a loss that underflowed has no direction
                 gradient = _random_direction(model, generator)
             _shift(model, gradient, 2.5 * budget / self.steps)
-            confine(model, centre, budget)
+            project_parameters(model, centre, budget)
         yield
 
 
@@ -117,4 +117,4 @@ def _random_direction(model: nn.Module, source: torch.Generator) -> Float[Tensor
 
 
 def _shift(model: nn.Module, direction: Float[Tensor, " p"], length: float) -> None:
-    assign(model, flatten(named_parameters(model)) + direction * (length / direction.norm()))
+    assign_parameters(model, flatten(named_parameters(model)) + direction * (length / direction.norm()))

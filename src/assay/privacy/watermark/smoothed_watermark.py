@@ -13,6 +13,7 @@ from assay.core import (
     FitResult,
     InvalidInputError,
     Step,
+    as_generator,
     check_pairs,
     check_positive,
     cross_entropy,
@@ -150,7 +151,7 @@ class SmoothedWatermark:
         triggers.check_fits(model)
         if epochs <= self.warmup:
             raise InvalidInputError(f"{epochs} epochs end within the warm-up of {self.warmup}; train for longer")
-        source = generator if generator is not None else torch.Generator().manual_seed(0)
+        source = as_generator(generator)
         inputs, targets = torch.cat([x, triggers.x]), torch.cat([y, triggers.y])
         a_pass = -(-len(inputs) // (batch_size or len(inputs)))
         shared: list[Optimizer] = []

@@ -11,6 +11,7 @@ from torch.func import vmap
 from assay.core import (
     InvalidInputError,
     Parameters,
+    as_generator,
     check_finite,
     check_model,
     check_positive,
@@ -20,9 +21,6 @@ from assay.core import (
     named_parameters,
     preserved,
     unflatten,
-)
-from assay.core import (
-    generator as seeded,
 )
 from assay.privacy.watermark.triggers import TriggerSet
 
@@ -67,7 +65,7 @@ def smoothed_trigger_accuracy(
     triggers.check_fits(model)
     check_positive(sigma, "sigma")
     _check_draws(n, batch_size)
-    source = generator if generator is not None else seeded(0)
+    source = as_generator(generator)
     accuracies = []
     with preserved(model), torch.no_grad():
         params = named_parameters(model)
@@ -114,7 +112,7 @@ def smoothed_trigger_gradient(
     if sigma != 0:
         check_positive(sigma, "sigma")
     _check_draws(n, batch_size)
-    source = generator if generator is not None else seeded(0)
+    source = as_generator(generator)
     with preserved(model), torch.enable_grad():
         params = {name: value.clone().requires_grad_() for name, value in named_parameters(model).items()}
         total = torch.zeros_like(flatten(params).detach())

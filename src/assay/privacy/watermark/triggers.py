@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_labels, check_logits, check_samples
+from assay.core import InvalidInputError, as_generator, check_labels, check_logits, check_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ class TriggerSet:
         0
         """
         check_samples(x)
-        source = generator if generator is not None else torch.Generator().manual_seed(0)
+        source = as_generator(generator)
         noise = torch.randn(x.shape[1:], generator=source, device=source.device).to(x)
         return cls((x + noise).clamp(*input_range), label)
 

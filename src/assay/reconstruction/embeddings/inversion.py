@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from assay.core import (
     InvalidInputError,
     NumericalError,
+    as_generator,
     check_model,
     check_positive,
     check_samples,
     preserved,
     track,
 )
-from assay.core import generator as seeded
 from assay.reconstruction.embeddings.image_prior import DeepImagePrior
 from assay.reconstruction.embeddings.image_prior import total_variation as smoothness
 
@@ -89,7 +89,7 @@ def invert_embedding(
     True
     """
     _check(encoder, target, method, steps, learning_rate, total_variation, jitter)
-    generator = seeded(0) if generator is None else generator
+    generator = as_generator(generator)
     if method == "pixels":
         source, weight = _Pixels(image_shape, generator), total_variation
     else:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_samples, generator, preserved
+from assay.core import InvalidInputError, check_samples, preserved, seeded
 
 
 def first_layer(model: nn.Module) -> tuple[str, nn.Module]:
@@ -113,7 +113,7 @@ def from_first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> tuple[n
     given = shape or flat or ()
     read = first_layer_inputs(model, like.new_zeros(2, *given))
     inside = _FromFirstLayer(model, given)
-    coordinates = torch.randn(16, *read.shape[1:], generator=generator(0)).to(like)
+    coordinates = torch.randn(16, *read.shape[1:], generator=seeded(0)).to(like)
     with torch.no_grad():
         expected = inside(coordinates).reshape(16, -1)
         elsewhere = inside(coordinates, filled=1.0).reshape(16, -1)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_model, check_positive, generator
+from assay.core import InvalidInputError, check_model, check_positive, seeded
 from assay.reconstruction.kkt.entry import from_first_layer
 from assay.reconstruction.kkt.exact_rows import Rows, choose, distinct_rows, outer, read_gates, rescale, sharpness
 from assay.reconstruction.kkt.subspace import noise_rank
@@ -104,7 +104,7 @@ def exact_samples(
         basis = torch.linalg.svd(incoming, full_matrices=False)[2][:rank]
         rows = distinct_rows(incoming @ basis.T, outgoing, basis[:, -1])
         if len(rows.values) >= 3 * rank:
-            found = _search(rows, n_starts, n_rounds, generator(random_state))
+            found = _search(rows, n_starts, n_rounds, seeded(random_state))
             if found is not None:
                 return _to_inputs(found, rank, basis, first.weight)
     empty = first.weight.new_zeros(0)

@@ -13,9 +13,9 @@ from assay.core import (
     Parameters,
     check_model,
     check_positive,
-    generator,
     preserved,
     require_inspected,
+    seeded,
     spawn_seeds,
 )
 from assay.reconstruction.kkt.consensus import consensus
@@ -226,7 +226,7 @@ class KKTReconstructor(BaseEstimator):
         fewest = max(target.n_outputs, 2) if self.objective in LABELLED else 1
         shape = (max(wanted, fewest), *target.coordinates)
         like = next(target.model.parameters())
-        sources = [generator(seed) for seed in spawn_seeds(self.random_state, self.n_restarts)]
+        sources = [seeded(seed) for seed in spawn_seeds(self.random_state, self.n_restarts)]
         x = spread * torch.stack([torch.randn(shape, generator=source) for source in sources]).to(like)
         scale = 0.1 * math.sqrt(energy / shape[0])
         return x, [start_multipliers(self.objective, x, target.n_outputs, scale, sources) for _ in target.points]

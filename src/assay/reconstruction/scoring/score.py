@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_finite, check_samples, generator
+from assay.core import InvalidInputError, check_finite, check_samples, seeded
 from assay.reconstruction.scoring.similarity import normalized_correlation, structural_similarity
 
 
@@ -216,7 +216,7 @@ def _correlation_at_half(a: Tensor, b: Tensor) -> Tensor:
 
 def _random_candidates(m: int, like: Tensor, basis: Tensor | None, seed: int) -> Tensor:
     width = like[0].numel() if basis is None else len(basis)
-    draws = torch.randn(m, width, generator=generator(seed)).to(like)
+    draws = torch.randn(m, width, generator=seeded(seed)).to(like)
     return (draws if basis is None else draws @ basis.to(like)).reshape(m, *like.shape[1:])
 
 

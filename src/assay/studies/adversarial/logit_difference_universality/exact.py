@@ -13,14 +13,14 @@ from assay.adversarial import (
 from assay.adversarial.logit_gaps import (
     gap_exponent,
 )
-from assay.core import generator, predict
+from assay.core import predict, seeded
 from assay.lab import Lab
 
 
 def exact_cases(cell: tuple[int, int]) -> dict[str, float]:
     """Read the exponents off independent scores, and compare prediction and measurement on a linear network."""
     n, seed = cell
-    source = generator(seed)
+    source = seeded(seed)
     uniform = torch.rand(n, 10, generator=source, dtype=torch.float64)
     laws = (torch.randn(n, 10, generator=source, dtype=torch.float64), uniform, -(-uniform.log()).log())
     gaps = [logit_differences(scores).T for scores in laws]

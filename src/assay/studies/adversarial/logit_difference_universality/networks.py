@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.adversarial import FGSM, PGD, Attack, Lp, run_attack
-from assay.core import LossFunction, Step, cross_entropy, fit, generator
+from assay.core import LossFunction, Step, cross_entropy, fit, seeded
 from assay.data import load
 from assay.nets import mlp
 
@@ -38,7 +38,7 @@ class Training:
 
 def flat_images(kind: str, training: Training, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return training and test images as flat vectors, with labels, as the kind has them."""
-    data, source = load(training.digits if kind == "MNIST" else training.source), generator(seed)
+    data, source = load(training.digits if kind == "MNIST" else training.source), seeded(seed)
     chosen = torch.randperm(len(data.x_train), generator=source)[: training.n_train]
     x, y = data.x_train[chosen].flatten(1), data.y_train[chosen]
     x_test, y_test = data.x_test.flatten(1), data.y_test
@@ -52,7 +52,7 @@ def flat_images(kind: str, training: Training, seed: int) -> tuple[Tensor, Tenso
 def build(kind: str, training: Training, n_features: int, seed: int) -> nn.Module:
     """Return an untrained network of a kind."""
     hidden = () if kind == "linear" else training.hidden
-    return mlp((n_features, *hidden, 10), generator=generator(seed))
+    return mlp((n_features, *hidden, 10), generator=seeded(seed))
 
 
 def train(
@@ -67,13 +67,13 @@ def train(
 ) -> None:
     """Train in place on clean images."""
     adam = partial(torch.optim.Adam, lr=1e-3)
-    options: dict[str, Any] = {"epochs": epochs, "batch_size": 128, "generator": generator(seed)}
+    options: dict[str, Any] = {"epochs": epochs, "batch_size": 128, "generator": seeded(seed)}
     fit(model, x, y, loss=loss, optimizer=adam, schedule="cosine", callbacks=[watch] if watch else [], **options)
 
 
 def train_against_fgsm(model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, eps: float, seed: int) -> None:
     """Train in place on images that one signed step has made harder."""
-    attack, source = FGSM(Lp(norm=math.inf, eps=eps, input_range=(0.0, 1.0))), generator(seed)
+    attack, source = FGSM(Lp(norm=math.inf, eps=eps, input_range=(0.0, 1.0))), seeded(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(epochs):
         for batch in torch.randperm(len(x), generator=source).split(128):
@@ -110,7 +110,7 @@ class SkipLayer(nn.Module):
 
 def child(architecture: dict[str, Any], n_features: int, seed: int) -> nn.Module:
     """Build one network of the search space."""
-    source, width = generator(seed), architecture["width"]
+    source, width = seeded(seed), architecture["width"]
     activation = ACTIVATIONS[architecture["activation"]]
     layers = [
         SkipLayer(width, activation, skip=architecture["skip"], source=source) for _ in range(architecture["depth"])

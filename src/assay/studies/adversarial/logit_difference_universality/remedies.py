@@ -15,7 +15,7 @@ from assay.adversarial import (
     adversarial_error_curve,
     search_architectures,
 )
-from assay.core import accuracy, generator, predict
+from assay.core import accuracy, predict, seeded
 from assay.lab import Lab
 from assay.studies.adversarial.logit_difference_universality.networks import (
     SPACE,
@@ -101,7 +101,7 @@ def search(cell: RemedyCell) -> dict[str, Any]:
     def reward(model: torch.nn.Module) -> float:
         return robust_accuracies(model, x[held], y[held], EPS)["FGSM"]
 
-    found = search_architectures(SPACE, grow, reward, n_children=sizes.children, generator=generator(seed))
+    found = search_architectures(SPACE, grow, reward, n_children=sizes.children, generator=seeded(seed))
     by_clean = max(found.children, key=lambda drawn: accuracy(predict(drawn.model, x[held]), y[held]))
     test = x_test[: sizes.n_reward], y_test[: sizes.n_reward]
     chosen = {"reward": found.best, "clean": by_clean}

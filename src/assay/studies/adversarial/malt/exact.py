@@ -19,7 +19,7 @@ from assay.adversarial import (
 from assay.adversarial.attacks import (
     expected_gradient_change,
 )
-from assay.core import generator, predict
+from assay.core import predict, seeded
 from assay.nets import mlp
 
 RandomNetworks = tuple[int, tuple[int, ...], tuple[float, ...], int]
@@ -28,7 +28,7 @@ RandomNetworks = tuple[int, tuple[int, ...], tuple[float, ...], int]
 
 def exact_cases(seed: int) -> dict[str, float]:
     """Compare scores with exact distances on a linear network, and set a trap for the naive ranking."""
-    source = generator(seed)
+    source = seeded(seed)
     draw = partial(torch.randn, generator=source, dtype=torch.float64)
     model, x = nn.Linear(20, 12).double(), draw(200, 20)
     model.weight.data, model.bias.data = draw(12, 20), draw(12)
@@ -57,7 +57,7 @@ def trap(ranking: Literal["malt", "naive"]) -> float:
 def random_networks(cell: RandomNetworks) -> dict[str, Any]:
     """Measure the gradient's change in random two-layer networks, along a random direction and along the gradient."""
     width, dimensions, radii, seed = cell
-    source = generator(seed)
+    source = seeded(seed)
     rows = []
     for n_features in dimensions:
         model = mlp((n_features, width, 2), bias="none", generator=source)

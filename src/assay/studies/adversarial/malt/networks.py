@@ -12,7 +12,7 @@ from assay.adversarial import (
 from assay.adversarial.attacks import (
     pgd,
 )
-from assay.core import MissingDataError, cross_entropy, generator
+from assay.core import MissingDataError, cross_entropy, seeded
 from assay.data import load
 from assay.nets import mlp
 
@@ -56,7 +56,7 @@ def train_robust(
     sources: Sources, hidden: tuple[int, ...], *, n_train: int, epochs: int, eps: float, seed: int
 ) -> dict[str, Tensor]:
     """Train against two steps of PGD in the infinity norm (Madry et al., 2018); return the weights."""
-    source = generator(seed)
+    source = seeded(seed)
     x, y = image_pairs(sources, "train", n_train, source)
     model = build(hidden, source)
     threat = Lp(norm=math.inf, eps=eps, input_range=(0.0, 1.0))

@@ -32,7 +32,7 @@ from assay.adversarial import (
 from assay.adversarial.attacks import (
     naive_targets,
 )
-from assay.core import generator, predict, preserved, spawn_seeds
+from assay.core import predict, preserved, seeded, spawn_seeds
 from assay.lab import Lab, Paper, Study
 from assay.studies.adversarial.malt.autoattack import MISSING, SEQUENCE, compare_with_autoattack
 from assay.studies.adversarial.malt.exact import distances_to, exact_cases, random_networks
@@ -158,9 +158,9 @@ def train(cell: Cell) -> dict[str, Tensor]:
 def unpack(network: Network) -> tuple[Settings, nn.Module, Tensor, Tensor, TargetedAPGD]:
     """Return a network, its test pairs, and the attack on it."""
     settings, seed, weights = network
-    model = build(settings.hidden, generator(seed))
+    model = build(settings.hidden, seeded(seed))
     model.load_state_dict(weights)
-    x, y = image_pairs(settings.sources, "test", settings.n_test, generator(seed + 1))
+    x, y = image_pairs(settings.sources, "test", settings.n_test, seeded(seed + 1))
     threat = Lp(norm=math.inf, eps=settings.eps, input_range=(0.0, 1.0))
     return settings, model.eval(), x, y, TargetedAPGD(threat, n_iter=settings.n_iter)
 
@@ -282,7 +282,7 @@ def linearise(network: Network) -> dict[str, Any]:
         logits, slope = torch.func.jvp(model, (x,), (step,))[:2]
     radii = torch.linspace(0.1, 1.0, 10)
     away = step.flatten(1)
-    away = away.gather(1, torch.rand(away.shape, generator=generator(network[1])).argsort(1)).view_as(step)
+    away = away.gather(1, torch.rand(away.shape, generator=seeded(network[1])).argsort(1)).view_as(step)
     curves = {"adversarial": step, "shuffled": away}
     changes = {name: almost_linearity(model, x, way, radii, pairs).gradient_change for name, way in curves.items()}
     return {

@@ -12,7 +12,7 @@ from assay.adversarial import (
 from assay.adversarial.subspace import (
     off_subspace_attack,
 )
-from assay.core import accuracy, binary_cross_entropy, fit, generator, margins
+from assay.core import accuracy, binary_cross_entropy, fit, margins, seeded
 from assay.data import load
 from assay.nets import TwoLayerReLU
 
@@ -52,7 +52,7 @@ def blank_beside(x: Tensor) -> tuple[Tensor, SubspaceBasis]:
 def flip_images(cell: tuple[Images, int]) -> dict[str, Tensor]:
     """Train all variants to tell 3 from 7, and attack both halves of test images."""
     settings, seed = cell
-    data, source = load(settings.source), generator(seed)
+    data, source = load(settings.source), seeded(seed)
     parts = [(data.x_train, data.y_train), (data.x_test, data.y_test)]
     (x, y), (x_test, y_test) = [(a[(b == 3) | (b == 7)], (b[(b == 3) | (b == 7)] == 7).long()) for a, b in parts]
     chosen = torch.randperm(len(x), generator=source)[: settings.n_train]
@@ -62,10 +62,10 @@ def flip_images(cell: tuple[Images, int]) -> dict[str, Tensor]:
     found = {}
     for name, variant in VARIANTS.items():
         init_scale = variant.shrink * x.shape[1] ** -0.5
-        model = TwoLayerReLU(x.shape[1], settings.units, init_scale=init_scale, generator=generator(seed))
+        model = TwoLayerReLU(x.shape[1], settings.units, init_scale=init_scale, generator=seeded(seed))
         sgd = partial(torch.optim.SGD, lr=0.005, weight_decay=0.1 if variant.decay else 0.0)
         stop = None if variant.decay else lambda step: step.number % 25 == 0 and accuracy(step.model(x), y) >= 0.99
-        options = {"steps": settings.steps, "batch_size": 64, "generator": generator(seed + 1), "stop": stop}
+        options = {"steps": settings.steps, "batch_size": 64, "generator": seeded(seed + 1), "stop": stop}
         fit(model, x, y, loss=binary_cross_entropy, optimizer=sgd, **options)
         margin = margins(model(x_test).detach(), y_test)
         right = (margin > 0).nonzero().squeeze(1)[: settings.attacked]

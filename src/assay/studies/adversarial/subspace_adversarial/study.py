@@ -30,7 +30,7 @@ from assay.adversarial import (
 from assay.adversarial.subspace import (
     expected_off_gradient,
 )
-from assay.core import Step, accuracy, binary_cross_entropy, fit, generator, margins, spawn_seeds
+from assay.core import Step, accuracy, binary_cross_entropy, fit, margins, seeded, spawn_seeds
 from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.nets import TwoLayerReLU
@@ -113,7 +113,7 @@ def follow_law(cell: tuple[int, int]) -> dict[str, float]:
     """Train one network on points of a subspace; compare its weights and its gradient off it with what they must be."""
     steps, seed = cell
     dim, codim, width, n = 60, 40, 400, 20
-    source = generator(seed)
+    source = seeded(seed)
     x = F.pad(torch.randn(n, dim - codim, generator=source, dtype=torch.float64), (0, codim))
     y = torch.randint(2, (n,), generator=source)
     model = TwoLayerReLU(dim, width, generator=source).double()
@@ -124,7 +124,7 @@ def follow_law(cell: tuple[int, int]) -> dict[str, float]:
     law = expected_off_gradient(width=width, active=active, dim=dim, codim=codim)
     basis = SubspaceBasis(torch.eye(dim, dim - codim, dtype=torch.float64))
     off = off_subspace_gradient(model, x[:1], basis=basis).off_norm.item()
-    decayed = TwoLayerReLU(dim, width, generator=generator(seed)).double()
+    decayed = TwoLayerReLU(dim, width, generator=seeded(seed)).double()
     first = decayed.weight.detach().clone()
     train(decayed, x, y, stop=None, steps=steps, lr=0.2, weight_decay=1e-2)
     expected = (1 - 0.2 * 1e-2) ** steps * first[:, dim - codim :]
@@ -163,14 +163,14 @@ def flip_points(cell: tuple[int, int]) -> dict[str, dict[str, float]]:
     """Train all variants on the same points and flip these off the subspace."""
     decay_steps, seed = cell
     dim, codim, width, n = 100, 80, 600, 10
-    source = generator(seed)
+    source = seeded(seed)
     x = F.pad(torch.randn(n, dim - codim, generator=source, dtype=torch.float64), (0, codim))
     x = F.normalize(x) * dim**0.5
     y = torch.randint(2, (n,), generator=source)
     basis, found = SubspaceBasis(torch.eye(dim, dim - codim, dtype=torch.float64)), {}
     for name, variant in VARIANTS.items():
         scale = variant.shrink / dim**0.5
-        model = TwoLayerReLU(dim, width, init_scale=scale, generator=generator(seed)).double()
+        model = TwoLayerReLU(dim, width, init_scale=scale, generator=seeded(seed)).double()
         if variant.decay:
             train(model, x, y, stop=None, steps=decay_steps, lr=0.2, weight_decay=1e-2)
         else:

@@ -26,7 +26,7 @@ from scipy.linalg import subspace_angles
 from sklearn.datasets import make_blobs
 from torch import nn
 
-from assay.core import NumericalError, cross_entropy, fit, generator, spawn_seeds
+from assay.core import NumericalError, cross_entropy, fit, seeded, spawn_seeds
 from assay.data import load
 from assay.lab import Lab, Paper, Study
 from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
@@ -107,7 +107,7 @@ def blob_spectrum(cell: tuple[Settings, float, int, int, int]) -> dict[str, Any]
     centres = separation / 2**0.5 * np.eye(classes, settings.features)
     points, labels = make_blobs(settings.samples, centers=centres, random_state=seed)[:2]
     x, y, target = torch.as_tensor(points), torch.as_tensor(labels), settings.target_loss
-    model = mlp((settings.features, width, classes), generator=generator(seed)).double()
+    model = mlp((settings.features, width, classes), generator=seeded(seed)).double()
     at_start = gradient_covariance_alignment(model, x, y, loss=cross_entropy)
     sgd = partial(torch.optim.SGD, lr=0.05, momentum=0.9)
     trained = fit(
@@ -207,14 +207,14 @@ def large_then_small(cell: tuple[Settings, int]) -> dict[str, Any]:
 
     def go_on(start: nn.Module, order: int) -> nn.Module:
         model = copy.deepcopy(start)
-        draws = {"batch_size": settings.small_batch, "generator": generator(order)}
+        draws = {"batch_size": settings.small_batch, "generator": seeded(order)}
         fit(model, x, y, loss=cross_entropy, optimizer=sgd, steps=settings.small_batch_steps, **draws)
         return model
 
-    large = mlp((64, 64, 10), generator=generator(seed))
+    large = mlp((64, 64, 10), generator=seeded(seed))
     fit(large, x, y, loss=cross_entropy, optimizer=sgd, steps=settings.large_batch_steps)
     small, other = go_on(large, seed), go_on(large, seed + 1)
-    independent = go_on(mlp((64, 64, 10), generator=generator(seed + 2)), seed + 2)
+    independent = go_on(mlp((64, 64, 10), generator=seeded(seed + 2)), seed + 2)
     walk = partial(linear_path, x=x, y=y, loss=cross_entropy)
     lines = {
         "large to small batch": walk(large, small),

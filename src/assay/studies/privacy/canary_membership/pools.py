@@ -14,8 +14,8 @@ from assay.core import (
     StackedTrainer,
     accuracy,
     cross_entropy,
-    generator,
     predict,
+    seeded,
     spawn_seeds,
 )
 from assay.data import load
@@ -68,7 +68,7 @@ def train_pool(source: str, size: int, counts: tuple[int, int, int], recipe: Rec
     """Draw a pool and train shadows, judges and targets, as many as `counts` says."""
     draw_seed, *seeds = spawn_seeds(seed, 4)
     data = load(source)
-    chosen = torch.randperm(len(data.y_train), generator=generator(draw_seed))[:size]
+    chosen = torch.randperm(len(data.y_train), generator=seeded(draw_seed))[:size]
     x, y = data.x_train[chosen], data.y_train[chosen]
     channels, height, width = x.shape[1:]
     build = builder(recipe, (channels, height, width), data.n_classes)

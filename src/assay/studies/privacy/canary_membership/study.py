@@ -25,7 +25,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from assay.core import generator, spawn_seeds
+from assay.core import seeded, spawn_seeds
 from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.privacy import CanaryAttack, DirectAttack, LiRA, MembershipAttack, MembershipReport, membership_metrics
@@ -143,7 +143,7 @@ def attack(cell: Cell) -> dict[str, Tensor]:
     pool = train_pool(settings.source, settings.pool, counts, recipe(settings, kind), pool_seed)
 
     def score(attack: MembershipAttack, queries: Tensor | None = None) -> Tensor:
-        source = generator(craft_seed)
+        source = seeded(craft_seed)
         return attack.score(pool.targets.models, pool.x, pool.y, queries=queries, generator=source)
 
     def direct(scorer: LiRA, n_queries: int) -> Tensor:
@@ -158,7 +158,7 @@ def attack(cell: Cell) -> dict[str, Tensor]:
     )
     online = canary(pool.shadows, eps=by_kind(settings.radii, kind) / 255)
     offline = canary(pool.shadows, LiRA(online=False), eps=by_kind(settings.offline_radii, kind) / 255)
-    queries = online.craft(pool.x, pool.y, generator=generator(craft_seed))
+    queries = online.craft(pool.x, pool.y, generator=seeded(craft_seed))
     return {
         "members": pool.targets.membership,
         "single": direct(LiRA(), 1),
@@ -169,7 +169,7 @@ def attack(cell: Cell) -> dict[str, Tensor]:
         "offline canary": score(offline),
         "offline single, two tails": direct(LiRA(online=False, tail="two"), 1),
         "accuracy": torch.tensor([pool.targets_accuracy(members=part) for part in (True, False)]),
-        **judge(pool, online, queries, generator(craft_seed)),
+        **judge(pool, online, queries, seeded(craft_seed)),
     }
 
 

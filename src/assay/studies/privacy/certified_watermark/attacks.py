@@ -7,7 +7,7 @@ from typing import TypedDict
 from scipy.stats import binom
 from torch import nn
 
-from assay.core import generator, spawn_seeds
+from assay.core import seeded, spawn_seeds
 from assay.privacy import (
     WatermarkCertificate,
     certify_watermark,
@@ -104,4 +104,4 @@ def unlearn(settings: Settings, scene: Scene, network: nn.Module, seed: int) -> 
 def run(settings: Settings, scene: Scene, network: nn.Module, attack: RemovalAttack, seed: int) -> RemovalReport:
     """Run one attack with the attacker's half of the data."""
     options = {"triggers": scene.triggers, "test": scene.test, "sigma": settings.sigma}
-    return attack.run(network, *scene.attacker, generator=generator(seed), **options)
+    return attack.run(network, *scene.attacker, generator=seeded(seed), **options)

@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from assay.core import cross_entropy, fit, generator, spawn_seeds
+from assay.core import cross_entropy, fit, seeded, spawn_seeds
 from assay.data import load
 from assay.nets import mlp
 from assay.privacy import (
@@ -72,14 +72,14 @@ def make_scene(settings: Settings, family: str, seed: int) -> Scene:
     """Split the training images, draw triggers and train a network for each arm."""
     split_seed, trigger_seed, model_seed, train_seed = spawn_seeds(seed, 4)
     data = load(settings.source)
-    owner, attacker = torch.randperm(len(data.x_train), generator=generator(split_seed)).chunk(2)
+    owner, attacker = torch.randperm(len(data.x_train), generator=seeded(split_seed)).chunk(2)
     x, y = data.x_train[owner], data.y_train[owner]
-    triggers = draw_triggers(family, x, settings.n_triggers, generator(trigger_seed))
+    triggers = draw_triggers(family, x, settings.n_triggers, seeded(trigger_seed))
     widths = (prod(x.shape[1:]), *settings.hidden, data.n_classes)
     networks: dict[str, nn.Module] = {}
     for arm in ARMS:
-        networks[arm] = nn.Sequential(nn.Flatten(), *mlp(widths, generator=generator(model_seed)))
-        teach(networks[arm], arm, x, y, triggers, settings, generator(train_seed))
+        networks[arm] = nn.Sequential(nn.Flatten(), *mlp(widths, generator=seeded(model_seed)))
+        teach(networks[arm], arm, x, y, triggers, settings, seeded(train_seed))
     return Scene(networks, triggers, (data.x_train[attacker], data.y_train[attacker]), (data.x_test, data.y_test))
 
 
@@ -123,5 +123,5 @@ def teach(
 
 def noisy_accuracies(settings: Settings, scene: Scene, network: nn.Module, seed: int) -> Tensor:
     """Draw a network's trigger accuracy under noise that nothing else uses."""
-    options = {"sigma": settings.sigma, "n": settings.draws, "generator": generator(seed)}
+    options = {"sigma": settings.sigma, "n": settings.draws, "generator": seeded(seed)}
     return smoothed_trigger_accuracy(network, scene.triggers, **options)

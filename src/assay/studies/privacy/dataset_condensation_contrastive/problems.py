@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from assay.core import Step, accuracy, cross_entropy, fit, generator, predict
+from assay.core import Step, accuracy, cross_entropy, fit, predict, seeded
 from assay.data import balanced_subset, load
 from assay.nets import mlp, normalized_conv
 from assay.privacy import (
@@ -35,7 +35,7 @@ def common_vector_problem(common: float, n_per_class: int, seed: int) -> Problem
 
     Class means have norm 1.6 and noise of 0.6; the vector has norm `common`, its noise a third of that.
     """
-    source = generator(seed)
+    source = seeded(seed)
     means = 1.6 * F.normalize(torch.randn(N_CLASSES, N_TELLING, generator=source))
     vector = common * F.normalize(torch.randn(1, N_COMMON, generator=source))
     y = torch.arange(2 * n_per_class * N_CLASSES) % N_CLASSES
@@ -47,7 +47,7 @@ def common_vector_problem(common: float, n_per_class: int, seed: int) -> Problem
 
 def image_problem(source: str, classes: tuple[int, ...], sizes: tuple[int, int], side: int, seed: int) -> Problem:
     """Draw images of some classes, `sizes` of each for training and testing, shrunk to `side` and standardised."""
-    data, drawn = load(source), generator(seed)
+    data, drawn = load(source), seeded(seed)
     parts: list[Tensor] = []
     for x, y, size in ((data.x_train, data.y_train, sizes[0]), (data.x_test, data.y_test, sizes[1])):
         kept = torch.isin(y, torch.tensor(classes))

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assay.core import generator, spawn_seeds
+from assay.core import seeded, spawn_seeds
 from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.privacy import CondensedReplay, DatasetCondenser, evaluate_condensed
@@ -186,7 +186,7 @@ def condense_vectors(item: tuple[Settings, float, int]) -> Cell:
     trained_on = {"real": problem[:2]} | {name: (sets[name].data_, sets[name].targets_) for name in MATCHINGS}
     follow = partial(velocities, probe=problem[2][:32], steps=settings.judge_epochs, points=settings.velocity_points)
     for name, (x, y) in trained_on.items():
-        source = generator(seed)
+        source = seeded(seed)
         cell[f"velocity on {name}"] = follow(build_perceptron(source), x, y, source=source)
     return cell
 
@@ -231,7 +231,7 @@ def learn(item: tuple[Settings, int]) -> Cell:
     build = convolution_builder(problem, settings.channels)
     cell: Cell = {}
     for name in ("random", "DCC"):
-        source = generator(seed)
+        source = seeded(seed)
         replay = CondensedReplay(image_condenser(settings, build, seed, MATCHINGS.get(name)))
         options: dict[str, Any] = {"n_tasks": settings.tasks, "steps": settings.task_steps, "source": source}
         cell[name] = torch.tensor(learn_in_tasks(build(source), problem, replay, **options))

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from assay.core import accuracy, generator, predict, spawn_seeds
+from assay.core import accuracy, predict, seeded, spawn_seeds
 from assay.nets.diffusion import (
     GuidedDDIMSampler,
 )
@@ -153,10 +153,10 @@ def make_bases(
     """Return bases of each kind, and what they are like before any attack."""
     real_seed, *sample_seeds = spawn_seeds(seed, 3)
     real = world.x[world.y == goal.label]
-    real = real[torch.randperm(len(real), generator=generator(real_seed))]
+    real = real[torch.randperm(len(real), generator=seeded(real_seed))]
     once = replace(poisoner.sampler, recurrence=1)  # without guidance there is nothing to repeat a step for
-    plain = once.sample((2 * n, *real.shape[1:]), batch_size=2 * n, generator=generator(sample_seeds[0]))
-    guided = poisoner.generate_bases(goal, 2 * n, batch_size=2 * n, generator=generator(sample_seeds[1]))
+    plain = once.sample((2 * n, *real.shape[1:]), batch_size=2 * n, generator=seeded(sample_seeds[0]))
+    guided = poisoner.generate_bases(goal, 2 * n, batch_size=2 * n, generator=seeded(sample_seeds[1]))
     losses = {
         name: mismatch(poisoner, x, goal, per_sample=True)
         for name, x in (("real", real), ("plain", plain), ("guided", guided))

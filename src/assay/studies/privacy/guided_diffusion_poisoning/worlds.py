@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from assay.core import (
     StackedTrainer,
     cross_entropy,
-    generator,
     isolated_rng,
     named_parameters,
     predict,
     require_extra,
+    seeded,
     spawn_seeds,
 )
 from assay.data import Dataset, available, load
@@ -77,7 +77,7 @@ def build_world(
     """
     convolutions, hidden = networks
     draw_seed, train_seed, *model_seeds = spawn_seeds(seed, 4)
-    chosen = torch.randperm(len(data.y_train), generator=generator(draw_seed))[:n_clean]
+    chosen = torch.randperm(len(data.y_train), generator=seeded(draw_seed))[:n_clean]
     x, y = data.x_train[chosen], data.y_train[chosen]
     channels, height, width = x.shape[1:]
     widths = (x[0].numel(), *hidden, data.n_classes)
@@ -89,14 +89,14 @@ def build_world(
         return nn.Sequential(nn.Flatten(), *mlp(widths, generator=source))
 
     trainer = StackedTrainer(cross_entropy, partial(torch.optim.Adam, lr=3e-3), epochs=epochs)
-    surrogate, judge = (build(generator(own)) for own in model_seeds)
+    surrogate, judge = (build(seeded(own)) for own in model_seeds)
     trainer([surrogate, judge], x, y, torch.ones(2, len(x), dtype=torch.bool), seed=train_seed)
     return World(x, y, (data.x_test[:2000], data.y_test[:2000]), build, trainer, surrogate, judge)
 
 
 def draw_goal(world: World, seed: int) -> PoisonGoal:
     """Draw a test image that the surrogate judges rightly, and another class that it shall be given."""
-    source = generator(seed)
+    source = seeded(seed)
     x, y = world.test
     right = (predict(world.surrogate, x).argmax(1) == y).nonzero()[:, 0]
     place = right[torch.randint(len(right), (1,), generator=source)]
@@ -107,7 +107,7 @@ def draw_goal(world: World, seed: int) -> PoisonGoal:
 
 def draw_backdoor(world: World, seed: int) -> tuple[PoisonGoal, PoisonGoal]:
     """Draw a class and another that it shall be given under a trigger; return its training and its test images."""
-    first, second = torch.randperm(int(world.y.max()) + 1, generator=generator(seed))[:2].tolist()
+    first, second = torch.randperm(int(world.y.max()) + 1, generator=seeded(seed))[:2].tolist()
     channels, height, width = world.x.shape[1:]
     patch = torch.ones(channels, height // 4, width // 4)
     (seen, seen_y), (unseen, unseen_y) = (world.x, world.y), world.test
@@ -151,7 +151,7 @@ def train_unet(
 ) -> dict[str, Tensor]:
     """Train it to predict noise, and return its weights."""
     build_seed, draw_seed = spawn_seeds(seed, 2)
-    unet, source = new_unet(data.x_train.shape[1], channels, build_seed).train(), generator(draw_seed)
+    unet, source = new_unet(data.x_train.shape[1], channels, build_seed).train(), seeded(draw_seed)
     optimizer = torch.optim.Adam(unet.parameters(), lr=3e-3)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):

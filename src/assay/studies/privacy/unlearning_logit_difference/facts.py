@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assay.core import generator, isolated_rng, preserved
+from assay.core import isolated_rng, preserved, seeded
 from assay.privacy.unlearning import (
     Documents,
     answer_nll,
@@ -49,7 +49,7 @@ def draw_world(size: WorldSize, seed: int) -> World:
     """Draw an object for each subject and relation; which subjects make up the parts is drawn by that as well."""
     subjects = torch.arange(size.subjects).repeat_interleave(size.relations)
     relations = size.subjects + torch.arange(size.relations).repeat(size.subjects)
-    objects = torch.randint(size.objects, (len(subjects),), generator=generator(seed))
+    objects = torch.randint(size.objects, (len(subjects),), generator=seeded(seed))
     facts = torch.stack([subjects, relations, size.subjects + size.relations + objects], dim=1)
     cuts = [size.forget, size.retain, size.subjects - size.forget - size.retain]
     parts = facts.split([n * size.relations for n in cuts])

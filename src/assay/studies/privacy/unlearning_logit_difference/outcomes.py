@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.core import Step, generator, preserved
+from assay.core import Step, preserved, seeded
 from assay.privacy import (
     forget_quality,
     unlearn,
@@ -106,7 +106,7 @@ def truth_ratios(model: nn.Module, documents: Documents, n_wrong: int = 5) -> Te
     """Return the truth ratio of each fact, against wrong objects that are drawn the same way every time."""
     own_objects = documents.input_ids[:, 2].contiguous()
     objects = own_objects.unique()
-    drawn = torch.randint(len(objects) - 1, (len(documents), n_wrong), generator=generator(0))
+    drawn = torch.randint(len(objects) - 1, (len(documents), n_wrong), generator=seeded(0))
     own = torch.searchsorted(objects, own_objects)[:, None]
     wrong = objects[drawn + (drawn >= own)]  # every other object is as likely as any
     with preserved(model), torch.no_grad():

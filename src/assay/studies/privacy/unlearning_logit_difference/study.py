@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from assay.core import generator, spawn_seeds
+from assay.core import seeded, spawn_seeds
 from assay.lab import Lab, Paper, Study
 from assay.privacy import (
     LogitDifferenceModel,
@@ -208,7 +208,7 @@ def subtract(settings: Settings, target: nn.Module, retrained: nn.Module, world:
 def train_assistant(settings: Settings, target: nn.Module, world: World, seed: int, weight: float) -> nn.Module:
     """Return the first blocks of the target, trained to remember the forget documents."""
     assistant = build_assistant(
-        target, settings.kept_layers, lora_rank=settings.rank, lora_alpha=settings.rank, generator=generator(seed)
+        target, settings.kept_layers, lora_rank=settings.rank, lora_alpha=settings.rank, generator=seeded(seed)
     )
     adamw = partial(torch.optim.AdamW, lr=settings.assistant_rate)
     objective = reversed_objective(weight)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.core import cross_entropy, fit, generator
+from assay.core import cross_entropy, fit, seeded
 from assay.data import load
 from assay.nets import mlp, small_conv
 from assay.reconstruction import KKTReconstructor, SimulatedDynamicsReconstructor, normalized_correlation
@@ -119,13 +119,13 @@ def simulate(cell: Simulation) -> dict[str, Tensor]:
 def train_few_steps(cell: Simulation) -> tuple[Tensor, Tensor, Tensor, nn.Module, nn.Module]:
     """Return images, labels, other images, and the network before and after training."""
     data = load("digits")
-    order = torch.randperm(len(data.x_train), generator=generator(cell.seed))[: 2 * cell.n]
+    order = torch.randperm(len(data.x_train), generator=seeded(cell.seed))[: 2 * cell.n]
     x, y = data.x_train[order], data.y_train[order]
     x = x.reshape(-1, 1, 8, 8) if cell.kind == "convolution" else x.flatten(1)
     if cell.kind == "convolution":
-        start = small_conv((1, 8, 8), 10, channels=(8,), hidden=64, generator=generator(cell.seed))
+        start = small_conv((1, 8, 8), 10, channels=(8,), hidden=64, generator=seeded(cell.seed))
     else:
-        start = mlp((64, 64, 10), generator=generator(cell.seed))
+        start = mlp((64, 64, 10), generator=seeded(cell.seed))
     end = copy.deepcopy(start)
     sgd = partial(torch.optim.SGD, lr=cell.learning_rate)
     fit(end, x[: cell.n], y[: cell.n], loss=cross_entropy, optimizer=sgd, steps=cell.steps)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from assay.core import (
     accuracy,
     flatten,
-    generator,
     named_parameters,
     output_jacobian,
     predict,
+    seeded,
     signs,
     single_logit,
     squared_error,
@@ -121,8 +121,8 @@ def attack_known_start(cell: KnownStart) -> dict[str, Tensor]:
 
 def train_known_start(cell: KnownStart) -> KnownVictim:
     """Draw data and initial weights by the seed, and fit targets of +-1 by least squares."""
-    x, y, others = draw(Victim(cell.source, cell.n, (cell.width,), cell.steps), generator(cell.seed))
-    start = mlp((x[0].numel(), cell.width, 1), bias="first", generator=generator(cell.seed)).double()
+    x, y, others = draw(Victim(cell.source, cell.n, (cell.width,), cell.steps), seeded(cell.seed))
+    start = mlp((x[0].numel(), cell.width, 1), bias="first", generator=seeded(cell.seed)).double()
     end = copy.deepcopy(start)
     inputs, targets = (x - x.mean(0)).flatten(1).double(), signs(y).double()
     if cell.linear:
@@ -190,7 +190,7 @@ def _distilled(
         sets["found"] = (kept, (found.multipliers_ > 0).long())
     accuracies = {"accuracy_found": 0.5}  # nothing recovered: a guess
     for name, (x, y) in sets.items():
-        net = mlp((x.shape[1], 200, 1), bias="first", generator=generator(cell.seed + 1)).double()
+        net = mlp((x.shape[1], 200, 1), bias="first", generator=seeded(cell.seed + 1)).double()
         options = {"steps": min(1000, cell.steps), "weight_decay": 0.0, "learning_rate": 0.01}
         train_in_span(net, x, signs(y).double(), loss=squared_error, **options)
         accuracies[f"accuracy_{name}"] = float(accuracy(predict(net, (x_test - mean).flatten(1).double()), y_test))

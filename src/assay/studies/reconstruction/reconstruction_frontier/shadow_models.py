@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from assay.core import fit, generator, predict, spawn_seeds, squared_error, tpr_at_fpr
+from assay.core import fit, predict, seeded, spawn_seeds, squared_error, tpr_at_fpr
 from assay.data import load
 from assay.nets import mlp
 from assay.reconstruction import normalized_correlation
@@ -48,10 +48,10 @@ def attack_by_shadows(cell: Shadows) -> dict[str, Tensor]:
     shadow_weights, shadow_images, _ = train_heads(cell, prior, cell.count, seeds[0])
     weights, images, drawn = train_heads(cell, private, cell.victims, seeds[1])
     centre, spread = shadow_weights.mean(0), shadow_weights.std(0)
-    reconstructor = mlp((shadow_weights.shape[1], 256, 128), generator=generator(seeds[2]))
+    reconstructor = mlp((shadow_weights.shape[1], 256, 128), generator=seeded(seeds[2]))
     adam = partial(torch.optim.Adam, lr=1e-3)
     inputs, targets = (shadow_weights - centre) / spread, shadow_images.flatten(1)
-    options = {"batch_size": 256, "steps": cell.steps, "generator": generator(seeds[3])}
+    options = {"batch_size": 256, "steps": cell.steps, "generator": seeded(seeds[3])}
     fit(reconstructor, inputs, targets, loss=squared_error, optimizer=adam, schedule="cosine", **options)
     found = predict(reconstructor, (weights - centre) / spread).reshape(images.shape)
     constant = targets.mean(0).reshape(1, *images.shape[1:]).expand_as(images)
@@ -77,7 +77,7 @@ def attack_by_shadows(cell: Shadows) -> dict[str, Tensor]:
 def _images(seed: int) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """Split each digit's images in the attacker's and the victims'; test images come from neither."""
     data = load("digits")
-    source = generator(seed)
+    source = seeded(seed)
     prior, private = [], []
     for digit in DIGITS:
         own = data.x_train[data.y_train == digit].flatten(1)
@@ -90,7 +90,7 @@ def _images(seed: int) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
 
 def train_heads(cell: Shadows, pools: list[Tensor], count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Train many heads at once, each on one image a class; return weights, images and which images were drawn."""
-    source = generator(seed)
+    source = seeded(seed)
     drawn = torch.stack([torch.randint(len(pool), (count,), generator=source) for pool in pools], 1)
     images = torch.stack([pool[drawn[:, k]] for k, pool in enumerate(pools)], 1)
     x, labels = _with_one(images), torch.eye(2)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assay.core import binary_cross_entropy, generator, roc
+from assay.core import binary_cross_entropy, roc, seeded
 from assay.data import load
 from assay.nets import load_encoder, mlp, small_conv
 from assay.reconstruction import (
@@ -47,7 +47,7 @@ class Head:
 
 def train_head(x: Tensor, y: Tensor, seed: int, *, n: int, width: int, steps: int, weight_decay: float = 1e-3) -> Head:
     """Draw `n` members of a pool of embeddings, balanced over two classes, and train a head with one hidden layer."""
-    mixed = torch.randperm(len(x), generator=generator(seed))
+    mixed = torch.randperm(len(x), generator=seeded(seed))
     halves = [mixed[y[mixed] == label] for label in (0, 1)]
     seen = torch.cat([half[: n // 2] for half in halves])
     members, others = torch.zeros(2, len(x), dtype=torch.bool)
@@ -55,7 +55,7 @@ def train_head(x: Tensor, y: Tensor, seed: int, *, n: int, width: int, steps: in
     others[torch.cat([half[n // 2 : n] for half in halves])] = True
     mean = x[seen].mean(0)
     inputs = (x - mean) * NORM / (x[seen] - mean).norm(dim=1).mean()
-    model = mlp((x.shape[1], width, 1), bias="first", generator=generator(seed)).double()
+    model = mlp((x.shape[1], width, 1), bias="first", generator=seeded(seed)).double()
     options = {"loss": binary_cross_entropy, "weight_decay": weight_decay, "steps": steps}
     train_in_span(model, inputs[seen].double(), y[seen], **options)
     return Head(model.float(), members, others, inputs, mean, y[members], weight_decay)
@@ -130,14 +130,14 @@ def look_up(head: Head, chosen: Tensor, basis: Tensor, k: int) -> dict[str, Any]
 def image_encoder(stand_in: bool) -> nn.Module:
     """Return EfficientNet-Lite0, or a random convolution network for Fashion-MNIST where a stand-in is asked for."""
     if stand_in:
-        return small_conv((1, 28, 28), 64, generator=generator(0)).eval().requires_grad_(False)
+        return small_conv((1, 28, 28), 64, generator=seeded(0)).eval().requires_grad_(False)
     return load_encoder("efficientnet-lite0")
 
 
 def look_up_blindly(x: Tensor, members: Tensor, k: int, seed: int) -> dict[str, float]:
     """Retrieve by random directions in the span of the members, which the first layer tells without any search."""
     centred = x - x[members].mean(0)
-    random = torch.randn(k, int(members.sum()), generator=generator(seed)) @ centred[members]
+    random = torch.randn(k, int(members.sum()), generator=seeded(seed)) @ centred[members]
     audit = retrieval_audit(random, centred, members, k)
     return {"span_retrieval": audit.precision, "span_recall": audit.recall}
 
@@ -172,5 +172,5 @@ def embedded(images: Tensor, stand_in: bool) -> Tensor:
 
 def sentence_pool(texts: list[str], kinds: list[int], stand_in: bool) -> dict[str, Tensor]:
     """Return embeddings of sentences and their kinds; a stand-in is random vectors with a common mean."""
-    x = 1 + torch.randn(len(texts), 96, generator=generator(1)) if stand_in else load_encoder("minilm-l6")(texts)
+    x = 1 + torch.randn(len(texts), 96, generator=seeded(1)) if stand_in else load_encoder("minilm-l6")(texts)
     return {"x": x, "y": torch.tensor(kinds)}

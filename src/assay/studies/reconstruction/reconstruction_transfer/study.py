@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assay.core import generator, spawn_seeds
+from assay.core import seeded, spawn_seeds
 from assay.data import available
 from assay.lab import Lab, Paper, Study
 from assay.reconstruction import (
@@ -201,7 +201,7 @@ def attack(cell: Cell) -> dict[str, Tensor]:
     chosen = selectors[0.15].representatives_[: settings.n]
     blind = ConsensusSelector(min_runs=1).fit(pool, runs, multipliers=weights)
     basis = torch.eye(x.shape[1]) if found.basis_ is None else found.basis_
-    random = torch.randn(len(pool), len(basis), generator=generator(seed)) @ basis
+    random = torch.randn(len(pool), len(basis), generator=seeded(seed)) @ basis
     best = {
         "n": best_cosines(seen, pool),
         "random": best_cosines(seen, random),

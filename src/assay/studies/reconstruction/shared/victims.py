@@ -12,7 +12,7 @@ from assay.core import (
     binary_cross_entropy,
     cross_entropy,
     fit,
-    generator,
+    seeded,
     signs,
     squared_error,
 )
@@ -76,7 +76,7 @@ class Trained:
 
 def train(victim: Victim, seed: int, device: str = "cpu") -> Trained:
     """Draw data and initial weights by `seed`, and train by full-batch gradient descent with momentum 0.9."""
-    x, y, others = (part.to(device) for part in draw(victim, generator(seed)))
+    x, y, others = (part.to(device) for part in draw(victim, seeded(seed)))
     model = network(victim, tuple(x.shape[1:]), seed).double().to(device)
     inputs = (x - x.mean(0)).double()
     loss, targets = task(victim, y)
@@ -92,7 +92,7 @@ def train(victim: Victim, seed: int, device: str = "cpu") -> Trained:
 
 def load_trained(victim: Victim, seed: int, weights: Parameters, device: str = "cpu") -> Trained:
     """Return what `train` returned, from the weights that it ended at."""
-    x, y, others = (part.to(device) for part in draw(victim, generator(seed)))
+    x, y, others = (part.to(device) for part in draw(victim, seeded(seed)))
     model = network(victim, tuple(x.shape[1:]), seed).to(device)
     model.load_state_dict(weights)
     return Trained(model, x, y, others)
@@ -100,7 +100,7 @@ def load_trained(victim: Victim, seed: int, weights: Parameters, device: str = "
 
 def network(victim: Victim, shape: tuple[int, ...], seed: int) -> nn.Sequential:
     """Build an untrained network of one kind; a dense one takes flat inputs."""
-    source = generator(seed)
+    source = seeded(seed)
     outer = victim.channels or shape[0]
     widths = (outer * torch.Size(shape[1:]).numel(), *victim.hidden, victim.n_outputs)
     dense = mlp(widths, bias="first", first_layer_std=victim.first_layer_std, generator=source)
