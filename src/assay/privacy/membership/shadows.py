@@ -80,7 +80,7 @@ class ShadowEnsemble:
         split_seed, train_seed, *model_seeds = spawn_seeds(seed, n_models + 2)
         membership = membership_matrix(n_models, len(x), keep=keep, generator=seeded(split_seed)).to(x.device)
         models = tuple(model_fn(seeded(own_seed)) for own_seed in model_seeds)
-        trainer(models, x, y, membership, seed=train_seed, progress=progress)
+        trainer(models, x, y, membership, generator=seeded(train_seed), progress=progress)
         return cls(models, membership, x)
 
     def saw(self, x: Float[Tensor, "n *d"]) -> Bool[Tensor, "m n"]:

@@ -91,7 +91,7 @@ def evaluate_poison(
     victims = [model_fn(seeded(own_seed)) for own_seed in model_seeds]
     goal.check(victims[0])
     everything = torch.ones(n_victims, len(x), dtype=torch.bool, device=x.device)
-    trainer(victims, x, y, everything, seed=train_seed, progress=progress)
+    trainer(victims, x, y, everything, generator=seeded(train_seed), progress=progress)
     probabilities = torch.stack([predict(victim, goal.x).softmax(1) for victim in victims])
     clean = [accuracy(predict(victim, test[0]), test[1]) for victim in victims]
     return PoisonReport(
