@@ -56,12 +56,12 @@ def _shadows(model, x):
 def _direct_attack(model, x, y, generator, **options):
     target = mlp((4, 6, 3), generator=torch.Generator().manual_seed(5)).to(x)
     shadows = _shadows(model, x)
-    return {"scores": DirectAttack(shadows).score([target], x, y, **options), "phi": shadows.phi(x, y)}
+    return {"scores": DirectAttack(shadows).score([target], x, y, **options), "phi": shadows.confidences(x, y)}
 
 
 def _canary_attack(model, x, y, generator, **options):
     # A few steps: Adam divides by the gradient's size, which blows up rounding where gradients vanish.
-    attack = CanaryAttack(_shadows(model, x), n_queries=2, eps=0.1, steps=3)
+    attack = CanaryAttack(_shadows(model, x), n_queries=2, eps=0.1, n_iter=3)
     queries = attack.craft(x, y, generator=generator, **options)
     return {"queries": queries, "scores": attack.score([model], x, y, queries=queries, **options)}
 
