@@ -20,9 +20,9 @@ from assay.privacy.membership import (
 from assay.privacy.poisoning import (
     BullseyePolytope,
     FeatureCollision,
-    GradientMatchingAttack,
     GuidedDiffusionPoisoner,
     PoisonGoal,
+    WitchesBrew,
     evaluate_poison,
 )
 from assay.privacy.unlearning import (
@@ -47,7 +47,6 @@ __all__ = [
     "DatasetCondenser",
     "DirectAttack",
     "FeatureCollision",
-    "GradientMatchingAttack",
     "GuidedDiffusionPoisoner",
     "LiRA",
     "LogitDifferenceModel",
@@ -59,6 +58,7 @@ __all__ = [
     "SmoothedWatermark",
     "TriggerSet",
     "WatermarkCertificate",
+    "WitchesBrew",
     "build_assistant",
     "calibrate_alpha",
     "certify_watermark",

@@ -16,12 +16,12 @@ from assay.privacy import (
     CanaryAttack,
     DatasetCondenser,
     DirectAttack,
-    GradientMatchingAttack,
     GuidedDiffusionPoisoner,
     LogitDifferenceModel,
     PoisonGoal,
     ShadowEnsemble,
     TriggerSet,
+    WitchesBrew,
     calibrate_alpha,
     evaluate_condensed,
 )
@@ -31,7 +31,7 @@ from assay.privacy.condensation import (
     kernel_velocity,
 )
 from assay.privacy.poisoning import (
-    gradient_matching_loss,
+    gradient_alignment_loss,
     poison_target_gradient,
 )
 from assay.privacy.unlearning import (
@@ -94,13 +94,13 @@ def _kernel_velocity(model, x, y, generator, **options):
 
 def _poison_matching(model, x, y, generator, **options):
     target = poison_target_gradient(model, PoisonGoal(x[:1], 2))
-    losses = gradient_matching_loss(model, x, y, target, per_sample=True)
-    return {"losses": losses, "together": gradient_matching_loss(model, x, y, target)}
+    losses = gradient_alignment_loss(model, x, y, target, per_sample=True)
+    return {"losses": losses, "together": gradient_alignment_loss(model, x, y, target)}
 
 
 def _poison(attack):
     def run(model, x, y, generator, **options):
-        return {"poisons": attack(eps=0.1, steps=3)(model, x, PoisonGoal(x[:1], 2))}
+        return {"poisons": attack(eps=0.1, n_iter=3)(model, x, PoisonGoal(x[:1], 2))}
 
     return run
 
@@ -155,8 +155,8 @@ ROWS = (
     Row("DatasetCondenser", _dataset_condenser),
     Row("evaluate_condensed", _evaluate_condensed),
     Row("kernel_velocity", _kernel_velocity, batch_option="batch_size"),
-    Row("gradient_matching_loss", _poison_matching),
-    Row("GradientMatchingAttack", _poison(GradientMatchingAttack)),
+    Row("gradient_alignment_loss", _poison_matching),
+    Row("WitchesBrew", _poison(WitchesBrew)),
     Row("BullseyePolytope", _poison(BullseyePolytope)),
     Row("GuidedDiffusionPoisoner", _guided_bases, batch_option="batch_size"),
     Row("smoothed_trigger_accuracy", _smoothed_trigger_accuracy, batch_option="batch_size"),
