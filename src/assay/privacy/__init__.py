@@ -1,6 +1,10 @@
-"""Who is in a training set, whose a network is, and how one is poisoned or made to forget.
+"""Privacy and security of training data and networks.
 
-Shadow models, watermarks, poisons from scratch, the unlearning of language models, and condensed training sets.
+- `membership`: membership inference with shadow models (canary-membership).
+- `watermark`: certified watermarks, and attacks that try to remove them (certified-watermark).
+- `poisoning`: data poisoning with real or synthesised base images (guided-diffusion-poisoning).
+- `unlearning`: unlearning for language models (unlearning-logit-difference).
+- `condensation`: dataset condensation and continual learning on condensed sets (dataset-condensation-contrastive).
 """
 
 from assay.privacy.condensation import (

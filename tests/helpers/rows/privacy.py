@@ -128,7 +128,7 @@ def _removal(attack, model, x, y, generator, **options):
 
 
 def _trigger_ascent(model, x, y, generator, **options):
-    return _removal(TriggerAscent(0.5, sigma=0.3, n_noise=5, steps=3), model, x, y, generator)
+    return _removal(TriggerAscent(0.5, sigma=0.3, n_noise=5, n_iter=3), model, x, y, generator)
 
 
 def _retraining(model, x, y, generator, **options):
