@@ -7,20 +7,14 @@ from typing import Any, SupportsFloat, TypeVar
 import torch
 from matplotlib.figure import Figure
 
-from assay.core import AssayError, InvalidInputError, track
+from assay.core import InvalidInputError, track
+from assay.lab.cells import Cells
 from assay.lab.evidence import Evidence, not_tested, weigh
-from assay.lab.files import Value, encode
-from assay.lab.log import RunLog
+from assay.lab.files import Value
 from assay.lab.notebook import Notebook
-from assay.lab.store import Store
 from assay.lab.study import Study, check_name
-from assay.lab.workers import CellResult, Workers, WorkersLostError
 
 T = TypeVar("T")
-
-
-class CellsFailedError(AssayError):
-    """Some cells of a map failed twice; the others are kept, and a next run computes the failed ones only."""
 
 
 class Lab:
@@ -31,10 +25,8 @@ class Lab:
 
     Args:
         study: The study that runs.
-        store: The run's folder.
         notebook: Where evidence, figures and tables are kept.
-        log: The run's log.
-        workers: Where cells are computed.
+        cells: What computes cells and finds those that are kept.
         scale: The scale that runs.
         seed: The run's seed.
         device: Where the experiment shall compute.
@@ -44,18 +36,15 @@ class Lab:
     def __init__(
         self,
         study: Study,
-        store: Store,
         notebook: Notebook,
-        log: RunLog,
-        workers: Workers,
+        cells: Cells,
         *,
         scale: str,
         seed: int,
         device: torch.device,
         progress: bool,
     ) -> None:
-        self._study, self._store, self._notebook = study, store, notebook
-        self._log, self._workers = log, workers
+        self._study, self._notebook, self._cells = study, notebook, cells
         self._scale, self._seed, self._device, self._progress = scale, seed, device, progress
         self._names: set[tuple[str, str]] = set()
 
@@ -77,6 +66,8 @@ class Lab:
     def cached(self, name: str, make: Callable[[], Value]) -> Value:
         """Return ``make()``, computed once for this run: a resumed run reads it from disk.
 
+        It is computed again where the code of ``make`` has changed, or what it carries (a partial's arguments).
+
         Args:
             name: The value's name, used once in an experiment.
             make: Computes the value: a dict of tensors by name, or a JSON value.
@@ -85,22 +76,19 @@ class Lab:
             The value as it is stored, fresh or not: tensors on the CPU, tuples as lists.
 
         Raises:
-            InvalidInputError: The name was used before, or the value cannot be stored.
+            InvalidInputError: The name was used before, the value cannot be stored, or ``make`` carries something
+                without a stable digest.
         """
         self._take_name("cached", name)
-        stem = self._store.artifact(name)
-        found = self._store.find(stem)
-        if found is not None:
-            return found[0]
-        value = self._store.keep(stem, encode(make()))
-        self._log.write("running")
-        return value
+        return self._cells.one(name, make)
 
     def map(self, function: Callable[[Any], Value], items: Iterable[Any], *, name: str) -> list[Value]:
         """Return ``[function(item) for item in items]``, computed in parallel and kept cell by cell.
 
-        A cell's randomness comes from its item (give it a seed). Each worker computes on one torch thread. A
-        cell that raises is computed once more; its traceback is in ``run.json``.
+        A cell is kept as long as its item and the code of the function are the same: the file that defines it and
+        what that imports (see `assay.lab.sources.code_digest`). A cell's randomness comes from its item (give it a
+        seed). Each worker computes on one torch thread. A cell that raises is computed once more; its traceback is
+        in ``run.json``.
 
         Args:
             function: A module's function (or a closure of plain values) that returns what `cached` can keep.
@@ -111,37 +99,11 @@ class Lab:
             The values in the order of the items, as they are stored.
 
         Raises:
-            InvalidInputError: The name was used before, or an item has no stable digest.
+            InvalidInputError: The name was used before, or an item or what the function carries has no stable digest.
             CellsFailedError: Cells failed twice; all others are kept.
         """
         self._take_name("map", name)
-        items = list(items)
-        stems = [self._store.cell(name, index, item) for index, item in enumerate(items)]
-        found = [self._store.find(stem) for stem in stems]
-        values = {index: entry[0] for index, entry in enumerate(found) if entry is not None}
-        reasons: dict[int, str] = {}
-        for attempt in (name, f"{name}, once more"):
-            pending = {index: item for index, item in enumerate(items) if index not in values}
-            if not pending:
-                break
-            try:
-                for result in self._stream(function, pending, attempt):
-                    self._log.add_cell(name, result)
-                    if result.encoded is not None:
-                        values[result.index] = self._store.keep(stems[result.index], result.encoded)
-                    else:
-                        reasons[result.index] = str(result.traceback).strip().splitlines()[-1]
-                    self._log.write("running")
-            except WorkersLostError as error:
-                self._log.add_loss(name, error)
-                reasons |= {index: str(error) for index in pending if index not in values}
-        failed = [f"{index} ({reasons[index]})" for index in range(len(items)) if index not in values]
-        if failed:
-            raise CellsFailedError(
-                f"{len(failed)} of {len(items)} cells of {name!r} failed twice: {'; '.join(failed)}. The others are "
-                f"kept; tracebacks are in {self._store.folder / 'run.json'}."
-            )
-        return [values[index] for index in range(len(items))]
+        return self._cells.all(name, function, items)
 
     def measure(
         self,
@@ -224,12 +186,6 @@ class Lab:
             Its items.
         """
         return track(iterable, description, enabled=self._progress)
-
-    def _stream(
-        self, function: Callable[[Any], Value], cells: Mapping[int, Any], description: str
-    ) -> Iterator[CellResult]:
-        results = self._workers.compute(function, cells.items())
-        return track(results, description, total=len(cells), enabled=self._progress)
 
     def _take_name(self, kind: str, name: str) -> None:
         check_name(name, f"the name of a {kind}")

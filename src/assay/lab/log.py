@@ -30,6 +30,7 @@ class RunLog:
         self._cpu_start = time.process_time() - timings.get("cpu_seconds", 0.0)
         self._peak = earlier.get("peak_memory_mb", 0.0)
         self._sessions = earlier.get("sessions", 0) + 1
+        self._cells_read = self._cells_computed = 0
         self._failures: list[dict[str, Any]] = earlier.get("failed_cells", [])
 
     def add_cell(self, name: str, result: CellResult) -> None:
@@ -44,6 +45,16 @@ class RunLog:
         self._peak = max(self._peak, result.peak_memory_mb)
         if result.traceback is not None:
             self._failures.append({"map": name, "cell": result.index, "traceback": result.traceback})
+
+    def count(self, *, read: int = 0, computed: int = 0) -> None:
+        """Count cells and cached values of this session.
+
+        Args:
+            read: How many were found on disk.
+            computed: How many were computed and kept.
+        """
+        self._cells_read += read
+        self._cells_computed += computed
 
     def add_loss(self, name: str, error: Exception) -> None:
         """Keep that workers were lost in the midst of a map.
@@ -85,6 +96,8 @@ class RunLog:
             "status": status,
             "error": error,
             "sessions": self._sessions,
+            "cells_read": self._cells_read,
+            "cells_computed": self._cells_computed,
             "failed_cells": self._failures,
             "peak_memory_mb": round(self._peak, 1),
             "timings": {

@@ -1,5 +1,6 @@
 """Records: what a study measured at ``small``, as files that are committed."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,14 @@ from assay.core import InvalidInputError
 from assay.lab.evidence import evidence_to_json
 from assay.lab.files import read_json, write_bytes, write_json
 from assay.lab.runner import Run
+from assay.lab.sources import study_sources
+from assay.lab.store import settings_to_json
+from assay.lab.study import Study
 
 _FROM_LOG = ("scale", "seed", "settings", "versions", "machine", "device", "timings", "peak_memory_mb")
 
 _KEYS = {"slug", "paper", "claims", "evidence", "figures", "tables", *_FROM_LOG}
+# Add "source" to these once every committed record has it; `stale` and `older_methods` then need no `.get`.
 
 
 def record(run: Run, records_dir: str | Path) -> Path:
@@ -64,6 +69,47 @@ def read_records(records_dir: str | Path) -> list[dict[str, Any]]:
     return sorted(records, key=lambda entry: (entry["paper"]["year"], entry["paper"]["title"]))
 
 
+def stale(record: Mapping[str, Any], study: Study) -> str | None:
+    """Say whether a record is of another study than the code's: other settings, other claims, or another source.
+
+    Args:
+        record: A record, from `read_records`.
+        study: The study of the same slug.
+
+    Returns:
+        A sentence that says what differs and how to mend it; None where nothing does.
+    """
+    settings = study.scales.get(record["scale"])
+    claims = [{key: claim[key] for key in ("id", "text")} for claim in record["claims"]]
+    differing = []
+    if settings is None or record["settings"] != settings_to_json(settings):
+        differing.append("settings")
+    if claims != [{"id": claim, "text": text} for claim, text in study.claims.items()]:
+        differing.append("claims")
+    if record.get("source", {}).get("study", own := study_sources(study)["study"]) != own:
+        differing.append("source")
+    if not differing:
+        return None
+    return (
+        f"The study's {' and '.join(differing)} changed after this record was made: "
+        f"re-run `assay study {study.slug} --scale {record['scale']}` with --records."
+    )
+
+
+def older_methods(record: Mapping[str, Any], study: Study) -> bool:
+    """Return whether a record agrees with its study's code but was measured with other versions of the methods.
+
+    Args:
+        record: A record, from `read_records`.
+        study: The study of the same slug.
+
+    Returns:
+        True where only the digest of the methods differs.
+    """
+    current = study_sources(study)["methods"]
+    return stale(record, study) is None and record.get("source", {}).get("methods", current) != current
+
+
 def _contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "slug": run.study.slug,
@@ -74,5 +120,6 @@ def _contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
         "evidence": [evidence_to_json(entry) for entry in run.evidence],
         "figures": figures,
         "tables": list(run.tables),
+        "source": {kind: run.log["source"][kind] for kind in ("study", "methods")},
         **{key: run.log[key] for key in _FROM_LOG},
     }
