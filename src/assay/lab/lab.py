@@ -70,7 +70,7 @@ class Lab:
 
         Args:
             name: The value's name, used once in an experiment.
-            make: Computes the value: a dict of tensors by name, or a JSON value.
+            make: Computes the value: tensors, arrays, numbers, strings, and lists and dicts of these.
 
         Returns:
             The value as it is stored, fresh or not: tensors on the CPU, tuples as lists.
