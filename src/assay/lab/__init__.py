@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from assay.lab.cells import CellsFailedError
     from assay.lab.evidence import Bar, Evidence, Verdict
     from assay.lab.gallery import write_gallery
+    from assay.lab.grid import Grid
     from assay.lab.lab import Lab
     from assay.lab.page import inline_figure, render
     from assay.lab.records import older_methods, read_records, record, stale
@@ -20,6 +21,7 @@ __all__ = [
     "Bar",
     "CellsFailedError",
     "Evidence",
+    "Grid",
     "Lab",
     "Paper",
     "Run",
@@ -39,6 +41,7 @@ _HOME = {
     "evidence": ("Bar", "Evidence", "Verdict"),
     "gallery": ("write_gallery",),
     "cells": ("CellsFailedError",),
+    "grid": ("Grid",),
     "lab": ("Lab",),
     "page": ("inline_figure", "render"),
     "records": ("older_methods", "read_records", "record", "stale"),

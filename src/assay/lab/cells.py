@@ -1,6 +1,7 @@
 """Resumable cells: values that are computed once and found again as long as their code and their item are the same."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from assay.core import AssayError, track
@@ -51,13 +52,16 @@ class Cells:
         self._log.write("running")
         return value
 
-    def all(self, name: str, function: Callable[[Any], Value], items: Iterable[Any]) -> list[Value]:
+    def all(
+        self, name: str, function: Callable[..., Value], items: Iterable[Any], *, spread: bool = False
+    ) -> list[Value]:
         """Return ``[function(item) for item in items]``, computed by the workers.
 
         Args:
             name: The map's name.
             function: What computes a cell.
             items: Its arguments.
+            spread: Call ``function(*item)`` instead.
 
         Returns:
             The values as they are stored, in the order of the items.
@@ -71,13 +75,14 @@ class Cells:
         found = [self._store.find(stem) for stem in stems]
         values = {index: entry[0] for index, entry in enumerate(found) if entry is not None}
         self._log.count(read=len(values))
+        call = partial(_spread, function) if spread else function
         reasons: dict[int, str] = {}
         for attempt in (name, f"{name}, once more"):
             pending = {index: item for index, item in enumerate(items) if index not in values}
             if not pending:
                 break
             try:
-                for result in self._stream(function, pending, attempt):
+                for result in self._stream(call, pending, attempt):
                     self._log.add_cell(name, result)
                     if result.encoded is not None:
                         values[result.index] = self._store.keep(stems[result.index], result.encoded)
@@ -101,3 +106,7 @@ class Cells:
     ) -> Iterator[CellResult]:
         results = self._workers.compute(function, cells.items())
         return track(results, description, total=len(cells), enabled=self._progress)
+
+
+def _spread(function: Callable[..., Value], item: Iterable[Any]) -> Value:
+    return function(*item)

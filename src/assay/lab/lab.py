@@ -1,5 +1,6 @@
 """The lab: one run's notebook, with six verbs and nothing else."""
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, SupportsFloat, TypeVar
@@ -11,6 +12,7 @@ from assay.core import InvalidInputError, track
 from assay.lab.cells import Cells
 from assay.lab.evidence import Evidence, not_tested, weigh
 from assay.lab.files import Value
+from assay.lab.grid import Grid, expand_factors
 from assay.lab.notebook import Notebook
 from assay.lab.study import Study, check_name
 
@@ -104,6 +106,49 @@ class Lab:
         """
         self._take_name("map", name)
         return self._cells.all(name, function, items)
+
+    def grid(
+        self,
+        function: Callable[..., Value],
+        settings: Any,
+        /,
+        *,
+        name: str | None = None,
+        after: Grid | None = None,
+        **factors: Any,
+    ) -> Grid:
+        """Return the values of ``function(settings, *levels)`` over all combinations of the factors' levels.
+
+        The levels come in the order of the factors. Each cell is computed and kept as those of `map` are. With
+        ``after=``, the factors are those of another grid, and the function is called with the value of that grid's
+        cell last: ``function(settings, *levels, previous)``.
+
+        Args:
+            function: A module's function that returns what `cached` can keep; a dict of numbers and tensors by name,
+                if its entries will be taken as arrays.
+            settings: Its first argument, the same for all cells.
+            name: The grid's name, used once in an experiment; that of the function, with dashes, where it is None.
+            after: The grid whose cells are handed on.
+            **factors: A sequence of levels each: strings, numbers, tuples or frozen dataclasses. ``seed=n`` stands for
+                n seeds that are derived from the run's.
+
+        Returns:
+            The grid of values, as they are stored.
+
+        Raises:
+            InvalidInputError: A name that was used before, no factor or factors beside ``after``, or a level that has
+                no stable digest.
+            CellsFailedError: Cells failed twice; all others are kept.
+        """
+        name = getattr(function, "__name__", "").replace("_", "-") if name is None else name
+        self._take_name("map", name)
+        if after is not None and factors:
+            raise InvalidInputError(f"{name} has its factors from after=; leave out {', '.join(factors)}.")
+        levels = expand_factors(factors, self._seed) if after is None else dict(after.factors)
+        items = [(settings, *combination) for combination in itertools.product(*levels.values())]
+        if after is not None:
+            items = [(*item, previous) for item, previous in zip(items, after, strict=True)]
+        return Grid(levels, tuple(self._cells.all(name, function, items, spread=True)))
 
     def measure(
         self,
