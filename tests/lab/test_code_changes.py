@@ -213,6 +213,13 @@ def test_a_record_from_older_methods_says_so(written: Written, edit: Callable[[W
     older = {**entry, "source": {**entry["source"], "methods": "0" * 12}}
     assert stale(older, written.study) is None
     assert older_methods(older, written.study)
-    without = {key: value for key, value in entry.items() if key != "source"}
-    assert stale(without, written.study) is None
-    assert not older_methods(without, written.study)
+
+
+def test_a_record_from_before_sources_were_kept_is_read(written: Written) -> None:
+    entry = kept(written)
+    (path,) = (written.folder / "records").glob("*.json")
+    path.write_text(json.dumps({key: value for key, value in entry.items() if key not in ("source", "data")}))
+    (earlier,) = read_records(written.folder / "records")
+    assert (earlier["source"], earlier["data"]) == ({}, {})
+    assert stale(earlier, written.study) is None
+    assert not older_methods(earlier, written.study)

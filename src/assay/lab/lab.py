@@ -9,10 +9,12 @@ import torch
 from matplotlib.figure import Figure
 
 from assay.core import InvalidInputError, track
+from assay.data import available
 from assay.lab.cells import Cells
 from assay.lab.evidence import Evidence, not_tested, weigh
 from assay.lab.files import Value
 from assay.lab.grid import Grid, expand_factors
+from assay.lab.log import RunLog
 from assay.lab.notebook import Notebook
 from assay.lab.study import Study, check_name
 
@@ -29,6 +31,7 @@ class Lab:
         study: The study that runs.
         notebook: Where evidence, figures and tables are kept.
         cells: What computes cells and finds those that are kept.
+        log: The run's log, which says what data were used.
         scale: The scale that runs.
         seed: The run's seed.
         device: Where the experiment shall compute.
@@ -40,13 +43,14 @@ class Lab:
         study: Study,
         notebook: Notebook,
         cells: Cells,
+        log: RunLog,
         *,
         scale: str,
         seed: int,
         device: torch.device,
         progress: bool,
     ) -> None:
-        self._study, self._notebook, self._cells = study, notebook, cells
+        self._study, self._notebook, self._cells, self._log = study, notebook, cells, log
         self._scale, self._seed, self._device, self._progress = scale, seed, device, progress
         self._names: set[tuple[str, str]] = set()
 
@@ -64,6 +68,23 @@ class Lab:
     def device(self) -> torch.device:
         """Where the experiment shall compute."""
         return self._device
+
+    def data(self, name: str, *, instead: str | None = "fashion") -> str | None:
+        """Return the name of a data set, or of one to take instead where its files are not on this machine.
+
+        It is decided once a run: a resumed run keeps the data that it began with. The record says what was used.
+
+        Args:
+            name: The wanted set, one of `assay.data.names`.
+            instead: The set to take where the wanted one is missing; None to be told that it is.
+
+        Returns:
+            The set to load; None where the wanted one is missing and ``instead`` is None.
+
+        Raises:
+            InvalidInputError: The name is unknown, or a file is damaged.
+        """
+        return self._log.use_data(name, instead, lambda wanted: available(wanted, "") == wanted)
 
     def cached(self, name: str, make: Callable[[], Value]) -> Value:
         """Return ``make()``, computed once for this run: a resumed run reads it from disk.
@@ -140,7 +161,8 @@ class Lab:
                 no stable digest.
             CellsFailedError: Cells failed twice; all others are kept.
         """
-        name = getattr(function, "__name__", "").replace("_", "-") if name is None else name
+        if name is None:
+            name = str(getattr(function, "__name__", "")).replace("_", "-")
         self._take_name("map", name)
         if after is not None and factors:
             raise InvalidInputError(f"{name} has its factors from after=; leave out {', '.join(factors)}.")

@@ -16,7 +16,8 @@ from assay.lab.study import Study
 _FROM_LOG = ("scale", "seed", "settings", "versions", "machine", "device", "timings", "peak_memory_mb")
 
 _KEYS = {"slug", "paper", "claims", "evidence", "figures", "tables", *_FROM_LOG}
-# Add "source" to these once every committed record has it; `stale` and `older_methods` then need no `.get`.
+_LATER: dict[str, Any] = {"source": {}, "data": {}}
+"""What records made before these keys existed stand for. Once all have them: empty this, and name them in `_KEYS`."""
 
 
 def record(run: Run, records_dir: str | Path) -> Path:
@@ -66,6 +67,7 @@ def read_records(records_dir: str | Path) -> list[dict[str, Any]]:
     for path, entry in zip(paths, records, strict=True):
         if not isinstance(entry, dict) or not set(entry) >= _KEYS:
             raise InvalidInputError(f"{path} is not a record; move it out of {folder}.")
+    records = [{**_LATER, **entry} for entry in records]
     return sorted(records, key=lambda entry: (entry["paper"]["year"], entry["paper"]["title"]))
 
 
@@ -86,7 +88,7 @@ def stale(record: Mapping[str, Any], study: Study) -> str | None:
         differing.append("settings")
     if claims != [{"id": claim, "text": text} for claim, text in study.claims.items()]:
         differing.append("claims")
-    if record.get("source", {}).get("study", own := study_sources(study)["study"]) != own:
+    if record["source"].get("study", own := study_sources(study)["study"]) != own:
         differing.append("source")
     if not differing:
         return None
@@ -107,7 +109,7 @@ def older_methods(record: Mapping[str, Any], study: Study) -> bool:
         True where only the digest of the methods differs.
     """
     current = study_sources(study)["methods"]
-    return stale(record, study) is None and record.get("source", {}).get("methods", current) != current
+    return stale(record, study) is None and record["source"].get("methods", current) != current
 
 
 def _contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
@@ -120,6 +122,7 @@ def _contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
         "evidence": [evidence_to_json(entry) for entry in run.evidence],
         "figures": figures,
         "tables": list(run.tables),
+        "data": run.log["data"],
         "source": {kind: run.log["source"][kind] for kind in ("study", "methods")},
         **{key: run.log[key] for key in _FROM_LOG},
     }

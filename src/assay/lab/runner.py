@@ -106,7 +106,7 @@ def run_study(
             return _read(study, store, resumed=True)
         log, notebook = RunLog(store, header), Notebook(store)
         cells = Cells(store, log, workers, progress=progress)
-        lab = Lab(study, notebook, cells, scale=scale, seed=seed, device=target, progress=progress)
+        lab = Lab(study, notebook, cells, log, scale=scale, seed=seed, device=target, progress=progress)
         with log.recording(), workers.open(), house_style():
             experiment(study.settings(scale), lab)
             notebook.close(study.claims)
