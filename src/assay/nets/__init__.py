@@ -1,5 +1,6 @@
-"""The few networks that methods and studies share."""
+"""Networks that several rooms share, and their low-rank adapters."""
 
+from assay.nets.adapters import LowRankAdapter, add_low_rank_adapters
 from assay.nets.conv import normalized_conv, small_conv
 from assay.nets.encoders import load_encoder
 from assay.nets.perceptron import mlp
@@ -9,8 +10,10 @@ from assay.nets.two_layer import TwoLayerReLU
 
 __all__ = [
     "CifarResNet",
+    "LowRankAdapter",
     "Normalize",
     "TwoLayerReLU",
+    "add_low_rank_adapters",
     "load_encoder",
     "load_pretrained",
     "mlp",
