@@ -1,4 +1,7 @@
-"""Diffusion models: denoisers and guided samplers."""
+"""Diffusion models: denoisers, noise schedules and guided samplers.
+
+Papers: guided-diffusion-poisoning.
+"""
 
 from assay.nets.diffusion.denoisers import (
     Denoiser,
