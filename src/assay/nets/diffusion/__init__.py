@@ -9,9 +9,7 @@ from assay.nets.diffusion.denoisers import (
     UNetDenoiser,
     linear_noise_schedule,
 )
-from assay.nets.diffusion.guided_sampling import (
-    GuidedDDIMSampler,
-)
+from assay.nets.diffusion.guided_sampling import GuidedDDIMSampler
 
 __all__ = [
     "Denoiser",
