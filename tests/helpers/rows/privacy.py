@@ -35,7 +35,7 @@ from assay.privacy.poisoning import (
     poison_target_gradient,
 )
 from assay.privacy.unlearning import (
-    Documents,
+    QAExamples,
 )
 from assay.privacy.watermark import (
     Retraining,
@@ -140,7 +140,7 @@ def _unlearning(model, x, y, generator, **options):
     with preserved(model), torch.no_grad():
         said = model(torch.arange(3, device=x.device)).argmax(1)
     first = Tokens()(x)[:, :1]
-    documents = Documents.of_answers(torch.cat([first, said[first]], dim=1), prompt_length=1)
+    documents = QAExamples.from_tokens(torch.cat([first, said[first]], dim=1), prompt_length=1)
     assistant = nn.Embedding.from_pretrained(3 * torch.eye(3, dtype=x.dtype, device=x.device)[said])
     alpha = calibrate_alpha(model, assistant, documents, forget_accuracy=0.0, **options)
     with preserved(model), torch.no_grad():
