@@ -33,7 +33,7 @@ def _predicted_multipliers(model, x, y, generator, **options):
 
 def _invert_embedding(model, x, y, generator, **options):
     target = torch.tensor([1.0, -1.0, 0.5], dtype=x.dtype, device=x.device)
-    found = invert_embedding(model, target, image_shape=(1, 2, 2), steps=5, generator=generator, **options)
+    found = invert_embedding(model, target, image_shape=(1, 2, 2), n_iter=5, generator=generator, **options)
     return {"image": found.image, "cosine": x.new_tensor(found.history[:-1])}
 
 
