@@ -87,8 +87,8 @@ def stationarity_residual(
     Raises:
         InvalidInputError: Labels, multipliers, outputs or initial weights do not fit.
 
-    Source: Haim et al. (2022), the loss of their attack; Buzaglo et al. (2023), its form for several classes and for
-    general losses.
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), stationarity equation, for
+    margins; Buzaglo et al., Deconstructing Data Reconstruction (2023), equation of the general loss, for the others.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> stationarity_residual(net, torch.ones(4, 2), torch.zeros(4), torch.tensor([0, 1, 0, 1])).total_relative
@@ -148,6 +148,8 @@ def oracle_multipliers(
 
     Raises:
         InvalidInputError: Labels, outputs or initial weights do not fit.
+
+    Source: the stationarity equation of Haim et al. (2022), as in `stationarity_residual`; the fit is ours.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> oracle_multipliers(net, torch.ones(4, 2), torch.tensor([0, 1, 0, 1]))[0].shape

@@ -69,7 +69,7 @@ class Chain:
     def derivative(self, direction: Sequence[Tensor]) -> tuple[Float[Tensor, "r m d"], Float[Tensor, "r m c"]]:
         """Differentiate the inner product of `gradients` with a direction, in the inputs and in the cotangents."""
         parts = iter(direction)
-        along: Any = None  # inputs do not move along a direction in the weights, and no layer follows the last
+        along: Any = None  # inputs do not depend on the weights, and no layer follows the last
         slope: Any = None
         for layer in self.layers:
             along = layer.along(along, parts)

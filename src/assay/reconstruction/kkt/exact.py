@@ -190,7 +190,7 @@ def _solve(rows: Rows, duals: Float[Tensor, "k r"], *, pins: bool = False, steps
     better of both labels is kept.
     """
     k, rank = duals.shape
-    gates = nn.functional.pad(rows.gates(duals), (0, 1), value=1.0).repeat(2, 1)  # the last plane tells the label
+    gates = nn.functional.pad(rows.gates(duals), (0, 1), value=1.0).repeat(2, 1)  # the last plane carries the label
     kink = (gates > 0.02) & (gates < 0.97)
     side = (gates >= 0.97).double() - (gates.abs() < 0.01).double()
     side[k:] *= -1

@@ -34,8 +34,8 @@ def first_dense_layer(model: nn.Module) -> tuple[str, nn.Linear]:
     if isinstance(layer, nn.Linear):
         return name, layer
     raise InvalidInputError(
-        f"the first layer with parameters is {type(layer).__name__}, but the span of the data is read off a dense "
-        "first layer (nn.Linear); pass subspace=None or 'auto', and input_shape=(...), to search in input space"
+        f"the first layer with parameters is {type(layer).__name__}, but the span of the data is estimated from a "
+        "dense first layer (nn.Linear); pass subspace=None or 'auto', and input_shape=(...), to search in input space"
     )
 
 
@@ -105,7 +105,7 @@ def from_first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> tuple[n
     flat = (first.in_features,) if isinstance(first, nn.Linear) else None
     if shape is None and flat is None:
         raise InvalidInputError(
-            f"the first layer with parameters is {type(first).__name__}, so the shape of an input cannot be read off "
+            f"the first layer with parameters is {type(first).__name__}, so the shape of an input does not follow from "
             "the weights; pass input_shape=(channels, height, width)"
         )
     if shape is not None and flat is not None and torch.Size(shape).numel() == flat[0] and not _runs(model, shape):

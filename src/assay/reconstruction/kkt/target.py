@@ -114,7 +114,7 @@ def initial_network(model: nn.Module, state: Parameters) -> nn.Module:
 def _basis(models: list[nn.Module], subspace: int | Literal["auto"] | None) -> tuple[Tensor | None, int]:
     """Return a basis of the span (None: search all inputs) and its dimension as estimated from the weights."""
     if isinstance(subspace, int):
-        first_dense_layer(models[0])  # or an error
+        first_dense_layer(models[0])  # raises where the span cannot be estimated
     dense = [layer for one in models for layer in one.modules() if isinstance(layer, nn.Linear)]
     if not dense:
         return None, 0
