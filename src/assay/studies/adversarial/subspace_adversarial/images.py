@@ -65,7 +65,7 @@ def flip_images(cell: tuple[Images, int]) -> dict[str, Tensor]:
         model = TwoLayerReLU(x.shape[1], settings.units, init_scale=init_scale, generator=seeded(seed))
         sgd = partial(torch.optim.SGD, lr=0.005, weight_decay=0.1 if variant.decay else 0.0)
         stop = None if variant.decay else lambda step: step.number % 25 == 0 and accuracy(step.model(x), y) >= 0.99
-        options = {"steps": settings.steps, "batch_size": 64, "generator": seeded(seed + 1), "stop": stop}
+        options = {"n_iter": settings.steps, "batch_size": 64, "generator": seeded(seed + 1), "stop": stop}
         fit(model, x, y, loss=binary_cross_entropy, optimizer=sgd, **options)
         margin = margins(model(x_test).detach(), y_test)
         right = (margin > 0).nonzero().squeeze(1)[: settings.attacked]
