@@ -6,12 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from assay.adversarial import (
-    SubspaceBasis,
-)
-from assay.adversarial.subspace import (
-    off_subspace_attack,
-)
+from assay.adversarial import OffSubspaceAttack, SubspaceBasis
 from assay.core import accuracy, binary_cross_entropy, fit, margins, seeded
 from assay.data import load
 from assay.nets import TwoLayerReLU
@@ -85,7 +80,7 @@ def climb_ladder(model: TwoLayerReLU, x: Tensor, y: Tensor, basis: SubspaceBasis
     for rung in LADDER:
         if not len(standing):
             break
-        point = off_subspace_attack(model, x[standing], y[standing], basis=basis, max_norm=rung, n_iter=10)
+        point = OffSubspaceAttack(basis, max_norm=rung, n_iter=10)(model, x[standing], y[standing])
         broken = margins(model(point).detach(), y[standing]) <= 0
         x_adv[standing[broken]], radius[standing[broken]] = point[broken], rung
         standing = standing[~broken]
