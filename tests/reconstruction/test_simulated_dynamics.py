@@ -24,7 +24,7 @@ def network(*widths):
 def test_simulated_training_is_that_of_torch(momentum, recompute):
     x, y = torch.randn(4, 6, generator=generator(1)).double(), torch.tensor([0, 1, 2, 0])
     start, trained = network(), network()
-    fit(trained, x, y, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.3, momentum=momentum), steps=5)
+    fit(trained, x, y, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.3, momentum=momentum), n_iter=5)
     options = {"lr": 0.3, "epochs": 5, "momentum": momentum, "recompute": recompute}
     targets = nn.functional.one_hot(y).double()
     after = simulate_training(start, x, targets, loss=nn.functional.cross_entropy, **options)
@@ -52,7 +52,7 @@ def test_one_step_of_a_linear_model_tells_its_sample_exactly():
         start.bias.zero_()
     trained = copy.deepcopy(start)
     sgd = partial(torch.optim.SGD, lr=0.1)
-    fit(trained, x, torch.tensor([-3.0]).double(), loss=squared_error, optimizer=sgd, steps=1)
+    fit(trained, x, torch.tensor([-3.0]).double(), loss=squared_error, optimizer=sgd, n_iter=1)
     options = {"objective": "regression", "epochs": 1, "n_iter": 200, "lr_x": 0.2, "relu_alpha": None}
     found = SimulatedDynamicsReconstructor(start.state_dict(), n_samples=1, **options).fit(trained)
     assert found.targets_.item() < 0
@@ -73,7 +73,7 @@ def trained_on(digits, **options):
     start = mlp((64, 40, 4), generator=generator(3)).double()
     trained = copy.deepcopy(start)
     sgd = partial(torch.optim.SGD, lr=0.5, **options)
-    fit(trained, digits.flatten(1), torch.arange(4), loss=cross_entropy, optimizer=sgd, steps=4)
+    fit(trained, digits.flatten(1), torch.arange(4), loss=cross_entropy, optimizer=sgd, n_iter=4)
     return start, trained
 
 

@@ -15,7 +15,7 @@ def test_training_in_the_span_is_training():
     y = torch.tensor([0, 1] * 3)
     plain, fast = (mlp((40, 8, 1), bias="first", generator=seeded(1)).double() for _ in range(2))
     sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-2)
-    fit(plain, x, y, loss=binary_cross_entropy, optimizer=sgd, schedule="cosine", steps=300)
+    fit(plain, x, y, loss=binary_cross_entropy, optimizer=sgd, schedule="cosine", n_iter=300)
     train_in_span(fast, x, y, loss=binary_cross_entropy, n_iter=300, weight_decay=1e-2)
     for one, two in zip(plain.parameters(), fast.parameters(), strict=True):
         torch.testing.assert_close(one, two)

@@ -82,7 +82,7 @@ def train_in_span(
     narrow = copy.deepcopy(model)
     narrow[0].register_parameter("weight", nn.Parameter(inside))
     sgd = partial(torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    result = fit(narrow, x @ basis.T, y, loss=loss, optimizer=sgd, schedule="cosine", steps=n_iter, progress=progress)
+    result = fit(narrow, x @ basis.T, y, loss=loss, optimizer=sgd, schedule="cosine", n_iter=n_iter, progress=progress)
     left = _decayed(n_iter, lr=lr, momentum=momentum, weight_decay=weight_decay)
     weights = narrow.state_dict()
     model.load_state_dict({**weights, "0.weight": weights["0.weight"] @ basis + left * outside})

@@ -126,7 +126,7 @@ def train_few_steps(cell: Simulation) -> tuple[Tensor, Tensor, Tensor, nn.Module
         start = mlp((64, 64, 10), generator=seeded(cell.seed))
     end = copy.deepcopy(start)
     sgd = partial(torch.optim.SGD, lr=cell.learning_rate)
-    fit(end, x[: cell.n], y[: cell.n], loss=cross_entropy, optimizer=sgd, steps=cell.steps)
+    fit(end, x[: cell.n], y[: cell.n], loss=cross_entropy, optimizer=sgd, n_iter=cell.steps)
     return x[: cell.n], y[: cell.n], x[cell.n :], start, end
 
 

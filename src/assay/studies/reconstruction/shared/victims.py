@@ -83,7 +83,7 @@ def train(victim: Victim, seed: int, device: str = "cpu") -> Trained:
     steps, rate, decay = victim.steps, victim.learning_rate, victim.weight_decay
     if victim.channels:
         sgd = partial(torch.optim.SGD, lr=rate, momentum=0.9, weight_decay=decay)
-        fit(model, inputs, targets, loss=loss, optimizer=sgd, schedule="cosine", steps=steps)
+        fit(model, inputs, targets, loss=loss, optimizer=sgd, schedule="cosine", n_iter=steps)
     else:
         flat = inputs.flatten(1)
         train_in_span(model, flat, targets, loss=loss, n_iter=steps, weight_decay=decay, lr=rate)
