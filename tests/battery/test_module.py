@@ -3,9 +3,9 @@
 import pytest
 import torch
 from jaxtyping import config
-from torch import nn
 
-from assay.core import InvalidInputError, seeded
+from assay.core import seeded
+from helpers.rows import misbehaving_modules as bad
 from helpers.rows import rows_of
 from helpers.rows.answers import assert_near, assert_same, global_state, named_tensors
 from helpers.rows.base import title, with_gaps
@@ -16,6 +16,7 @@ from helpers.rows.standalone import REFUSED, Module
 ROWS = rows_of(Module)
 every_row = pytest.mark.parametrize("row", ROWS, ids=title)
 rowwise = pytest.mark.parametrize("row", [row for row in ROWS if row.rowwise and not row.loss], ids=title)
+built = pytest.mark.parametrize("row", [row for row in ROWS if row.build is not None], ids=title)
 losses = pytest.mark.parametrize("row", [row for row in ROWS if row.loss], ids=title)
 smooth = pytest.mark.parametrize("row", [row for row in ROWS if row.gradcheck], ids=title)
 
@@ -55,6 +56,15 @@ def test_the_state_survives_save_and_load(row):
     module, other = row.module(seed=1), row.module(seed=2)
     other.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
     assert_same(answer(module, given(row)), answer(other, given(row)))
+
+
+@built
+def test_the_generator_alone_decides_the_first_state(row):
+    before = global_state()
+    first, again, other = (dict(row.module(seed=seed).state_dict()) for seed in (1, 1, 2))
+    assert_same(before, global_state())
+    assert_same(first, again, "the same seed")
+    assert any(not torch.equal(value, other[name]) for name, value in first.items()), "the seed has no effect"
 
 
 @every_row
@@ -152,107 +162,23 @@ def drawn(source, n):
     return torch.rand(n, 3, generator=source, dtype=torch.float64), torch.arange(n) % 3
 
 
-class Behaved(nn.Module):
-    """The well-behaved stand-in: a loss with a weight for each class."""
-
-    def __init__(self, scale=1.0):
-        super().__init__()
-        self.weight = nn.Parameter(scale * torch.arange(1.0, 4.0))
-
-    def forward(self, logits, y):
-        if logits.ndim != 2 or y.ndim != 1 or len(logits) != len(y) or not len(y):
-            raise InvalidInputError("logits must be (n, c) with as many labels")
-        return -(self.weight * logits.log_softmax(1)).gather(1, y[:, None]).mean()
-
-
-class Layer(Behaved):
-    def forward(self, logits, y):
-        super().forward(logits, y)
-        return self.weight * logits
-
-
-class Infinite(Behaved):
-    def forward(self, logits, y):
-        return super().forward(logits, y) / 0
-
-
-class InPlace(Behaved):
-    def forward(self, logits, y):
-        logits += 1
-        return super().forward(logits, y)
-
-
-class Counts(Behaved):
-    def __init__(self, scale=1.0):
-        super().__init__(scale)
-        self.register_buffer("calls", torch.zeros(()))
-
-    def forward(self, logits, y):
-        self.calls += 1
-        return self.calls * super().forward(logits, y)
-
-
-class Switches(Behaved):
-    def forward(self, logits, y):
-        self.train()
-        return super().forward(logits, y)
-
-
-class HidesItsState(Behaved):
-    def __init__(self, scale=1.0):
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, logits, y):
-        return self.scale * super().forward(logits, y)
-
-
-class Drops(Behaved):
-    def forward(self, logits, y):
-        return super().forward(nn.functional.dropout(logits, training=self.training), y)
-
-
-class AlwaysDouble(Behaved):
-    def forward(self, logits, y):
-        return super().forward(logits, y).double()
-
-
-class CutsTheGraph(Behaved):
-    def forward(self, logits, y):
-        return super().forward(logits, y) + (logits**2).mean().detach()
-
-
-class Mixes(Layer):
-    def forward(self, logits, y):
-        return super().forward(logits, y) - logits.mean(0)
-
-
-class Sums(Behaved):
-    def forward(self, logits, y):
-        return len(y) * super().forward(logits, y)
-
-
-class Lenient(Behaved):
-    def forward(self, logits, y):
-        return (logits.sum(-1) - y).square().sum()
-
-
 def stand_in(kind, **changes):
     return Module(kind, drawn, build=lambda source: kind(float(torch.rand(1, generator=source))), **changes)
 
 
 STAND_INS = [
-    Misbehaviour(stand_in(Infinite), test_answers_with_finite_figures, "not finite"),
-    Misbehaviour(stand_in(InPlace), test_a_call_leaves_arguments_state_and_global_state_as_they_were, "arguments"),
-    Misbehaviour(stand_in(Counts), test_a_call_leaves_arguments_state_and_global_state_as_they_were, "calls"),
-    Misbehaviour(stand_in(Switches), test_a_call_leaves_arguments_state_and_global_state_as_they_were, "modes"),
-    Misbehaviour(stand_in(HidesItsState), test_the_state_survives_save_and_load),
-    Misbehaviour(stand_in(Counts), test_two_calls_give_the_same_answer),
-    Misbehaviour(stand_in(Drops), test_training_mode_changes_the_answer_only_where_the_row_says_so),
-    Misbehaviour(stand_in(AlwaysDouble), test_float32_is_near_float64_and_types_follow_the_module),
-    Misbehaviour(stand_in(CutsTheGraph), test_the_derivative_is_that_of_the_values),
-    Misbehaviour(stand_in(Mixes), test_samples_do_not_mix_in_evaluation_mode),
-    Misbehaviour(stand_in(Sums), test_a_loss_is_the_mean_over_equal_parts),
+    Misbehaviour(stand_in(bad.Infinite), test_answers_with_finite_figures, "not finite"),
+    Misbehaviour(stand_in(bad.InPlace), test_a_call_leaves_arguments_state_and_global_state_as_they_were, "arguments"),
+    Misbehaviour(stand_in(bad.Counts), test_a_call_leaves_arguments_state_and_global_state_as_they_were, "calls"),
+    Misbehaviour(stand_in(bad.Switches), test_a_call_leaves_arguments_state_and_global_state_as_they_were, "modes"),
+    Misbehaviour(stand_in(bad.HidesItsState), test_the_state_survives_save_and_load),
+    Misbehaviour(stand_in(bad.Stubborn), test_the_generator_alone_decides_the_first_state, "no effect"),
+    Misbehaviour(stand_in(bad.Counts), test_two_calls_give_the_same_answer),
+    Misbehaviour(stand_in(bad.Drops), test_training_mode_changes_the_answer_only_where_the_row_says_so),
+    Misbehaviour(stand_in(bad.AlwaysDouble), test_float32_is_near_float64_and_types_follow_the_module),
+    Misbehaviour(stand_in(bad.CutsTheGraph), test_the_derivative_is_that_of_the_values),
+    Misbehaviour(stand_in(bad.Mixes), test_samples_do_not_mix_in_evaluation_mode),
+    Misbehaviour(stand_in(bad.Sums), test_a_loss_is_the_mean_over_equal_parts),
 ]
 
 
@@ -264,13 +190,13 @@ def test_a_module_that_misbehaves_is_noticed(misbehaviour):
 @pytest.mark.parametrize("what", ["rows", "axis", "empty"])
 def test_a_loss_that_broadcasts_is_noticed(what):
     with pytest.raises(AssertionError, match="went through"):
-        check_refused(stand_in(Lenient), what)
-    check_refused(stand_in(Behaved), what)
+        check_refused(stand_in(bad.Lenient), what)
+    check_refused(stand_in(bad.Behaved), what)
 
 
 @pytest.mark.parametrize("check", checks_of(globals()), ids=lambda check: check.__name__)
 def test_a_module_that_behaves_passes(check):
-    check(stand_in(Layer if check is test_samples_do_not_mix_in_evaluation_mode else Behaved))
+    check(stand_in(bad.Layer if check is test_samples_do_not_mix_in_evaluation_mode else bad.Behaved))
 
 
 def test_every_check_notices_a_stand_in():

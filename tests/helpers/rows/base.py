@@ -98,10 +98,12 @@ class Analysis(TakesModel):
         run: The call, `run(model, x, y, generator)`, where names do not suffice; where it names `batch_size`, that is
             varied.
         trains: Whether the model is changed in place: the call is then given a copy, and answers with its state.
+        random: Whether another seed must give another answer.
     """
 
     run: Callable[..., Any] | None = field(default=None, kw_only=True)
     trains: bool = field(default=False, kw_only=True)
+    random: bool = field(default=False, kw_only=True)
 
     @property
     def called(self) -> Callable[..., Any]:

@@ -60,8 +60,8 @@ def _density(source, n):
 
 ROWS = (
     Analysis(hessian_spectrum),
-    Analysis(hessian_spectrum, variant="by Lanczos", run=_by_lanczos),
-    Analysis(lanczos, run=_lanczos),
+    Analysis(hessian_spectrum, variant="by Lanczos", run=_by_lanczos, random=True),
+    Analysis(lanczos, run=_lanczos, random=True),
     Analysis(gauss_newton_decomposition),
     Analysis(gauss_newton_factor, run=_gauss_newton),
     Analysis(gradient_covariance_alignment, options={"k": 1}),

@@ -127,7 +127,7 @@ ROWS = (
     Estimator(SimulatedDynamicsReconstructor, options=_simulation),
     Estimator(ConsensusSelector, fit=_of_two_runs),
     Analysis(exact_samples, options={"n_starts": 4, "n_rounds": 1}, model=one_output, needs_data=False),
-    Analysis(invert_embedding, options=_inversion, model=image_encoder, needs_data=False),
+    Analysis(invert_embedding, options=_inversion, model=image_encoder, needs_data=False, random=True),
     Analysis(oracle_multipliers, options={"objective": "multiclass"}),
     Analysis(predicted_multipliers, options={"weight_decay": 0.1}),
     Analysis(stationarity_residual, options=_weighted),

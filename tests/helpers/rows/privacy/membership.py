@@ -74,7 +74,7 @@ def _logits(source, n):
 
 ROWS = (
     Analysis(DirectAttack, run=_direct_attack),
-    Analysis(CanaryAttack, run=_canary_attack),
+    Analysis(CanaryAttack, run=_canary_attack, random=True),
     Analysis(ShadowEnsemble, run=_trained_shadows, needs_data=False),
     Analysis(canary_objective, run=_canaries, needs_data=False),
     Formula(LiRA, _confidences, run=lambda *given: LiRA().score(*given), rowwise=False, refuses=ROWS_ALIKE),

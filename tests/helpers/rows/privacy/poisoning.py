@@ -70,7 +70,7 @@ ROWS = (
     _poison(BullseyePolytope),
     _poison(FeatureCollision),
     Analysis((gradient_matching_loss, poison_target_gradient, PoisonGoal), run=_towards_the_goal),
-    Analysis(GuidedDiffusionPoisoner, run=_guided_bases),
+    Analysis(GuidedDiffusionPoisoner, run=_guided_bases, random=True),
     Analysis(penultimate_features, run=_features, needs_data=False),
     Analysis(poison_gradients, needs_data=False),
     Analysis(evaluate_poison, run=_victims, model=relu_network),

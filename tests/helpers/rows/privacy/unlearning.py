@@ -123,7 +123,7 @@ def _tables(kind, count, **options):
 ROWS = (
     Analysis((calibrate_alpha, Documents), run=_calibrated, model=language_model),
     Analysis(token_logits, run=_tokens_scored, model=language_model),
-    Analysis(build_assistant, run=_assistant, model=language_model, needs_data=False),
+    Analysis(build_assistant, run=_assistant, model=language_model, needs_data=False, random=True),
     Analysis(reversed_objective, run=_objective, model=language_model),
     Analysis(unlearn, run=_unlearned, trains=True, model=language_model_without_dropout),
     Module(LogitDifferenceModel, _sentences, build=_tables(LogitDifferenceModel, 2)),

@@ -52,14 +52,14 @@ def _noisy_triggers(generator, n):
 
 
 ROWS = (
-    Analysis(smoothed_trigger_accuracy, options=_triggers),
-    Analysis(smoothed_trigger_gradient, options=_triggers),
-    _removal(TriggerAscent(0.5, sigma=0.3, n_noise=5, steps=3)),
-    _removal(RandomShift(0.5)),
+    Analysis(smoothed_trigger_accuracy, options=_triggers, random=True),
+    Analysis(smoothed_trigger_gradient, options=_triggers, random=True),
+    _removal(TriggerAscent(0.5, sigma=0.3, n_noise=5, steps=3), random=True),
+    _removal(RandomShift(0.5), random=True),
     _removal(Pruning()),
     _removal(Quantisation()),
     _removal(Retraining(0.5, epochs=2, lr=0.01), model=relu_network),  # dropout would draw other masks in float32
-    Analysis(SmoothedWatermark, run=_taught, trains=True, model=relu_network),
+    Analysis(SmoothedWatermark, run=_taught, trains=True, model=relu_network, random=True),
     Sampler(TriggerSet, lambda generator, n: _noisy_triggers(generator, n), (4,)),
     Formula(
         certify_watermark,
