@@ -60,15 +60,6 @@ def test_identity_has_one_peak_of_finite_width():
     torch.testing.assert_close(density.nodes, torch.full_like(density.nodes, 3.0))
 
 
-def test_same_generator_same_density(planted):
-    operator = DenseOperator(planted[0])
-    first, second, other = (
-        spectral_density(operator, n_iter=8, probes=3, generator=seeded(seed)) for seed in (7, 7, 8)
-    )
-    assert torch.equal(first.nodes, second.nodes)
-    assert not torch.equal(first.nodes, other.nodes)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -119,19 +119,6 @@ def moved(start):
     return trained
 
 
-def test_the_same_seed_gives_the_same_answer():
-    start = network()
-    options = {"n_samples": 2, "epochs": 2, "n_iter": 5}
-    one, two, other = (
-        SimulatedDynamicsReconstructor(start.state_dict(), random_state=seed, **options)
-        .fit(moved(start))
-        .reconstructions_
-        for seed in (0, 0, 1)
-    )
-    assert torch.equal(one, two)
-    assert not torch.equal(one, other)
-
-
 def test_unknown_objective():
     attack = SimulatedDynamicsReconstructor(network().state_dict(), n_samples=2).set_params(objective="contrastive")
     with pytest.raises(InvalidInputError, match="objective"):

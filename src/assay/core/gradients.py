@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.func import grad, jacrev, vmap
 
 from assay.core.checks import check_pairs, check_samples
-from assay.core.errors import InvalidInputError
 from assay.core.losses import LossFunction
 from assay.core.parameters import Parameters, flatten, functional, named_parameters, preserved
 
@@ -84,8 +83,7 @@ def parameter_gradients(
     >>> parameter_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error, per_sample=False).shape
     torch.Size([3])
     """
-    if len(x) == 0 or len(x) != len(y):
-        raise InvalidInputError(f"y must hold one target for each of {len(x)} samples, got {len(y)}; align x and y")
+    check_pairs(x, y)
     with preserved(model):
         call, params = functional(model), named_parameters(model)
         if not per_sample:

@@ -141,34 +141,6 @@ def test_masked_gradients_warn_and_still_attack():
     assert not result.success.any()
 
 
-def test_same_call_same_answer_in_single_precision_near_double():
-    model, x, y = mlp_problem()
-    attack = MALT(targeted(random_state=3), k=3)
-    first, second = attack.run(model, x, y), attack.run(model, x, y)
-    assert torch.equal(first.x_adv, second.x_adv)
-    single = MALT(targeted(), k=3).run(model.float(), x.float(), y)
-    double = MALT(targeted(), k=3).run(model.double(), x, y)
-    assert (single.success != double.success).sum() <= 1
-    assert single.x_adv.dtype == torch.float32
-
-
-def test_the_model_is_restored_after_an_exception():
-    model, x, y = mlp_problem(10)
-    model.train()
-
-    @dataclass(frozen=True)
-    class Failing:
-        threat: Lp
-
-        def __call__(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-            raise RuntimeError("out of ideas")
-
-    with pytest.raises(RuntimeError, match="out of ideas"):
-        MALT(Failing(targeted().threat)).run(model, x, y)
-    assert model.training
-    assert all(p.requires_grad and p.grad is None for p in model.parameters())
-
-
 @pytest.mark.usefixtures("as_users_run_it")
 @pytest.mark.parametrize("options", [{"k": 0}, {"candidates": -1}, {"ranking": "random"}])
 def test_impossible_options_are_refused(options):

@@ -2,7 +2,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering
 
 from assay.core import InvalidInputError
@@ -155,11 +154,6 @@ def test_nothing_is_selected_where_nothing_agrees():
     selector = ConsensusSelector().fit(torch.eye(3), torch.tensor([0, 1, 2]))
     assert selector.representatives_.shape == (0, 3)
     assert selector.labels_.tolist() == [-1, -1, -1]
-
-
-def test_it_is_configured_as_scikit_learn_does():
-    selector = clone(ConsensusSelector(0.2)).set_params(min_runs=3)
-    assert selector.get_params() == {"distance_threshold": 0.2, "min_runs": 3}
 
 
 def test_selector_refuses_bad_input():

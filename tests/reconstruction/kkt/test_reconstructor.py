@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from sklearn.base import clone
 from torch import nn
 
 from assay.core import InvalidInputError, binary_cross_entropy
@@ -68,16 +67,6 @@ def test_the_same_seed_gives_the_same_answer_and_more_restarts_only_add(plain):
     more = KKTReconstructor(**{**QUICK, "n_restarts": 3}).fit(network())
     torch.testing.assert_close(more.pool_[:16], plain.pool_)
     assert not torch.equal(KKTReconstructor(**QUICK, random_state=1).fit(network()).pool_, plain.pool_)
-
-
-def test_global_random_state_and_the_model_come_back_as_they_were():
-    model = network().train()
-    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    KKTReconstructor(**QUICK).fit(model)
-    assert torch.equal(state, torch.get_rng_state())
-    assert model.training
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -177,12 +166,6 @@ def test_what_is_done_to_inputs_before_the_first_layer_changes_nothing(after):
     torch.testing.assert_close(other.pool_.flatten(1), plain.pool_)
 
 
-def test_batches_change_nothing():
-    options = {**QUICK, "dtype": torch.float64}
-    whole = KKTReconstructor(**options).fit(network())
-    torch.testing.assert_close(KKTReconstructor(**options, batch_size=3).fit(network()).pool_, whole.pool_)
-
-
 def test_functional_networks_have_a_subspace_too():
     found = KKTReconstructor(**QUICK, subspace=5).fit(Custom())
     assert found.basis_.shape == (5, 12)
@@ -200,14 +183,6 @@ def test_several_outputs_need_the_multiclass_objective():
         KKTReconstructor(**QUICK).set_params(objective="regressive").fit(network())
     with pytest.raises(InvalidInputError, match="kernels must be"):
         KKTReconstructor(**QUICK).set_params(kernels="middle").fit(network())
-
-
-def test_scikit_learn_conventions():
-    estimator = KKTReconstructor(n_restarts=3, relu_alpha=(30.0, 300.0))
-    twin = clone(estimator)
-    assert twin.get_params() == estimator.get_params()
-    assert twin.set_params(n_iter=7).n_iter == 7
-    assert "n_restarts=3" in repr(estimator)
 
 
 def test_what_is_kept_is_ordered_and_finite():
