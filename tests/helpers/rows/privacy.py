@@ -76,7 +76,12 @@ def _gradient_matching(model, x, y, generator, **options):
 def _dataset_condenser(model, x, y, generator, **options):
     seed = int(torch.randint(2**31, (1,), generator=generator))
     condenser = DatasetCondenser(
-        1, model_fn=lambda source: copy.deepcopy(model), outer_steps=2, inner_steps=2, outer_warmup=1, random_state=seed
+        1,
+        model_fn=lambda source: copy.deepcopy(model),
+        n_outer_iter=2,
+        n_inner_iter=2,
+        outer_warmup=1,
+        random_state=seed,
     )
     condensed = condenser.fit(x, y)
     return {"data": condensed.data_, "targets": condensed.targets_}
