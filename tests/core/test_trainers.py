@@ -8,11 +8,11 @@ from torch import nn
 from assay.core import (
     InvalidInputError,
     NumericalError,
+    SequentialTrainer,
     StackedTrainer,
     binary_cross_entropy,
     cross_entropy,
     fit,
-    one_by_one,
     seeded,
     spawn_seeds,
 )
@@ -54,7 +54,7 @@ def test_convolutions_are_stacked_too():
 
 def test_one_by_one_trains_each_model_on_its_part_with_a_generator_of_its_own():
     calls = []
-    trainer = one_by_one(lambda model, x, y, source: calls.append((model, x, y, source.initial_seed())))
+    trainer = SequentialTrainer(lambda model, x, y, source: calls.append((model, x, y, source.initial_seed())))
     models, x, y = [nn.Linear(5, 2) for _ in range(3)], torch.rand(8, 5), torch.arange(8) % 2
     trainer(models, x, y, halves(), generator=seeded(4))
     seed = int(torch.randint(2**31, (1,), generator=seeded(4)))
@@ -103,7 +103,7 @@ def test_what_cannot_be_stacked_is_refused():
     trainer = StackedTrainer(cross_entropy, MOMENTUM, epochs=1, batch_size=2)
     for layer in (nn.BatchNorm1d(5), nn.Dropout(0.5)):
         models = [nn.Sequential(layer, nn.Linear(5, 2)) for _ in range(3)]
-        with pytest.raises(InvalidInputError, match="one_by_one"):
+        with pytest.raises(InvalidInputError, match="SequentialTrainer"):
             trainer(models, x, y, halves(), generator=seeded(0))
     models = [nn.Linear(5, 2), nn.Linear(5, 2), nn.Sequential(nn.Linear(5, 2))]
     with pytest.raises(InvalidInputError, match="differ in architecture"):

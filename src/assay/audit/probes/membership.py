@@ -12,13 +12,13 @@ from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipPro
 from assay.audit.subject import Subject
 from assay.core import (
     LossFunction,
+    SequentialTrainer,
     Step,
     binary_cross_entropy,
     cross_entropy,
     fit,
     isolated_rng,
     mean_loss,
-    one_by_one,
     predict,
 )
 from assay.privacy import (
@@ -120,7 +120,7 @@ def _train_shadows(subject: Subject, x: Tensor, y: Tensor, n_members: int, conte
         x,
         y,
         model_fn=partial(started_anew, subject.model),
-        trainer=one_by_one(partial(_train, loss=subject.loss, fitted=fitted)),
+        trainer=SequentialTrainer(partial(_train, loss=subject.loss, fitted=fitted)),
         n_models=n_models,
         keep=keep,
         random_state=context.seed,
