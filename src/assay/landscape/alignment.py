@@ -1,4 +1,4 @@
-"""Alignment of the gradient covariance with the Gauss-Newton matrix (Sagun et al., 2017, main text)."""
+"""Alignment of the gradient covariance with the Gauss-Newton matrix (Sagun et al., 2017)."""
 
 from dataclasses import dataclass
 

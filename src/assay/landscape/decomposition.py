@@ -1,4 +1,4 @@
-"""Generalised Gauss-Newton decomposition of the Hessian (Sagun et al., 2017, main text)."""
+"""Generalised Gauss-Newton decomposition of the Hessian (Sagun et al., 2017)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Loss on the straight line between two networks (Goodfellow, Vinyals and Saxe, 2015, main text)."""
+"""Loss on the straight line between two networks (Goodfellow, Vinyals and Saxe, 2015)."""
 
 import copy
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Hessian spectrum of the training loss (Sagun et al., 2017, main text)."""
+"""Hessian spectrum of the training loss (Sagun et al., 2017)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal

@@ -1,4 +1,4 @@
-"""Mesoscopic almost-linearity along a direction (Melamed, Yehudai and Shamir, 2024, main text)."""
+"""Mesoscopic almost-linearity along a direction (Melamed, Yehudai and Shamir, 2024)."""
 
 import math
 from dataclasses import dataclass

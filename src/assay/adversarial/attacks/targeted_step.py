@@ -1,4 +1,4 @@
-"""One-step attack towards a target class (Cubuk et al., 2017, main text)."""
+"""One-step attack towards a target class (Cubuk et al., 2017)."""
 
 from dataclasses import dataclass
 

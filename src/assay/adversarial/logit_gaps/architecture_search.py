@@ -1,4 +1,4 @@
-"""Architecture search with robustness as the reward (Cubuk et al., 2017, main text)."""
+"""Architecture search with robustness as the reward (Cubuk et al., 2017)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Logit differences and their distribution near zero (Cubuk et al., 2017, main text)."""
+"""Logit differences and their distribution near zero (Cubuk et al., 2017)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Entropy-regularised cross-entropy (Cubuk et al., 2017, main text)."""
+"""Entropy-regularised cross-entropy (Cubuk et al., 2017)."""
 
 import math
 

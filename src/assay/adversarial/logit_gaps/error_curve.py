@@ -1,4 +1,4 @@
-"""Adversarial error as a power law of the perturbation size (Cubuk et al., 2017, main text)."""
+"""Adversarial error as a power law of the perturbation size (Cubuk et al., 2017)."""
 
 import math
 from collections.abc import Callable

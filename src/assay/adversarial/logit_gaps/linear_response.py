@@ -1,4 +1,4 @@
-"""Linear-response prediction of adversarial error (Cubuk et al., 2017, main text)."""
+"""Linear-response prediction of adversarial error (Cubuk et al., 2017)."""
 
 import math
 

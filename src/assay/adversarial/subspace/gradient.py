@@ -1,4 +1,4 @@
-"""Input gradients orthogonal to the subspace of the data (Melamed, Yehudai and Vardi, 2023, main text)."""
+"""Input gradients orthogonal to the subspace of the data (Melamed, Yehudai and Vardi, 2023)."""
 
 import math
 from dataclasses import dataclass
