@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import assay
+from assay import studies
 from assay.audit import probes as registry
 from assay.cli import main
 from helpers.command_line import PYTHON
@@ -60,8 +61,16 @@ def test_help_and_list_load_nothing_that_takes_long(arguments):
     assert done.stderr.split() == []
 
 
+def test_list_shows_what_a_study_tests_below_it(capsys, monkeypatch):
+    monkeypatch.setattr("assay.studies.methods", lambda: dict.fromkeys(studies.slugs(), ("optim.Adam", "optim.SGD")))
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [number for number, line in enumerate(lines) if line.startswith("  malt ")]
+    assert lines[line + 1].split() == ["optim.Adam,", "optim.SGD"]
+    assert lines[line + 1].index("optim") == lines[line].index("MALT")
+
+
 def test_list_names_every_study_probe_and_subject(capsys):
-    from assay import studies
     from assay.audit.builtin import BUILT_IN
 
     assert main(["list"]) == 0
