@@ -106,7 +106,7 @@ from functools import partial
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from assay.core import fit, generator, isolated_rng, squared_error
+from assay.core import fit, isolated_rng, seeded, squared_error
 
 with isolated_rng(0):
     model = nn.Linear(3, 1).double()

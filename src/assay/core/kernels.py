@@ -14,6 +14,7 @@ def kernel_distance(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Float
 
     Source: Fort et al., "Deep learning versus kernel learning" (2020).
 
+    >>> import torch
     >>> kernel_distance(torch.eye(2), 3 * torch.eye(2)).item() < 1e-6
     True
     """

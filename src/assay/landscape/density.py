@@ -133,7 +133,7 @@ def sign_probes(operator: MatrixFree, probes: int, generator: torch.Generator) -
         InvalidInputError: `probes` is below one.
 
     >>> from assay.core import DenseOperator
-    >>> sign_probes(DenseOperator(torch.eye(3)), 2, seeded(0)).abs().sum().item()
+    >>> sign_probes(DenseOperator(torch.eye(3)), 2, as_generator(None)).abs().sum().item()
     6.0
     """
     if probes < 1:

@@ -68,7 +68,7 @@ class GaussianMixtureDenoiser(nn.Module):
     Source: Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models" (2020), for the process; the score of a mixture
     is elementary.
 
-    >>> from assay.privacy import linear_noise_schedule
+    >>> from assay.nets.diffusion import linear_noise_schedule
     >>> standard = torch.ones(1), torch.zeros(1, 3), torch.eye(3)[None]
     >>> denoiser = GaussianMixtureDenoiser(*standard, linear_noise_schedule(2, 0.19, 0.5))
     >>> (denoiser(torch.eye(3), 0) / 0.19**0.5).round(decimals=4)[0].tolist()  # a standard normal stays one

@@ -47,7 +47,7 @@ class GuidedDDIMSampler:
     Poisons and Backdoors from Scratch with Guided Diffusion" (2024), arXiv 2403.16365, and its released code; the
     guidance follows Bansal et al., "Universal Guidance for Diffusion Models" (2023).
 
-    >>> from assay.privacy import linear_noise_schedule
+    >>> from assay.nets.diffusion import linear_noise_schedule
     >>> sampler = GuidedDDIMSampler(lambda x, t: x, linear_noise_schedule(10, 0.01, 0.5), recurrence=2)
     >>> dark = lambda images: images.sum((1, 2, 3))
     >>> sampler.sample((4, 1, 2, 2), guidance=dark).shape

@@ -65,7 +65,8 @@ class GuidedDiffusionPoisoner:
     Source: Souri, Bansal, Kazemi, Fowl, Saha, Geiping, Wilson, Chellappa, Goldstein, Goldblum, "Generating Potent
     Poisons and Backdoors from Scratch with Guided Diffusion" (2024), arXiv 2403.16365, and its released code.
 
-    >>> from assay.privacy import GradientMatchingAttack, linear_noise_schedule
+    >>> from assay.nets.diffusion import linear_noise_schedule
+    >>> from assay.privacy import GradientMatchingAttack
     >>> sampler = GuidedDDIMSampler(lambda x, t: x, linear_noise_schedule(5, 0.01, 0.5), recurrence=1)
     >>> poisoner = GuidedDiffusionPoisoner(nn.Linear(4, 3), sampler)
     >>> goal = PoisonGoal(torch.ones(1, 4), label=2)

@@ -22,6 +22,7 @@ from assay.core import (
     named_parameters,
     parameter_distance,
     predict,
+    project_parameters,
     seeded,
     track,
 )

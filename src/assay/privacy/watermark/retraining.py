@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, Step, check_positive, fit, predict
+from assay.core import InvalidInputError, Step, check_positive, fit, predict, project_parameters
 from assay.privacy.watermark.removal import RemovalAttack
 from assay.privacy.watermark.triggers import TriggerSet
 
