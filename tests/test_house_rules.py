@@ -10,7 +10,9 @@ from types import FunctionType
 import pytest
 
 import assay
-from helpers.source_code import FILES, OTHERS, code_lines, parse, short
+from helpers.source_code import FILES, OTHERS, PROJECT, code_lines, parse, short
+
+UNFILLED = "FILL" + "_IN"  # what tools/new_paper.py leaves to be said
 
 
 def imported_by(path):
@@ -70,6 +72,12 @@ def test_a_file_has_at_most_200_lines_of_code_and_a_function_50(path):
 def test_lines_of_code_are_neither_docstrings_comments_nor_blanks():
     text = '"""One.\n\nMore."""\n\n# why\nx = """a\nb"""  # text that is no docstring\n\n\ndef f():\n    """Say."""\n'
     assert code_lines(text + "    return (\n        1\n    )\n") == {6, 7, 10, 12, 13, 14}
+
+
+def test_no_skeleton_is_left_to_fill():
+    places = [*FILES, *OTHERS, PROJECT / "CHANGELOG.md"]
+    left = [str(path.relative_to(PROJECT)) for path in places if UNFILLED in path.read_text(encoding="utf-8")]
+    assert left == []
 
 
 @pytest.mark.parametrize("room", [*assay.ROOMS, "core", "data", "nets"])
