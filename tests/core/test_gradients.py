@@ -9,6 +9,7 @@ from assay.core import (
     cross_entropy,
     isolated_rng,
     output_jacobian,
+    parameter_gradients,
     per_sample_gradient_norms,
     per_sample_gradients,
     seeded,
@@ -37,6 +38,25 @@ def test_equal_a_loop_of_backward_passes(n: int, batch_size: int, width: int) ->
     norms = per_sample_gradient_norms(model, x, y, cross_entropy, batch_size=batch_size)
     torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(norms, expected.norm(dim=1))
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_parameter_gradients_are_those_of_autograd_and_differentiable_in_the_inputs(per_sample: bool) -> None:
+    with isolated_rng(0):
+        model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.5), nn.Linear(4, 2)).double()
+    x, y = torch.randn(4, 3, dtype=torch.float64, generator=seeded(0)), torch.arange(4) % 2
+    rows = looped_gradients(model.eval(), x, y)
+    model.train()
+    actual = parameter_gradients(model, x, y, cross_entropy, per_sample=per_sample)
+    torch.testing.assert_close(actual, rows if per_sample else rows.mean(0))
+    assert all(module.training for module in model.modules())
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda samples: parameter_gradients(model, samples, y, cross_entropy, per_sample=per_sample), x
+    )
+    for n in (0, 3):
+        with pytest.raises(InvalidInputError, match="one target for each"):
+            parameter_gradients(model, x[:n], y, cross_entropy)
 
 
 def test_jacobian_of_a_linear_layer_is_its_input() -> None:

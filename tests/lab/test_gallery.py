@@ -1,6 +1,7 @@
 import itertools
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,9 @@ CLAIMS = {"C1": "a < b & c holds", "C2": "It fails", "C3": "Undecided", "C4": "T
 
 
 def bring_everything(settings: Settings, lab: Lab) -> None:
+    lab.data("digits")
+    lab.data("cifar10", instead="digits")
+    lab.data("mnist", instead=None)
     lab.measure("C1", [0.9, 0.91, 0.92], what="recall of <targets>", at_least=0.8)
     lab.measure("C2", 0.9, what="error", at_most=0.1)
     lab.measure("C3", [0.0, 1.0], what="rate", at_least=0.5)
@@ -29,8 +33,10 @@ def bring_everything(settings: Settings, lab: Lab) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_study(make_study(bring_everything, claims=CLAIMS), out=tmp_path_factory.mktemp("runs"))
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSAY_DATA", str(tmp_path_factory.mktemp("no-data")))
+        yield run_study(make_study(bring_everything, claims=CLAIMS), out=tmp_path_factory.mktemp("runs"))
 
 
 class Page(HTMLParser):
@@ -165,8 +171,11 @@ def test_the_page_says_what_was_measured(page: Page) -> None:
         "it needs a month",
         "5 claims: 1 holds, 1 fails, 1 undecided, 1 not tested at this scale, 1 reported.",
         "0.1235",
+        "The data set cifar10 was not on the machine: digits took its place.",
+        "The data set mnist was not on the machine: what needs it was not tested.",
     ):
         assert words in page.words
+    assert "data set digits" not in page.words
     for sign, verdict in {"✓": "holds", "✗": "fails", "≈": "undecided", "•": "reported"}.items():
         assert f"{sign}{verdict}" in page.words
 

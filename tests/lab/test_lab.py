@@ -169,7 +169,7 @@ def test_a_corrupt_cell_is_computed_again(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_kept_fails_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(CellsFailedError, match="store a dict of tensors alone"):
+    with pytest.raises(CellsFailedError, match="store tensors, arrays, numbers"):
         run(tmp_path, lambda lab: lab.map(lambda item: object(), [0], name="objects"))
 
 
@@ -236,3 +236,41 @@ def test_the_lab_tells_its_seed_scale_and_device_and_nothing_can_change_them(tmp
             lab.seed = 8
 
     run(tmp_path, body, seed=7)
+
+
+def test_a_data_set_that_is_missing_is_replaced_for_the_whole_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: list[str] = []
+    asked: list[str] = []
+    seen: list[Any] = []
+
+    def available(name: str, instead: str) -> str:
+        asked.append(name)
+        return name if name in here else instead
+
+    monkeypatch.setattr("assay.lab.lab.available", available)
+
+    def body(lab: Lab) -> None:
+        seen.append([lab.data("mnist"), lab.data("mnist", instead="digits"), lab.data("cifar10", instead=None)])
+        here.extend(["mnist", "cifar10"])
+        seen.append([lab.data("mnist"), lab.data("cifar10", instead=None)])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, body)
+    finished = run(tmp_path, body)
+    assert seen == [["fashion", "digits", None], ["fashion", None]] * 2
+    assert asked == ["mnist", "cifar10"]
+    assert finished.log["data"] == {"mnist": "fashion", "cifar10": None}
+    fresh = run(tmp_path, body, fresh=True)
+    assert fresh.log["data"] == {"mnist": "mnist", "cifar10": "cifar10"}
+
+
+def test_the_embedded_data_sets_are_always_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_DATA", str(tmp_path))
+    seen: list[Any] = []
+    run(tmp_path, lambda lab: seen.extend([lab.data("digits"), lab.data("cifar10")]))
+    assert seen == ["digits", "fashion"]
+    refuse(tmp_path / "other", lambda lab: lab.data("no-such"), "no data set named 'no-such'")

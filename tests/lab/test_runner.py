@@ -114,19 +114,6 @@ def test_fresh_forgets_what_was_computed(tmp_path: Path) -> None:
     assert run.log["sessions"] == 1
 
 
-def test_a_changed_study_file_runs_again_on_its_cells(tmp_path: Path) -> None:
-    program = tmp_path / "changing.py"
-    program.write_text(PROGRAM.format(helpers=str(Path(__file__).parents[1])))
-    run_study(runpy.run_path(str(program))["STUDY"], out=tmp_path / "runs")
-    program.write_text(program.read_text().replace("at_least=0.1", "at_least=0.99"))
-    study = runpy.run_path(str(program))["STUDY"]
-    with pytest.warns(UserWarning, match="study's file has changed"):
-        run = run_study(study, out=tmp_path / "runs")
-    assert run.verdicts["C1"] == "fails"
-    assert len((tmp_path / "log").read_text().split()) == 7  # nothing was computed again
-    assert run_study(study, out=tmp_path / "runs").resumed
-
-
 def test_a_claim_that_was_not_reached_says_so(tmp_path: Path) -> None:
     def experiment(settings: Settings, lab: Lab) -> None:
         lab.measure("C1", 1.0, what="w", at_least=0.5)

@@ -59,20 +59,21 @@ def test_settings_that_json_cannot_hold_are_refused() -> None:
 @pytest.mark.parametrize("value", [None, 1, {"a": [1, None]}, {"a": torch.arange(3)}])
 def test_a_kept_value_is_found(tmp_path: Path, value: object) -> None:
     store = Store(tmp_path)
-    stem = store.cell("map", 3, Settings())
+    stem = store.cell("map", 3, Settings(), "code")
     assert store.find(stem) is None
     fresh = store.keep(stem, encode(value))
     found = store.find(stem)
     assert found is not None
     assert repr(found[0]) == repr(fresh) == repr(value)
-    assert store.find(store.cell("map", 4, Settings())) is None
-    assert store.find(store.cell("map", 3, Settings(seeds=9))) is None
+    assert store.find(store.cell("map", 3, Settings(), "other code")) is None
+    assert store.find(store.cell("map", 4, Settings(), "code")) is None
+    assert store.find(store.cell("map", 3, Settings(seeds=9), "code")) is None
 
 
 @pytest.mark.parametrize("value", [{"a": [1, 2]}, {"a": torch.arange(30)}])
 def test_a_corrupt_value_counts_as_absent_with_a_warning(tmp_path: Path, value: object) -> None:
     store = Store(tmp_path)
-    stem = store.artifact("it")
+    stem = store.artifact("it", "code")
     store.keep(stem, encode(value))
     (path,) = (tmp_path / "artifacts").iterdir()
     path.write_bytes(path.read_bytes()[:-3])
@@ -98,7 +99,7 @@ def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["../up", "", "a b", "-dash"])
 def test_names_that_are_no_file_names_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidInputError, match="letters, digits"):
-        Store(tmp_path).artifact(text)
+        Store(tmp_path).artifact(text, "code")
 
 
 def test_the_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:

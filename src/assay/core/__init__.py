@@ -22,7 +22,13 @@ from assay.core.errors import (
 )
 from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
 from assay.core.fitting import FitResult, Step, fit
-from assay.core.gradients import input_gradient, output_jacobian, per_sample_gradient_norms, per_sample_gradients
+from assay.core.gradients import (
+    input_gradient,
+    output_jacobian,
+    parameter_gradients,
+    per_sample_gradient_norms,
+    per_sample_gradients,
+)
 from assay.core.inspection import Problem, inspect_model, require_inspected
 from assay.core.kernels import kernel_distance
 from assay.core.losses import (
@@ -49,7 +55,16 @@ from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
 from assay.core.products import hessian_vector_product, jacobian_vector_product, vector_jacobian_product
 from assay.core.progress import track
 from assay.core.seeding import as_generator, isolated_rng, seeded, spawn_seeds
-from assay.core.statistics import ROC, Interval, mean_interval, proportion_interval, roc, tpr_at_fpr
+from assay.core.statistics import (
+    ROC,
+    Interval,
+    auc_interval,
+    mean_interval,
+    order_statistic_index,
+    proportion_interval,
+    roc,
+    tpr_at_fpr,
+)
 from assay.core.trainers import StackedTrainer, Trainer, one_by_one
 
 __all__ = [
@@ -75,6 +90,7 @@ __all__ = [
     "accuracy",
     "as_generator",
     "assign_parameters",
+    "auc_interval",
     "best_other",
     "binary_cross_entropy",
     "check_choice",
@@ -104,8 +120,10 @@ __all__ = [
     "mean_loss",
     "named_parameters",
     "one_by_one",
+    "order_statistic_index",
     "output_jacobian",
     "parameter_distance",
+    "parameter_gradients",
     "per_sample_gradient_norms",
     "per_sample_gradients",
     "predict",

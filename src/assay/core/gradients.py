@@ -1,4 +1,4 @@
-"""Gradients one sample at a time, vectorised and in chunks of bounded memory."""
+"""Gradients in the parameters and in the inputs: per sample, of a batch, and Jacobians of the outputs."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.func import grad, jacrev, vmap
 
 from assay.core.checks import check_pairs, check_samples
+from assay.core.errors import InvalidInputError
 from assay.core.losses import LossFunction
-from assay.core.parameters import Parameters, functional, named_parameters, preserved
+from assay.core.parameters import Parameters, flatten, functional, named_parameters, preserved
 
 
 def per_sample_gradients(
@@ -49,6 +50,44 @@ def per_sample_gradient_norms(
     torch.Size([3])
     """
     return _map_gradients(model, x, y, loss, batch_size, _norms)
+
+
+def parameter_gradients(
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    y: Tensor,
+    loss: LossFunction,
+    *,
+    per_sample: bool = True,
+) -> Float[Tensor, "*n p"]:
+    r"""Compute $\nabla_\theta\, \ell(f(x_i), y_i)$, or the gradient of the batch's mean loss, differentiably in x.
+
+    For attacks that optimise samples through their gradients; `per_sample_gradients` is for fixed samples.
+
+    Cost: memory O(n p) per sample, O(p) for the batch, and the activations of all n.
+
+    Args:
+        model: Network in which samples do not interact; it runs in evaluation mode and comes back as it was.
+        x: Inputs.
+        y: Targets.
+        loss: Mean loss over a batch; it is called on batches of one where `per_sample` is set.
+        per_sample: Return one row a sample; else one vector.
+
+    Raises:
+        InvalidInputError: `x` and `y` are empty or of different lengths.
+
+    >>> from assay.core.losses import squared_error
+    >>> parameter_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error, per_sample=False).shape
+    torch.Size([3])
+    """
+    if len(x) == 0 or len(x) != len(y):
+        raise InvalidInputError(f"y must hold one target for each of {len(x)} samples, got {len(y)}; align x and y")
+    with preserved(model):
+        call, params = functional(model), named_parameters(model)
+        if not per_sample:
+            return flatten(grad(lambda values: loss(call(values, x), y))(params))
+        one = grad(lambda values, sample, target: loss(call(values, sample[None]), target[None]))
+        return _rows(vmap(one, (None, 0, 0))(params, x, y))
 
 
 def input_gradient(

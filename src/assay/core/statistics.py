@@ -1,14 +1,16 @@
-"""Figures over seeds and over samples, with their uncertainty."""
+"""Confidence intervals of means, proportions, AUCs and quantiles; ROC curves."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from assay.core.checks import check_fraction
+from assay.core.checks import check_count, check_fraction
 from assay.core.errors import InvalidInputError
 
 
@@ -75,6 +77,71 @@ def proportion_interval(successes: int, n: int, level: float = 0.95) -> Interval
         raise InvalidInputError(f"a proportion needs 0 <= successes <= n and n >= 1, got {successes} of {n}")
     interval = stats.binomtest(successes, n).proportion_ci(level, method="exact")
     return Interval(successes / n, float(interval.low), float(interval.high))
+
+
+def auc_interval(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> Interval:
+    r"""Return an AUC with its score interval: all $\theta$ whose distance to the AUC is at most $z\,\sigma(\theta)$.
+
+    With $N = (n_1 + n_0)/2 - 1$, $\sigma^2(\theta) = \theta(1-\theta)\big(1 + N\frac{1-\theta}{2-\theta}
+    + N\frac{\theta}{1+\theta}\big) / (n_1 n_0)$: the variance of Hanley and McNeil with both group sizes set to their
+    mean. An interval from the variance at the estimate would have no width at an AUC of one; this one has.
+
+    Args:
+        auc: The estimate, in [0, 1].
+        n_positive: Positive samples, $n_1$.
+        n_negative: Negative samples, $n_0$.
+        level: Confidence, in (0, 1).
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+
+    Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2:
+    asymptotic methods and evaluation" (2006), method 5 (the equation above).
+
+    >>> print(auc_interval(1.0, 30, 30))
+    1 [0.933, 1]
+    """
+    check_fraction(level, "level")
+    check_count(n_positive, "n_positive")
+    check_count(n_negative, "n_negative")
+    if not 0 <= auc <= 1:
+        raise InvalidInputError(f"auc must lie within [0, 1], got {auc!r}")
+    z, n = float(stats.norm.ppf((1 + level) / 2)), (n_positive + n_negative) / 2 - 1
+
+    def excess(theta: float) -> float:
+        spread = 1 + n * (1 - theta) / (2 - theta) + n * theta / (1 + theta)
+        return (auc - theta) ** 2 - z**2 * theta * (1 - theta) * spread / (n_positive * n_negative)
+
+    inner = min(max(auc, 1e-12), 1 - 1e-12)
+    ends: list[Any] = [brentq(excess, 0.0, inner), brentq(excess, inner, 1.0)]
+    return Interval(auc, *map(float, ends))
+
+
+def order_statistic_index(n: int, p: float, confidence: float = 0.99) -> int:
+    r"""Return the rank of the order statistic that is a lower confidence bound of the p-th quantile.
+
+    The largest k with $\Pr[\mathrm{Bin}(n, p) \ge k] \ge c$, counted from one; zero where there is none. The bound
+    assumes nothing about the distribution and holds with ties.
+
+    Cost: time O(n), memory O(n).
+
+    Args:
+        n: Samples.
+        p: Quantile, in [0, 1].
+        confidence: c, in (0, 1).
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+
+    >>> order_statistic_index(1000, 0.5), order_statistic_index(1000, 0.001)
+    (463, 0)
+    """
+    check_fraction(confidence, "confidence")
+    check_count(n, "n")
+    if not 0 <= p <= 1:
+        raise InvalidInputError(f"a quantile must lie within [0, 1], got {p!r}")
+    # The chance falls with k, so that the ranks which reach the confidence are the first ones.
+    return int(np.count_nonzero(stats.binom.sf(np.arange(n), n, p) >= confidence))
 
 
 def roc(members: Sequence[float], nonmembers: Sequence[float]) -> ROC:

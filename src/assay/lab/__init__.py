@@ -7,11 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from assay.lab.cells import CellsFailedError
     from assay.lab.evidence import Bar, Evidence, Verdict
     from assay.lab.gallery import write_gallery
-    from assay.lab.lab import CellsFailedError, Lab
+    from assay.lab.grid import Grid
+    from assay.lab.lab import Lab
     from assay.lab.page import inline_figure, render
-    from assay.lab.records import read_records, record
+    from assay.lab.records import older_methods, read_records, record, stale
     from assay.lab.runner import Run, run_study
     from assay.lab.study import Paper, Study
 
@@ -19,25 +21,30 @@ __all__ = [
     "Bar",
     "CellsFailedError",
     "Evidence",
+    "Grid",
     "Lab",
     "Paper",
     "Run",
     "Study",
     "Verdict",
     "inline_figure",
+    "older_methods",
     "read_records",
     "record",
     "render",
     "run_study",
+    "stale",
     "write_gallery",
 ]
 
 _HOME = {
     "evidence": ("Bar", "Evidence", "Verdict"),
     "gallery": ("write_gallery",),
-    "lab": ("CellsFailedError", "Lab"),
+    "cells": ("CellsFailedError",),
+    "grid": ("Grid",),
+    "lab": ("Lab",),
     "page": ("inline_figure", "render"),
-    "records": ("read_records", "record"),
+    "records": ("older_methods", "read_records", "record", "stale"),
     "runner": ("Run", "run_study"),
     "study": ("Paper", "Study"),
 }

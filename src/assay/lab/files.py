@@ -1,11 +1,15 @@
-"""Files that are whole or absent: atomic writing, and values as safetensors or JSON (nothing is pickled)."""
+"""Atomic files and stored values: tensors as safetensors, the rest as JSON, nothing pickled."""
 
 import json
+import math
 import os
 import tempfile
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -15,7 +19,10 @@ from torch import Tensor
 from assay.core import InvalidInputError
 
 Value = Any
-"""A dict of tensors by name, or a JSON value: None, bool, int, float, str, list, dict with string keys."""
+"""What `encode` takes: tensors, numbers, strings, None, and lists and dicts of these."""
+
+_REST = "value"
+"""The entry of a safetensors file's metadata that holds all but the tensors, as JSON."""
 
 
 class Encoded(NamedTuple):
@@ -30,7 +37,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Args:
         path: The file; its folder is made if it is missing.
-        content: What it shall hold.
+        content: What it will hold.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
@@ -72,42 +79,40 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise InvalidInputError(f"{path} is not a JSON file ({error}); delete it or write it anew.") from error
+        raise InvalidInputError(f"{path} is not a JSON file ({error}); delete it or write it again.") from error
 
 
 def encode(value: Value) -> Encoded:
-    """Turn a value into bytes: a dict of tensors as safetensors, all else as JSON.
+    """Turn a value into bytes: safetensors where it holds tensors, with the rest as JSON in their metadata, else JSON.
 
     Args:
-        value: A dict of tensors by name, or a JSON value. Tuples become lists.
+        value: None, booleans, finite numbers, strings, tensors, NumPy arrays and scalars, and lists, tuples and dicts
+            (with string keys) of these at any depth. Tuples become lists, arrays tensors, scalars numbers.
 
     Returns:
         The suffix and the content of the file that holds it.
 
     Raises:
-        InvalidInputError: The value is neither, or holds a number that is not finite.
+        InvalidInputError: The value holds anything else, or a number that is not finite.
 
-    >>> decode(encode({"recall": (0.5, 1)}))
-    {'recall': [0.5, 1]}
+    >>> decode(encode({"recall": (0.5, 1), "weights": torch.zeros(2)}))
+    {'recall': [0.5, 1], 'weights': tensor([0., 0.])}
     """
-    if isinstance(value, dict) and value and all(isinstance(entry, Tensor) for entry in value.values()):
-        # One copy each: safetensors takes neither shared storage nor strides.
-        tensors = {
-            name: entry.detach().cpu().clone(memory_format=torch.contiguous_format) for name, entry in value.items()
-        }
-        return Encoded(".safetensors", save_tensors(tensors))
-    _check_json(value, "the value")
-    return Encoded(".json", json.dumps(value, allow_nan=False).encode())
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_split(value, (), tensors), allow_nan=False)
+    if not tensors:
+        return Encoded(".json", text.encode())
+    return Encoded(".safetensors", save_tensors(tensors, {_REST: text}))
 
 
 def plain(value: Any) -> Any:
-    """Return a JSON value in the form in which it is read back: tuples as lists.
+    """Return a value without tensors in the form in which it is read back: tuples as lists.
 
     Args:
-        value: A JSON value.
+        value: What `encode` takes, without tensors and arrays.
 
     Returns:
-        Its copy.
+        Its copy, of JSON values.
 
     Raises:
         InvalidInputError: It holds anything else.
@@ -115,12 +120,15 @@ def plain(value: Any) -> Any:
     >>> plain({"widths": (4, 8)})
     {'widths': [4, 8]}
     """
-    _check_json(value, "the value")
-    return json.loads(json.dumps(value))
+    tensors: dict[str, Tensor] = {}
+    copy = _split(value, (), tensors)
+    if tensors:
+        raise InvalidInputError(f"a tensor or array lies at {', '.join(tensors)}; give plain numbers (.tolist()).")
+    return copy
 
 
 def decode(encoded: Encoded) -> Value:
-    """Return the value that `encode` was given, tensors on the CPU and in the order of their names.
+    """Return the value that `encode` was given, tensors on the CPU.
 
     Args:
         encoded: A file's suffix and content.
@@ -132,27 +140,58 @@ def decode(encoded: Encoded) -> Value:
         InvalidInputError: The content is corrupt.
     """
     try:
-        if encoded.suffix == ".safetensors":
-            return dict(sorted(load_tensors(encoded.content).items()))  # its own order changes from call to call
-        return json.loads(encoded.content)
-    except (ValueError, SafetensorError) as error:
+        if encoded.suffix == ".json":
+            return json.loads(encoded.content)
+        tensors = load_tensors(encoded.content)
+        header = json.loads(encoded.content[8 : 8 + int.from_bytes(encoded.content[:8], "little")])
+        value = json.loads(header["__metadata__"][_REST])
+    except (ValueError, KeyError, SafetensorError) as error:
         raise InvalidInputError(f"a stored value is corrupt: {error}") from error
+    for name, tensor in tensors.items():
+        path = json.loads(name)
+        if not path:
+            return tensor
+        reduce(getitem, path[:-1], value)[path[-1]] = tensor
+    return value
 
 
-def _check_json(value: Any, where: str) -> None:
+def _split(value: Any, path: tuple[str | int, ...], tensors: dict[str, Tensor]) -> Any:
+    """Return a value's JSON part, None in the place of each tensor; `tensors` takes these by their paths as JSON."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, list | tuple):
-        for index, entry in enumerate(value):
-            _check_json(entry, f"{where}[{index}]")
-    elif isinstance(value, dict):
-        for key, entry in value.items():
+        return [_split(entry, (*path, index), tensors) for index, entry in enumerate(value)]
+    if isinstance(value, dict):
+        for key in value:
             if not isinstance(key, str):
-                raise InvalidInputError(f"{where} has the key {key!r}; JSON keeps string keys only: use str().")
-            _check_json(entry, f"{where}[{key!r}]")
-    elif type(value) is float:
-        if value != value or value in (float("inf"), float("-inf")):
-            raise InvalidInputError(f"{where} is {value}; a stored number must be finite (None says absent).")
-    elif not (value is None or type(value) in (bool, int, str)):
+                raise InvalidInputError(f"{_words(path)} has the key {key!r}; string keys only are kept: use str().")
+        return {str(key): _split(entry, (*path, key), tensors) for key, entry in value.items()}
+    if isinstance(value, Tensor | np.ndarray):
+        tensors[json.dumps(path)] = _contiguous(value, path)
+        return None
+    if type(value) is float and not math.isfinite(value):
+        raise InvalidInputError(f"{_words(path)} is {value}; a stored number must be finite (None says absent).")
+    if value is not None and type(value) not in (bool, int, float, str):
         raise InvalidInputError(
-            f"{where} is a {type(value).__name__}; store a dict of tensors alone, or plain numbers, strings, "
-            "lists and dicts (float(...), .tolist() convert)."
+            f"{_words(path)} is a {type(value).__name__}; store tensors, arrays, numbers, strings, and lists and dicts "
+            "of these."
         )
+    return value
+
+
+def _contiguous(value: Tensor | np.ndarray, path: tuple[str | int, ...]) -> Tensor:
+    try:
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
+        # One copy each: safetensors takes neither shared storage nor strides.
+        copy = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        save_tensors({"": copy[:0] if copy.ndim else copy})  # raises for the kinds that safetensors lacks
+    except (TypeError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InvalidInputError(
+            f"{_words(path)} is of a kind that cannot be stored ({error}); convert it to a dense tensor of numbers."
+        ) from error
+    return copy
+
+
+def _words(path: tuple[str | int, ...]) -> str:
+    return "the value" + "".join(f"[{key!r}]" for key in path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ def digest(value: Any, length: int = 12) -> str:
     (``joblib.hash`` goes through pickle, whose bytes differ between processes for tensors.)
 
     Args:
-        value: Numbers, strings, None, tensors, arrays; tuples, lists, dicts and dataclasses of these.
+        value: Numbers, strings, None, paths, tensors, arrays; tuples, lists, dicts and dataclasses of these.
         length: How many hexadecimal digits.
 
     Returns:
@@ -45,6 +46,8 @@ def _feed(sha: Any, value: Any) -> None:
         for key in sorted(value, key=repr):
             _feed(sha, key)
             _feed(sha, value[key])
+    elif isinstance(value, PurePath):
+        sha.update(f"path:{value.as_posix()!r};".encode())
     elif isinstance(value, torch.Tensor):
         # As raw bytes: NumPy lacks some of torch's types (bfloat16).
         content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)

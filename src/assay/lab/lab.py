@@ -1,5 +1,6 @@
 """The lab: one run's notebook, with six verbs and nothing else."""
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, SupportsFloat, TypeVar
@@ -7,20 +8,17 @@ from typing import Any, SupportsFloat, TypeVar
 import torch
 from matplotlib.figure import Figure
 
-from assay.core import AssayError, InvalidInputError, track
+from assay.core import InvalidInputError, track
+from assay.data import available
+from assay.lab.cells import Cells
 from assay.lab.evidence import Evidence, not_tested, weigh
-from assay.lab.files import Value, encode
+from assay.lab.files import Value
+from assay.lab.grid import Grid, expand_factors
 from assay.lab.log import RunLog
 from assay.lab.notebook import Notebook
-from assay.lab.store import Store
 from assay.lab.study import Study, check_name
-from assay.lab.workers import CellResult, Workers, WorkersLostError
 
 T = TypeVar("T")
-
-
-class CellsFailedError(AssayError):
-    """Some cells of a map failed twice; the others are kept, and a next run computes the failed ones only."""
 
 
 class Lab:
@@ -31,10 +29,9 @@ class Lab:
 
     Args:
         study: The study that runs.
-        store: The run's folder.
         notebook: Where evidence, figures and tables are kept.
-        log: The run's log.
-        workers: Where cells are computed.
+        cells: What computes cells and finds those that are kept.
+        log: The run's log, which says what data were used.
         scale: The scale that runs.
         seed: The run's seed.
         device: Where the experiment shall compute.
@@ -44,18 +41,16 @@ class Lab:
     def __init__(
         self,
         study: Study,
-        store: Store,
         notebook: Notebook,
+        cells: Cells,
         log: RunLog,
-        workers: Workers,
         *,
         scale: str,
         seed: int,
         device: torch.device,
         progress: bool,
     ) -> None:
-        self._study, self._store, self._notebook = study, store, notebook
-        self._log, self._workers = log, workers
+        self._study, self._notebook, self._cells, self._log = study, notebook, cells, log
         self._scale, self._seed, self._device, self._progress = scale, seed, device, progress
         self._names: set[tuple[str, str]] = set()
 
@@ -74,33 +69,49 @@ class Lab:
         """Where the experiment shall compute."""
         return self._device
 
+    def data(self, name: str, *, instead: str | None = "fashion") -> str | None:
+        """Return the name of a data set, or of one to take instead where its files are not on this machine.
+
+        It is decided once a run: a resumed run keeps the data that it began with. The record says what was used.
+
+        Args:
+            name: The wanted set, one of `assay.data.names`.
+            instead: The set to take where the wanted one is missing; None to be told that it is.
+
+        Returns:
+            The set to load; None where the wanted one is missing and ``instead`` is None.
+
+        Raises:
+            InvalidInputError: The name is unknown, or a file is damaged.
+        """
+        return self._log.use_data(name, instead, lambda wanted: available(wanted, "") == wanted)
+
     def cached(self, name: str, make: Callable[[], Value]) -> Value:
         """Return ``make()``, computed once for this run: a resumed run reads it from disk.
 
+        It is computed again where the code of ``make`` has changed, or what it carries (a partial's arguments).
+
         Args:
             name: The value's name, used once in an experiment.
-            make: Computes the value: a dict of tensors by name, or a JSON value.
+            make: Computes the value: tensors, arrays, numbers, strings, and lists and dicts of these.
 
         Returns:
             The value as it is stored, fresh or not: tensors on the CPU, tuples as lists.
 
         Raises:
-            InvalidInputError: The name was used before, or the value cannot be stored.
+            InvalidInputError: The name was used before, the value cannot be stored, or ``make`` carries something
+                without a stable digest.
         """
         self._take_name("cached", name)
-        stem = self._store.artifact(name)
-        found = self._store.find(stem)
-        if found is not None:
-            return found[0]
-        value = self._store.keep(stem, encode(make()))
-        self._log.write("running")
-        return value
+        return self._cells.one(name, make)
 
     def map(self, function: Callable[[Any], Value], items: Iterable[Any], *, name: str) -> list[Value]:
         """Return ``[function(item) for item in items]``, computed in parallel and kept cell by cell.
 
-        A cell's randomness comes from its item (give it a seed). Each worker computes on one torch thread. A
-        cell that raises is computed once more; its traceback is in ``run.json``.
+        A cell is kept as long as its item and the code of the function are the same: the file that defines it and
+        what that imports (see `assay.lab.sources.code_digest`). A cell's randomness comes from its item (give it a
+        seed). Each worker computes on one torch thread. A cell that raises is computed once more; its traceback is
+        in ``run.json``.
 
         Args:
             function: A module's function (or a closure of plain values) that returns what `cached` can keep.
@@ -111,37 +122,55 @@ class Lab:
             The values in the order of the items, as they are stored.
 
         Raises:
-            InvalidInputError: The name was used before, or an item has no stable digest.
+            InvalidInputError: The name was used before, or an item or what the function carries has no stable digest.
             CellsFailedError: Cells failed twice; all others are kept.
         """
         self._take_name("map", name)
-        items = list(items)
-        stems = [self._store.cell(name, index, item) for index, item in enumerate(items)]
-        found = [self._store.find(stem) for stem in stems]
-        values = {index: entry[0] for index, entry in enumerate(found) if entry is not None}
-        reasons: dict[int, str] = {}
-        for attempt in (name, f"{name}, once more"):
-            pending = {index: item for index, item in enumerate(items) if index not in values}
-            if not pending:
-                break
-            try:
-                for result in self._stream(function, pending, attempt):
-                    self._log.add_cell(name, result)
-                    if result.encoded is not None:
-                        values[result.index] = self._store.keep(stems[result.index], result.encoded)
-                    else:
-                        reasons[result.index] = str(result.traceback).strip().splitlines()[-1]
-                    self._log.write("running")
-            except WorkersLostError as error:
-                self._log.add_loss(name, error)
-                reasons |= {index: str(error) for index in pending if index not in values}
-        failed = [f"{index} ({reasons[index]})" for index in range(len(items)) if index not in values]
-        if failed:
-            raise CellsFailedError(
-                f"{len(failed)} of {len(items)} cells of {name!r} failed twice: {'; '.join(failed)}. The others are "
-                f"kept; tracebacks are in {self._store.folder / 'run.json'}."
-            )
-        return [values[index] for index in range(len(items))]
+        return self._cells.all(name, function, items)
+
+    def grid(
+        self,
+        function: Callable[..., Value],
+        settings: Any,
+        /,
+        *,
+        name: str | None = None,
+        after: Grid | None = None,
+        **factors: Any,
+    ) -> Grid:
+        """Return the values of ``function(settings, *levels)`` over all combinations of the factors' levels.
+
+        The levels come in the order of the factors. Each cell is computed and kept as those of `map` are. With
+        ``after=``, the factors are those of another grid, and the function is called with the value of that grid's
+        cell last: ``function(settings, *levels, previous)``.
+
+        Args:
+            function: A module's function that returns what `cached` can keep; a dict of numbers and tensors by name,
+                if its entries will be taken as arrays.
+            settings: Its first argument, the same for all cells.
+            name: The grid's name, used once in an experiment; that of the function, with dashes, where it is None.
+            after: The grid whose cells are handed on.
+            **factors: A sequence of levels each: strings, numbers, tuples or frozen dataclasses. ``seed=n`` stands for
+                n seeds that are derived from the run's.
+
+        Returns:
+            The grid of values, as they are stored.
+
+        Raises:
+            InvalidInputError: A name that was used before, no factor or factors beside ``after``, or a level that has
+                no stable digest.
+            CellsFailedError: Cells failed twice; all others are kept.
+        """
+        if name is None:
+            name = str(getattr(function, "__name__", "")).replace("_", "-")
+        self._take_name("map", name)
+        if after is not None and factors:
+            raise InvalidInputError(f"{name} has its factors from after=; leave out {', '.join(factors)}.")
+        levels = expand_factors(factors, self._seed) if after is None else dict(after.factors)
+        items = [(settings, *combination) for combination in itertools.product(*levels.values())]
+        if after is not None:
+            items = [(*item, previous) for item, previous in zip(items, after, strict=True)]
+        return Grid(levels, tuple(self._cells.all(name, function, items, spread=True)))
 
     def measure(
         self,
@@ -224,12 +253,6 @@ class Lab:
             Its items.
         """
         return track(iterable, description, enabled=self._progress)
-
-    def _stream(
-        self, function: Callable[[Any], Value], cells: Mapping[int, Any], description: str
-    ) -> Iterator[CellResult]:
-        results = self._workers.compute(function, cells.items())
-        return track(results, description, total=len(cells), enabled=self._progress)
 
     def _take_name(self, kind: str, name: str) -> None:
         check_name(name, f"the name of a {kind}")

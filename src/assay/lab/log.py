@@ -3,7 +3,7 @@
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ class RunLog:
         self._cpu_start = time.process_time() - timings.get("cpu_seconds", 0.0)
         self._peak = earlier.get("peak_memory_mb", 0.0)
         self._sessions = earlier.get("sessions", 0) + 1
+        self._cells_read = self._cells_computed = 0
+        self._data: dict[str, str | None] = earlier.get("data", {})
         self._failures: list[dict[str, Any]] = earlier.get("failed_cells", [])
 
     def add_cell(self, name: str, result: CellResult) -> None:
@@ -44,6 +46,32 @@ class RunLog:
         self._peak = max(self._peak, result.peak_memory_mb)
         if result.traceback is not None:
             self._failures.append({"map": name, "cell": result.index, "traceback": result.traceback})
+
+    def count(self, *, read: int = 0, computed: int = 0) -> None:
+        """Count cells and cached values of this session.
+
+        Args:
+            read: How many were found on disk.
+            computed: How many were computed and kept.
+        """
+        self._cells_read += read
+        self._cells_computed += computed
+
+    def use_data(self, name: str, instead: str | None, available: Callable[[str], bool]) -> str | None:
+        """Choose a data set and keep the choice: a resumed run computes on the data that it began with.
+
+        Args:
+            name: The wanted set.
+            instead: What takes its place where it is missing.
+            available: Whether a set is on this machine; asked once a run.
+
+        Returns:
+            The set to use.
+        """
+        is_here = self._data[name] == name if name in self._data else available(name)
+        self._data[name] = name if is_here else instead
+        self.write("running")
+        return self._data[name]
 
     def add_loss(self, name: str, error: Exception) -> None:
         """Keep that workers were lost in the midst of a map.
@@ -85,6 +113,9 @@ class RunLog:
             "status": status,
             "error": error,
             "sessions": self._sessions,
+            "data": self._data,
+            "cells_read": self._cells_read,
+            "cells_computed": self._cells_computed,
             "failed_cells": self._failures,
             "peak_memory_mb": round(self._peak, 1),
             "timings": {

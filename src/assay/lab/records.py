@@ -1,5 +1,6 @@
 """Records: what a study measured at ``small``, as files that are committed."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,15 @@ from assay.core import InvalidInputError
 from assay.lab.evidence import evidence_to_json
 from assay.lab.files import read_json, write_bytes, write_json
 from assay.lab.runner import Run
+from assay.lab.sources import study_sources
+from assay.lab.store import settings_to_json
+from assay.lab.study import Study
 
 _FROM_LOG = ("scale", "seed", "settings", "versions", "machine", "device", "timings", "peak_memory_mb")
 
 _KEYS = {"slug", "paper", "claims", "evidence", "figures", "tables", *_FROM_LOG}
+_LATER: dict[str, Any] = {"source": {}, "data": {}}
+"""What records made before these keys existed stand for. Once all have them: empty this, and name them in `_KEYS`."""
 
 
 def record(run: Run, records_dir: str | Path) -> Path:
@@ -61,7 +67,49 @@ def read_records(records_dir: str | Path) -> list[dict[str, Any]]:
     for path, entry in zip(paths, records, strict=True):
         if not isinstance(entry, dict) or not set(entry) >= _KEYS:
             raise InvalidInputError(f"{path} is not a record; move it out of {folder}.")
+    records = [{**_LATER, **entry} for entry in records]
     return sorted(records, key=lambda entry: (entry["paper"]["year"], entry["paper"]["title"]))
+
+
+def stale(record: Mapping[str, Any], study: Study) -> str | None:
+    """Say whether a record is of another study than the code's: other settings, other claims, or another source.
+
+    Args:
+        record: A record, from `read_records`.
+        study: The study of the same slug.
+
+    Returns:
+        A sentence that says what differs and how to mend it; None where nothing does.
+    """
+    settings = study.scales.get(record["scale"])
+    claims = [{key: claim[key] for key in ("id", "text")} for claim in record["claims"]]
+    differing = []
+    if settings is None or record["settings"] != settings_to_json(settings):
+        differing.append("settings")
+    if claims != [{"id": claim, "text": text} for claim, text in study.claims.items()]:
+        differing.append("claims")
+    if record["source"].get("study", own := study_sources(study)["study"]) != own:
+        differing.append("source")
+    if not differing:
+        return None
+    return (
+        f"The study's {' and '.join(differing)} changed after this record was made: "
+        f"re-run `assay study {study.slug} --scale {record['scale']}` with --records."
+    )
+
+
+def older_methods(record: Mapping[str, Any], study: Study) -> bool:
+    """Return whether a record agrees with its study's code but was measured with other versions of the methods.
+
+    Args:
+        record: A record, from `read_records`.
+        study: The study of the same slug.
+
+    Returns:
+        True where only the digest of the methods differs.
+    """
+    current = study_sources(study)["methods"]
+    return stale(record, study) is None and record["source"].get("methods", current) != current
 
 
 def _contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
@@ -74,5 +122,7 @@ def _contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
         "evidence": [evidence_to_json(entry) for entry in run.evidence],
         "figures": figures,
         "tables": list(run.tables),
+        "data": run.log["data"],
+        "source": {kind: run.log["source"][kind] for kind in ("study", "methods")},
         **{key: run.log[key] for key in _FROM_LOG},
     }

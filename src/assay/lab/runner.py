@@ -1,9 +1,6 @@
 """Run a study, resume it, and turn a finished run into a record."""
 
-import hashlib
-import inspect
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +9,16 @@ from typing import Any
 import matplotlib as mpl
 import torch
 
+from assay.lab.cells import Cells
 from assay.lab.environment import find_device, machine, versions
 from assay.lab.evidence import Evidence, Verdict, evidence_from_json, worst
 from assay.lab.figures import house_style
 from assay.lab.lab import Lab
 from assay.lab.lock import locked
 from assay.lab.log import RunLog
+from assay.lab.modules import pinned_sources
 from assay.lab.notebook import Notebook
+from assay.lab.sources import figures_source, study_sources
 from assay.lab.store import Store, run_name, settings_to_json
 from assay.lab.study import Study, require_experiment
 from assay.lab.workers import Workers
@@ -70,8 +70,8 @@ def run_study(
 ) -> Run:
     """Run a study at one scale, resuming what an earlier, interrupted run has finished.
 
-    A finished run is read back, unless the study's file has changed since: then the experiment runs again on the
-    cells that are there, with a warning.
+    A finished run is read back, unless the code that it stands on has changed since: then the experiment runs again,
+    reads the cells whose own code is the same, and computes the others.
 
     Args:
         study: The study.
@@ -97,20 +97,16 @@ def run_study(
     workers = Workers(backend, jobs=jobs, address=address)
     _draw_off_screen()
     store = Store(Path(out) / run_name(study, scale=scale, seed=seed, device=device))
-    header = {
-        **_identity(study, scale, seed, target),
-        "source": _source_digest(experiment),
-        "backend": backend,
-        "jobs": jobs,
-    }
-    with locked(store.folder):
+    with locked(store.folder), pinned_sources():
+        header = {**_identity(study, scale, seed, target), "backend": backend, "jobs": jobs}
         store.sweep()
         if fresh:
             store.clear()
         elif _is_finished(store, header["source"]):
             return _read(study, store, resumed=True)
         log, notebook = RunLog(store, header), Notebook(store)
-        lab = Lab(study, store, notebook, log, workers, scale=scale, seed=seed, device=target, progress=progress)
+        cells = Cells(store, log, workers, progress=progress)
+        lab = Lab(study, notebook, cells, log, scale=scale, seed=seed, device=target, progress=progress)
         with log.recording(), workers.open(), house_style():
             experiment(study.settings(scale), lab)
             notebook.close(study.claims)
@@ -126,6 +122,7 @@ def _identity(study: Study, scale: str, seed: int, device: torch.device) -> dict
         "versions": versions(),
         "machine": machine(device),
         "device": device.type,
+        "source": {**study_sources(study), "figures": figures_source(study)},
     }
 
 
@@ -134,24 +131,9 @@ def _draw_off_screen() -> None:
         mpl.use("agg")
 
 
-def _source_digest(experiment: Any) -> str | None:
-    file = inspect.getsourcefile(experiment)
-    if file is None or not Path(file).is_file():  # typed into a console
-        return None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
-
-
-def _is_finished(store: Store, source: str | None) -> bool:
+def _is_finished(store: Store, source: dict[str, str]) -> bool:
     log = store.read("run")
-    if log and log.get("source") != source:
-        warnings.warn(
-            f"the study's file has changed since {store.folder.name} was begun: the experiment runs again on the "
-            "cells that are there (--fresh computes them anew)",
-            UserWarning,
-            stacklevel=3,
-        )
-        return False
-    return log.get("status") == "complete" and "evidence" in store.read("evidence")
+    return log.get("source") == source and log.get("status") == "complete" and "evidence" in store.read("evidence")
 
 
 def _read(study: Study, store: Store, *, resumed: bool) -> Run:

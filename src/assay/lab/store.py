@@ -98,23 +98,32 @@ class Store:
         for path in self.folder.rglob(".*.tmp"):
             path.unlink()
 
-    def cell(self, name: str, index: int, item: Any) -> Path:
+    def cell(self, name: str, index: int, item: Any, code: str) -> Path:
         """Return where the result of one item of a map is kept, without the suffix.
 
         Args:
             name: The map's name.
             index: The item's place.
-            item: The item; its content is hashed, so that another item is another cell.
+            item: The item; its content is hashed.
+            code: The digest of the code that computes it.
 
         Returns:
             A path in ``cells/``.
         """
-        return self.folder / "cells" / f"{name}-{index:04d}-{digest(item)}"
+        return self.folder / "cells" / f"{name}-{index:04d}-{digest(item)}-{code}"
 
-    def artifact(self, name: str) -> Path:
-        """Return where the value cached under ``name`` is kept, without the suffix."""
+    def artifact(self, name: str, code: str) -> Path:
+        """Return where a cached value is kept, without the suffix.
+
+        Args:
+            name: The value's name.
+            code: The digest of the code that computes it.
+
+        Returns:
+            A path in ``artifacts/``.
+        """
         check_name(name, "the name of a cached value")
-        return self.folder / "artifacts" / name
+        return self.folder / "artifacts" / f"{name}-{code}"
 
     def keep(self, stem: Path, encoded: Encoded) -> Value:
         """Write a value beside its stem and return it as it will be read back.

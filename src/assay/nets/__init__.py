@@ -1,16 +1,21 @@
-"""The few networks that methods and studies share."""
+"""Networks that several rooms share, their training recipes, and adapters."""
 
+from assay.nets.adapters import LowRankAdapter, add_low_rank_adapters
 from assay.nets.conv import normalized_conv, small_conv
 from assay.nets.encoders import load_encoder
 from assay.nets.perceptron import mlp
 from assay.nets.pretrained import load_pretrained, pretrained_names
+from assay.nets.recipe import Recipe
 from assay.nets.resnet import CifarResNet, Normalize
 from assay.nets.two_layer import TwoLayerReLU
 
 __all__ = [
     "CifarResNet",
+    "LowRankAdapter",
     "Normalize",
+    "Recipe",
     "TwoLayerReLU",
+    "add_low_rank_adapters",
     "load_encoder",
     "load_pretrained",
     "mlp",

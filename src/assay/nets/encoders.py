@@ -1,4 +1,4 @@
-"""Frozen encoders whose weights come inside Python packages: nothing is downloaded."""
+"""Frozen image and sentence encoders, with weights from Python packages: nothing is downloaded."""
 
 from collections.abc import Sequence
 
@@ -27,8 +27,9 @@ def load_encoder(name: str) -> nn.Module:
         InvalidInputError: There is no encoder of that name.
         MissingExtraError: The package that holds its weights is not installed; the message names the extra.
 
-    Source: Tan and Le, EfficientNet (2019), in the variant for small devices; Wang et al., MiniLM (2020), fine-tuned
-    by the authors of sentence-transformers.
+    Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (2019), table 1, in
+    its variant for small devices; Wang et al., "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression
+    of Pre-Trained Transformers" (2020), figure 1, fine-tuned by the authors of sentence-transformers.
 
     >>> load_encoder("bert")
     Traceback (most recent call last):
@@ -42,7 +43,7 @@ def load_encoder(name: str) -> nn.Module:
 
 
 class _ImageEncoder(nn.Module):
-    """EfficientNet-Lite0 without its last layer, at the resolution and range of pixels that it was trained with."""
+    """EfficientNet-Lite0 without its last layer, on images in its training resolution and pixel range."""
 
     def __init__(self) -> None:
         super().__init__()

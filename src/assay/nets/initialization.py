@@ -1,4 +1,4 @@
-"""PyTorch's default initialisation, drawn from a generator that is passed in."""
+"""PyTorch's default initialisation, drawn from an explicit generator."""
 
 import math
 from typing import Any
@@ -13,8 +13,8 @@ def new_layer(
 ) -> nn.Module:
     r"""Build a linear or convolution layer without touching the global random state.
 
-    Weight and bias are uniform on $[-1/\sqrt{k}, 1/\sqrt{k}]$, where `k` counts the inputs of one output: what
-    `nn.Linear` and `nn.Conv2d` draw by themselves.
+    Weight and bias are uniform on $[-1/\sqrt{k}, 1/\sqrt{k}]$ with k the inputs of one output, as in `nn.Linear` and
+    `nn.Conv2d`.
     """
     layer: Any = skip_init(kind, *arguments, **options)
     bound = 1 / math.sqrt(layer.weight[0].numel())

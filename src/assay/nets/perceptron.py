@@ -1,4 +1,4 @@
-"""The fully connected ReLU network."""
+"""Fully connected ReLU network."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, as_generator, check_positive
+from assay.core import InvalidInputError, as_generator, check_choice, check_count, check_positive
 from assay.nets.initialization import new_layer
 
 
@@ -22,16 +22,16 @@ def mlp(
 
     $f(x) = W_L\,\sigma(W_{L-1} \cdots \sigma(W_1 x + b_1) \cdots + b_{L-1}) + b_L$ with $\sigma(z) = \max(z, 0)$.
 
-    With biases in the first layer only, or in none, the network is homogeneous in its parameters, which is what the
-    theory of reconstruction asks for. For images, put an `nn.Flatten` in front:
+    With biases in the first layer only, or in none, the network is homogeneous in its parameters, as the theory of
+    reconstruction requires. For images, put an `nn.Flatten` in front:
     `nn.Sequential(nn.Flatten(), *mlp(widths))`.
 
     Args:
         widths: Input features, units of each hidden layer, outputs: `(784, 500, 10)`.
         bias: Which layers have a bias.
-        first_layer_std: Standard deviation of the normal distribution that the first layer's weight and bias are
-            drawn from; PyTorch's default initialisation when None. Buzaglo et al. (2023) take `1e-4`.
-        generator: Source of the initial weights; None stands for a generator seeded with 0.
+        first_layer_std: Standard deviation of the first layer's normally distributed weight and bias; PyTorch's
+            default initialisation when None. Buzaglo et al. (2023) take `1e-4`.
+        generator: Source of the initial weights; a fixed seed by default.
 
     Returns:
         Alternating `nn.Linear` and `nn.ReLU`, ending with `nn.Linear`.
@@ -42,10 +42,11 @@ def mlp(
     >>> mlp((4, 8, 3))(torch.zeros(2, 4)).shape
     torch.Size([2, 3])
     """
-    if len(widths) < 2 or min(widths) < 1:
-        raise InvalidInputError(f"widths must be at least two positive integers (inputs, ..., outputs), got {widths}")
-    if bias not in ("all", "first", "none"):
-        raise InvalidInputError(f"bias must be 'all', 'first' or 'none', got {bias!r}")
+    if len(widths) < 2:
+        raise InvalidInputError(f"widths must hold at least two sizes (inputs, ..., outputs), got {widths}")
+    for width in widths:
+        check_count(width, "each size in widths")
+    check_choice(bias, ("all", "first", "none"), "bias")
     if first_layer_std is not None:
         check_positive(first_layer_std, "first_layer_std")
     generator = as_generator(generator)

@@ -1,4 +1,4 @@
-"""Published networks, their weights read from files on this machine. Nothing is downloaded."""
+"""Published networks with weights from local files: nothing is downloaded."""
 
 import os
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from assay.nets.resnet import CifarResNet, Normalize
 
 @dataclass(frozen=True)
 class _Published:
-    """A file of weights, where it comes from, and the network that it fits."""
+    """A file of weights, its origin, and the network that it fits."""
 
     file: str
     source: str
     build: Callable[[], nn.Module]
     prefix: str = ""
-    """What the file puts before the name of every parameter."""
+    """Prefix of every parameter's name in the file."""
     normalize: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
@@ -64,7 +64,7 @@ def pretrained_names() -> tuple[str, ...]:
 
 
 def load_pretrained(name: str, root: str | Path | None = None) -> nn.Module:
-    """Load a published network by name, ready for images in `[0, 1]`: any normalisation is inside the model.
+    """Load a published network by name, for images in `[0, 1]`: any normalisation is inside the model.
 
     `cifar10-resnet20`, `-32`, `-44` and `-56` are standard residual networks for CIFAR-10 (about 92 to 93% accurate,
     not robust). `mnist-provable` and `fashion-mnist-provable` are small convolution networks that Wong and Kolter
@@ -79,7 +79,11 @@ def load_pretrained(name: str, root: str | Path | None = None) -> nn.Module:
 
     Raises:
         InvalidInputError: The name is unknown, or the file is damaged or holds another network.
-        MissingDataError: The file is not there; the message says where it belongs and where to get it.
+        MissingDataError: The file is not there; the message names its place and its origin.
+
+    Source: He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (2016), section 4.2; Wong and Kolter,
+    "Provable Defenses against Adversarial Examples via the Convex Outer Adversarial Polytope" (2018), section on
+    experiments.
 
     >>> try:
     ...     load_pretrained("cifar10-resnet20", root="nowhere")

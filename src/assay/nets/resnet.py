@@ -1,4 +1,4 @@
-"""The residual network for small images (He, Zhang, Ren, Sun, 2016)."""
+"""Residual network for small images (He, Zhang, Ren and Sun, 2016, section 4.2)."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils import skip_init
 
-from assay.core import InvalidInputError, as_generator
+from assay.core import InvalidInputError, as_generator, check_count
 from assay.nets.initialization import new_layer
 
 WIDTHS = (16, 32, 64)
@@ -18,14 +18,14 @@ class CifarResNet(nn.Module):
     r"""Classify small images by 6n + 2 layers: a convolution, three stages of n residual blocks, one dense layer.
 
     The stages have 16, 32 and 64 channels; the second and third begin by halving the image. Where the shape changes,
-    the shortcut takes every second pixel and pads the channels with zeros (the paper's option A), so that it has no
-    weights. Depths 20, 32, 44 and 56 are the paper's. Inputs are normalised: put `Normalize` in front.
+    the shortcut takes every second pixel and pads the channels with zeros (the paper's option A), without weights.
+    Depths 20, 32, 44 and 56 are the paper's. Inputs are normalised images: put `Normalize` in front.
 
     Args:
         depth: Layers, 6n + 2 with n of at least 1.
         n_classes: Outputs.
         n_channels: Channels of an image.
-        generator: Source of the initial weights; None stands for a generator seeded with 0.
+        generator: Source of the initial weights; a fixed seed by default.
 
     Raises:
         InvalidInputError: The depth is not 6n + 2, or a number is below 1.
@@ -43,8 +43,8 @@ class CifarResNet(nn.Module):
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
             raise InvalidInputError(f"depth must be 6n + 2 with n >= 1, such as 20, 32, 44 or 56, got {depth}")
-        if min(n_classes, n_channels) < 1:
-            raise InvalidInputError(f"n_classes and n_channels must be at least 1, got {n_classes} and {n_channels}")
+        check_count(n_classes, "n_classes")
+        check_count(n_channels, "n_channels")
         generator = as_generator(generator)
         self.conv1 = _convolution(n_channels, WIDTHS[0], 1, generator)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
@@ -67,8 +67,8 @@ class CifarResNet(nn.Module):
 class Normalize(nn.Module):
     r"""Subtract a mean from each channel and divide by a deviation: $(x - \mu) / \sigma$.
 
-    In front of a network, `nn.Sequential(Normalize(...), network)`, it lets the whole take inputs in their own units,
-    which is what an attack's radius and range are stated in.
+    `nn.Sequential(Normalize(...), network)` takes inputs in their own units, in which an attack's radius and range are
+    stated.
 
     Args:
         mean: One number a channel.
@@ -97,7 +97,7 @@ class Normalize(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut. Each ReLU is a module of its own, so that hooks tell them apart."""
+    """Two convolutions beside a shortcut. Each ReLU is a separate module, so that hooks tell them apart."""
 
     def __init__(self, n_in: int, n_out: int, generator: torch.Generator) -> None:
         super().__init__()

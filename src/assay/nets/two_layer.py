@@ -1,10 +1,10 @@
-"""The two-layer ReLU network of theory: no biases, and an output layer that is not trained."""
+"""Two-layer ReLU network without biases, with a fixed output layer (Melamed, Yehudai and Vardi, 2023)."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, as_generator, check_positive
+from assay.core import as_generator, check_count, check_positive
 
 
 class TwoLayerReLU(nn.Module):
@@ -16,15 +16,15 @@ class TwoLayerReLU(nn.Module):
     Args:
         in_features: Input dimension $d$.
         width: Hidden units $m$.
-        init_scale: Standard deviation $\beta$ of a first weight; $1/\sqrt d$ when None, so that $N(x) = O(1)$ for
+        init_scale: Standard deviation $\beta$ of the initial weights; $1/\sqrt d$ when None, so that $N(x) = O(1)$ for
             inputs of norm $\sqrt d$.
-        generator: Source of the weights; None stands for a generator seeded with 0.
+        generator: Source of the weights; a fixed seed by default.
 
     Raises:
         InvalidInputError: A size is below one, or `init_scale` is not positive.
 
-    Source: the model of Melamed, Yehudai, Vardi, "Adversarial Examples Exist in Two-Layer ReLU Networks for Low
-    Dimensional Linear Subspaces" (2023), and of much of the theory before it.
+    Source: Melamed, Yehudai and Vardi, "Adversarial Examples Exist in Two-Layer ReLU Networks for Low Dimensional
+    Linear Subspaces" (2023), main text, the equation of $N(x)$ above.
 
     >>> TwoLayerReLU(4, 8)(torch.ones(3, 4)).shape
     torch.Size([3])
@@ -41,8 +41,8 @@ class TwoLayerReLU(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if min(in_features, width) < 1:
-            raise InvalidInputError(f"in_features and width must be at least 1, got {in_features} and {width}")
+        check_count(in_features, "in_features")
+        check_count(width, "width")
         scale = in_features**-0.5 if init_scale is None else init_scale
         check_positive(scale, "init_scale")
         generator = as_generator(generator)
@@ -54,5 +54,5 @@ class TwoLayerReLU(nn.Module):
         return (x @ self.weight.T).relu() @ self.output
 
     def active_units(self, x: Float[Tensor, "n d"]) -> Bool[Tensor, "n m"]:
-        r"""Return which hidden units pass a sample on: $\langle w_i, x\rangle \ge 0$."""
+        r"""Return the hidden units that are active on each sample: $\langle w_i, x\rangle \ge 0$."""
         return x @ self.weight.detach().T >= 0

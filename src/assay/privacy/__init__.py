@@ -1,6 +1,10 @@
-"""Who is in a training set, whose a network is, and how one is poisoned or made to forget.
+"""Privacy and security of training data and networks.
 
-Shadow models, watermarks, poisons from scratch, the unlearning of language models, and condensed training sets.
+- `membership`: membership inference with shadow models (canary-membership).
+- `watermark`: certified watermarks, and attacks that try to remove them (certified-watermark).
+- `poisoning`: data poisoning with real or synthesised base images (guided-diffusion-poisoning).
+- `unlearning`: unlearning for language models (unlearning-logit-difference).
+- `condensation`: dataset condensation and continual learning on condensed sets (dataset-condensation-contrastive).
 """
 
 from assay.privacy.condensation import (
@@ -20,9 +24,9 @@ from assay.privacy.membership import (
 from assay.privacy.poisoning import (
     BullseyePolytope,
     FeatureCollision,
-    GradientMatchingAttack,
     GuidedDiffusionPoisoner,
     PoisonGoal,
+    WitchesBrew,
     evaluate_poison,
 )
 from assay.privacy.unlearning import (
@@ -47,7 +51,6 @@ __all__ = [
     "DatasetCondenser",
     "DirectAttack",
     "FeatureCollision",
-    "GradientMatchingAttack",
     "GuidedDiffusionPoisoner",
     "LiRA",
     "LogitDifferenceModel",
@@ -59,6 +62,7 @@ __all__ = [
     "SmoothedWatermark",
     "TriggerSet",
     "WatermarkCertificate",
+    "WitchesBrew",
     "build_assistant",
     "calibrate_alpha",
     "certify_watermark",

@@ -16,12 +16,12 @@ from assay.privacy import (
     CanaryAttack,
     DatasetCondenser,
     DirectAttack,
-    GradientMatchingAttack,
     GuidedDiffusionPoisoner,
     LogitDifferenceModel,
     PoisonGoal,
     ShadowEnsemble,
     TriggerSet,
+    WitchesBrew,
     calibrate_alpha,
     evaluate_condensed,
 )
@@ -31,11 +31,11 @@ from assay.privacy.condensation import (
     kernel_velocity,
 )
 from assay.privacy.poisoning import (
-    gradient_matching_loss,
+    gradient_alignment_loss,
     poison_target_gradient,
 )
 from assay.privacy.unlearning import (
-    Documents,
+    QAExamples,
 )
 from assay.privacy.watermark import (
     Retraining,
@@ -56,12 +56,12 @@ def _shadows(model, x):
 def _direct_attack(model, x, y, generator, **options):
     target = mlp((4, 6, 3), generator=torch.Generator().manual_seed(5)).to(x)
     shadows = _shadows(model, x)
-    return {"scores": DirectAttack(shadows).score([target], x, y, **options), "phi": shadows.phi(x, y)}
+    return {"scores": DirectAttack(shadows).score([target], x, y, **options), "phi": shadows.confidences(x, y)}
 
 
 def _canary_attack(model, x, y, generator, **options):
     # A few steps: Adam divides by the gradient's size, which blows up rounding where gradients vanish.
-    attack = CanaryAttack(_shadows(model, x), n_queries=2, eps=0.1, steps=3)
+    attack = CanaryAttack(_shadows(model, x), n_queries=2, eps=0.1, n_iter=3)
     queries = attack.craft(x, y, generator=generator, **options)
     return {"queries": queries, "scores": attack.score([model], x, y, queries=queries, **options)}
 
@@ -94,13 +94,13 @@ def _kernel_velocity(model, x, y, generator, **options):
 
 def _poison_matching(model, x, y, generator, **options):
     target = poison_target_gradient(model, PoisonGoal(x[:1], 2))
-    losses = gradient_matching_loss(model, x, y, target, per_sample=True)
-    return {"losses": losses, "together": gradient_matching_loss(model, x, y, target)}
+    losses = gradient_alignment_loss(model, x, y, target, per_sample=True)
+    return {"losses": losses, "together": gradient_alignment_loss(model, x, y, target)}
 
 
 def _poison(attack):
     def run(model, x, y, generator, **options):
-        return {"poisons": attack(eps=0.1, steps=3)(model, x, PoisonGoal(x[:1], 2))}
+        return {"poisons": attack(eps=0.1, n_iter=3)(model, x, PoisonGoal(x[:1], 2))}
 
     return run
 
@@ -128,7 +128,7 @@ def _removal(attack, model, x, y, generator, **options):
 
 
 def _trigger_ascent(model, x, y, generator, **options):
-    return _removal(TriggerAscent(0.5, sigma=0.3, n_noise=5, steps=3), model, x, y, generator)
+    return _removal(TriggerAscent(0.5, sigma=0.3, n_noise=5, n_iter=3), model, x, y, generator)
 
 
 def _retraining(model, x, y, generator, **options):
@@ -140,7 +140,7 @@ def _unlearning(model, x, y, generator, **options):
     with preserved(model), torch.no_grad():
         said = model(torch.arange(3, device=x.device)).argmax(1)
     first = Tokens()(x)[:, :1]
-    documents = Documents.of_answers(torch.cat([first, said[first]], dim=1), prompt_length=1)
+    documents = QAExamples.from_tokens(torch.cat([first, said[first]], dim=1), prompt_length=1)
     assistant = nn.Embedding.from_pretrained(3 * torch.eye(3, dtype=x.dtype, device=x.device)[said])
     alpha = calibrate_alpha(model, assistant, documents, forget_accuracy=0.0, **options)
     with preserved(model), torch.no_grad():
@@ -155,8 +155,8 @@ ROWS = (
     Row("DatasetCondenser", _dataset_condenser),
     Row("evaluate_condensed", _evaluate_condensed),
     Row("kernel_velocity", _kernel_velocity, batch_option="batch_size"),
-    Row("gradient_matching_loss", _poison_matching),
-    Row("GradientMatchingAttack", _poison(GradientMatchingAttack)),
+    Row("gradient_alignment_loss", _poison_matching),
+    Row("WitchesBrew", _poison(WitchesBrew)),
     Row("BullseyePolytope", _poison(BullseyePolytope)),
     Row("GuidedDiffusionPoisoner", _guided_bases, batch_option="batch_size"),
     Row("smoothed_trigger_accuracy", _smoothed_trigger_accuracy, batch_option="batch_size"),

@@ -107,7 +107,7 @@ def test_bad_input_is_refused():
         GaussianMixtureDenoiser.from_sklearn([GaussianMixture(covariance_type="diag")], SCHEDULE)
     with pytest.raises(InvalidInputError, match="at least one GaussianMixture"):
         GaussianMixtureDenoiser.from_sklearn([], SCHEDULE)
-    with pytest.raises(InvalidInputError, match="at least one step"):
+    with pytest.raises(InvalidInputError, match="n_times"):
         linear_noise_schedule(0)
     with pytest.raises(InvalidInputError, match="last must lie strictly between 0 and 1"):
         linear_noise_schedule(5, 0.1, 1.0)

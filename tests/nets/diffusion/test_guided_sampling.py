@@ -113,7 +113,7 @@ def test_the_batch_size_changes_nothing_and_the_seed_decides():
 def test_bad_input_is_refused():
     with pytest.raises(InvalidInputError, match="alphas_cumprod must fall"):
         GuidedDDIMSampler(wavy, SCHEDULE.flip(0))
-    with pytest.raises(InvalidInputError, match="recurrence and stride must be at least 1, got 0 and 1"):
+    with pytest.raises(InvalidInputError, match="recurrence must be a whole number of at least 1, got 0"):
         GuidedDDIMSampler(wavy, SCHEDULE, recurrence=0)
     with pytest.raises(InvalidInputError, match="at least one image"):
         GuidedDDIMSampler(wavy, SCHEDULE).sample((0, 3))

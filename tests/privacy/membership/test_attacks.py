@@ -33,7 +33,7 @@ def test_direct_attack_is_the_likelihood_ratio_test_of_the_samples(shadows, netw
 
 @pytest.mark.parametrize("scorer", [LiRA(), LiRA(False), LiRA(variance="per_sample")])
 def test_a_canary_that_is_not_optimised_is_lira_bit_by_bit(shadows, networks, images, scorer):
-    canary = CanaryAttack(shadows, scorer, n_queries=1, steps=0)
+    canary = CanaryAttack(shadows, scorer, n_queries=1, n_iter=0)
     expected = DirectAttack(shadows, scorer).score(networks[4:], *images)
     assert torch.equal(canary.score(networks[4:], *images), expected)
 
@@ -41,7 +41,7 @@ def test_a_canary_that_is_not_optimised_is_lira_bit_by_bit(shadows, networks, im
 @pytest.mark.parametrize("lr", [None, 1.0])
 def test_canaries_stay_in_the_ball_and_in_the_range(shadows, images, lr):
     x, y = images
-    queries = CanaryAttack(shadows, n_queries=4, eps=0.3, steps=5, lr=lr).craft(x, y)
+    queries = CanaryAttack(shadows, n_queries=4, eps=0.3, n_iter=5, lr=lr).craft(x, y)
     assert queries.shape == (12, 4, 1, 6, 6)
     away = (queries - x[:, None]).abs()
     assert away.max() <= 0.3 + 1e-12
@@ -56,14 +56,14 @@ def linear(seed):
 
 @pytest.mark.parametrize("online", [True, False])
 def test_the_first_step_is_that_of_adam_against_the_gradient(images, online):
-    # Adam's first step is lr times the sign of the gradient: 2 (h - aim) times the weights of the label.
+    # Adam's first step is lr times the sign of the gradient: 2 (h - target logit) times the weights of the label.
     x, y = images
     x = 0.4 + 0.2 * x
     seen = torch.arange(12)[None] % 2 == 0
     model = linear(0)
     shadows = ShadowEnsemble((model,), seen, x)
     attack = CanaryAttack(
-        shadows, LiRA(online), n_queries=1, eps=0.1, steps=1, lr=0.01, models_per_step=1, targets=(3.0, -2.0)
+        shadows, LiRA(online), n_queries=1, eps=0.1, n_iter=1, lr=0.01, models_per_step=1, target_logits=(3.0, -2.0)
     )
     weight = model[1].weight.detach()[y].view_as(x)
     miss = label_logits(model(x), y).detach() - torch.where(seen[0], 3.0, -2.0)
@@ -73,11 +73,13 @@ def test_the_first_step_is_that_of_adam_against_the_gradient(images, online):
 
 
 def test_the_objective_reaches_what_a_linear_model_allows(images):
-    # One model that saw x, aim out of reach: the best query goes eps along the sign of the label's weights.
+    # One model trained on x, target logit out of reach: the best query goes eps along the sign of the label's weights.
     x, y = images
     x, model = 0.4 + 0.2 * x, linear(1)
     shadows = ShadowEnsemble((model,), torch.ones(1, 12, dtype=torch.bool), x)
-    attack = CanaryAttack(shadows, n_queries=3, eps=0.1, steps=60, lr=0.02, models_per_step=1, targets=(100.0, 0.0))
+    attack = CanaryAttack(
+        shadows, n_queries=3, eps=0.1, n_iter=60, lr=0.02, models_per_step=1, target_logits=(100.0, 0.0)
+    )
     weight = model[1].weight.detach()[y].view_as(x)
     best = (x + 0.1 * weight.sign())[:, None].expand(12, 3, 1, 6, 6)
     torch.testing.assert_close(attack.craft(x, y), best, rtol=0, atol=1e-6)
@@ -86,23 +88,23 @@ def test_the_objective_reaches_what_a_linear_model_allows(images):
 def test_objective_is_the_square_distance_of_the_labels_score(networks, images):
     x, y = images
     queries, seen = torch.stack([x, 1 - x], 1), torch.arange(12) < 5
-    got = canary_objective(networks[0], queries, y, seen, aims=(2.0, -1.0))
+    got = canary_objective(networks[0], queries, y, seen, target_logits=(2.0, -1.0))
     for i in range(12):
         for q in range(2):
             score = networks[0](queries[i, q : q + 1])[0, y[i]]
             torch.testing.assert_close(got[i, q], (score - (2.0 if seen[i] else -1.0)) ** 2)
 
 
-def test_measured_aims_are_quantiles_of_the_shadows_scores(shadows, images):
+def test_measured_target_logits_are_quantiles_of_the_shadows_logits(shadows, images):
     x, y = images
     scores = [
         (model(x)[torch.arange(12), y], seen) for model, seen in zip(shadows.models, shadows.membership, strict=True)
     ]
     inside, outside = (torch.cat([s[k == side] for s, k in scores]).detach() for side in (True, False))
-    high, low = CanaryAttack(shadows, targets=None).aims(x, y)
+    high, low = CanaryAttack(shadows, target_logits=None).target_logits_for(x, y)
     assert high == pytest.approx(inside.quantile(0.5).item(), abs=0.05)  # torch's median is the lower of two
     assert low == pytest.approx(outside.quantile(0.1).item())
-    assert CanaryAttack(shadows).aims(x, y) == (10.0, 0.0)
+    assert CanaryAttack(shadows).target_logits_for(x, y) == (10.0, 0.0)
 
 
 def test_shifted_copies_are_moved_with_zeros_behind_them(shadows, images):
@@ -126,7 +128,7 @@ def test_shifted_copies_are_moved_with_zeros_behind_them(shadows, images):
 def test_measure_is_the_report_of_the_scores_and_queries_can_be_kept(shadows, networks, images):
     x, y = images
     targets, members = networks[4:], torch.rand(3, 12, generator=seeded(2)) < 0.5
-    attack = CanaryAttack(shadows, n_queries=2, steps=2, eps=0.1)
+    attack = CanaryAttack(shadows, n_queries=2, n_iter=2, eps=0.1)
     queries = attack.craft(x, y, generator=seeded(5))
     scores = attack.score(targets, x, y, queries=queries)
     assert torch.equal(scores, attack.score(targets, x, y, generator=seeded(5)))
@@ -145,9 +147,9 @@ def test_a_binary_network_is_attacked_as_one_of_two_classes(images):
         for new, old in zip(two.parameters(), one.parameters(), strict=True):
             new.data = torch.cat([-old.data / 2, old.data / 2])
 
-    def scores(models, targets):
+    def scores(models, target_logits):
         shadows = ShadowEnsemble(tuple(models[:4]), seen, x)
-        attack = CanaryAttack(shadows, n_queries=2, eps=0.1, steps=1, targets=targets)
+        attack = CanaryAttack(shadows, n_queries=2, eps=0.1, n_iter=1, target_logits=target_logits)
         return attack.score(models[4:], x, y)
 
     # The gradients differ by a factor, which Adam divides out but for its own 1e-8.
@@ -159,8 +161,8 @@ def test_a_binary_network_is_attacked_as_one_of_two_classes(images):
     [
         ({"eps": 0.0}, "eps"),
         ({"lr": -1.0}, "lr"),
-        ({"n_queries": 0}, "at least one query"),
-        ({"steps": -1}, "negative number of steps"),
+        ({"n_queries": 0}, "n_queries must be a whole number of at least 1"),
+        ({"n_iter": -1}, "n_iter must be a whole number of at least 0"),
         ({"models_per_step": 9}, "within 1..4"),
     ],
 )
@@ -186,5 +188,7 @@ def test_bad_input(shadows, networks, images):
         DirectAttack(ShadowEnsemble((mlp((3, 2)),), torch.ones(1, 4) > 0, torch.eye(4, 3)), n_queries=2).craft(
             torch.eye(4, 3), torch.zeros(4, dtype=torch.long)
         )
-    with pytest.raises(InvalidInputError, match="at least 1"):
+    with pytest.raises(InvalidInputError, match="n_queries must be a whole number of at least 1"):
         DirectAttack(shadows, n_queries=0)
+    with pytest.raises(InvalidInputError, match="max_shift must be a whole number of at least 1"):
+        DirectAttack(shadows, max_shift=0)

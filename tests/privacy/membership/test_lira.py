@@ -89,10 +89,10 @@ def test_one_tail_takes_low_confidence_for_a_non_member_and_two_tails_do_not():
 
 def test_samples_that_no_shadow_saw_need_the_offline_score():
     target, shadow, seen, _ = draw(4, 6)
-    with pytest.raises(InvalidInputError, match=r"0 shadow models that saw it.*offline"):
+    with pytest.raises(InvalidInputError, match=r"0 shadow models trained on it.*offline"):
         LiRA().score(target, shadow, torch.zeros_like(seen))
     assert torch.isfinite(LiRA(False).score(target, shadow, torch.zeros_like(seen))).all()
-    with pytest.raises(InvalidInputError, match="did not see it"):
+    with pytest.raises(InvalidInputError, match="not trained on it"):
         LiRA(False).score(target, shadow, torch.ones_like(seen))
 
 

@@ -15,9 +15,7 @@ from assay.core import (
     seeded,
 )
 from assay.nets import mlp
-from assay.privacy import (
-    ShadowEnsemble,
-)
+from assay.privacy import ShadowEnsemble
 from assay.privacy.membership.shadows import membership_matrix
 
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -60,7 +58,7 @@ def test_each_model_is_trained_on_its_own_part(data):
         calls.append((x, y, source.initial_seed()))
         fit(model, x, y, loss=cross_entropy, optimizer=SGD, steps=3)
 
-    shadows = ShadowEnsemble.fit(*data, model_fn=build, trainer=one_by_one(train), n_models=4, seed=3)
+    shadows = ShadowEnsemble.fit(*data, model_fn=build, trainer=one_by_one(train), n_models=4, random_state=3)
     for (x, y, _), kept in zip(calls, shadows.membership, strict=True):
         assert torch.equal(x, data[0][kept])
         assert torch.equal(y, data[1][kept])
@@ -72,17 +70,17 @@ def test_the_same_seed_gives_the_same_shadows(data):
     trainer = StackedTrainer(cross_entropy, SGD, epochs=3, batch_size=2)
     before = torch.get_rng_state()
     one, same, other = (
-        ShadowEnsemble.fit(*data, model_fn=build, trainer=trainer, n_models=4, seed=seed) for seed in (1, 1, 2)
+        ShadowEnsemble.fit(*data, model_fn=build, trainer=trainer, n_models=4, random_state=seed) for seed in (1, 1, 2)
     )
-    assert torch.equal(one.phi(*data), same.phi(*data))
-    assert not torch.equal(one.phi(*data), other.phi(*data))
+    assert torch.equal(one.confidences(*data), same.confidences(*data))
+    assert not torch.equal(one.confidences(*data), other.confidences(*data))
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_phi_is_the_log_odds_of_each_model(shadows, images):
+def test_confidence_is_the_log_odds_of_each_model(shadows, images):
     x, y = images
-    phi = shadows.phi(x, y, batch_size=5)
-    for model, row in zip(shadows.models, phi, strict=True):
+    confidence = shadows.confidences(x, y, batch_size=5)
+    for model, row in zip(shadows.models, confidence, strict=True):
         p = model(x).softmax(1)[torch.arange(12), y]
         torch.testing.assert_close(row, (p / (1 - p)).log().detach())
 
@@ -90,15 +88,15 @@ def test_phi_is_the_log_odds_of_each_model(shadows, images):
 def test_samples_are_found_in_the_pool_by_their_content(shadows, images):
     x, _ = images
     order = torch.tensor([7, 0, 3])
-    assert torch.equal(shadows.saw(x[order]), shadows.membership[:, order])
-    assert not shadows.saw(x + 1e-9).any()
+    assert torch.equal(shadows.membership_of(x[order]), shadows.membership[:, order])
+    assert not shadows.membership_of(x + 1e-9).any()
     twice = ShadowEnsemble(shadows.models, shadows.membership, x[torch.arange(12) // 2])
-    assert twice.saw(x[:1]).all()  # one copy is in the first two models, the other in the last two
+    assert twice.membership_of(x[:1]).all()  # one copy is in the first two models, the other in the last two
 
 
 def test_what_does_not_fit_is_refused(shadows, networks, images):
     with pytest.raises(InvalidInputError, match="as the shadows were given them"):
-        shadows.saw(images[0].float())
+        shadows.membership_of(images[0].float())
     with pytest.raises(InvalidInputError, match="rows"):
         ShadowEnsemble(networks, shadows.membership, images[0])
     with pytest.raises(InvalidInputError, match="columns"):

@@ -5,11 +5,7 @@ import torch
 from torch import nn
 
 from assay.core import InvalidInputError
-from assay.privacy import (
-    BullseyePolytope,
-    FeatureCollision,
-    PoisonGoal,
-)
+from assay.privacy import BullseyePolytope, FeatureCollision, PoisonGoal
 from assay.privacy.poisoning import (
     PoisonAttack,
     penultimate_features,
@@ -32,20 +28,20 @@ def goal(images):
 def test_the_rate_falls_after_three_five_and_seven_eighths(networks, images, goal):
     # Adam moves by its rate where the gradient is constant: 3 whole steps of 8, 2 tenths, 2 hundredths, a thousandth.
     bases = 0.9 + 0.1 * images[0]
-    found = Darken(eps=1.0, steps=8, lr=0.01)(networks[0], bases, goal)
+    found = Darken(eps=1.0, n_iter=8, lr=0.01)(networks[0], bases, goal)
     torch.testing.assert_close(found, bases - 0.01 * (3 + 0.2 + 0.02 + 0.001), rtol=0, atol=1e-8)
 
 
 def test_poisons_stay_in_the_budget_and_in_the_range(networks, images, goal):
     x = images[0]
-    found = Darken(eps=0.2, steps=9, lr=1.0)(networks[0], x, goal)
+    found = Darken(eps=0.2, n_iter=9, lr=1.0)(networks[0], x, goal)
     torch.testing.assert_close(found, (x - 0.2).clamp(min=0))
-    wide = Darken(eps=0.2, steps=9, lr=1.0, input_range=(-1.0, 1.0))(networks[0], x, goal)
+    wide = Darken(eps=0.2, n_iter=9, lr=1.0, input_range=(-1.0, 1.0))(networks[0], x, goal)
     torch.testing.assert_close(wide, x - 0.2)
 
 
 def test_no_step_returns_the_bases(networks, images, goal):
-    assert torch.equal(Darken(steps=0)(networks[0], images[0], goal), images[0])
+    assert torch.equal(Darken(n_iter=0)(networks[0], images[0], goal), images[0])
 
 
 def test_features_are_what_the_last_linear_layer_is_given(networks, images):
@@ -77,7 +73,7 @@ def test_a_collision_within_the_budget_is_found(networks, images):
     target = 0.4 + 0.2 * images[0][:1]
     bases = target + 0.05 * torch.ones_like(images[0][:4])
     goal = PoisonGoal(target, 1)
-    attack = FeatureCollision(eps=0.1, steps=80, lr=0.01)
+    attack = FeatureCollision(eps=0.1, n_iter=80, lr=0.01)
     objective = attack.objective(networks[0], goal)
     assert objective(attack(networks[0], bases, goal)) < 0.01 * objective(bases)
 
@@ -92,11 +88,11 @@ def test_bad_input_is_refused(networks, images, goal):
         Darken()(model, x, PoisonGoal(x[:0], 1))
     with pytest.raises(InvalidInputError, match="eps must be a positive number"):
         Darken(eps=0.0)
-    with pytest.raises(InvalidInputError, match="steps must not be negative"):
-        Darken(steps=-1)
+    with pytest.raises(InvalidInputError, match="n_iter must be a whole number of at least 0"):
+        Darken(n_iter=-1)
     with pytest.raises(InvalidInputError, match="no linear layer"):
         penultimate_features(nn.Flatten(), x)
     unused = nn.Identity()
     unused.add_module("last", nn.Linear(2, 2))
-    with pytest.raises(InvalidInputError, match="does not run through"):
+    with pytest.raises(InvalidInputError, match="does not call its last linear layer"):
         penultimate_features(unused, x)

@@ -41,14 +41,14 @@ def goal(images):
 def test_figures_are_those_of_the_victims(images, poisons, goal):
     seen = []
 
-    def no_training(models, x, y, membership, *, seed, progress=False):
-        seen.append((x, y, membership, seed))
+    def no_training(models, x, y, membership, *, generator=None, progress=False):
+        seen.append((x, y, membership, generator.initial_seed()))
 
     test = images[0][:6], images[1][:6]
     report = evaluate_poison(
-        goal, poisons, *images, test=test, model_fn=build, trainer=no_training, n_victims=4, seed=9
+        goal, poisons, *images, test=test, model_fn=build, trainer=no_training, n_victims=4, generator=seeded(9)
     )
-    train_seed, *seeds = spawn_seeds(9, 5)
+    train_seed, *seeds = spawn_seeds(int(torch.randint(2**31, (1,), generator=seeded(9))), 5)
     victims = [build(seeded(seed)) for seed in seeds]
     for place, victim in enumerate(victims):
         probabilities = predict(victim, goal.x).softmax(1)
@@ -68,12 +68,16 @@ def test_clean_victims_see_no_poison_and_poisoned_ones_learn_it(images, poisons,
     trainer = StackedTrainer(cross_entropy, partial(torch.optim.Adam, lr=0.05), epochs=100, batch_size=5)
     x, y = images
     goal = PoisonGoal(x[:1], label=2)  # of class 0
-    evaluate = partial(evaluate_poison, goal, x=x, y=y, test=(x, y), model_fn=build, trainer=trainer, seed=1)
+
+    def evaluate(poisons):
+        options = {"test": (x, y), "model_fn": build, "trainer": trainer, "generator": seeded(1)}
+        return evaluate_poison(goal, poisons, x, y, **options)
+
     planted = PoisonSet(x[:1].expand(8, -1, -1, -1), torch.full((8,), 2), torch.zeros(8, dtype=torch.float64))
-    clean, poisoned = evaluate(poisons=None), evaluate(poisons=planted)
+    clean, poisoned = evaluate(None), evaluate(planted)
     assert clean.success.tolist() == [0, 0, 0]
     assert poisoned.success.tolist() == [1, 1, 1]
-    assert torch.equal(evaluate(poisons=planted).target_probability, poisoned.target_probability)
+    assert torch.equal(evaluate(planted).target_probability, poisoned.target_probability)
 
 
 def test_a_report_says_itself():
@@ -86,7 +90,7 @@ def test_a_report_says_itself():
 
 def test_bad_input_is_refused(images, poisons, goal):
     options = {"test": images, "model_fn": build, "trainer": StackedTrainer(cross_entropy, torch.optim.Adam, epochs=1)}
-    with pytest.raises(InvalidInputError, match="at least one victim"):
+    with pytest.raises(InvalidInputError, match="n_victims must be a whole number of at least 1"):
         evaluate_poison(goal, poisons, *images, **options, n_victims=0)
     flat = PoisonSet(torch.ones(2, 36).double(), torch.zeros(2).long(), torch.zeros(2).double())
     with pytest.raises(InvalidInputError, match=r"poisons have shape \(36,\)"):

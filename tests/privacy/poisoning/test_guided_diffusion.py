@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from assay.core import InvalidInputError, predict, seeded
+from assay.core import InvalidInputError, cross_entropy, parameter_gradients, predict, seeded
 from assay.nets.diffusion import (
     GaussianMixtureDenoiser,
     GuidedDDIMSampler,
@@ -13,13 +13,12 @@ from assay.nets.diffusion import (
 )
 from assay.privacy import (
     FeatureCollision,
-    GradientMatchingAttack,
     GuidedDiffusionPoisoner,
     PoisonGoal,
+    WitchesBrew,
 )
 from assay.privacy.poisoning import (
-    gradient_matching_loss,
-    poison_gradients,
+    gradient_alignment_loss,
     poison_target_gradient,
 )
 
@@ -40,13 +39,13 @@ def test_guidance_weighs_match_and_label(poisoner, images, goal):
     x, labels = images[0], torch.full((12,), 2)
     target = poison_target_gradient(poisoner.model, goal)
     wrong = F.cross_entropy(poisoner.model(x), labels, reduction="none")
-    expected = 0.7 * gradient_matching_loss(poisoner.model, x, labels, target, per_sample=True) + 3.0 * wrong
+    expected = 0.7 * gradient_alignment_loss(poisoner.model, x, labels, target, per_sample=True) + 3.0 * wrong
     torch.testing.assert_close(poisoner.guidance(goal)(x), expected)
 
 
 def test_without_match_it_asks_for_large_gradients(poisoner, images, goal):
     x, labels = images[0], torch.full((12,), 2)
-    norms = poison_gradients(poisoner.model, x, labels).norm(dim=1)
+    norms = parameter_gradients(poisoner.model, x, labels, cross_entropy).norm(dim=1)
     found = replace(poisoner, matching=0.0, labelling=0.0).guidance(goal)(x)
     torch.testing.assert_close(found, 1 / norms, rtol=1e-6, atol=0)
 
@@ -83,12 +82,12 @@ def test_bases_carry_their_label_where_plain_samples_carry_any():
     assert near.max() < 1.0  # and of the cluster's kind: its radius is 0.2, the other is 2 away
 
 
-@pytest.mark.parametrize("attack", [GradientMatchingAttack(0.1, 2), FeatureCollision(0.1, 2)])
+@pytest.mark.parametrize("attack", [WitchesBrew(0.1, 2), FeatureCollision(0.1, 2)])
 def test_poisons_are_the_attacks_ranked_by_their_own_match(poisoner, images, goal, attack):
     bases = images[0]
     poisons = attack(poisoner.model, bases, goal)
     target = poison_target_gradient(poisoner.model, goal)
-    scores = gradient_matching_loss(poisoner.model, poisons, torch.full((12,), 2), target, per_sample=True)
+    scores = gradient_alignment_loss(poisoner.model, poisons, torch.full((12,), 2), target, per_sample=True)
     found = poisoner.craft(attack, bases, goal, keep=5)
     torch.testing.assert_close(found.scores, scores.sort().values[:5])
     torch.testing.assert_close(found.x, poisons[scores.argsort()[:5]])
@@ -97,14 +96,14 @@ def test_poisons_are_the_attacks_ranked_by_their_own_match(poisoner, images, goa
 
 
 def test_poisons_are_scored_as_the_victims_see_them(poisoner, images, goal):
-    attack = GradientMatchingAttack(0.1, 0)
+    attack = WitchesBrew(0.1, 0)
     flipped = replace(poisoner, augment=lambda x: x.flip(3)).craft(attack, images[0], goal)
     torch.testing.assert_close(flipped.scores, poisoner.craft(attack, images[0].flip(3), goal).scores)
 
 
 def test_bad_input_is_refused(poisoner, images, goal):
     with pytest.raises(InvalidInputError, match=r"keep must be within 1\.\.12"):
-        poisoner.craft(GradientMatchingAttack(), images[0], goal, keep=13)
+        poisoner.craft(WitchesBrew(), images[0], goal, keep=13)
     with pytest.raises(InvalidInputError, match="weights of a loss"):
         replace(poisoner, labelling=-1.0)
     with pytest.raises(InvalidInputError, match="at least one image"):

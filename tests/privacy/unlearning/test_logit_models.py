@@ -12,8 +12,8 @@ from assay.privacy import (
     OffsetModel,
 )
 from assay.privacy.unlearning import (
-    logit_difference,
     relative_top_mask,
+    subtract_logits,
 )
 from helpers.language_models import Bigram, random_logits
 
@@ -24,7 +24,7 @@ IDS = torch.tensor([[0, 3, 2], [4, 4, 1]])
 @settings(max_examples=25)
 def test_the_answer_is_the_quotient_of_the_probabilities(seed, alpha):
     target, assistant = random_logits(2, 4, 7, seed=seed)
-    answer = logit_difference(target, assistant, alpha=alpha).softmax(-1)
+    answer = subtract_logits(target, assistant, alpha=alpha).softmax(-1)
     quotient = target.softmax(-1) * assistant.softmax(-1) ** -alpha
     torch.testing.assert_close(answer, quotient / quotient.sum(-1, keepdim=True), rtol=1e-10, atol=1e-14)
 
@@ -33,14 +33,14 @@ def test_the_answer_is_the_quotient_of_the_probabilities(seed, alpha):
 def test_an_assistant_that_knows_nothing_changes_nothing(top_filter):
     target, _ = random_logits(2, 5, 9)
     uniform = torch.full_like(target, -3.0)
-    difference = logit_difference(target, uniform, alpha=2.0, top_filter=top_filter)
+    difference = subtract_logits(target, uniform, alpha=2.0, top_filter=top_filter)
     torch.testing.assert_close(difference, target, rtol=0, atol=1e-12)
 
 
 def test_raw_logits_give_the_same_answers_without_a_filter():
     target, assistant = random_logits(2, 5, 9)
     torch.testing.assert_close(
-        logit_difference(target, assistant, alpha=0.7).softmax(-1), (target - 0.7 * assistant).softmax(-1)
+        subtract_logits(target, assistant, alpha=0.7).softmax(-1), (target - 0.7 * assistant).softmax(-1)
     )
 
 
@@ -66,8 +66,8 @@ def test_a_tiny_ratio_keeps_everything():
 def test_the_filter_holds_back_what_neither_model_believes():
     # The last token is unlikely for both models, most of all for the assistant.
     target, assistant = torch.tensor([5.0, 4.0, -6.0]), torch.tensor([5.0, 0.0, -20.0])
-    assert logit_difference(target, assistant, alpha=1.0).argmax() == 2
-    filtered = logit_difference(target, assistant, alpha=1.0, top_filter=0.01)
+    assert subtract_logits(target, assistant, alpha=1.0).argmax() == 2
+    filtered = subtract_logits(target, assistant, alpha=1.0, top_filter=0.01)
     assert filtered.argmax() == 1
     assert filtered[2] == target[2]
 
@@ -75,7 +75,7 @@ def test_the_filter_holds_back_what_neither_model_believes():
 def test_the_model_subtracts_at_every_place():
     target, assistant = Bigram(5, seed=1), Bigram(5, seed=2)
     both = LogitDifferenceModel(target, assistant, alpha=0.6, top_filter=0.3)(IDS)
-    expected = logit_difference(target(IDS), assistant(IDS), alpha=0.6, top_filter=0.3)
+    expected = subtract_logits(target(IDS), assistant(IDS), alpha=0.6, top_filter=0.3)
     assert torch.equal(both, expected)
 
 

@@ -15,12 +15,12 @@ from assay.privacy.unlearning import (
     answer_nll,
     retain_divergence,
 )
-from assay.privacy.unlearning.losses import uniformity
+from assay.privacy.unlearning.losses import divergence_from_uniform
 from helpers.language_models import random_logits
 
 
 def draw(seed=0):
-    """Two tensors of logits, of three documents of five tokens, and labels that ask for two to four of them."""
+    """Two tensors of logits, of three examples of five tokens, and labels that ask for two to four of them."""
     logits, reference = random_logits(2, 3, 5, 7, seed=seed)
     labels = torch.randint(7, (3, 5), generator=seeded(seed))
     for row, first in enumerate((1, 2, 3)):
@@ -55,16 +55,16 @@ def test_uniformity_is_the_divergence_from_the_uniform_distribution(seed, vocabu
     uniform = torch.full_like(logits, 1 / vocabulary)
     divergence = F.kl_div(logits.log_softmax(-1), uniform, reduction="batchmean")
     cross_entropy = F.cross_entropy(logits, uniform)
-    torch.testing.assert_close(uniformity(logits), divergence)
-    torch.testing.assert_close(uniformity(logits), cross_entropy - math.log(vocabulary))
-    assert uniformity(torch.full_like(logits, 7.0)).abs() < 1e-12
-    assert uniformity(logits) > 0
+    torch.testing.assert_close(divergence_from_uniform(logits), divergence)
+    torch.testing.assert_close(divergence_from_uniform(logits), cross_entropy - math.log(vocabulary))
+    assert divergence_from_uniform(torch.full_like(logits, 7.0)).abs() < 1e-12
+    assert divergence_from_uniform(logits) > 0
 
 
 def test_the_reversed_loss_counts_asked_tokens_only():
     forget, retain, labels = draw()
     mask = labels != -100
-    expected = -GradientAscentLoss()(forget, labels) + 3.0 * uniformity(retain[:, :-1][mask[:, 1:]])
+    expected = -GradientAscentLoss()(forget, labels) + 3.0 * divergence_from_uniform(retain[:, :-1][mask[:, 1:]])
     torch.testing.assert_close(ReversedUnlearningLoss(3.0)(forget, labels, retain, mask), expected)
     # What stands at places that nothing is asked of, the last among them, does not matter.
     changed = retain.clone()
@@ -74,7 +74,7 @@ def test_the_reversed_loss_counts_asked_tokens_only():
     everything = ReversedUnlearningLoss(1.0)(forget, labels, retain) - ReversedUnlearningLoss(0.0)(
         forget, labels, retain
     )
-    torch.testing.assert_close(everything, uniformity(retain[:, :-1].flatten(0, 1)))
+    torch.testing.assert_close(everything, divergence_from_uniform(retain[:, :-1].flatten(0, 1)))
 
 
 def test_the_reversed_loss_has_the_right_gradient():

@@ -11,7 +11,7 @@ from assay.privacy import (
     forget_quality,
 )
 from assay.privacy.unlearning import (
-    model_utility,
+    tofu_model_utility,
     truth_ratio,
     truth_ratio_score,
 )
@@ -39,8 +39,8 @@ def test_forget_quality_is_the_two_sample_test():
 
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=9))
 def test_utility_is_the_harmonic_mean(parts):
-    assert model_utility(parts) == pytest.approx(len(parts) / sum(1 / part for part in parts))
-    assert model_utility([*parts, 0.0]) == 0
+    assert tofu_model_utility(parts) == pytest.approx(len(parts) / sum(1 / part for part in parts))
+    assert tofu_model_utility([*parts, 0.0]) == 0
 
 
 def test_bad_input():
@@ -51,5 +51,5 @@ def test_bad_input():
     with pytest.raises(NumericalError, match="retain"):
         forget_quality(torch.zeros(2), torch.tensor([math.nan]))
     for parts in ([], [1.2], [-0.1]):
-        with pytest.raises(InvalidInputError, match=r"figures in \[0, 1\]"):
-            model_utility(parts)
+        with pytest.raises(InvalidInputError, match=r"score in \[0, 1\]"):
+            tofu_model_utility(parts)

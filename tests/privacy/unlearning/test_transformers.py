@@ -10,10 +10,10 @@ from assay.privacy import (
     build_assistant,
 )
 from assay.privacy.unlearning import (
-    Documents,
+    QAExamples,
     token_logits,
 )
-from assay.privacy.unlearning.logit_models import logit_difference
+from assay.privacy.unlearning.logit_models import subtract_logits
 
 transformers = pytest.importorskip("transformers")
 
@@ -92,13 +92,13 @@ def test_forward_is_the_difference_of_both_models(models):
     target, assistant = models
     model = LogitDifferenceModel(target, assistant, alpha=0.7, top_filter=0.1)
     with torch.no_grad():
-        expected = logit_difference(target(IDS).logits, assistant(IDS).logits, alpha=0.7, top_filter=0.1)
+        expected = subtract_logits(target(IDS).logits, assistant(IDS).logits, alpha=0.7, top_filter=0.1)
         assert torch.equal(model(IDS), expected)
-        documents = Documents(PADDED, PADDED.masked_fill(MASK == 0, -100).index_fill(1, torch.tensor([0]), -100), MASK)
-        masked = token_logits(model, documents)
+        examples = QAExamples(PADDED, PADDED.masked_fill(MASK == 0, -100).index_fill(1, torch.tensor([0]), -100), MASK)
+        masked = token_logits(model, examples)
         torch.testing.assert_close(
             masked,
-            logit_difference(
+            subtract_logits(
                 target(PADDED, attention_mask=MASK).logits,
                 assistant(PADDED, attention_mask=MASK).logits,
                 alpha=0.7,
@@ -141,8 +141,8 @@ def test_padding_on_the_left_changes_nothing(models, use_cache):
 def test_beams_are_those_of_a_search_without_caches(models):
     model = LogitDifferenceModel(*models, alpha=0.7)
     options = OPTIONS | {"num_beams": 3}
-    cached, anew = (model.generate(IDS, max_new_tokens=5, use_cache=c, **options) for c in (True, False))
-    assert torch.equal(cached, anew)
+    cached, uncached = (model.generate(IDS, max_new_tokens=5, use_cache=c, **options) for c in (True, False))
+    assert torch.equal(cached, uncached)
 
 
 def test_a_plain_assistant_serves_a_model_of_transformers(models):

@@ -1,24 +1,15 @@
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import betainc
-from scipy.stats import binom, norm
+from scipy.stats import norm
 
 from assay.core import InvalidInputError, NumericalError, seeded
-from assay.privacy import (
-    certify_watermark,
-)
-from assay.privacy.watermark import (
-    order_statistic_index,
-    percentile_bounds,
-)
-
-LEVELS = st.floats(0.5, 0.999)
+from assay.privacy import certify_watermark
+from assay.privacy.watermark import percentile_bounds
 
 
 def test_the_median_moves_by_the_normal_distribution():
@@ -29,29 +20,6 @@ def test_the_median_moves_by_the_normal_distribution():
     low, high = percentile_bounds(0.3, 0.4, 2.0)
     assert norm.ppf(low) == pytest.approx(norm.ppf(0.3) - 0.2)
     assert norm.ppf(high) == pytest.approx(norm.ppf(0.3) + 0.2)
-
-
-def exact_chance(n, k, p):
-    """Pr[Bin(n, p) >= k] in whole numbers."""
-    p = Fraction(p)
-    return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))
-
-
-@given(n=st.integers(1, 25), p=st.floats(0, 1), confidence=LEVELS)
-def test_rank_is_that_of_exact_arithmetic(n, p, confidence):
-    k = order_statistic_index(n, p, confidence)
-    slack = Fraction(1, 10**9)  # chances that are the confidence but for rounding may fall on either side
-    assert k == 0 or exact_chance(n, k, p) >= Fraction(confidence) - slack
-    assert k == n or exact_chance(n, k + 1, p) < Fraction(confidence) + slack
-
-
-@given(n=st.integers(1, 5000), p=st.floats(1e-6, 1 - 1e-6), confidence=LEVELS)
-def test_rank_is_that_of_a_search_over_the_incomplete_beta_function(n, p, confidence):
-    ranks = torch.arange(1, n + 1).numpy()
-    allowed = ranks[betainc(ranks, n - ranks + 1, p) >= confidence]
-    expected = allowed.max() if len(allowed) else 0
-    got = order_statistic_index(n, p, confidence)
-    assert got == expected or abs(binom.sf(max(got, expected) - 1, n, p) - confidence) < 1e-9
 
 
 def test_too_few_samples_certify_nothing_and_say_so():
@@ -77,12 +45,6 @@ def test_bounds_fall_with_distance_and_only_its_ratio_to_sigma_counts(values, si
     scaled = certify_watermark(samples, scale * sigma, [scale * radius for radius in radii])
     assert torch.equal(scaled.bounds, certificate.bounds)
     assert (certificate.bounds <= certificate.value).all()
-
-
-def test_rank_grows_in_share_with_samples():
-    shares = [order_statistic_index(n, 0.2) / n for n in (20, 100, 1000, 10000)]
-    assert shares == sorted(shares)
-    assert shares[-1] == pytest.approx(0.2, abs=0.011)
 
 
 @settings(max_examples=40)
@@ -152,9 +114,6 @@ def test_the_figure_shows_the_bounds():
         (lambda: percentile_bounds(0.5, -1.0, 1.0), "radius"),
         (lambda: percentile_bounds(0.5, math.nan, 1.0), "radius"),
         (lambda: percentile_bounds(0.5, 1.0, 0.0), "sigma"),
-        (lambda: order_statistic_index(0, 0.5), "at least one sample"),
-        (lambda: order_statistic_index(5, 1.5), "within"),
-        (lambda: order_statistic_index(5, 0.5, 1.0), "confidence"),
         (lambda: certify_watermark(torch.zeros(0), 1.0, [1.0]), "no samples"),
         (lambda: certify_watermark(torch.ones(9), -1.0, []), "sigma"),
     ],

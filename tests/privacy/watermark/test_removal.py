@@ -33,6 +33,8 @@ from assay.privacy.watermark import (
     smoothed_trigger_accuracy,
 )
 
+METHODS = ("fine_tuning", "hard_distillation", "soft_distillation", "trigger_unlearning")
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -57,7 +59,7 @@ def attack(model, triggers, data, removal, seed=0, **options):
 class Far(RemovalAttack):
     """Move every parameter by one, twice."""
 
-    def stages(self, model, x, y, *, triggers, generator):
+    def stages(self, model, task):
         for _ in range(2):
             with torch.no_grad():
                 for parameter in model.parameters():
@@ -66,13 +68,13 @@ class Far(RemovalAttack):
 
 
 class Broken(RemovalAttack):
-    def stages(self, model, x, y, *, triggers, generator):
+    def stages(self, model, task):
         with torch.no_grad():
             next(model.parameters()).fill_(math.nan)
         yield
 
 
-def test_the_base_measures_every_stage_anew(model, triggers, data):
+def test_the_base_measures_every_stage_again(model, triggers, data):
     report = attack(model, triggers, data, Far())
     p = len(flatten(named_parameters(model)))
     assert [stage.distance for stage in report.history] == pytest.approx([0, math.sqrt(p), 2 * math.sqrt(p)])
@@ -107,8 +109,8 @@ def test_the_base_brings_every_attack_back_into_the_budget(model, triggers, data
 @pytest.mark.parametrize(
     "removal",
     [
-        *(Retraining(0.3, lesson, epochs=3, lr=0.1) for lesson in ("labels", "hard", "soft", "forget")),
-        *(RandomShift(0.3), TriggerAscent(0.3), TriggerAscent(0.3, sigma=0.2, steps=4)),
+        *(Retraining(0.3, method, epochs=3, lr=0.1) for method in METHODS),
+        *(RandomShift(0.3), TriggerAscent(0.3), TriggerAscent(0.3, sigma=0.2, n_iter=4)),
         *(Pruning(0.3, share=0.9), Quantisation(0.3, bits=2)),
     ],
     ids=str,
@@ -141,7 +143,7 @@ def test_ascent_reaches_the_best_point_of_the_ball_of_a_linear_network(data, sig
     model = mlp((4, 2), generator=seeded(4)).double()
     x = torch.tensor([[1.0, -2.0, 0.5, 0.0]], dtype=torch.float64)
     triggers = TriggerSet(x, label=0)
-    report = attack(model, triggers, (data[0], data[1] % 2), TriggerAscent(0.7, sigma=sigma, steps=10))
+    report = attack(model, triggers, (data[0], data[1] % 2), TriggerAscent(0.7, sigma=sigma, n_iter=10))
     along = torch.cat([x[0], torch.ones(1, dtype=torch.float64)])
     direction = torch.stack([-along, along]) / (math.sqrt(2) * along.norm())
     change = flatten(named_parameters(report.model)) - flatten(named_parameters(model))
@@ -154,7 +156,7 @@ def test_ascent_moves_also_where_the_loss_underflows(data):
     with torch.no_grad():
         model[0].bias.copy_(torch.tensor([2000.0, 0.0]))
     triggers = TriggerSet(torch.zeros(1, 4, dtype=torch.float64), label=0)
-    report = attack(model, triggers, (data[0], data[1] % 2), TriggerAscent(1.0, steps=1))
+    report = attack(model, triggers, (data[0], data[1] % 2), TriggerAscent(1.0, n_iter=1))
     assert report.end.distance == pytest.approx(1.0)
 
 
@@ -170,16 +172,16 @@ def test_fine_tuning_is_adam_on_the_attackers_samples(model, triggers, data):
 def test_hard_distillation_is_fine_tuning_on_the_networks_own_decisions(model, triggers, data):
     x, _ = data
     own = model(x).argmax(1)
-    distilled = attack(model, triggers, data, Retraining(lesson="hard", epochs=3))
+    distilled = attack(model, triggers, data, Retraining(method="hard_distillation", epochs=3))
     tuned = attack(model, triggers, (x, own), Retraining(epochs=3))
     assert parameter_distance(distilled.model, tuned.model) == 0
 
 
 def test_soft_distillation_starts_at_its_own_optimum(model, triggers, data):
     # The cross-entropy of probabilities with themselves has no gradient but rounding, which Adam's first step keeps.
-    report = attack(model, triggers, data, Retraining(lesson="soft", epochs=1, lr=1e-3))
+    report = attack(model, triggers, data, Retraining(method="soft_distillation", epochs=1, lr=1e-3))
     assert report.end.distance < 1e-9
-    assert attack(model, triggers, data, Retraining(lesson="hard", epochs=1, lr=1e-3)).end.distance > 1e-3
+    assert attack(model, triggers, data, Retraining(method="hard_distillation", epochs=1, lr=1e-3)).end.distance > 1e-3
 
 
 def test_unlearning_without_limits_removes_the_watermark_and_keeps_the_task(triggers, data):
@@ -188,7 +190,7 @@ def test_unlearning_without_limits_removes_the_watermark_and_keeps_the_task(trig
     SmoothedWatermark(0.05, n_levels=2, n_noise=2).train(
         model, *data, triggers=triggers, optimizer=adam, epochs=60, generator=seeded(0)
     )
-    report = attack(model, triggers, data, Retraining(lesson="forget", epochs=60, lr=0.05), n_draws=1)
+    report = attack(model, triggers, data, Retraining(method="trigger_unlearning", epochs=60, lr=0.05), n_draws=1)
     assert report.start.trigger_accuracy == 1
     assert report.end.trigger_accuracy == 0
     assert report.end.test_accuracy == 1
@@ -219,14 +221,21 @@ def test_bad_options():
     for build in (
         lambda: Retraining(epochs=0),
         lambda: Retraining(lr=0.0),
+        lambda: Retraining(batch_size=0),
+        lambda: TriggerAscent(1.0, n_noise=0),
         lambda: Pruning(share=1.0),
         lambda: Quantisation(bits=1),
         lambda: TriggerAscent(1.0, sigma=-1.0),
-        lambda: TriggerAscent(1.0, steps=0),
+        lambda: TriggerAscent(1.0, n_iter=0),
         lambda: RandomShift(-1.0),
     ):
         with pytest.raises(InvalidInputError):
             build()
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises((InvalidInputError, TypeError), match="method"):
+        Retraining(method="labels")
 
 
 def test_bad_input(model, triggers, data):

@@ -81,7 +81,10 @@ def test_running_statistics_of_a_batch_norm_take_no_part_and_stay():
 
 @pytest.mark.parametrize("method", [smoothed_trigger_accuracy, smoothed_trigger_gradient])
 def test_bad_input(model, triggers, method):
-    for options, message in (({"sigma": -1.0}, "sigma"), ({"sigma": 1.0, "n": 0}, "at least 1")):
+    for options, message in (
+        ({"sigma": -1.0}, "sigma"),
+        ({"sigma": 1.0, "n": 0}, "n must be a whole number of at least 1"),
+    ):
         with pytest.raises(InvalidInputError, match=message):
             method(model, triggers, **options)
     with pytest.raises(InvalidInputError, match="3 outputs"):

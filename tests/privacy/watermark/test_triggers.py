@@ -53,7 +53,7 @@ def test_unrelated_images_are_greyed_and_resized():
 def test_bad_input():
     with pytest.raises(InvalidInputError, match="non-empty"):
         TriggerSet(torch.zeros(0, 4))
-    with pytest.raises(InvalidInputError, match="class index"):
+    with pytest.raises(InvalidInputError, match="label must be a whole number of at least 0"):
         TriggerSet(torch.zeros(1, 4), label=-1)
     with pytest.raises(InvalidInputError, match="no pixel"):
         TriggerSet.from_overlay(pictures(), text=" ")

@@ -50,13 +50,15 @@ def test_shadows_judges_and_targets_are_drawn_apart(pool):
 
 
 def test_queries_are_judged_by_models_that_made_none(pool):
-    attack = CanaryAttack(pool.shadows, n_queries=2, eps=0.1, steps=0, targets=(10.0, 0.0))
+    attack = CanaryAttack(pool.shadows, n_queries=2, eps=0.1, n_iter=0, target_logits=(10.0, 0.0))
     queries = torch.stack([pool.x, (pool.x + 0.05).clamp(0, 1)], 1)
     shown = pools.judge(pool, attack, queries, seeded(0))
     pairs = list(zip(pool.judges.models, pool.judges.membership, strict=True))
 
     def objective(candidates):
-        return np.mean([canary_objective(m, candidates, pool.y, s, aims=(10.0, 0.0)).mean().item() for m, s in pairs])
+        return np.mean(
+            [canary_objective(m, candidates, pool.y, s, target_logits=(10.0, 0.0)).mean().item() for m, s in pairs]
+        )
 
     assert shown["to-sample"].item() == pytest.approx(objective(queries) / objective(pool.x[:, None]), rel=1e-5)
     assert shown["apart"].item() == pytest.approx(0.5, rel=1e-5)

@@ -12,7 +12,7 @@ from assay.privacy import (
     PoisonGoal,
 )
 from assay.privacy.poisoning import (
-    gradient_matching_loss,
+    gradient_alignment_loss,
     poison_target_gradient,
 )
 from assay.studies.privacy.guided_diffusion_poisoning import cells, study, worlds
@@ -90,7 +90,7 @@ def test_bases_are_chosen_by_their_match(world):
     bases, figures = cells.make_bases(poisoner, world, goal, 5, seed=1)
     real = world.x[world.y == goal.label]
     target = poison_target_gradient(world.surrogate, goal)
-    losses = gradient_matching_loss(world.surrogate, real, goal.labels(len(real)), target, per_sample=True)
+    losses = gradient_alignment_loss(world.surrogate, real, goal.labels(len(real)), target, per_sample=True)
     assert torch.equal(bases["best"], real[losses.argsort()[:5]])
     torch.testing.assert_close(figures["mismatch: real"], losses.mean())
     torch.testing.assert_close(figures["mismatch: best 16"], losses.sort().values[:16].mean())

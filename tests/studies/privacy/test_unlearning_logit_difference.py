@@ -8,7 +8,7 @@ from torch import nn
 
 from assay.core import seeded
 from assay.privacy.unlearning import (
-    Documents,
+    QAExamples,
     token_logits,
 )
 from assay.studies.privacy.unlearning_logit_difference import facts, study
@@ -127,7 +127,7 @@ def test_a_trained_model_knows_its_part_only(world):
     changed = world.unseen.input_ids.clone()
     changed[:, 2] = 0  # what follows a place has no part in what is said there
     torch.testing.assert_close(
-        token_logits(model, Documents.of_answers(changed, prompt_length=2))[:, :2],
+        token_logits(model, QAExamples.from_tokens(changed, prompt_length=2))[:, :2],
         token_logits(model, world.unseen)[:, :2],
     )
 

@@ -123,7 +123,7 @@ def _train_shadows(subject: Subject, x: Tensor, y: Tensor, n_members: int, conte
         trainer=one_by_one(partial(_train, loss=subject.loss, fitted=fitted)),
         n_models=n_models,
         keep=keep,
-        seed=context.seed,
+        random_state=context.seed,
         progress=context.progress,
     )
 

@@ -1,4 +1,7 @@
-"""Diffusion models: denoisers and guided samplers."""
+"""Diffusion models: denoisers, noise schedules and guided samplers.
+
+Papers: guided-diffusion-poisoning.
+"""
 
 from assay.nets.diffusion.denoisers import (
     Denoiser,
@@ -6,9 +9,7 @@ from assay.nets.diffusion.denoisers import (
     UNetDenoiser,
     linear_noise_schedule,
 )
-from assay.nets.diffusion.guided_sampling import (
-    GuidedDDIMSampler,
-)
+from assay.nets.diffusion.guided_sampling import GuidedDDIMSampler
 
 __all__ = [
     "Denoiser",

@@ -1,4 +1,4 @@
-"""What a diffusion model is to this room: a function that predicts the noise in a noisy image."""
+"""Denoisers, the noise predictors of diffusion models, and their noise schedule (Ho, Jain and Abbeel, 2020)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,64 +9,66 @@ from jaxtyping import Float
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_fraction, preserved, require_extra
+from assay.core import InvalidInputError, check_count, check_fraction, preserved, require_extra
 
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """Predict the noise in images of the range [-1, 1] that were noised up to time t; differentiable in them."""
+    """Predict the noise in images of range [-1, 1], noised up to time t; differentiable in the images."""
 
     def __call__(self, x: Float[Tensor, "n *d"], t: int, /) -> Float[Tensor, "n *d"]:
-        r"""Return $\epsilon(x, t)$, the expected noise; t counts from 0, the least noise."""
+        r"""Return the expected noise $\epsilon(x, t)$; t counts from 0, the least noise."""
         ...
 
 
-def linear_noise_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Float[Tensor, " t"]:
-    r"""Return $\bar\alpha_t = \prod_{s\le t}(1 - \beta_s)$ for $\beta$ that rises linearly.
+def linear_noise_schedule(n_times: int = 1000, first: float = 1e-4, last: float = 0.02) -> Float[Tensor, " t"]:
+    r"""Return $\bar\alpha_t = \prod_{s\le t}(1 - \beta_s)$ of a linearly rising $\beta$.
 
     Args:
-        steps: How many times there are; the defaults are those of denoising diffusion models for CIFAR-10.
-        first: The first $\beta$.
-        last: The last one.
+        n_times: Diffusion times. Paper: 1000.
+        first: First $\beta$. Paper: 1e-4.
+        last: Last $\beta$. Paper: 0.02.
 
     Returns:
         Cumulative products in float32; `.double()` them for a denoiser in float64.
 
     Raises:
-        InvalidInputError: `steps` is below one, or a $\beta$ does not lie between 0 and 1.
+        InvalidInputError: `n_times` is below one, or a $\beta$ does not lie between 0 and 1.
+
+    Source: Ho, Jain and Abbeel, "Denoising Diffusion Probabilistic Models" (2020), equation 4 and section 4.
 
     >>> linear_noise_schedule(2, 0.1, 0.5)
     tensor([0.9000, 0.4500])
     """
-    if steps < 1:
-        raise InvalidInputError(f"a schedule needs at least one step, got {steps}")
+    check_count(n_times, "n_times")
     check_fraction(first, "first")
     check_fraction(last, "last")
-    return (1 - torch.linspace(first, last, steps, dtype=torch.float64)).cumprod(0).float()
+    return (1 - torch.linspace(first, last, n_times, dtype=torch.float64)).cumprod(0).float()
 
 
 class GaussianMixtureDenoiser(nn.Module):
-    r"""Denoise exactly, for data whose density is a mixture of Gaussians.
+    r"""Denoise samples of a mixture of Gaussians exactly.
 
-    Noised to time t the mixture is one still, with component k at $\sqrt{\bar\alpha_t}\mu_k$ and of covariance
-    $\bar\alpha_t S_k + (1-\bar\alpha_t) I$; with $p_t$ its density,
+    At time t the noised samples have a mixture density $p_t$ too, with component means $\sqrt{\bar\alpha_t}\mu_k$ and
+    covariances $\bar\alpha_t S_k + (1-\bar\alpha_t) I$, so that
 
     $$\epsilon(x, t) = -\sqrt{1-\bar\alpha_t}\;\nabla\log p_t(x).$$
 
-    Nothing is trained beyond the mixture, which is enough for images of some hundred pixels. Cost: O(n k d^2) a call,
-    k components.
+    A fitted mixture is a fair model of images of some hundred pixels.
+
+    Cost: time O(n k d^2) a call, memory O(n k d) beside the covariances, for k components.
 
     Args:
         weights: Share of each component.
-        means: Their means, in [-1, 1].
-        covariances: Their covariances.
+        means: Mean of each component, in [-1, 1].
+        covariances: Covariance of each component.
         alphas_cumprod: $\bar\alpha_t$, from little noise to much.
 
     Raises:
         InvalidInputError: A covariance is not positive semi-definite.
 
-    Source: Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models" (2020), for the process; the score of a mixture
-    is elementary.
+    Source: Ho, Jain and Abbeel, "Denoising Diffusion Probabilistic Models" (2020), equation 4, for the noised samples;
+    the score of a mixture is elementary.
 
     >>> from assay.nets.diffusion import linear_noise_schedule
     >>> standard = torch.ones(1), torch.zeros(1, 3), torch.eye(3)[None]
@@ -106,11 +108,11 @@ class GaussianMixtureDenoiser(nn.Module):
         """Join fitted mixtures, for example one a class, with equal shares.
 
         Args:
-            mixtures: Of full covariance, fitted to flat images in [-1, 1].
-            alphas_cumprod: The noise schedule; the denoiser takes its type and device.
+            mixtures: Mixtures with full covariances, fitted to flat images in [-1, 1].
+            alphas_cumprod: Noise schedule; the denoiser takes its dtype and device.
 
         Raises:
-            InvalidInputError: There is no mixture, or one is not of full covariance.
+            InvalidInputError: There is no mixture, or one has other than full covariances.
         """
         if not mixtures or any(mixture.covariance_type != "full" for mixture in mixtures):
             raise InvalidInputError("pass at least one GaussianMixture, each fitted with covariance_type='full'")
@@ -134,17 +136,17 @@ class GaussianMixtureDenoiser(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class UNetDenoiser:
-    """Make a denoiser of a `UNet2DModel` of diffusers (extra `diffusion`) that was trained to predict noise.
+    """Wrap a noise-predicting `UNet2DModel` of diffusers (extra `diffusion`) as a denoiser.
 
-    The network runs in evaluation mode with its weights frozen, and comes back as it was. Its schedule is
-    `scheduler.alphas_cumprod` of the scheduler that it was trained with.
+    The network runs in evaluation mode with frozen weights, and comes back as it was. Its noise schedule is
+    `scheduler.alphas_cumprod` of its training scheduler.
 
     Args:
-        unet: The network, of as many output as input channels.
+        unet: Network with as many output as input channels.
 
     Raises:
         MissingExtraError: diffusers is not installed.
-        InvalidInputError: It is no such network, or it predicts variances too.
+        InvalidInputError: `unet` is another network, or predicts variances too.
 
     >>> UNetDenoiser(nn.Linear(2, 2))  # doctest: +ELLIPSIS
     Traceback (most recent call last):

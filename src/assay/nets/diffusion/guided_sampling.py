@@ -1,4 +1,4 @@
-"""Deterministic diffusion sampling that is guided by a loss on what the image will be (Souri et al., 2024)."""
+"""Guided DDIM sampling with self-recurrence (Souri et al., 2024; Bansal et al., 2023, section 3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from torch import Tensor
 from assay.core import (
     InvalidInputError,
     as_generator,
+    check_count,
     check_finite,
     track,
 )
@@ -26,26 +27,28 @@ class GuidedDDIMSampler:
     e' = e + s\sqrt{1-\bar\alpha_t}\;\nabla_{x_t} L(\hat x_0(e)),\quad
     x_{t-1} = \sqrt{\bar\alpha_{t-1}}\,\hat x_0(e') + \sqrt{1-\bar\alpha_{t-1}}\,e .$$
 
-    Each step is repeated, noised back to t in between, so that the image can follow the guidance and still be likely
-    (self-recurrence). The last term takes the unguided e, as the released code does.
+    Each step is repeated, with noise added back up to time t in between, so that the image can follow the guidance and
+    stay likely (self-recurrence). The last term takes the unguided e, as in the released code.
 
-    Cost: `len(alphas_cumprod) / stride * recurrence` passes of the denoiser for each image, backward too where guided.
+    Cost: time O(T r) passes of the denoiser for each image, T visited times and r repeats, backward too with
+    guidance; memory O(`batch_size`) passes.
 
     Args:
-        denoiser: Predicts the noise in images of the range [-1, 1]: any function `(x, t)`, a `GaussianMixtureDenoiser`
+        denoiser: Predicts the noise in images of range [-1, 1]: any function `(x, t)`, a `GaussianMixtureDenoiser`
             or a `UNetDenoiser`.
-        alphas_cumprod: $\bar\alpha_t$ for each time; images take its type and device.
-        strength: s, of the guidance. Paper's code: 5.
-        recurrence: How often each step is done. Paper's code: 5.
-        stride: Only every so many-th time is visited. Paper's code: 1.
-        clip: Clamp $\hat x_0$ to [-1, 1]. Where it is clamped, guidance has no gradient, as in the paper's code.
+        alphas_cumprod: $\bar\alpha_t$ for each time; images take its dtype and device.
+        strength: Guidance strength s. Paper's code: 5.
+        recurrence: Repeats r of each step. Paper's code: 5.
+        stride: Distance between visited times. Paper's code: 1.
+        clip: Clamp $\hat x_0$ to [-1, 1]. Guidance has no gradient at clamped pixels, as in the paper's code.
 
     Raises:
-        InvalidInputError: The schedule is not one, or a count is below one.
+        InvalidInputError: `alphas_cumprod` is no noise schedule, or a count is below one.
 
-    Source: Souri, Bansal, Kazemi, Fowl, Saha, Geiping, Wilson, Chellappa, Goldstein, Goldblum, "Generating Potent
-    Poisons and Backdoors from Scratch with Guided Diffusion" (2024), arXiv 2403.16365, and its released code; the
-    guidance follows Bansal et al., "Universal Guidance for Diffusion Models" (2023).
+    Source: Bansal et al., "Universal Guidance for Diffusion Models" (2023), section 3.1 (forward guidance) and section
+    3.3 (self-recurrence); Song, Meng and Ermon, "Denoising Diffusion Implicit Models" (2021), equation 12, for the step
+    to $x_{t-1}$; Souri et al., "Generating Potent Poisons and Backdoors from Scratch with Guided Diffusion" (2024),
+    main text and released code, for their use together.
 
     >>> from assay.nets.diffusion import linear_noise_schedule
     >>> sampler = GuidedDDIMSampler(lambda x, t: x, linear_noise_schedule(10, 0.01, 0.5), recurrence=2)
@@ -63,13 +66,13 @@ class GuidedDDIMSampler:
 
     def __post_init__(self) -> None:
         schedule = self.alphas_cumprod
-        falls = len(schedule) > 0 and schedule.max() < 1 and schedule.min() > 0 and bool((schedule.diff() < 0).all())
-        if not falls:
+        is_falling = (
+            len(schedule) > 0 and schedule.max() < 1 and schedule.min() > 0 and bool((schedule.diff() < 0).all())
+        )
+        if not is_falling:
             raise InvalidInputError("alphas_cumprod must fall from below 1 and stay above 0; see linear_noise_schedule")
-        if self.recurrence < 1 or self.stride < 1:
-            raise InvalidInputError(
-                f"recurrence and stride must be at least 1, got {self.recurrence} and {self.stride}"
-            )
+        check_count(self.recurrence, "recurrence")
+        check_count(self.stride, "stride")
 
     def sample(
         self,
@@ -80,18 +83,18 @@ class GuidedDDIMSampler:
         batch_size: int = 64,
         progress: bool = False,
     ) -> Float[Tensor, "n *d"]:
-        """Return new images in [0, 1] (without `clip`, about there).
+        """Return new images in [0, 1]; without `clip` they may leave the range.
 
         Args:
-            shape: Of the result: n images and the shape of one.
-            guidance: A differentiable function of images in [0, 1] that returns one loss for each; None for a plain
-                sample.
+            shape: Shape of the result: n images and the shape of one.
+            guidance: Differentiable function of images in [0, 1] that returns one loss for each; None samples without
+                guidance.
             generator: Source of the noise; a fixed seed by default.
-            batch_size: Images that are worked on at once.
+            batch_size: Images denoised at once.
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: No image is asked for.
+            InvalidInputError: `shape` holds no image.
             NumericalError: An image came out NaN or infinite.
         """
         if len(shape) < 2 or min(shape) < 1:

@@ -16,15 +16,9 @@ from assay.privacy.condensation.gradient_matching import (
     ContrastiveGradientMatching,
     gradient_distance,
 )
-from assay.privacy.condensation.replay import (
-    CondensedReplay,
-)
-from assay.privacy.condensation.siamese_augmentation import (
-    SiameseAugmentation,
-)
-from assay.privacy.condensation.velocity import (
-    kernel_velocity,
-)
+from assay.privacy.condensation.replay import CondensedReplay
+from assay.privacy.condensation.siamese_augmentation import SiameseAugmentation
+from assay.privacy.condensation.velocity import kernel_velocity
 
 __all__ = [
     "ClassWiseGradientMatching",

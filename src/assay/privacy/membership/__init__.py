@@ -1,32 +1,15 @@
 """Membership inference: whether a sample was in the training set.
 
-Papers: canary-membership.
+Papers: canary-membership. Its baseline is LiRA (Carlini et al., 2022).
 """
 
-from assay.privacy.membership.base import (
-    MembershipAttack,
-)
-from assay.privacy.membership.canary import (
-    CanaryAttack,
-    canary_objective,
-)
-from assay.privacy.membership.confidence import (
-    label_logits,
-    logit_confidence,
-)
-from assay.privacy.membership.direct import (
-    DirectAttack,
-)
-from assay.privacy.membership.lira import (
-    LiRA,
-)
-from assay.privacy.membership.metrics import (
-    MembershipReport,
-    membership_metrics,
-)
-from assay.privacy.membership.shadows import (
-    ShadowEnsemble,
-)
+from assay.privacy.membership.base import MembershipAttack, QueryTask
+from assay.privacy.membership.canary import CanaryAttack, canary_objective
+from assay.privacy.membership.confidence import label_logits, logit_confidence
+from assay.privacy.membership.direct import DirectAttack
+from assay.privacy.membership.lira import LiRA
+from assay.privacy.membership.metrics import MembershipReport, membership_metrics
+from assay.privacy.membership.shadows import ShadowEnsemble
 
 __all__ = [
     "CanaryAttack",
@@ -34,6 +17,7 @@ __all__ = [
     "LiRA",
     "MembershipAttack",
     "MembershipReport",
+    "QueryTask",
     "ShadowEnsemble",
     "canary_objective",
     "label_logits",

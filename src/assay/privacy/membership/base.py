@@ -1,4 +1,4 @@
-"""What every membership attack shares: the attack proposes queries, the base checks, scores and measures."""
+"""Base class of membership inference attacks: checked queries, scores of target models, and their metrics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -27,30 +27,41 @@ from assay.privacy.membership.shadows import ShadowEnsemble
 
 
 @dataclass(frozen=True, eq=False)
+class QueryTask:
+    """Hold checked samples, and how their queries are to be computed.
+
+    Attributes:
+        x: Samples.
+        y: Their labels.
+        batch_size: Queries computed at once.
+        generator: Source of randomness.
+        progress: Draw a bar on standard error.
+    """
+
+    x: Float[Tensor, "n *d"]
+    y: Num[Tensor, " n"]
+    batch_size: int
+    generator: torch.Generator
+    progress: bool
+
+
+@dataclass(frozen=True, eq=False)
 class MembershipAttack(ABC):
-    """Tell members of a training set by a model's answers to q queries for each sample.
+    """Infer membership in a training set from a model's answers to q queries for each sample.
 
     Subclasses propose the queries; the likelihood-ratio test of `scorer` compares the target's confidence in each with
     that of the shadow models.
 
     Args:
         ensemble: Shadow models; a target must not be among them.
-        scorer: The test; an offline one is for samples that no shadow saw.
+        scorer: The test; an offline one is for samples that are in no shadow model's training set.
     """
 
     ensemble: ShadowEnsemble
     scorer: LiRA = field(default_factory=LiRA)
 
     @abstractmethod
-    def propose(
-        self,
-        x: Float[Tensor, "n *d"],
-        y: Num[Tensor, " n"],
-        *,
-        batch_size: int,
-        generator: torch.Generator,
-        progress: bool,
-    ) -> Float[Tensor, "n q *d"]:
+    def propose(self, task: QueryTask) -> Float[Tensor, "n q *d"]:
         """Return the queries for checked samples; `craft` is the public call."""
 
     @final
@@ -63,12 +74,12 @@ class MembershipAttack(ABC):
         generator: torch.Generator | None = None,
         progress: bool = False,
     ) -> Float[Tensor, "n q *d"]:
-        """Return the queries for each sample; they depend on the shadow models only, not on a target.
+        """Return the queries for each sample; they depend on the shadow models, not on a target.
 
         Args:
-            x: Samples whose membership is asked for.
+            x: Candidate members.
             y: Their labels.
-            batch_size: Queries that are worked on at once.
+            batch_size: Queries computed at once.
             generator: Source of randomness; a fixed seed by default.
             progress: Draw a bar on standard error.
 
@@ -81,8 +92,7 @@ class MembershipAttack(ABC):
             check_labels(y, logits.shape[1])
         else:
             signs(y)
-        source = as_generator(generator)
-        queries = self.propose(x, y, batch_size=batch_size, generator=source, progress=progress)
+        queries = self.propose(QueryTask(x, y, batch_size, as_generator(generator), progress))
         check_finite(queries, "a query")
         return queries
 
@@ -101,17 +111,17 @@ class MembershipAttack(ABC):
         """Return a score for each target model and sample, higher for members.
 
         Args:
-            targets: The models in question; they come back as they were.
-            x: Samples whose membership is asked for.
+            targets: Target models; they come back as they were.
+            x: Candidate members.
             y: Their labels.
-            queries: What `craft` returned for these samples, where that was done before.
-            batch_size: Queries that are worked on at once.
+            queries: Queries that `craft` returned for these samples; crafted here by default.
+            batch_size: Queries computed at once.
             generator: Source of randomness; a fixed seed by default.
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: The samples do not fit the models, or the scorer is online and some sample was seen by
-                every shadow model or by none.
+            InvalidInputError: The samples do not fit the models, or the scorer is online and some sample is in the
+                training set of every shadow model or of none.
         """
         if not targets:
             raise InvalidInputError("there is no target; pass at least one model, as [model]")
@@ -125,11 +135,11 @@ class MembershipAttack(ABC):
         flat, labels = queries.flatten(0, 1), y.repeat_interleave(q)
         models = [*self.ensemble.models, *targets]
         answers = track(models, "scoring", total=len(models), enabled=progress)
-        phi = torch.stack(
+        confidence = torch.stack(
             [logit_confidence(predict(model, flat, batch_size=batch_size), labels).view(n, q) for model in answers]
         )
-        shadow_phi, target_phi = phi.split([len(self.ensemble.models), len(targets)])
-        return self.scorer.score(target_phi, shadow_phi, self.ensemble.saw(x))
+        of_shadows, of_targets = confidence.split([len(self.ensemble.models), len(targets)])
+        return self.scorer.score(of_targets, of_shadows, self.ensemble.membership_of(x))
 
     @final
     def measure(
@@ -145,16 +155,16 @@ class MembershipAttack(ABC):
         generator: torch.Generator | None = None,
         progress: bool = False,
     ) -> MembershipReport:
-        """Score samples whose membership in each target's training set is known, and report how well that is told.
+        """Score samples of known membership, and report the metrics of the scores.
 
         Args:
-            targets: The models in question.
+            targets: Target models; they come back as they were.
             members: Which target was trained on which sample.
             x: The samples.
             y: Their labels.
-            queries: What `craft` returned for these samples, where that was done before.
-            fpr: False positive rates to read the ROC at.
-            batch_size: Queries that are worked on at once.
+            queries: Queries that `craft` returned for these samples; crafted here by default.
+            fpr: False positive rates at which the ROC is read.
+            batch_size: Queries computed at once.
             generator: Source of randomness; a fixed seed by default.
             progress: Draw a bar on standard error.
 

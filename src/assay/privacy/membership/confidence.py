@@ -1,4 +1,4 @@
-"""How sure a network is of a label, on a scale where the scores of many networks are close to normal."""
+"""Logit-scaled confidence of a label (Carlini et al., 2022, section IV-C)."""
 
 from jaxtyping import Float, Num
 from torch import Tensor
@@ -7,7 +7,7 @@ from assay.core import check_labels, signs, single_logit
 
 
 def label_logits(logits: Float[Tensor, "n *c"], y: Num[Tensor, " n"]) -> Float[Tensor, " n"]:
-    r"""Return each label's own score: $f_y$, or $s f$ for one logit.
+    r"""Return each label's own logit: $f_y$, or $s f$ for one logit.
 
     Args:
         logits: Scores of shape `(n, c)`; `(n, 1)` or `(n,)` for a binary network.
@@ -29,7 +29,7 @@ def label_logits(logits: Float[Tensor, "n *c"], y: Num[Tensor, " n"]) -> Float[T
 def logit_confidence(logits: Float[Tensor, "n *c"], y: Num[Tensor, " n"]) -> Float[Tensor, " n"]:
     r"""Return the log odds of each label, $\phi = \log\frac{p_y}{1-p_y} = f_y - \log\sum_{k\ne y} e^{f_k}$.
 
-    Computed from the scores, so that it stays exact where $p_y$ rounds to one. For one logit it is $s f$.
+    Computed from the logits, so that it stays exact where $p_y$ rounds to one. For one logit it is $s f$.
 
     Args:
         logits: Scores of shape `(n, c)`; `(n, 1)` or `(n,)` for a binary network.
@@ -38,7 +38,7 @@ def logit_confidence(logits: Float[Tensor, "n *c"], y: Num[Tensor, " n"]) -> Flo
     Raises:
         InvalidInputError: The labels do not fit the scores.
 
-    Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022).
+    Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022), section IV-C.
 
     >>> import torch
     >>> logit_confidence(torch.tensor([[3.0, 1.0]]), torch.tensor([0])).tolist()

@@ -1,36 +1,37 @@
-"""LiRA as it was published: query the sample itself, or shifted copies of it."""
+"""Direct queries of LiRA: the sample itself and shifted copies of it (Carlini et al., 2022, section IV-C)."""
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import InvalidInputError
-from assay.privacy.membership.base import MembershipAttack
+from assay.core import InvalidInputError, check_count
+from assay.privacy.membership.base import MembershipAttack, QueryTask
 
 
 @dataclass(frozen=True, eq=False)
 class DirectAttack(MembershipAttack):
-    """Query each sample itself and, where more queries are asked for, copies shifted at random.
+    """Query each sample itself and, for more than one query, copies shifted at random.
 
-    Shifted copies help where the target was trained on such; elsewhere they are off its training distribution.
+    Shifted copies match targets that were trained with shifts as augmentation; for other targets they are off the
+    training distribution.
 
     Args:
         ensemble: Shadow models.
         scorer: The likelihood-ratio test.
-        n_queries: Queries a sample; the first is the sample. Carlini et al. and Wen et al. compare ten.
-        max_shift: Largest shift of the copies of an image, in pixels either way; what is moved in is zero.
+        n_queries: Queries per sample; the first is the sample. Carlini et al. and Wen et al. compare ten.
+        max_shift: Largest shift of an image's copies, in pixels in each direction; the border is filled with zeros.
 
     Raises:
         InvalidInputError: `n_queries` or `max_shift` is below one.
 
-    Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022).
+    Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022), section IV-C.
 
     >>> from assay.privacy import ShadowEnsemble
-    >>> seen = torch.tensor([[True, False], [False, True]])
-    >>> shadows = ShadowEnsemble((torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)), seen, torch.eye(2))
+    >>> membership = torch.tensor([[True, False], [False, True]])
+    >>> shadows = ShadowEnsemble((torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)), membership, torch.eye(2))
     >>> DirectAttack(shadows).score([torch.nn.Linear(2, 3)], torch.eye(2), torch.tensor([0, 1])).shape
     torch.Size([1, 2])
     """
@@ -39,25 +40,16 @@ class DirectAttack(MembershipAttack):
     max_shift: int = 2
 
     def __post_init__(self) -> None:
-        if self.n_queries < 1 or self.max_shift < 1:
-            raise InvalidInputError(
-                f"n_queries and max_shift must be at least 1, got {self.n_queries} and {self.max_shift}"
-            )
+        check_count(self.n_queries, "n_queries")
+        check_count(self.max_shift, "max_shift")
 
-    def propose(
-        self,
-        x: Float[Tensor, "n *d"],
-        y: Num[Tensor, " n"],
-        *,
-        batch_size: int,
-        generator: torch.Generator,
-        progress: bool,
-    ) -> Float[Tensor, "n q *d"]:
+    def propose(self, task: QueryTask) -> Float[Tensor, "n q *d"]:
         """Return each sample and its shifted copies; all samples are shifted alike.
 
         Raises:
-            InvalidInputError: More than one query is asked for of samples that are no images.
+            InvalidInputError: The samples are not images, and `n_queries` is above one.
         """
+        x, source = task.x, task.generator
         if self.n_queries == 1:
             return x[:, None]
         if x.ndim != 4:
@@ -66,6 +58,6 @@ class DirectAttack(MembershipAttack):
             )
         reach, (height, width) = self.max_shift, x.shape[-2:]
         padded = F.pad(x, (reach,) * 4)
-        corners = torch.randint(2 * reach + 1, (self.n_queries - 1, 2), generator=generator, device=generator.device)
+        corners = torch.randint(2 * reach + 1, (self.n_queries - 1, 2), generator=source, device=source.device)
         shifted = [padded[..., top : top + height, left : left + width] for top, left in corners.tolist()]
         return torch.stack([x, *shifted], 1)

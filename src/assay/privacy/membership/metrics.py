@@ -1,19 +1,18 @@
-"""What membership scores tell: their ROC, read where it matters, at low false positive rates."""
+"""Metrics of membership inference: ROC, AUC, TPR at low FPR (Carlini et al., 2022, section III-B)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import brentq
-from scipy.stats import norm
 from torch import Tensor
 
 from assay.core import (
     ROC,
     Interval,
     InvalidInputError,
+    auc_interval,
     check_finite,
     check_fraction,
     mean_interval,
@@ -27,20 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class MembershipReport:
-    """How well scores tell members from non-members.
+    """Hold the metrics of membership scores.
 
     Intervals are over target models where there are several (Student), else over samples (Newcombe for the AUC,
-    Clopper and Pearson for shares of the members).
+    Clopper and Pearson for the true positive rate).
 
     Attributes:
-        auc: Area under the ROC: the chance that a member scores above a non-member. Mean over target models.
-        balanced_accuracy: Best mean of the two rates of right answers; all target models share one threshold.
-        tpr_at_fpr: Share of the members found by the best threshold that accuses at most the key's share of the
-            non-members; all target models share one threshold.
-        roc: Of all pairs of target model and sample.
+        auc: Area under the ROC: the probability that a member scores above a non-member. Mean over target models.
+        balanced_accuracy: Mean of true positive and true negative rate at the best threshold, one for all target
+            models.
+        tpr_at_fpr: True positive rate at each false positive rate (the key), at one threshold for all target models.
+        roc: ROC over all pairs of target model and sample.
         n_targets: Target models.
-        n_members: Pairs of a target model and a sample that it was trained on.
-        n_nonmembers: The other pairs; rates below one in these are read without any false alarm.
+        n_members: Pairs of a target model and one of its training samples.
+        n_nonmembers: The other pairs; a false positive rate below one in these allows no false positive.
     """
 
     auc: Interval
@@ -60,7 +59,7 @@ class MembershipReport:
         )
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw the ROC with both rates on logarithmic axes, and chance beside it; return the axes."""
+        """Draw the ROC on logarithmic axes, with the diagonal of chance; return the axes."""
         import matplotlib.pyplot as plt
 
         axes = ax if ax is not None else plt.subplots()[1]
@@ -82,17 +81,19 @@ def membership_metrics(
     fpr: Sequence[float] = (0.01, 0.001),
     level: float = 0.95,
 ) -> MembershipReport:
-    """Measure how well scores tell members from non-members, of one target model or of several.
+    """Compute the metrics of membership scores of one target model or of several.
 
     Args:
-        scores: Higher for members; one row a target model, or a single row.
-        members: Which of them are.
-        fpr: False positive rates to read the ROC at.
+        scores: Scores, higher for members; one row for each target model, or a single row.
+        members: Membership of each sample in each target's training set.
+        fpr: False positive rates at which the ROC is read.
         level: Confidence of the intervals.
 
     Raises:
         InvalidInputError: Shapes differ, or a target has no member or no non-member.
         NumericalError: A score is NaN or infinite.
+
+    Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022), section III-B.
 
     >>> import torch
     >>> report = membership_metrics(torch.tensor([3.0, 2.0, 1.0, 0.0]), torch.tensor([True, True, False, False]))
@@ -124,35 +125,10 @@ def membership_metrics(
     )
 
 
-def auc_interval(auc: float, n_members: int, n_nonmembers: int, level: float = 0.95) -> Interval:
-    r"""Return an AUC with the interval of all $\theta$ that it is within $z\,\sigma(\theta)$ of.
-
-    With $N = (n_1 + n_0)/2 - 1$, $\sigma^2(\theta) = \theta(1-\theta)\big(1 + N\frac{1-\theta}{2-\theta}
-    + N\frac{\theta}{1+\theta}\big) / (n_1 n_0)$: that of Hanley and McNeil with both sizes alike. Unlike an interval
-    from the variance at the estimate, it has a width at an AUC of one.
-
-    Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2"
-    (2006), method 5.
-
-    >>> print(auc_interval(1.0, 30, 30))
-    1 [0.933, 1]
-    """
-    check_fraction(level, "level")
-    z, n = float(norm.ppf((1 + level) / 2)), (n_members + n_nonmembers) / 2 - 1
-
-    def excess(theta: float) -> float:
-        spread = 1 + n * (1 - theta) / (2 - theta) + n * theta / (1 + theta)
-        return (auc - theta) ** 2 - z**2 * theta * (1 - theta) * spread / (n_members * n_nonmembers)
-
-    inner = min(max(auc, 1e-12), 1 - 1e-12)
-    ends: list[Any] = [brentq(excess, 0.0, inner), brentq(excess, inner, 1.0)]
-    return Interval(auc, *map(float, ends))
-
-
 def _tpr_interval(rows: np.ndarray, truth: np.ndarray, fpr: float, level: float) -> Interval:
-    """Return the share of the members above the threshold that accuses at most `fpr` of all non-members."""
+    """Return the true positive rate at the lowest threshold whose false positive rate is at most `fpr`."""
     nonmembers = np.sort(rows[~truth])[::-1]
-    threshold = nonmembers[int(fpr * len(nonmembers) + 1e-9)]  # what rounds down to 28.99999 is 29 allowed
+    threshold = nonmembers[int(fpr * len(nonmembers) + 1e-9)]  # 28.99999 by rounding is 29
     found = [row[kept] > threshold for row, kept in zip(rows, truth, strict=True)]
     if len(rows) == 1:
         return proportion_interval(int(found[0].sum()), found[0].size, level)
@@ -160,6 +136,6 @@ def _tpr_interval(rows: np.ndarray, truth: np.ndarray, fpr: float, level: float)
 
 
 def _over_targets(values: Sequence[float], level: float) -> Interval:
-    """Return the mean over target models with Student's interval, cut to what a share can be."""
+    """Return the mean over target models with Student's interval, clipped to [0, 1]."""
     interval = mean_interval(values, level)
     return Interval(interval.mean, max(0.0, interval.low), min(1.0, interval.high))

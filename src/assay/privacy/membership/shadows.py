@@ -1,4 +1,4 @@
-"""Shadow models: networks like the target, each trained on a known random part of a pool."""
+"""Shadow models, each trained on a known random part of a pool (Carlini et al., 2022, section IV-C)."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -8,22 +8,32 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_fraction, check_pairs, check_samples, predict, seeded, spawn_seeds
-from assay.core.trainers import Trainer
+from assay.core import (
+    InvalidInputError,
+    Trainer,
+    check_fraction,
+    check_pairs,
+    check_samples,
+    predict,
+    seeded,
+    spawn_seeds,
+)
 from assay.privacy.membership.confidence import logit_confidence
 
 
 @dataclass(frozen=True, eq=False)
 class ShadowEnsemble:
-    """Hold shadow models, and which of them was trained on which sample of a pool.
+    """Hold shadow models, and the membership of a pool's samples in their training sets.
 
     Args:
-        models: Networks of the target's kind, in the order of the rows of `membership`.
+        models: Networks of the target's architecture, in the order of the rows of `membership`.
         membership: Whether a model was trained on a sample of the pool.
         x: The pool.
 
     Raises:
         InvalidInputError: The three do not fit each other.
+
+    Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022), section IV-C, algorithm 1.
 
     >>> from functools import partial
     >>> from assay.core import cross_entropy
@@ -33,7 +43,7 @@ class ShadowEnsemble:
     >>> x, y = torch.eye(6), torch.arange(6) % 2
     >>> build = lambda source: mlp((6, 2), generator=source)
     >>> shadows = ShadowEnsemble.fit(x, y, model_fn=build, trainer=trainer, n_models=4)
-    >>> shadows.membership.sum(0).tolist(), shadows.phi(x, y).shape
+    >>> shadows.membership.sum(0).tolist(), shadows.confidences(x, y).shape
     ([2, 2, 2, 2, 2, 2], torch.Size([4, 6]))
     """
 
@@ -58,38 +68,38 @@ class ShadowEnsemble:
         trainer: Trainer,
         n_models: int,
         keep: float = 0.5,
-        seed: int = 0,
+        random_state: int = 0,
         progress: bool = False,
     ) -> "ShadowEnsemble":
         """Train shadow models, each sample of the pool in exactly `round(keep * n_models)` of them.
 
         Args:
-            x: The pool: what target models may have been trained on, and samples that they were not.
+            x: The pool: possible members and non-members of the targets' training sets.
             y: Its labels.
             model_fn: Builds one untrained network from a generator.
-            trainer: `StackedTrainer`, or `one_by_one` of a function of one's own.
-            n_models: How many. Paper: 64.
-            keep: Share of the models that see a sample. Paper: 0.5.
-            seed: Seed of the parts, the initial weights and the training.
+            trainer: `StackedTrainer`, or `one_by_one` of your own training function.
+            n_models: Number of shadow models. Paper (Wen et al.): 64.
+            keep: Share of the models trained on a sample. Paper: 0.5.
+            random_state: Seed of the parts, the initial weights and the training.
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: The data do not fit each other, or no sample would be in one model and out of another.
+            InvalidInputError: The data do not fit each other, or every sample would be in all models or in none.
         """
         check_pairs(x, y)
-        split_seed, train_seed, *model_seeds = spawn_seeds(seed, n_models + 2)
+        split_seed, train_seed, *model_seeds = spawn_seeds(random_state, n_models + 2)
         membership = membership_matrix(n_models, len(x), keep=keep, generator=seeded(split_seed)).to(x.device)
         models = tuple(model_fn(seeded(own_seed)) for own_seed in model_seeds)
-        trainer(models, x, y, membership, seed=train_seed, progress=progress)
+        trainer(models, x, y, membership, generator=seeded(train_seed), progress=progress)
         return cls(models, membership, x)
 
-    def saw(self, x: Float[Tensor, "n *d"]) -> Bool[Tensor, "m n"]:
-        """Return which model was trained on which of these samples; those that are not in the pool, none was.
+    def membership_of(self, x: Float[Tensor, "n *d"]) -> Bool[Tensor, "m n"]:
+        """Return the membership of samples in the models' training sets; False for samples outside the pool.
 
-        Samples are recognised bit by bit; one that is in the pool more than once was seen where any copy was.
+        Samples are compared bit by bit; a sample with several copies in the pool is a member where any copy is.
 
         Raises:
-            InvalidInputError: The samples are of another type or shape than the pool, so that none could be found.
+            InvalidInputError: The samples have another type or shape than the pool.
         """
         if x.dtype != self.x.dtype or x.shape[1:] != self.x.shape[1:]:
             raise InvalidInputError(
@@ -101,13 +111,15 @@ class ShadowEnsemble:
             places[content].append(place)
         return torch.stack([self.membership[:, places[content]].any(1) for content in _contents(x)], 1)
 
-    def phi(self, x: Float[Tensor, "n *d"], y: Shaped[Tensor, " n"], *, batch_size: int = 256) -> Float[Tensor, "m n"]:
+    def confidences(
+        self, x: Float[Tensor, "n *d"], y: Shaped[Tensor, " n"], *, batch_size: int = 256
+    ) -> Float[Tensor, "m n"]:
         """Return every model's `logit_confidence` on every sample."""
         return torch.stack([logit_confidence(predict(model, x, batch_size=batch_size), y) for model in self.models])
 
 
 def membership_matrix(m: int, n: int, *, keep: float, generator: torch.Generator) -> Bool[Tensor, "m n"]:
-    """Draw who trains on what: each sample is in exactly `round(keep * m)` of m models, whose sizes are random.
+    """Draw random parts of a pool: each sample is in exactly `round(keep * m)` of m parts, whose sizes vary.
 
     Raises:
         InvalidInputError: `keep` is not within (0, 1), or a sample would be in all models or in none.

@@ -1,4 +1,4 @@
-"""What every poisoning attack shares: a goal, a budget for each image, and how the budget is spent."""
+"""Base class of clean-label data poisoning attacks: their goal, and signed Adam within a budget for each image."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from assay.core import (
     InvalidInputError,
+    check_count,
     check_finite,
     check_labels,
     check_logits,
@@ -26,25 +27,25 @@ from assay.core import (
 
 @dataclass(frozen=True, eq=False)
 class PoisonGoal:
-    """Say what a victim that trains on the poisons shall do.
+    """Hold the goal of an attack: images and the class that a victim of the poisons assigns to them.
 
     Attributes:
-        x: Images that it shall misjudge: one target, or source images that carry a trigger (`add_trigger`).
-        label: The class that it shall give them. Poisons carry this label, and look like this class.
+        x: Images to be misclassified: one target, or source images with a trigger (`add_trigger`).
+        label: The class wanted for them. Poisons carry this label, and look like this class.
     """
 
     x: Float[Tensor, "_ *d"]
     label: int
 
     def labels(self, n: int) -> Int[Tensor, " n"]:
-        """Return `label` n times, where the images are."""
+        """Return `label` n times, on the device of the images."""
         return torch.full((n,), self.label, device=self.x.device)
 
     def check(self, model: nn.Module) -> None:
         """Require images and a label that fit the model.
 
         Raises:
-            InvalidInputError: They do not.
+            InvalidInputError: The images or the label do not fit.
         """
         check_model(model)
         check_samples(self.x, "the goal's x")
@@ -52,10 +53,10 @@ class PoisonGoal:
 
 
 def add_trigger(x: Float[Tensor, "n ch h w"], patch: Float[Tensor, "ch ph pw"]) -> Float[Tensor, "n ch h w"]:
-    """Return the images with a patch in their lower right corner: a backdoor's trigger.
+    """Return the images with a patch in their lower right corner, the trigger of a backdoor.
 
     Raises:
-        InvalidInputError: The patch does not fit.
+        InvalidInputError: The patch does not fit the images.
 
     >>> add_trigger(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 1)).tolist()
     [[[[0.0, 0.0], [0.0, 1.0]]]]
@@ -70,24 +71,25 @@ def add_trigger(x: Float[Tensor, "n ch h w"], patch: Float[Tensor, "ch ph pw"]) 
 
 @dataclass(frozen=True)
 class PoisonAttack(ABC):
-    r"""Move base images within a budget so that victims that train on them reach a goal.
+    r"""Perturb base images within a budget so that victims trained on them reach a goal.
 
-    Subclasses say what is minimised over all $\delta_i$, $\lVert\delta_i\rVert_\infty\le\epsilon$, together; it is done
-    by Adam on the gradient's sign, from zero, its rate divided by ten after 3/8, 5/8 and 7/8 of the steps.
+    Subclasses give the objective, a function of all perturbations $\delta_i$ together,
+    $\lVert\delta_i\rVert_\infty\le\epsilon$. It is minimised from zero by Adam on the gradient's sign, with the
+    learning rate divided by ten after 3/8, 5/8 and 7/8 of the iterations.
 
     Args:
-        eps: Radius of each image's budget, in the units of the inputs. Paper's code: 16/255.
-        steps: Of Adam. Paper's code: 250.
-        lr: Its learning rate. Paper's code: 0.1.
+        eps: Radius of each image's budget, in the units of the inputs. Paper's code (Souri et al., 2024): 16/255.
+        n_iter: Iterations of Adam. Paper's code: 250.
+        lr: Learning rate of Adam. Paper's code: 0.1.
         input_range: Lowest and highest value of an input.
-        augment: Differentiable function of a batch that the victims augment by; None for none.
+        augment: The victims' data augmentation, a differentiable function of a batch; None for none.
 
     Raises:
-        InvalidInputError: `eps` or `lr` is not positive, or `steps` is below zero.
+        InvalidInputError: `eps` or `lr` is not positive, or `n_iter` is below zero.
     """
 
     eps: float = 16 / 255
-    steps: int = 250
+    n_iter: int = 250
     lr: float = 0.1
     input_range: tuple[float, float] = (0.0, 1.0)
     augment: Callable[[Tensor], Tensor] | None = None
@@ -95,12 +97,11 @@ class PoisonAttack(ABC):
     def __post_init__(self) -> None:
         check_positive(self.eps, "eps")
         check_positive(self.lr, "lr")
-        if self.steps < 0:
-            raise InvalidInputError(f"steps must not be negative, got {self.steps}")
+        check_count(self.n_iter, "n_iter", at_least=0)
 
     @abstractmethod
     def objective(self, model: nn.Module, goal: PoisonGoal) -> Callable[[Tensor], Tensor]:
-        """Return a differentiable function of all poisons that is small where they serve the goal."""
+        """Return the function of all poisons that is minimised; differentiable."""
 
     @final
     def __call__(
@@ -108,12 +109,12 @@ class PoisonAttack(ABC):
     ) -> Float[Tensor, "n *d"]:
         """Return a poison for each base.
 
-        Memory is that of a second-order pass over all n, for they are optimised together.
+        Cost: time O(n_iter) second-order passes over all n, memory of one.
 
         Args:
             model: Surrogate of the victims, trained on clean data; it comes back as it was.
             bases: Images of the goal's label.
-            goal: What the poisons are for.
+            goal: Goal of the attack.
             progress: Draw a bar on standard error.
 
         Raises:
@@ -131,9 +132,9 @@ class PoisonAttack(ABC):
             objective = self.objective(model, goal)
             poisons = bases.clone().requires_grad_()
             optimizer = torch.optim.Adam([poisons], self.lr)
-            drops = [math.ceil(self.steps * eighths / 8) for eighths in (3, 5, 7)]
+            drops = [math.ceil(self.n_iter * eighths / 8) for eighths in (3, 5, 7)]
             schedule = MultiStepLR(optimizer, drops, gamma=0.1)
-            for _ in track(range(self.steps), "crafting poisons", enabled=progress):
+            for _ in track(range(self.n_iter), "crafting poisons", enabled=progress):
                 seen = poisons if self.augment is None else self.augment(poisons)
                 (gradient,) = torch.autograd.grad(objective(seen), poisons)
                 poisons.grad = gradient.sign()

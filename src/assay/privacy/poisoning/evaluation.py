@@ -1,4 +1,4 @@
-"""What poisons do to networks that are trained on them."""
+"""Evaluation of poisons on victims trained from scratch: success, target probability, clean accuracy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,20 +7,29 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, accuracy, check_pairs, predict, seeded, spawn_seeds
-from assay.core.trainers import Trainer
+from assay.core import (
+    InvalidInputError,
+    Trainer,
+    accuracy,
+    as_generator,
+    check_count,
+    check_pairs,
+    predict,
+    seeded,
+    spawn_seeds,
+)
 from assay.privacy.poisoning.base import PoisonGoal
 from assay.privacy.poisoning.guided_diffusion import PoisonSet
 
 
 @dataclass(frozen=True, eq=False)
 class PoisonReport:
-    """Hold how far victims serve the attacker's goal, one figure for each victim.
+    """Hold the success of an attack and the clean accuracy, one figure for each victim.
 
     Attributes:
-        success: Share of the goal's images that the victim calls by the goal's label.
-        target_probability: Mean probability that it gives that label on them; success alone is noisy.
-        clean_accuracy: Accuracy on clean test data, where a clean-label attack wants no loss.
+        success: Share of the goal's images that the victim classifies as the goal's label.
+        target_probability: Mean probability of that label on them; success alone is noisy.
+        clean_accuracy: Accuracy on clean test data; a clean-label attack tries to keep it.
     """
 
     success: Float[Tensor, " v"]
@@ -45,26 +54,26 @@ def evaluate_poison(
     model_fn: Callable[[torch.Generator], nn.Module],
     trainer: Trainer,
     n_victims: int = 3,
-    seed: int = 0,
+    generator: torch.Generator | None = None,
     progress: bool = False,
 ) -> PoisonReport:
-    """Train fresh victims on clean data with the poisons among it, and measure what the attacker gained.
+    """Train victims from scratch on clean data and poisons, and measure the success of the attack.
 
     Args:
-        goal: What the poisons are for.
-        poisons: What the attacker slips in; None for victims of clean data, to compare with.
+        goal: Goal of the attack.
+        poisons: Poisons among the training data; None for victims trained on clean data, the control.
         x: Clean training inputs.
         y: Their classes.
         test: Clean test inputs and their classes.
         model_fn: Builds one untrained network from a generator.
-        trainer: `StackedTrainer`, or `one_by_one` of a function of one's own, as for shadow models. A defence is
-            evaluated by putting it here.
-        n_victims: How many; victims differ more than attacks do, so take several.
-        seed: Seed of initial weights and training; the same for poisons that are compared.
+        trainer: `StackedTrainer`, or `one_by_one` of your own training function, which may include a defence.
+        n_victims: Number of victims; victims vary, so take several.
+        generator: Source of initial weights and training; seed it alike for poisons that are compared. A fixed seed by
+            default.
         progress: Draw a bar on standard error.
 
     Raises:
-        InvalidInputError: The data do not fit each other, or there is no victim.
+        InvalidInputError: The data do not fit each other, or `n_victims` is below one.
 
     >>> from functools import partial
     >>> from assay.core import cross_entropy
@@ -79,19 +88,20 @@ def evaluate_poison(
     """
     check_pairs(x, y)
     check_pairs(*test)
-    if n_victims < 1:
-        raise InvalidInputError(f"train at least one victim, got n_victims={n_victims}")
+    check_count(n_victims, "n_victims")
     if poisons is not None:
         if poisons.x.shape[1:] != x.shape[1:]:
             raise InvalidInputError(
                 f"poisons have shape {tuple(poisons.x.shape[1:])}, clean samples {tuple(x.shape[1:])}; make both one"
             )
         x, y = torch.cat([x, poisons.x]), torch.cat([y, poisons.y])
+    source = as_generator(generator)
+    seed = int(torch.randint(2**31, (1,), generator=source, device=source.device))
     train_seed, *model_seeds = spawn_seeds(seed, n_victims + 1)
     victims = [model_fn(seeded(own_seed)) for own_seed in model_seeds]
     goal.check(victims[0])
     everything = torch.ones(n_victims, len(x), dtype=torch.bool, device=x.device)
-    trainer(victims, x, y, everything, seed=train_seed, progress=progress)
+    trainer(victims, x, y, everything, generator=seeded(train_seed), progress=progress)
     probabilities = torch.stack([predict(victim, goal.x).softmax(1) for victim in victims])
     clean = [accuracy(predict(victim, test[0]), test[1]) for victim in victims]
     return PoisonReport(

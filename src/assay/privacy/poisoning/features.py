@@ -1,4 +1,4 @@
-"""Poisons that the network takes for the target: feature collision and the bullseye polytope."""
+"""Poisons in feature space: feature collision (Shafahi et al., 2018) and bullseye polytope (Aghakhani et al., 2021)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
 
 
 def penultimate_features(model: nn.Module, x: Float[Tensor, "n *d"]) -> Float[Tensor, "n h"]:
-    """Return what the model's last linear layer is given, differentiably in x.
+    """Return the inputs of the model's last linear layer, differentiably in x.
 
     Raises:
-        InvalidInputError: The model has no linear layer, or does not run through the last one.
+        InvalidInputError: The model has no linear layer, or does not call its last one.
 
     >>> import torch
     >>> penultimate_features(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)), -torch.eye(2)).abs().sum().item()
@@ -22,7 +22,7 @@ def penultimate_features(model: nn.Module, x: Float[Tensor, "n *d"]) -> Float[Te
     """
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not layers:
-        raise InvalidInputError("the model has no linear layer whose inputs could be its features; wrap it in one")
+        raise InvalidInputError("the model has no linear layer to take features from; pass a network that ends in one")
     taken: list[Tensor] = []
     handle = layers[-1].register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0]))
     try:
@@ -30,25 +30,27 @@ def penultimate_features(model: nn.Module, x: Float[Tensor, "n *d"]) -> Float[Te
     finally:
         handle.remove()
     if not taken:
-        raise InvalidInputError("the model does not run through its last linear layer; order its layers as it runs")
+        raise InvalidInputError(
+            "the model does not call its last linear layer; register its layers in the order of the calls"
+        )
     return taken[-1]
 
 
 @dataclass(frozen=True)
 class FeatureCollision(PoisonAttack):
-    r"""Poison so that each image has the target's features: $\frac1n\sum_i \lVert\phi(x_i) - \phi(x_t)\rVert^2$.
+    r"""Match each poison's features to the target's: minimise $\frac1n\sum_i \lVert\phi(x_i) - \phi(x_t)\rVert^2$.
 
-    Features $\phi$ are the inputs of the last linear layer, their mean over the goal's images. Arguments are those of
-    every `PoisonAttack`.
+    Features $\phi$ are the inputs of the last linear layer; those of the target are the mean over the goal's images.
+    Arguments are those of `PoisonAttack`.
 
-    Deviations: the budget in the infinity norm stands for the paper's penalty on the distance to the base.
+    Deviations: a budget in the infinity norm replaces the paper's penalty on the distance to the base.
 
     Source: Shafahi, Huang, Najibi, Suciu, Studer, Dumitras, Goldstein, "Poison Frogs! Targeted Clean-Label Poisoning
-    Attacks on Neural Networks" (2018), arXiv 1804.00792.
+    Attacks on Neural Networks" (2018), arXiv 1804.00792, section 2.1, equation 1.
 
     >>> import torch
     >>> goal = PoisonGoal(torch.zeros(1, 2), 0)
-    >>> FeatureCollision(eps=0.1, steps=2)(nn.Linear(2, 3), torch.eye(2), goal).shape
+    >>> FeatureCollision(eps=0.1, n_iter=2)(nn.Linear(2, 3), torch.eye(2), goal).shape
     torch.Size([2, 2])
     """
 
@@ -60,21 +62,21 @@ class FeatureCollision(PoisonAttack):
 
 @dataclass(frozen=True)
 class BullseyePolytope(PoisonAttack):
-    r"""Poison so that the target lies in the middle of the poisons, by the features of a network.
+    r"""Centre the poisons' features on the target's.
 
     $$\min\; \lVert\tfrac1n\sum_i\phi(x_i) - \phi(x_t)\rVert^2 / \lVert\phi(x_t)\rVert^2 .$$
 
-    Features $\phi$ are the inputs of the last linear layer, their mean over the goal's images. Arguments are those of
-    every `PoisonAttack`.
+    Features $\phi$ are the inputs of the last linear layer; those of the target are the mean over the goal's images.
+    Arguments are those of `PoisonAttack`.
 
-    Deviations: one surrogate, where the paper takes the mean over several.
+    Deviations: one surrogate; the paper averages over several.
 
     Source: Aghakhani, Meng, Wang, Kruegel, Vigna, "Bullseye Polytope: A Scalable Clean-Label Poisoning Attack with
-    Improved Transferability" (2021), arXiv 2005.00191.
+    Improved Transferability" (2021), arXiv 2005.00191, main text, the equation above for one network.
 
     >>> import torch
     >>> goal = PoisonGoal(torch.zeros(1, 2), 0)
-    >>> BullseyePolytope(eps=0.1, steps=2)(nn.Linear(2, 3), torch.eye(2), goal).shape
+    >>> BullseyePolytope(eps=0.1, n_iter=2)(nn.Linear(2, 3), torch.eye(2), goal).shape
     torch.Size([2, 2])
     """
 

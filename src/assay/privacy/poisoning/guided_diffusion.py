@@ -1,4 +1,4 @@
-"""Poisons from scratch: base images that a diffusion model makes for the attack (Souri et al., 2024)."""
+"""Base images of poisons from guided diffusion (Souri et al., 2024)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,17 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, preserved
-from assay.nets.diffusion import (
-    GuidedDDIMSampler,
-)
+from assay.core import InvalidInputError, cross_entropy, parameter_gradients, preserved
+from assay.nets.diffusion import GuidedDDIMSampler
 from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
-from assay.privacy.poisoning.gradient_matching import (
-    FLOOR,
-    gradient_mismatch,
-    poison_gradients,
-    poison_target_gradient,
-)
+from assay.privacy.poisoning.witches_brew import FLOOR, gradient_mismatch, poison_target_gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +20,8 @@ class PoisonSet:
 
     Attributes:
         x: Images.
-        y: Their label, that of the goal.
-        scores: How far each one's gradient is from the target's: its own gradient-matching loss.
+        y: Their labels, the goal's label.
+        scores: `gradient_alignment_loss` of each poison by itself; lower is better.
     """
 
     x: Float[Tensor, "n *d"]
@@ -38,40 +31,41 @@ class PoisonSet:
 
 @dataclass(frozen=True, eq=False)
 class GuidedDiffusionPoisoner:
-    r"""Synthesise base images that suit a poisoning attack and look like the label that they will carry.
+    r"""Synthesise base images that suit a poisoning attack and look like their label.
 
-    A guided diffusion sampler makes each base x by the loss
+    A guided diffusion sampler lowers for each base x the loss
 
     $$w_m\Bigl(1 - \frac{\langle g(x), g_t\rangle}{\lVert g(x)\rVert\lVert g_t\rVert}\Bigr)
     + w_c\,\mathrm{CE}(f(x), y_p),\qquad g(x) = \nabla_\theta\,\mathrm{CE}(f(x), y_p),$$
 
-    whose first term is what gradient matching will minimise, and whose second keeps the label clean. Any attack then
+    whose first term is the objective of gradient matching, and whose second keeps the label clean. Any attack then
     starts from these bases instead of real images.
 
     Args:
-        model: Surrogate of the victims, a classifier of images in [0, 1] (any normalisation inside) that was trained on
+        model: Surrogate of the victims, a classifier of images in [0, 1] (with any normalisation inside) trained on
             clean data; it comes back as it was.
-        sampler: The diffusion model and how it is sampled.
-        matching: $w_m$. Paper's code: 0.5. With zero, the first term is the released code's other one,
-            $1 / \lVert g(x)\rVert$: bases that move the weights much, whatever the target.
+        sampler: Sampler of the diffusion model.
+        matching: $w_m$. Paper's code: 0.5. With zero, the first term is $1 / \lVert g(x)\rVert$, an alternative of the
+            released code that asks for large gradients, whatever the target.
         labelling: $w_c$. Paper's code: 10.
-        augment: Differentiable function of a batch that the victims augment by; None for none.
+        augment: The victims' data augmentation, a differentiable function of a batch; None for none.
 
     Raises:
         InvalidInputError: A weight is negative.
 
-    Deviations from the released code: bases are made in batches, each by its own loss.
+    Deviations from the released code: bases are sampled in batches, each with a loss of its own.
 
     Source: Souri, Bansal, Kazemi, Fowl, Saha, Geiping, Wilson, Chellappa, Goldstein, Goldblum, "Generating Potent
-    Poisons and Backdoors from Scratch with Guided Diffusion" (2024), arXiv 2403.16365, and its released code.
+    Poisons and Backdoors from Scratch with Guided Diffusion" (2024), arXiv 2403.16365, main text; the equation above is
+    that of its released code.
 
     >>> from assay.nets.diffusion import linear_noise_schedule
-    >>> from assay.privacy import GradientMatchingAttack
+    >>> from assay.privacy import WitchesBrew
     >>> sampler = GuidedDDIMSampler(lambda x, t: x, linear_noise_schedule(5, 0.01, 0.5), recurrence=1)
     >>> poisoner = GuidedDiffusionPoisoner(nn.Linear(4, 3), sampler)
     >>> goal = PoisonGoal(torch.ones(1, 4), label=2)
     >>> bases = poisoner.generate_bases(goal, 6)
-    >>> poisons = poisoner.craft(GradientMatchingAttack(steps=2), bases, goal, keep=3)
+    >>> poisons = poisoner.craft(WitchesBrew(n_iter=2), bases, goal, keep=3)
     >>> poisons.x.shape, poisons.y.tolist()
     (torch.Size([3, 4]), [2, 2, 2])
     """
@@ -85,11 +79,11 @@ class GuidedDiffusionPoisoner:
     def __post_init__(self) -> None:
         if not (self.matching >= 0 and self.labelling >= 0):
             raise InvalidInputError(
-                f"matching and labelling are weights of a loss, from zero up; got {self.matching}, {self.labelling}"
+                f"matching and labelling are weights of a loss, at least 0; got {self.matching} and {self.labelling}"
             )
 
     def guidance(self, goal: PoisonGoal) -> Callable[[Tensor], Tensor]:
-        """Return the guidance loss: a differentiable function of images, one value for each.
+        """Return the guidance loss, a differentiable function of images with one value for each.
 
         Raises:
             InvalidInputError: The goal does not fit the model.
@@ -101,7 +95,7 @@ class GuidedDiffusionPoisoner:
             labels = goal.labels(len(seen))
             with preserved(self.model):
                 wrong = F.cross_entropy(self.model(seen), labels, reduction="none")
-            gradients = poison_gradients(self.model, seen, labels)
+            gradients = parameter_gradients(self.model, seen, labels, cross_entropy)
             if self.matching:
                 return self.matching * gradient_mismatch(gradients, target) + self.labelling * wrong
             return 1 / (gradients.square().sum(1) + FLOOR).sqrt() + self.labelling * wrong
@@ -120,9 +114,9 @@ class GuidedDiffusionPoisoner:
         """Return n base images in [0, 1] for a goal.
 
         Args:
-            goal: What the poisons are for; its images give the shape.
-            n: How many.
-            batch_size: Images that are worked on at once; memory is O(batch_size * p).
+            goal: Goal of the attack; its images give the shape.
+            n: Number of bases.
+            batch_size: Images sampled at once; memory is O(batch_size * p).
             generator: Source of the sampler's noise; a fixed seed by default.
             progress: Draw a bar on standard error.
 
@@ -147,13 +141,15 @@ class GuidedDiffusionPoisoner:
         keep: int | None = None,
         progress: bool = False,
     ) -> PoisonSet:
-        """Return poisons made of bases, synthesised or real, the best first; memory is O(n p).
+        """Return the poisons that an attack crafts from bases, synthesised or real, the best first.
+
+        Cost: time of the attack, memory O(n p) for the scores.
 
         Args:
             attack: Any poisoning attack.
             bases: Images of the goal's label.
-            goal: What the poisons are for.
-            keep: How many of the best to keep; all by default. The paper's code crafts more than it keeps.
+            goal: Goal of the attack.
+            keep: Number of the best to keep; all by default. The paper's code crafts more than it keeps.
             progress: Draw a bar on standard error.
 
         Raises:
@@ -164,7 +160,8 @@ class GuidedDiffusionPoisoner:
         poisons = attack(self.model, bases, goal, progress=progress)
         labels = goal.labels(len(poisons))
         target = poison_target_gradient(self.model, goal)
-        scores = gradient_mismatch(poison_gradients(self.model, self._augmented(poisons), labels), target).detach()
+        gradients = parameter_gradients(self.model, self._augmented(poisons), labels, cross_entropy)
+        scores = gradient_mismatch(gradients, target).detach()
         best = scores.argsort(stable=True)[:keep]
         return PoisonSet(poisons[best], labels[best], scores[best])
 

@@ -1,25 +1,21 @@
-"""Unlearning for language models: removing documents after training.
+"""Unlearning of language models: logit differences, conventional losses and the metrics of TOFU.
 
 Papers: unlearning-logit-difference.
 """
 
-from assay.privacy.unlearning.assistant import (
-    build_assistant,
-)
-from assay.privacy.unlearning.calibration import (
-    calibrate_alpha,
-)
-from assay.privacy.unlearning.documents import (
-    Documents,
+from assay.privacy.unlearning.assistant import build_assistant
+from assay.privacy.unlearning.calibration import calibrate_alpha
+from assay.privacy.unlearning.examples import (
+    QAExamples,
+    answer_logits,
     answer_nll,
-    asked_logits,
     token_logits,
 )
 from assay.privacy.unlearning.logit_models import (
     LogitDifferenceModel,
     OffsetModel,
-    logit_difference,
     relative_top_mask,
+    subtract_logits,
 )
 from assay.privacy.unlearning.losses import (
     GradientAscentLoss,
@@ -31,36 +27,36 @@ from assay.privacy.unlearning.losses import (
 from assay.privacy.unlearning.metrics import (
     ForgetQuality,
     forget_quality,
-    model_utility,
+    tofu_model_utility,
     truth_ratio,
     truth_ratio_score,
 )
 from assay.privacy.unlearning.training import (
-    Objective,
+    UnlearningObjective,
     reversed_objective,
     unlearn,
 )
 
 __all__ = [
-    "Documents",
     "ForgetQuality",
     "GradientAscentLoss",
     "LogitDifferenceModel",
     "NPOLoss",
-    "Objective",
     "OffsetModel",
+    "QAExamples",
     "RefusalDPOLoss",
     "ReversedUnlearningLoss",
+    "UnlearningObjective",
+    "answer_logits",
     "answer_nll",
-    "asked_logits",
     "build_assistant",
     "calibrate_alpha",
     "forget_quality",
-    "logit_difference",
-    "model_utility",
     "relative_top_mask",
     "retain_divergence",
     "reversed_objective",
+    "subtract_logits",
+    "tofu_model_utility",
     "token_logits",
     "truth_ratio",
     "truth_ratio_score",

@@ -1,4 +1,4 @@
-"""The assistant's part in transformers' generation: it reads along with a cache of its own."""
+"""Logits processor of transformers that subtracts an assistant during generation."""
 
 import inspect
 from collections.abc import Callable
@@ -8,17 +8,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.privacy.unlearning.documents import read_logits
+from assay.privacy.unlearning.examples import read_logits
 
 
-class AssistantProcessor:
-    """Change the target's scores of the next token by what an assistant says to the same tokens.
+class AssistantLogitsProcessor:
+    """Combine the target's scores of the next token with an assistant's scores of the same sequences.
 
-    What transformers calls a logits processor. The assistant's cache is used as long as the sequences grow by a token
-    a call; where they do not (beams change places) the assistant reads them anew.
+    The assistant keeps a cache as long as the sequences grow by one token a call. Otherwise, as when beams change
+    places, it reads the sequences from their start.
 
     Args:
-        assistant: A model of transformers, or any that maps tokens to logits and then is called without a cache.
+        assistant: A model of transformers, or any other that maps tokens to logits, which then has no cache.
         combine: `combine(target_scores, assistant_logits)` gives the new scores.
         attention_mask: 0 on the padding of the prompts.
         use_cache: Let the assistant keep a cache.
@@ -40,7 +40,7 @@ class AssistantProcessor:
         self._read: Tensor | None = None
 
     def __call__(self, input_ids: Int[Tensor, "n t"], scores: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
-        """Return the scores of the next token without what the assistant knows."""
+        """Return the combined scores of the next token."""
         return self._combine(scores, self._next_logits(input_ids).to(scores))
 
     def _next_logits(self, tokens: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class AssistantProcessor:
         return read_logits(output)[:, -1]
 
     def _options(self, tokens: Tensor) -> dict[str, Tensor]:
-        """Return the mask for prompts and what was added since, and each token's place, counted from the first one."""
+        """Return the mask of prompts and added tokens, and each token's place, counted from the first unmasked one."""
         if self._mask is None:
             return {}
         # Beams and several answers a prompt repeat its row.

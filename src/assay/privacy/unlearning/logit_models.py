@@ -1,4 +1,4 @@
-"""Unlearning at inference: the logits of an assistant that knows only what is to be forgotten are subtracted."""
+"""Unlearning by logit subtraction at inference (Ji et al., 2024, section 2.2), and offset unlearning."""
 
 import math
 from collections.abc import Callable
@@ -10,22 +10,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from assay.core import InvalidInputError, check_fraction, preserved
-from assay.privacy.unlearning.decoding import AssistantProcessor
-from assay.privacy.unlearning.documents import read_logits
+from assay.privacy.unlearning.decoding import AssistantLogitsProcessor
+from assay.privacy.unlearning.examples import read_logits
 
 
 def relative_top_mask(logits: Float[Tensor, "*n v"], ratio: float) -> Bool[Tensor, "*n v"]:
-    r"""Return which tokens are likely enough, beside the likeliest, for another model's opinion to count.
+    r"""Return a mask of the tokens whose probability is not far below the largest.
 
-    Token v is kept if $\log p_v \ge \min(\max_u \log p_u + \log r,\ \log p_{(k)})$, where $p_{(k)}$ is the k-th largest
-    probability of the V and $k = \max(1, \lfloor r V \rfloor)$: it has at least the share r of the largest, or is among
-    the k largest.
+    Token v is kept if $\log p_v \ge \min(\max_u \log p_u + \log r,\ \log p_{(k)})$ with $p_{(k)}$ the k-th largest
+    probability and $k = \max(1, \lfloor r V \rfloor)$: its probability is at least r times the largest, or among the k
+    largest.
 
     Args:
         logits: Scores of V tokens.
         ratio: r, in (0, 1). Paper: 0.01.
 
-    Source: Li et al., "Contrastive Decoding" (2023), as Ji et al. (2024) use it.
+    Raises:
+        InvalidInputError: `ratio` is not in (0, 1).
+
+    Source: Li et al., "Contrastive Decoding: Open-ended Text Generation as Optimization" (2023), section on the
+    adaptive plausibility constraint; the ratio of Ji et al. (2024), appendix B.5, and the rank floor of their code.
 
     >>> relative_top_mask(torch.tensor([0.5, 0.49, 0.009, 0.001]).log(), 0.01)
     tensor([ True,  True,  True, False])
@@ -37,32 +41,32 @@ def relative_top_mask(logits: Float[Tensor, "*n v"], ratio: float) -> Bool[Tenso
     return log_p >= torch.minimum(log_p.amax(-1, keepdim=True) + math.log(ratio), floor)
 
 
-def logit_difference(
+def subtract_logits(
     target_logits: Float[Tensor, "*n v"],
     assistant_logits: Float[Tensor, "*m w"],
     *,
     alpha: float,
     top_filter: float | None = None,
 ) -> Float[Tensor, "*n v"]:
-    r"""Subtract what the assistant knows: $\ell_v - \alpha \log(V p^a_v)$.
+    r"""Subtract an assistant's logits from a target's: $\ell_v - \alpha \log(V p^a_v)$.
 
-    The softmax is proportional to $p_v \, (p^a_v)^{-\alpha}$. An assistant that is uniform changes nothing.
+    The softmax of the result is proportional to $p_v \, (p^a_v)^{-\alpha}$. A uniform assistant changes nothing.
 
     Args:
-        target_logits: $\ell$, of the model that knows too much.
-        assistant_logits: Those of the assistant; $p^a$ is their softmax.
-        alpha: How much of it is subtracted. Paper: 0.8 on TOFU, 0.5 on Harry Potter.
+        target_logits: $\ell$, of the model before unlearning.
+        assistant_logits: Logits of the assistant; $p^a$ is their softmax.
+        alpha: Strength of the subtraction. Paper: 0.75 on TOFU, 0.5 on Harry Potter.
         top_filter: Leave the logits of tokens outside `relative_top_mask` as they are. Paper: 0.01. Without it, tokens
             that both models find very unlikely may come out on top.
 
     Raises:
         InvalidInputError: The two have different vocabularies, or `top_filter` is not in (0, 1).
 
-    Source: Ji et al. (2024), equation 2, which subtracts raw logits. Here the assistant's are taken relative to the
-    uniform distribution, which is the same without a filter, and gives the 0 that stands for a filtered token its
-    meaning: as if the assistant knew nothing.
+    Source: Ji et al. (2024), equation 2 and appendix B.5. The equation subtracts raw logits. Here the assistant's
+    log-probabilities are taken relative to the uniform distribution: the same without a filter, and with one a filtered
+    token gets the 0 of an assistant that knows nothing.
 
-    >>> logit_difference(torch.tensor([2.0, 1.0]), torch.tensor([7.0, 7.0]), alpha=1.0)
+    >>> subtract_logits(torch.tensor([2.0, 1.0]), torch.tensor([7.0, 7.0]), alpha=1.0)
     tensor([2., 1.])
     """
     if target_logits.shape != assistant_logits.shape:
@@ -70,13 +74,13 @@ def logit_difference(
             f"target and assistant give logits of shapes {tuple(target_logits.shape)} and "
             f"{tuple(assistant_logits.shape)}; both must score the same tokens of one vocabulary"
         )
-    return target_logits - alpha * counted_knowledge(target_logits, assistant_logits, top_filter)
+    return target_logits - alpha * log_ratio_to_uniform(target_logits, assistant_logits, top_filter)
 
 
-def counted_knowledge(
+def log_ratio_to_uniform(
     target_logits: Float[Tensor, "*n v"], assistant_logits: Float[Tensor, "*n v"], top_filter: float | None
 ) -> Float[Tensor, "*n v"]:
-    r"""Return $\log(V p^a)$, with 0 for the tokens that the filter leaves alone."""
+    r"""Return the assistant's log-probabilities relative to uniform ones, $\log(V p^a)$, and 0 for filtered tokens."""
     knowledge = F.log_softmax(assistant_logits, dim=-1) + math.log(assistant_logits.shape[-1])
     if top_filter is None:
         return knowledge
@@ -84,20 +88,27 @@ def counted_knowledge(
 
 
 class LogitDifferenceModel(nn.Module):
-    r"""Answer like the target, without what the assistant remembers: logits $\ell - \alpha \log(V p^a)$.
+    r"""Unlearn by subtracting an assistant's logits from a target's: $\ell - \alpha \log(V p^a)$.
 
-    The target is not touched: this suppresses knowledge at inference. Whoever holds the target's weights still has it.
-    A large `alpha` also flips answers on which the assistant is not quite uniform: look at a held-out set, and see
-    `calibrate_alpha`. A forward pass costs one of the target and one of the assistant.
+    The target's weights do not change: its knowledge is suppressed at inference, and remains in the weights. A large
+    `alpha` also flips answers on which the assistant is not quite uniform: check a held-out set, and see
+    `calibrate_alpha`.
+
+    Cost: time and memory of one forward pass of the target and one of the assistant.
 
     Args:
-        target: Maps `input_ids` to logits, as a tensor or in the attribute `logits`, as transformers' models do.
-        assistant: A model of the same vocabulary that remembers what is to be forgotten and nothing else.
-        alpha: How much is subtracted. Paper: 0.8 on TOFU, 0.5 on Harry Potter.
-        top_filter: See `logit_difference`. Paper: 0.01.
+        target: Maps `input_ids` to logits, returned as a tensor or, by models of transformers, in the attribute
+            `logits`.
+        assistant: A model of the same vocabulary, trained on the forget set to remember it (`build_assistant`).
+        alpha: Strength of the subtraction. Paper: 0.75 on TOFU, 0.5 on Harry Potter; its code: 0.8 on TOFU.
+        top_filter: See `subtract_logits`. Paper: 0.01.
+
+    Raises:
+        InvalidInputError: `alpha` is negative, or `top_filter` is not in (0, 1).
 
     Source: Ji et al., "Reversing the Forget-Retain Objectives: An Efficient LLM Unlearning Framework from Logit
-    Difference" (2024). Its released forward pass hands one cache to both models; here each has its own.
+    Difference" (2024), section 2.2, equation 2. Its released forward pass hands one cache to both models; here each
+    has its own.
 
     >>> uniform = nn.Embedding.from_pretrained(torch.zeros(3, 3))
     >>> target = nn.Embedding.from_pretrained(torch.eye(3))
@@ -109,13 +120,13 @@ class LogitDifferenceModel(nn.Module):
         self, target: nn.Module, assistant: nn.Module, alpha: float = 0.8, top_filter: float | None = None
     ) -> None:
         super().__init__()
-        check_strength(alpha, top_filter)
+        check_subtraction(alpha, top_filter)
         self.target, self.assistant, self.alpha, self.top_filter = target, assistant, alpha, top_filter
 
     def forward(self, input_ids: Int[Tensor, "n t"], **batch: Tensor) -> Float[Tensor, "n t v"]:
-        """Return the logits at each place; further tensors, as `attention_mask`, are given to both models."""
+        """Return the logits at each place; both models get further tensors, such as `attention_mask`."""
         target, assistant = (read_logits(model(input_ids, **batch)) for model in (self.target, self.assistant))
-        return logit_difference(target, assistant, alpha=self.alpha, top_filter=self.top_filter)
+        return subtract_logits(target, assistant, alpha=self.alpha, top_filter=self.top_filter)
 
     @torch.no_grad()
     def generate(
@@ -129,18 +140,18 @@ class LogitDifferenceModel(nn.Module):
     ) -> Int[Tensor, "n s"]:
         """Continue the sequences; tokens outside the filter are never chosen.
 
-        A target of transformers generates by its own `generate`, so that sampling and beams are there; any other
-        target chooses the likeliest token each time, without a cache.
+        A target of transformers generates by its own `generate`, with sampling and beams; any other target decodes
+        greedily, without a cache.
 
         Args:
             input_ids: Prompts; shorter ones are padded on the left.
-            max_new_tokens: Tokens to add at most.
+            max_new_tokens: Largest number of added tokens.
             attention_mask: 0 on padding; for models of transformers.
-            use_cache: Let each model of transformers keep a cache of its own.
-            options: Of transformers' `generate`.
+            use_cache: Let each model of transformers keep its own cache.
+            options: Further options of transformers' `generate`.
 
         Raises:
-            InvalidInputError: Options or a mask were given for a target that is not of transformers.
+            InvalidInputError: Options or a mask are given, and the target is no model of transformers.
         """
         with preserved(self):
             return self._generate(input_ids, max_new_tokens, attention_mask, use_cache, options)
@@ -149,7 +160,7 @@ class LogitDifferenceModel(nn.Module):
         self, input_ids: Tensor, max_new_tokens: int, attention_mask: Tensor | None, use_cache: bool, options: dict
     ) -> Tensor:
         if hasattr(self.target, "generate"):
-            subtract = AssistantProcessor(self.assistant, self.next_log_p, attention_mask, use_cache=use_cache)
+            subtract = AssistantLogitsProcessor(self.assistant, self.next_log_p, attention_mask, use_cache=use_cache)
             masks = {} if attention_mask is None else {"attention_mask": attention_mask}
             generate: Callable[..., Tensor] = self.target.generate  # type: ignore[assignment]
             return generate(
@@ -161,7 +172,10 @@ class LogitDifferenceModel(nn.Module):
                 **options,
             )
         if options or attention_mask is not None:
-            raise InvalidInputError("options and attention_mask are for models of transformers; the target is none")
+            raise InvalidInputError(
+                f"options and attention_mask are for models of transformers, got {type(self.target).__name__}; "
+                "leave them out"
+            )
         for _ in range(max_new_tokens):
             target, assistant = (read_logits(model(input_ids))[:, -1] for model in (self.target, self.assistant))
             chosen = self.next_log_p(target, assistant).argmax(-1, keepdim=True)
@@ -172,25 +186,26 @@ class LogitDifferenceModel(nn.Module):
         self, target_logits: Float[Tensor, "n v"], assistant_logits: Float[Tensor, "n v"]
     ) -> Float[Tensor, "n v"]:
         """Return the log-probabilities of the next token, minus infinity outside the filter."""
-        logits = logit_difference(target_logits, assistant_logits, alpha=self.alpha, top_filter=self.top_filter)
+        logits = subtract_logits(target_logits, assistant_logits, alpha=self.alpha, top_filter=self.top_filter)
         if self.top_filter is not None:
             logits = logits.masked_fill(~relative_top_mask(target_logits, self.top_filter), -math.inf)
         return F.log_softmax(logits, dim=-1)
 
 
 class OffsetModel(nn.Module):
-    r"""Answer with logits $\ell + w\,(\ell^a - \ell^{a_0})$: the offset that unlearning gave a small model.
+    r"""Unlearn by a small model's change of logits under unlearning: $\ell + w\,(\ell^a - \ell^{a_0})$.
 
-    The assistant is trained with a conventional loss, such as `GradientAscentLoss`, from the state in which it is the
-    reference.
+    The assistant starts as a copy of the reference and is trained with a conventional loss, such as
+    `GradientAscentLoss`.
 
     Args:
-        target: The model that knows too much.
+        target: The large model before unlearning.
         assistant: The small model after unlearning.
-        reference: The small model before.
+        reference: The small model before unlearning.
         weight: w.
 
-    Source: Huang et al., "Offset Unlearning for Large Language Models" (2024), a baseline of Ji et al. (2024).
+    Source: Huang et al., "Offset Unlearning for Large Language Models" (2024), in the form of Ji et al. (2024),
+    appendix A.3, equation 11.
 
     >>> target, small = nn.Embedding(3, 3), nn.Embedding(3, 3)
     >>> ids = torch.tensor([[0, 1]])
@@ -203,14 +218,14 @@ class OffsetModel(nn.Module):
         self.target, self.assistant, self.reference, self.weight = target, assistant, reference, weight
 
     def forward(self, input_ids: Int[Tensor, "n t"], **batch: Tensor) -> Float[Tensor, "n t v"]:
-        """Return the logits at each place; further tensors, as `attention_mask`, are given to all models."""
+        """Return the logits at each place; all models get further tensors, such as `attention_mask`."""
         models = (self.target, self.assistant, self.reference)
         target, after, before = (read_logits(model(input_ids, **batch)) for model in models)
         return target + self.weight * (after - before)
 
 
-def check_strength(alpha: float, top_filter: float | None) -> None:
-    """Require an `alpha` that is not negative and a filter in (0, 1)."""
+def check_subtraction(alpha: float, top_filter: float | None) -> None:
+    """Require a non-negative `alpha` and a filter in (0, 1)."""
     if not (math.isfinite(alpha) and alpha >= 0):
         raise InvalidInputError(f"alpha must be zero or a positive number, got {alpha!r}")
     if top_filter is not None:

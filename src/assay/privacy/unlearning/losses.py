@@ -1,4 +1,4 @@
-"""Losses that make a language model forget: the reversed one of an assistant, and the conventional ones."""
+"""Unlearning losses of language models: reversed (Ji et al., 2024, section 2.3) and conventional (appendix A)."""
 
 import math
 
@@ -7,14 +7,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from assay.core import InvalidInputError, check_positive
-from assay.privacy.unlearning.documents import answer_nll, asked_logits
+from assay.privacy.unlearning.examples import answer_logits, answer_nll
 
 
-def uniformity(logits: Float[Tensor, "m v"]) -> Float[Tensor, ""]:
-    r"""Compute $\mathrm{KL}(U \,\|\, p) = -\frac1V \sum_v \log p_v - \log V$, averaged; 0 for uniform answers only.
+def divergence_from_uniform(logits: Float[Tensor, "m v"]) -> Float[Tensor, ""]:
+    r"""Compute the mean of $\mathrm{KL}(U \,\|\, p) = -\frac1V \sum_v \log p_v - \log V$, 0 only for uniform p.
 
     >>> import torch
-    >>> uniformity(torch.ones(2, 5)).item()
+    >>> divergence_from_uniform(torch.ones(2, 5)).item()
     0.0
     """
     return (logits.logsumexp(-1) - logits.mean(-1)).mean() - math.log(logits.shape[-1])
@@ -23,29 +23,40 @@ def uniformity(logits: Float[Tensor, "m v"]) -> Float[Tensor, ""]:
 def retain_divergence(
     logits: Float[Tensor, "n t v"], reference_logits: Float[Tensor, "n t v"], labels: Int[Tensor, "n t"]
 ) -> Float[Tensor, ""]:
-    r"""Compute $\mathrm{KL}(p_{ref} \,\|\, p)$ at the asked tokens, averaged: the "KL" retain loss.
+    r"""Compute the mean of $\mathrm{KL}(p_{ref} \,\|\, p)$ over answer tokens: the "KL" retain loss.
+
+    Args:
+        logits: Scores of the model on retain examples.
+        reference_logits: Scores of the model before unlearning.
+        labels: Tokens of the answers, -100 elsewhere.
+
+    Source: Ji et al. (2024), appendix A.2, equation 10, which writes $\mathrm{KL}(p \,\|\, p_{ref})$.
 
     >>> import torch
     >>> logits, labels = torch.randn(1, 2, 4), torch.tensor([[-100, 1]])
     >>> retain_divergence(logits, logits, labels).item()
     0.0
     """
-    now, _ = asked_logits(logits, labels)
-    before, _ = asked_logits(reference_logits, labels)
+    now, _ = answer_logits(logits, labels)
+    before, _ = answer_logits(reference_logits, labels)
     return F.kl_div(F.log_softmax(now, -1), F.log_softmax(before, -1), reduction="batchmean", log_target=True)
 
 
 class ReversedUnlearningLoss(nn.Module):
-    r"""Make an assistant remember what is to be forgotten and know nothing of the rest.
+    r"""Train an assistant to remember the forget set and to be uniform on the retain set.
 
-    $\mathrm{CE}(p_a, y)$ on the forget documents plus $\beta\,\mathrm{KL}(U \,\|\, p_a)$ on the retain documents. Both
-    terms are bounded below, unlike the conventional ones, which are turned around here.
+    $\mathrm{CE}(p_a, y)$ on forget examples plus $\beta\,\mathrm{KL}(U \,\|\, p_a)$ on retain examples, both bounded
+    below: the conventional objective with both signs reversed.
 
     Args:
-        retain_weight: $\beta$; the paper's code: 5.
+        retain_weight: $\beta$. Paper: 6.5; its code: 5.
 
-    Source: Ji et al. (2024), equations 3 to 5. Their code averages the second term over all places, here only the asked
-    tokens count.
+    Raises:
+        InvalidInputError: `retain_weight` is negative or not finite.
+
+    Source: Ji et al., "Reversing the Forget-Retain Objectives: An Efficient LLM Unlearning Framework from Logit
+    Difference" (2024), section 2.3, equations 3 to 5, and appendix B.5. Their code averages the second term over all
+    places; here only answer tokens count.
 
     >>> import torch
     >>> loss = ReversedUnlearningLoss()
@@ -70,24 +81,24 @@ class ReversedUnlearningLoss(nn.Module):
         """Return the loss.
 
         Args:
-            forget_logits: The assistant's scores on forget documents (and paraphrases of them).
-            forget_labels: Their tokens, -100 where they are not asked for.
-            retain_logits: Its scores on retain documents (and forget questions with wrong answers).
-            retain_mask: Which tokens are asked for there; by default all but the first.
+            forget_logits: The assistant's scores on forget examples (and paraphrases of them).
+            forget_labels: Tokens of their answers, -100 elsewhere.
+            retain_logits: Its scores on retain examples (and forget questions with wrong answers).
+            retain_mask: Mask of their answer tokens; by default all but the first token.
         """
-        remembered = F.cross_entropy(*asked_logits(forget_logits, forget_labels))
-        asked = retain_logits[:, :-1]
-        chosen = asked.flatten(0, 1) if retain_mask is None else asked[retain_mask[:, 1:]]
-        return remembered + self.retain_weight * uniformity(chosen)
+        remembered = F.cross_entropy(*answer_logits(forget_logits, forget_labels))
+        predicted = retain_logits[:, :-1]
+        answers = predicted.flatten(0, 1) if retain_mask is None else predicted[retain_mask[:, 1:]]
+        return remembered + self.retain_weight * divergence_from_uniform(answers)
 
 
 class GradientAscentLoss(nn.Module):
-    r"""Make a model forget by ascent: $-\mathrm{CE}(p, y)$ on the forget documents, which has no lower bound.
+    r"""Unlearn by gradient ascent on the cross-entropy: $-\mathrm{CE}(p, y)$ on forget examples, unbounded below.
 
-    "GD" adds the mean `answer_nll` of retain documents, "KL" adds `retain_divergence`.
+    "GD" adds the mean `answer_nll` of retain examples, "KL" adds `retain_divergence`.
 
-    Source: Jang et al., "Knowledge Unlearning for Mitigating Privacy Risks in Language Models" (2023), a baseline of Ji
-    et al. (2024).
+    Source: Jang et al., "Knowledge Unlearning for Mitigating Privacy Risks in Language Models" (2023), in the form of
+    Ji et al. (2024), appendix A.1, equation 6.
 
     >>> import torch
     >>> round(GradientAscentLoss()(torch.zeros(1, 2, 4), torch.tensor([[-100, 3]])).exp().item(), 4)
@@ -95,12 +106,12 @@ class GradientAscentLoss(nn.Module):
     """
 
     def forward(self, logits: Float[Tensor, "n t v"], labels: Int[Tensor, "n t"]) -> Float[Tensor, ""]:
-        """Return the loss: scores on forget documents, their tokens with -100 where they are not asked for."""
-        return -F.cross_entropy(*asked_logits(logits, labels))
+        """Return the loss of scores on forget examples, given the tokens of their answers and -100 elsewhere."""
+        return -F.cross_entropy(*answer_logits(logits, labels))
 
 
 class _PreferenceLoss(nn.Module):
-    """What both preference losses share: the strength, and how a gain in preference counts."""
+    """Strength and form of a preference loss."""
 
     def __init__(self, beta: float = 0.1) -> None:
         super().__init__()
@@ -112,15 +123,19 @@ class _PreferenceLoss(nn.Module):
 
 
 class NPOLoss(_PreferenceLoss):
-    r"""Make a model forget by negative preference, $-\frac2\beta \log\sigma(\beta\,(\ell_\theta - \ell_{ref}))$.
+    r"""Unlearn by negative preference: $-\frac2\beta \log\sigma(\beta\,(\ell_\theta - \ell_{ref}))$.
 
-    $\ell$ is the negative log-likelihood of a whole answer. The loss is bounded below by 0, and its gradient is that of
-    ascent where nothing is forgotten yet.
+    $\ell$ is the negative log-likelihood of a whole answer. The loss is bounded below by 0, and its gradient at the
+    reference model is that of gradient ascent.
 
     Args:
         beta: $\beta$. Paper: 0.1.
 
-    Source: Zhang et al., "Negative Preference Optimization" (2024), a baseline of Ji et al. (2024).
+    Raises:
+        InvalidInputError: `beta` is not positive.
+
+    Source: Zhang et al., "Negative Preference Optimization: From Catastrophic Collapse to Effective Unlearning" (2024),
+    in the form of Ji et al. (2024), appendix A.1, equation 8.
 
     >>> import torch
     >>> logits, labels = torch.zeros(1, 2, 4), torch.tensor([[-100, 3]])
@@ -134,21 +149,25 @@ class NPOLoss(_PreferenceLoss):
         labels: Int[Tensor, "n t"],
         reference_logits: Float[Tensor, "n t v"],
     ) -> Float[Tensor, ""]:
-        """Return the loss on forget documents; the reference is the model as it was."""
+        """Return the loss on forget examples; the reference is the model before unlearning."""
         gain = answer_nll(logits, labels, mean=False) - answer_nll(reference_logits, labels, mean=False)
         return self._of_gain(gain)
 
 
 class RefusalDPOLoss(_PreferenceLoss):
-    r"""Make a model prefer refusals: $-\frac2\beta \log\sigma\big(\beta\,(\Delta_{forget} - \Delta_{refusal})\big)$.
+    r"""Unlearn by preferring refusals: $-\frac2\beta \log\sigma\big(\beta\,(\Delta_{forget} - \Delta_{refusal})\big)$.
 
-    $\Delta = \ell_\theta - \ell_{ref}$ of a whole answer, as in `NPOLoss`, which leaves the refusal out.
+    $\Delta = \ell_\theta - \ell_{ref}$ of a whole answer, as in `NPOLoss`, which has no refusal.
 
     Args:
         beta: $\beta$. TOFU's code: 0.1.
 
-    Source: Rafailov et al., "Direct Preference Optimization" (2023), with the factor $2/\beta$ of TOFU's code; a
-    baseline of Ji et al. (2024).
+    Raises:
+        InvalidInputError: `beta` is not positive.
+
+    Source: Rafailov et al., "Direct Preference Optimization: Your Language Model is Secretly a Reward Model" (2023), in
+    the form of Ji et al. (2024), appendix A.1, equation 7, with the factor $2/\beta$ of TOFU's code instead of
+    $1/\beta$.
 
     >>> import torch
     >>> forget, refusal = torch.randn(2, 1, 3, 4)
@@ -166,7 +185,7 @@ class RefusalDPOLoss(_PreferenceLoss):
         refusal_labels: Int[Tensor, "n s"],
         refusal_reference: Float[Tensor, "n s v"],
     ) -> Float[Tensor, ""]:
-        """Return the loss: the true answers and refusals to the same n questions, by the model and the reference."""
+        """Return the loss of the model's and the reference's scores on n true answers and n refusals."""
         forget = answer_nll(forget_logits, forget_labels, mean=False)
         forget = forget - answer_nll(forget_reference, forget_labels, mean=False)
         refusal = answer_nll(refusal_logits, refusal_labels, mean=False)

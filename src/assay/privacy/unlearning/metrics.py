@@ -1,4 +1,4 @@
-"""Whether a model has forgotten, by the metrics of the TOFU benchmark."""
+"""Metrics of the TOFU benchmark: truth ratio, forget quality and model utility (Maini et al., 2024)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from assay.core import InvalidInputError, check_finite
 
 @dataclass(frozen=True)
 class ForgetQuality:
-    """How hard an unlearned model is to tell from one that never saw the forget set.
+    """Similarity of an unlearned model to one that never saw the forget set.
 
     Attributes:
-        p_value: Of the Kolmogorov-Smirnov test that both give truth ratios of one distribution; near 1 is good.
-        statistic: The largest distance between the two empirical distribution functions.
+        p_value: p-value of the Kolmogorov-Smirnov test that both models' truth ratios have one distribution; near 1 is
+            good.
+        statistic: Largest distance between the two empirical distribution functions.
     """
 
     p_value: float
@@ -31,17 +32,18 @@ def truth_ratio(paraphrase_nll: Float[Tensor, " n"], perturbed_nll: Float[Tensor
     r"""Compute $R = \exp\big(\frac1m \sum_i \mathrm{NLL}(\text{wrong}_i) - \mathrm{NLL}(\text{right})\big)$.
 
     Args:
-        paraphrase_nll: Of a paraphrase of each right answer, a token (`answer_nll`).
-        perturbed_nll: Of m wrong answers to the same question.
+        paraphrase_nll: Loss per token (`answer_nll`) of a paraphrase of each right answer.
+        perturbed_nll: Loss per token of m wrong answers to each question.
 
     Returns:
-        One ratio a question: large where the model prefers the right answer, 1 where it does not care.
+        One ratio a question: large where the model prefers the right answer, 1 where it has no preference.
 
     Raises:
         NumericalError: A ratio is not finite.
 
-    Source: Maini et al., "TOFU: A Task of Fictitious Unlearning for LLMs" (2024). The orientation and the geometric
-    mean over wrong answers are those of the released code; the paper's own ratio is the inverse, of arithmetic means.
+    Source: Maini et al., "TOFU: A Task of Fictitious Unlearning for LLMs" (2024), section on evaluation metrics, quoted
+    in Ji et al. (2024), appendix B.3. The orientation and the geometric mean over wrong answers are those of the
+    released code; the paper's own ratio is the inverse, of an arithmetic mean.
 
     >>> import torch
     >>> truth_ratio(torch.tensor([0.5, 0.5]).log().neg(), torch.tensor([[0.25], [0.5]]).log().neg())
@@ -53,7 +55,9 @@ def truth_ratio(paraphrase_nll: Float[Tensor, " n"], perturbed_nll: Float[Tensor
 
 
 def truth_ratio_score(ratio: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    r"""Compute $\max(0, 1 - 1/R)$, what a truth ratio counts for in a model's utility.
+    r"""Compute $\max(0, 1 - 1/R)$, the score of a truth ratio R in `tofu_model_utility`.
+
+    Source: Maini et al. (2024), section on evaluation metrics, with R as in `truth_ratio`.
 
     >>> import torch
     >>> truth_ratio_score(torch.tensor([4.0, 0.5]))
@@ -63,17 +67,18 @@ def truth_ratio_score(ratio: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 
 
 def forget_quality(unlearned: Float[Tensor, " n"], retain: Float[Tensor, " m"]) -> ForgetQuality:
-    """Test whether truth ratios on the forget set are distributed as those of a model that never saw it.
+    """Test whether two models' truth ratios on the forget set have one distribution.
 
     Args:
         unlearned: Truth ratios of the unlearned model.
-        retain: Truth ratios of a model that was trained on the retain set only.
+        retain: Truth ratios of a model trained on the retain set only.
 
     Raises:
         InvalidInputError: Either is empty.
         NumericalError: A ratio is not finite.
 
-    Source: Maini et al., "TOFU" (2024); the test is `scipy.stats.ks_2samp`.
+    Source: Maini et al. (2024), section on evaluation metrics, quoted in Ji et al. (2024), appendix B.3; the test is
+    `scipy.stats.ks_2samp`.
 
     >>> import torch
     >>> forget_quality(torch.arange(5.0), torch.arange(5.0)).p_value
@@ -87,21 +92,21 @@ def forget_quality(unlearned: Float[Tensor, " n"], retain: Float[Tensor, " m"]) 
     return ForgetQuality(float(test.pvalue), float(test.statistic))
 
 
-def model_utility(parts: Sequence[float]) -> float:
-    """Return the harmonic mean of what a model can still do: 0 if it lost any of it.
+def tofu_model_utility(scores: Sequence[float]) -> float:
+    """Return a model's utility, the harmonic mean of its scores on retained knowledge: 0 if any score is 0.
 
     Args:
-        parts: Figures in [0, 1]. TOFU takes nine: probability, ROUGE-L recall and truth-ratio score, each on what is
-            retained, on real authors and on facts of the world.
+        scores: Scores in [0, 1]. TOFU takes nine: probability, ROUGE-L recall and truth-ratio score, each on the
+            retain set, on real authors and on world facts.
 
     Raises:
-        InvalidInputError: There is no part, or one is outside [0, 1].
+        InvalidInputError: There is no score, or one is outside [0, 1].
 
-    Source: Maini et al., "TOFU" (2024).
+    Source: Maini et al. (2024), section on evaluation metrics, quoted in Ji et al. (2024), appendix B.3.
 
-    >>> round(model_utility([1.0, 0.5]), 4)
+    >>> round(tofu_model_utility([1.0, 0.5]), 4)
     0.6667
     """
-    if not parts or not all(0 <= part <= 1 for part in parts):
-        raise InvalidInputError(f"a model's utility is made of figures in [0, 1], got {list(parts)}")
-    return float(hmean(parts))
+    if not scores or not all(0 <= score <= 1 for score in scores):
+        raise InvalidInputError(f"model utility is the mean of at least one score in [0, 1], got {list(scores)}")
+    return float(hmean(scores))

@@ -1,17 +1,16 @@
-"""What samples of a score under parameter noise certify about every model nearby (Chiang et al., 2020)."""
+"""Certificates of watermarks by median smoothing over parameters (Bansal et al., 2022, algorithm 2)."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import beta, binom, norm
+from scipy.stats import beta, norm
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_finite, check_fraction, check_positive
+from assay.core import InvalidInputError, check_finite, check_fraction, check_positive, order_statistic_index
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,19 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class WatermarkCertificate:
-    """Lower bounds on the smoothed trigger accuracy of every model within given distances.
+    """Hold lower bounds on the smoothed trigger accuracy of every model within given distances.
 
-    Each bound holds with the stated confidence by itself, not all of them together, and speaks about the parameters
-    that received noise: buffers, such as a batch-norm's running statistics, an attacker may change freely.
+    Each bound holds with the stated confidence by itself, not all of them together, and covers the parameters that
+    received noise only: an attacker may change buffers, such as a batch-norm's running statistics, freely.
 
     Attributes:
-        samples: What was measured under noise, in ascending order.
+        samples: Trigger accuracies under noise, in ascending order.
         sigma: Standard deviation of the noise.
-        percentile: Of the smoothed value; 0.5 is the median.
-        confidence: Of each bound.
+        percentile: Percentile of the smoothed accuracy; 0.5 is the median.
+        confidence: Confidence of each bound.
         radii: Euclidean distances of the parameters.
-        ranks: Which order statistic each bound is, from one; zero where there is no bound.
-        bounds: Lower bounds on the smoothed value; zero, the lowest accuracy, where there is none.
+        ranks: Rank of the order statistic that is each bound, from one; zero where there is no bound.
+        bounds: Lower bounds on the smoothed accuracy; zero, the lowest accuracy, where there is none.
     """
 
     samples: Float[Tensor, " m"]
@@ -44,15 +43,15 @@ class WatermarkCertificate:
 
     @property
     def value(self) -> float:
-        """The empirical smoothed value: the percentile of the samples, the higher of two in doubt."""
+        """The empirical smoothed accuracy: the percentile of the samples, the upper of two candidates."""
         return self.samples[min(len(self.samples) - 1, int(self.percentile * len(self.samples)))].item()
 
     def radius(self, accuracy: float) -> float:
-        r"""Return how far parameters must move at least before the smoothed value can fall below an accuracy.
+        r"""Return the certified radius, within which the smoothed accuracy cannot fall below an accuracy.
 
-        With i - 1 samples below the accuracy, $R = \sigma\,(\Phi^{-1}(p) - \Phi^{-1}(q))$, where q is the upper
-        confidence bound of Clopper and Pearson on the chance of falling below. Zero where nothing is certified. The
-        accuracy must be fixed before the samples are seen.
+        $R = \sigma\,(\Phi^{-1}(p) - \Phi^{-1}(q))$, where q is the upper confidence bound of Clopper and Pearson on the
+        probability of a sample below the accuracy. Zero where nothing is certified. The accuracy must be fixed before
+        the samples are seen.
         """
         n, first = len(self.samples), 1 + int((self.samples < accuracy).sum())
         if first > n:
@@ -71,7 +70,7 @@ class WatermarkCertificate:
         )
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw the bounds against the radii; return the axes."""
+        """Plot the bounds against the radii; return the axes."""
         import matplotlib.pyplot as plt
 
         axes = ax if ax is not None else plt.subplots()[1]
@@ -90,30 +89,33 @@ def certify_watermark(
     percentile: float = 0.5,
     confidence: float = 0.99,
 ) -> WatermarkCertificate:
-    r"""Bound from below what no change of the parameters within a radius can take from the smoothed score.
+    r"""Bound the smoothed accuracy from below over all changes of the parameters within a radius.
 
-    The smoothed score $h_p(\theta) = \sup\{y : \Pr[f(\theta + G) \le y] \le p\}$, $G \sim N(0, \sigma^2 I)$, obeys
+    The smoothed accuracy $h_p(\theta) = \sup\{y : \Pr[f(\theta + G) \le y] \le p\}$, $G \sim N(0, \sigma^2 I)$, obeys
     $h_p(\theta + \delta) \ge h_{\underline p}(\theta)$ for every $\lVert\delta\rVert_2 \le \epsilon$ with
-    $\underline p = \Phi(\Phi^{-1}(p) - \epsilon/\sigma)$. An order statistic of the samples bounds the right side:
-    see `order_statistic_index`. Nothing is assumed of f, and ties do no harm. Cost: O(m log m).
+    $\underline p = \Phi(\Phi^{-1}(p) - \epsilon/\sigma)$. An order statistic of the samples bounds the right side
+    (`assay.core.order_statistic_index`). f may be any function, and its values may be tied.
+
+    Cost: time O(m log m), memory O(m).
 
     Args:
         samples: Independent draws of $f(\theta + G)$, such as those of `smoothed_trigger_accuracy`; draw them after
             the model was chosen, from a generator that training did not use.
-        sigma: Standard deviation of the noise that they were drawn with.
-        radii: Euclidean distances, not negative.
+        sigma: Standard deviation of the noise of the draws.
+        radii: Euclidean distances, at least 0.
         percentile: p. Paper: the median.
-        confidence: Chance that a bound holds, for each radius by itself. Paper's code: 0.99.
+        confidence: Probability that a bound holds, for each radius by itself. Paper's code: 0.99.
 
     Raises:
-        InvalidInputError: No samples, a negative radius, or a fraction that is none.
+        InvalidInputError: There are no samples, a radius is negative, or a fraction is not within (0, 1).
         NumericalError: A sample is not finite.
 
-    Deviation from the released code: where nothing can be certified the bound is zero, and the rank says so; there the
-    index is -1, which is easily read as the largest sample.
+    Deviation from the released code: where nothing can be certified, the bound and its rank are zero; there the index
+    is -1, which selects the largest sample.
 
-    Source: Chiang, Curry, Abdelkader, Kumar, Dickerson, Goldstein, "Detection as Regression: Certified Object
-    Detection by Median Smoothing" (2020); used for watermarks by Bansal et al. (2022), arXiv 2207.07972.
+    Source: Bansal et al., "Certified Neural Network Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972,
+    algorithm 2; the bound is from Chiang, Curry, Abdelkader, Kumar, Dickerson, Goldstein, "Detection as Regression:
+    Certified Object Detection by Median Smoothing" (2020), arXiv 2007.03730.
 
     >>> samples = torch.rand(1000, generator=torch.Generator().manual_seed(0))
     >>> certificate = certify_watermark(samples, 1.0, [0.0, 0.5, 3.0])
@@ -133,9 +135,7 @@ def certify_watermark(
 
 
 def percentile_bounds(p: float, eps: float, sigma: float) -> tuple[float, float]:
-    r"""Return between which percentiles of the smoothed score a shift of the parameters can bring the p-th.
-
-    $\Phi(\Phi^{-1}(p) \mp \epsilon/\sigma)$.
+    r"""Return the percentiles $\Phi(\Phi^{-1}(p) \mp \epsilon/\sigma)$ that bracket the p-th after a shift.
 
     Args:
         p: Percentile, in (0, 1).
@@ -143,7 +143,10 @@ def percentile_bounds(p: float, eps: float, sigma: float) -> tuple[float, float]
         sigma: Standard deviation of the noise.
 
     Raises:
-        InvalidInputError: `p` is no fraction, `sigma` not positive, or `eps` negative or not finite.
+        InvalidInputError: `p` is not within (0, 1), `sigma` not positive, or `eps` negative or not finite.
+
+    Source: Chiang et al., "Detection as Regression: Certified Object Detection by Median Smoothing" (2020), arXiv
+    2007.03730, main text, the equation above.
 
     >>> [round(bound, 4) for bound in percentile_bounds(0.5, 1.0, 1.0)]
     [0.1587, 0.8413]
@@ -154,26 +157,3 @@ def percentile_bounds(p: float, eps: float, sigma: float) -> tuple[float, float]
         raise InvalidInputError(f"a radius must be a finite number, 0 or more, got {eps!r}")
     centre, shift = norm.ppf(p), eps / sigma
     return float(norm.cdf(centre - shift)), float(norm.cdf(centre + shift))
-
-
-def order_statistic_index(n: int, p: float, confidence: float = 0.99) -> int:
-    r"""Return the rank of the sample that lies at or below the p-th percentile with the stated confidence.
-
-    The largest k with $\Pr[\mathrm{Bin}(n, p) \ge k] \ge c$, counted from one; zero where there is none. Cost: O(n).
-
-    Args:
-        n: Samples.
-        p: Percentile, in [0, 1].
-        confidence: c, in (0, 1).
-
-    Raises:
-        InvalidInputError: An argument is out of range.
-
-    >>> order_statistic_index(1000, 0.5), order_statistic_index(1000, 0.001)
-    (463, 0)
-    """
-    check_fraction(confidence, "confidence")
-    if n < 1 or not 0 <= p <= 1:
-        raise InvalidInputError(f"give at least one sample and a percentile within [0, 1], got {n} and {p!r}")
-    # The chance falls with k, so that the ranks which reach the confidence are the first ones.
-    return int(np.count_nonzero(binom.sf(np.arange(n), n, p) >= confidence))

@@ -1,31 +1,30 @@
-"""Attacks that make a watermarked network smaller: pruning and quantisation."""
+"""Watermark removal by compression: magnitude pruning and quantisation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
-from assay.core import InvalidInputError, check_fraction
-from assay.privacy.watermark.removal import RemovalAttack
-from assay.privacy.watermark.triggers import TriggerSet
+from assay.core import check_count, check_fraction
+from assay.privacy.watermark.removal import RemovalAttack, RemovalTask
 
 
 @dataclass(frozen=True)
 class Pruning(RemovalAttack):
-    """Set the smallest weights of all layers together to zero; biases and other vectors stay.
+    """Prune the weights of smallest magnitude over all layers together; biases and other vectors stay.
 
-    Not among the paper's attacks.
+    Not among the attacks of Bansal et al. (2022).
 
     Args:
-        budget: Longest distance of the parameters; weights go as far towards zero as it allows.
-        share: Of the weights, in (0, 1).
+        budget: Largest distance of the parameters; weights move as far towards zero as it allows.
+        share: Share of the weights that is pruned, in (0, 1).
 
     Raises:
-        InvalidInputError: The share is no fraction.
+        InvalidInputError: `share` is not within (0, 1).
 
     >>> from assay.nets import mlp
+    >>> from assay.privacy import TriggerSet
     >>> triggers, x, y = TriggerSet(torch.rand(3, 4), label=1), torch.eye(4), torch.tensor([0, 1, 2, 0])
     >>> report = Pruning(share=0.25).run(mlp((4, 8, 3)), x, y, triggers=triggers, test=(x, y), sigma=0.1)
     >>> sum((weight == 0).sum().item() for weight in report.model.parameters()), 32 + 24
@@ -38,15 +37,7 @@ class Pruning(RemovalAttack):
         super().__post_init__()
         check_fraction(self.share, "share")
 
-    def stages(
-        self,
-        model: nn.Module,
-        x: Float[Tensor, "n *d"],
-        y: Int[Tensor, " n"],
-        *,
-        triggers: TriggerSet,
-        generator: torch.Generator,
-    ) -> Iterator[None]:
+    def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
         """Prune once."""
         weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
         sizes = torch.cat([weight.detach().abs().flatten() for weight in weights])
@@ -59,18 +50,19 @@ class Pruning(RemovalAttack):
 
 @dataclass(frozen=True)
 class Quantisation(RemovalAttack):
-    """Round every parameter tensor to an even grid of its own, symmetric about zero.
+    """Round every parameter tensor to a uniform grid, symmetric about zero (post-training quantisation).
 
-    Not among the paper's attacks.
+    Not among the attacks of Bansal et al. (2022).
 
     Args:
-        budget: Longest distance of the parameters; they go as far towards the grid as it allows.
-        bits: Of the grid, at least two: it has 2^(bits - 1) - 1 steps up to the tensor's largest magnitude.
+        budget: Largest distance of the parameters; they move as far towards the grid as it allows.
+        bits: Bits of the grid, at least two: $2^{bits - 1} - 1$ steps up to the tensor's largest magnitude.
 
     Raises:
-        InvalidInputError: Fewer than two bits.
+        InvalidInputError: `bits` is below two.
 
     >>> from assay.nets import mlp
+    >>> from assay.privacy import TriggerSet
     >>> triggers, x, y = TriggerSet(torch.rand(3, 4), label=1), torch.eye(4), torch.tensor([0, 1, 2, 0])
     >>> report = Quantisation(bits=3).run(mlp((4, 8, 3)), x, y, triggers=triggers, test=(x, y), sigma=0.1)
     >>> len(report.model[0].weight.unique())
@@ -81,18 +73,9 @@ class Quantisation(RemovalAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bits < 2:
-            raise InvalidInputError(f"bits must be at least 2, got {self.bits}")
+        check_count(self.bits, "bits", at_least=2)
 
-    def stages(
-        self,
-        model: nn.Module,
-        x: Float[Tensor, "n *d"],
-        y: Int[Tensor, " n"],
-        *,
-        triggers: TriggerSet,
-        generator: torch.Generator,
-    ) -> Iterator[None]:
+    def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
         """Round once."""
         with torch.no_grad():
             for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""What every attack on a watermark shares: the attack changes a copy, the base confines and measures it."""
+"""Base class of watermark removal attacks: a changed copy, projected into the budget and measured at each stage."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -32,14 +32,15 @@ from assay.privacy.watermark.triggers import TriggerSet
 
 @dataclass(frozen=True)
 class RemovalStage:
-    """What was left of a watermark and of the network at one stage of an attack.
+    """Hold the accuracies of the attacked network at one stage of an attack.
 
     Attributes:
-        distance: Euclidean distance of all parameters from where they were.
-        test_accuracy: On clean samples.
-        trigger_accuracy: Of the network itself; what a black-box verification sees.
+        distance: Euclidean distance of all parameters from the watermarked network's.
+        test_accuracy: Accuracy on clean test samples.
+        trigger_accuracy: Trigger accuracy without noise, the black-box verification.
         smoothed_mean: Mean trigger accuracy under parameter noise.
-        smoothed_median: Its median, the higher of two in doubt; what a white-box verification sees.
+        smoothed_median: Median trigger accuracy under parameter noise, the upper of two candidates: the white-box
+            verification.
     """
 
     distance: float
@@ -51,12 +52,12 @@ class RemovalStage:
 
 @dataclass(frozen=True, eq=False)
 class RemovalReport:
-    """What an attack did to a watermarked network.
+    """Hold an attacked network and its accuracies before, during and after the attack.
 
     Attributes:
         model: The attacked copy, in evaluation mode; all of its parameters are trainable.
-        norm: Euclidean norm of the parameters before.
-        history: Before the attack, and after each of its stages.
+        norm: Euclidean norm of the parameters before the attack.
+        history: Accuracies before the attack, and after each of its stages.
     """
 
     model: nn.Module
@@ -70,7 +71,7 @@ class RemovalReport:
 
     @property
     def end(self) -> RemovalStage:
-        """The network after it."""
+        """The network after the attack."""
         return self.history[-1]
 
     def __str__(self) -> str:
@@ -82,12 +83,29 @@ class RemovalReport:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class RemovalTask:
+    """Hold the data of an attacker, the triggers, and the source of randomness.
+
+    Attributes:
+        x: The attacker's samples.
+        y: Their classes.
+        triggers: The watermark's samples; only an attacker who knows them may use them.
+        generator: Source of randomness.
+    """
+
+    x: Float[Tensor, "n *d"]
+    y: Int[Tensor, " n"]
+    triggers: TriggerSet
+    generator: torch.Generator
+
+
 @dataclass(frozen=True)
 class RemovalAttack(ABC):
-    """Change the parameters of a watermarked network so that its triggers are forgotten.
+    """Change the parameters of a watermarked network to remove the watermark.
 
     Args:
-        budget: Longest Euclidean distance that all parameters together may move; None for any.
+        budget: Largest Euclidean distance of all parameters together; None for no limit.
 
     Raises:
         InvalidInputError: The budget is not positive.
@@ -100,16 +118,8 @@ class RemovalAttack(ABC):
             check_positive(self.budget, "budget")
 
     @abstractmethod
-    def stages(
-        self,
-        model: nn.Module,
-        x: Float[Tensor, "n *d"],
-        y: Int[Tensor, " n"],
-        *,
-        triggers: TriggerSet,
-        generator: torch.Generator,
-    ) -> Iterator[None]:
-        """Change a copy of the network in place, and yield whenever it shall be measured; `run` is the public call."""
+    def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
+        """Change a copy of the network in place, and yield at the end of each stage; `run` is the public call."""
 
     @final
     def run(
@@ -128,7 +138,7 @@ class RemovalAttack(ABC):
     ) -> RemovalReport:
         """Attack a copy of a network, and measure distance, accuracy and watermark after every stage.
 
-        Frozen parameters are attacked too. At its end each stage is brought back into the budget, and measured; always
+        Frozen parameters are attacked too. At its end each stage is projected into the budget and measured, always
         under the same noise.
 
         Args:
@@ -136,10 +146,10 @@ class RemovalAttack(ABC):
             x: The attacker's samples.
             y: Their classes.
             triggers: The watermark's samples.
-            test: Clean samples and classes to measure the network's own task on.
+            test: Clean test samples and their classes.
             sigma: Standard deviation of the parameter noise of the white-box verification.
-            n_draws: Of that noise, at each stage. Paper: 100 to monitor.
-            batch_size: Draws that are worked on at once.
+            n_draws: Draws of that noise at each stage. Paper's code: 100 to monitor.
+            batch_size: Draws evaluated at once.
             generator: Source of randomness; a fixed seed by default.
             progress: Draw a bar on standard error.
 
@@ -165,7 +175,7 @@ class RemovalAttack(ABC):
         attacked = deepcopy(model).requires_grad_(True)
         history = [_measure(attacked, model, triggers, test, noisy(attacked))]
         with isolated_rng(global_seed):  # dropout draws from the global generators
-            stages = self.stages(attacked, x, y, triggers=triggers, generator=source)
+            stages = self.stages(attacked, RemovalTask(x, y, triggers, source))
             for _ in track(stages, "attacking the watermark", enabled=progress):
                 project_parameters(attacked, model, self.budget)
                 history.append(_measure(attacked, model, triggers, test, noisy(attacked)))

@@ -1,4 +1,4 @@
-"""Attacks that go on training a watermarked network: fine-tuning, distillation, and unlearning of known triggers."""
+"""Watermark removal by training: fine-tuning, distillation, trigger unlearning (Bansal et al., 2022)."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -7,37 +7,38 @@ from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, Step, check_positive, fit, predict, project_parameters
-from assay.privacy.watermark.removal import RemovalAttack
-from assay.privacy.watermark.triggers import TriggerSet
+from assay.core import Step, check_choice, check_count, check_positive, fit, predict, project_parameters
+from assay.privacy.watermark.removal import RemovalAttack, RemovalTask
 
-Lesson = Literal["labels", "hard", "soft", "forget"]
+Method = Literal["fine_tuning", "hard_distillation", "soft_distillation", "trigger_unlearning"]
 
 
 @dataclass(frozen=True)
 class Retraining(RemovalAttack):
-    """Go on training, by Adam, on samples of the attacker's own; each epoch is a stage.
+    """Train the watermarked network by Adam on the attacker's samples; each epoch is a stage.
 
     Args:
-        budget: Longest distance of the parameters, kept at every step; None for any.
-        lesson: `labels` fine-tunes on the true classes; `hard` and `soft` distil the watermarked network itself, from
-            its decisions or its probabilities; `forget` fine-tunes and gives every trigger a wrong class, drawn once,
-            which only an attacker who knows the triggers can do.
+        budget: Largest distance of the parameters, kept at every step; None for no limit.
+        method: "fine_tuning" takes the true classes as labels; "hard_distillation" and "soft_distillation" the
+            predicted classes and the probabilities of the watermarked network; "trigger_unlearning" the true classes,
+            and for every trigger a wrong class, drawn once, which needs knowledge of the triggers.
         epochs: Passes over the samples. Paper's code: 50.
         lr: Learning rate of Adam. Paper's code: 1e-3.
-        batch_size: Samples a step.
+        batch_size: Samples per step.
 
     Raises:
-        InvalidInputError: Another lesson, a count below one, or a learning rate that is not positive.
+        InvalidInputError: `method` has another value, a count is below one, or `lr` is not positive.
 
-    Deviation from the released code: distance is bounded by projection onto a ball of fixed radius.
+    Deviations from the released code: the distance is bounded by projection onto a ball of fixed radius; trigger
+    unlearning is not among its attacks.
 
-    Source: Bansal et al., "Certified Neural Network Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972.
+    Source: Bansal et al., "Certified Neural Network Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972,
+    main text and released code (fine-tuning, hard and soft distillation; no equation or algorithm).
 
     >>> from assay.nets import mlp
+    >>> from assay.privacy import TriggerSet
     >>> triggers, x, y = TriggerSet(torch.rand(3, 4), label=1), torch.eye(4), torch.tensor([0, 1, 2, 0])
     >>> attack = Retraining(budget=0.1, epochs=5)
     >>> report = attack.run(mlp((4, 8, 3)), x, y, triggers=triggers, test=(x, y), sigma=0.1)
@@ -45,35 +46,25 @@ class Retraining(RemovalAttack):
     (6, True)
     """
 
-    lesson: Lesson = "labels"
+    method: Method = "fine_tuning"
     epochs: int = 50
     lr: float = 1e-3
     batch_size: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lesson not in get_args(Lesson) or min(self.epochs, self.batch_size) < 1:
-            raise InvalidInputError(
-                f"give a lesson of {get_args(Lesson)}, at least one epoch and a batch of one, got {self.lesson!r}, "
-                f"{self.epochs} and {self.batch_size}"
-            )
+        check_choice(self.method, get_args(Method), "method")
+        check_count(self.epochs, "epochs")
+        check_count(self.batch_size, "batch_size")
         check_positive(self.lr, "lr")
 
-    def stages(
-        self,
-        model: nn.Module,
-        x: Float[Tensor, "n *d"],
-        y: Int[Tensor, " n"],
-        *,
-        triggers: TriggerSet,
-        generator: torch.Generator,
-    ) -> Iterator[None]:
+    def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
         """Train for one epoch a stage."""
         centre = deepcopy(model)
-        inputs, targets = self._task(centre, x, y, triggers, generator)
+        inputs, targets = self._training_set(centre, task)
         adam = torch.optim.Adam(model.parameters(), self.lr)
 
-        def keep_near(step: Step) -> None:
+        def project(step: Step) -> None:
             project_parameters(step.model, centre, self.budget)
 
         for _ in range(self.epochs):
@@ -85,19 +76,18 @@ class Retraining(RemovalAttack):
                 optimizer=lambda _: adam,
                 epochs=1,
                 batch_size=self.batch_size,
-                callbacks=[keep_near] if self.budget is not None else [],
-                generator=generator,
+                callbacks=[project] if self.budget is not None else [],
+                generator=task.generator,
             )
             yield
 
-    def _task(
-        self, model: nn.Module, x: Tensor, y: Tensor, triggers: TriggerSet, source: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        if self.lesson == "labels":
+    def _training_set(self, model: nn.Module, task: RemovalTask) -> tuple[Tensor, Tensor]:
+        x, y, triggers, source = task.x, task.y, task.triggers, task.generator
+        if self.method == "fine_tuning":
             return x, y
-        if self.lesson == "forget":
+        if self.method == "trigger_unlearning":
             n_classes = predict(model, triggers.x[:1]).shape[1]
-            away = torch.randint(1, n_classes, (len(triggers.x),), generator=source, device=source.device)
-            return torch.cat([x, triggers.x]), torch.cat([y, (triggers.y + away.to(y.device)) % n_classes])
+            shift = torch.randint(1, n_classes, (len(triggers.x),), generator=source, device=source.device)
+            return torch.cat([x, triggers.x]), torch.cat([y, (triggers.y + shift.to(y.device)) % n_classes])
         logits = predict(model, x)
-        return x, logits.argmax(1) if self.lesson == "hard" else logits.softmax(1)
+        return x, logits.argmax(1) if self.method == "hard_distillation" else logits.softmax(1)

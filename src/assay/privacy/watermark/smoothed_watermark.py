@@ -1,4 +1,4 @@
-"""Watermarks taught under parameter noise, so that they survive changes of the weights (Bansal et al., 2022)."""
+"""Embedding of certifiable watermarks by training under parameter noise (Bansal et al., 2022, algorithm 1)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from assay.core import (
     InvalidInputError,
     Step,
     as_generator,
+    check_count,
     check_pairs,
     check_positive,
     cross_entropy,
@@ -29,30 +30,30 @@ from assay.privacy.watermark.triggers import TriggerSet
 class SmoothedWatermark:
     r"""Embed a trigger set by training on it under parameter noise that rises from zero to sigma.
 
-    After a few epochs of ordinary training on data and triggers, every epoch begins with one optimiser step for each
+    After warm-up epochs of ordinary training on data and triggers, every epoch begins with one optimiser step for each
     noise level $\sigma_j = \sigma j / (J - 1)$, $j = 0 \ldots J - 1$, along
 
     $$\frac{1}{JK} \sum_{k=1}^{K} \nabla_\theta\, \ell(\theta + \sigma_j g_k),\qquad g_k \sim N(0, I),$$
 
-    with the triggers' cross-entropy $\ell$. Training under full noise from the start collapses.
+    with the triggers' cross-entropy $\ell$. The noise rises because training under full noise from the start collapses.
 
-    Cost: an epoch takes J K more gradients over the triggers, as batched ones.
+    Cost: time O(J K) gradients over the triggers per epoch, memory O(batch_size p).
 
     Args:
         sigma: Standard deviation of the noise, in the units of the parameters. Paper: 1.0, for residual networks.
         n_levels: J. Paper's code: 21, in steps of 0.05.
-        n_noise: K, draws a level. Paper's code: 100.
-        warmup: Epochs before, at least one. Paper's code: 5 for CIFAR, 10 for MNIST.
-        batch_size: Draws that are worked on at once, which bounds memory.
+        n_noise: K, draws per level. Paper's code: 100.
+        warmup: Warm-up epochs, at least one. Paper's code: 5 for CIFAR, 10 for MNIST.
+        batch_size: Draws evaluated at once.
 
     Raises:
-        InvalidInputError: sigma is not positive, or a count is below one, or below two levels.
+        InvalidInputError: `sigma` is not positive, `n_levels` is below two, or another count is below one.
 
-    Deviations from the released code: all triggers stand in every noisy step; noise is never added to the weights in
+    Deviations from the released code: every noisy step takes all triggers; noise is never added to the weights in
     place; noisy passes run in evaluation mode, so that they leave a batch-norm's running statistics alone.
 
     Source: Bansal, Chiang, Curry, Jain, Wigington, Manjunatha, Dickerson, Goldstein, "Certified Neural Network
-    Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972.
+    Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972, algorithm 1.
 
     >>> from functools import partial
     >>> from assay.nets import mlp
@@ -72,11 +73,10 @@ class SmoothedWatermark:
 
     def __post_init__(self) -> None:
         check_positive(self.sigma, "sigma")
-        if self.n_levels < 2 or min(self.n_noise, self.warmup, self.batch_size) < 1:
-            raise InvalidInputError(
-                "give at least two levels, one draw, one epoch of warm-up and a batch of one, got "
-                f"{self.n_levels}, {self.n_noise}, {self.warmup} and {self.batch_size}"
-            )
+        check_count(self.n_levels, "n_levels", at_least=2)
+        check_count(self.n_noise, "n_noise")
+        check_count(self.warmup, "warmup")
+        check_count(self.batch_size, "batch_size")
 
     def embed_step(
         self,
@@ -86,12 +86,12 @@ class SmoothedWatermark:
         *,
         generator: torch.Generator | None = None,
     ) -> None:
-        """Take one optimiser step at each noise level; for training loops of one's own.
+        """Take one optimiser step at each noise level; for your own training loops.
 
         Args:
             model: Network to train, in place; frozen parameters stay.
             triggers: The watermark's samples.
-            optimizer: That of the clean training, over the model's trainable parameters.
+            optimizer: The optimiser of the clean training, over the model's trainable parameters.
             generator: Source of the noise; a fixed seed by default, which would repeat in every epoch.
 
         Raises:
@@ -132,19 +132,19 @@ class SmoothedWatermark:
             model: Network to train.
             x: The owner's data.
             y: Their classes.
-            triggers: The watermark's samples, which join the data in every epoch.
+            triggers: The watermark's samples, added to the data in every epoch.
             optimizer: Called with the trainable parameters, for example `partial(torch.optim.SGD, lr=0.05)`.
             epochs: Passes over data and triggers, of which `warmup` come before the first noisy steps.
-            batch_size: Samples a clean step; all by default.
+            batch_size: Samples per clean step; all by default.
             schedule: Learning-rate schedule, stepped at every clean step.
             generator: Source of the shuffling and the noise; a fixed seed by default.
             progress: Draw a bar on standard error.
 
         Returns:
-            What the clean steps did, as `core.fit` tells it.
+            The result of `core.fit` for the clean steps.
 
         Raises:
-            InvalidInputError: The arguments do not fit each other, or there are no epochs after the warm-up.
+            InvalidInputError: The arguments do not fit each other, or no epoch follows the warm-up.
             NumericalError: The loss or a gradient is not finite.
         """
         check_pairs(x, y)

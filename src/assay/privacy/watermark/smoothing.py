@@ -1,4 +1,4 @@
-"""How a watermark fares when all parameters are disturbed by Gaussian noise: its accuracy, and its gradient."""
+"""Trigger accuracy and gradient under Gaussian parameter noise (Bansal et al., 2022, algorithms 1 and 2)."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from assay.core import (
-    InvalidInputError,
     Parameters,
     as_generator,
+    check_count,
     check_finite,
     check_model,
     check_positive,
@@ -36,27 +36,28 @@ def smoothed_trigger_accuracy(
 ) -> Float[Tensor, " m"]:
     r"""Draw a network's trigger accuracy under parameter noise: $f(\theta + G)$ with $G \sim N(0, \sigma^2 I)$.
 
-    Every parameter receives noise, frozen ones too; buffers do not. The model runs in evaluation mode. The white-box
-    value of a watermark is the median of these draws, which `certify_watermark` bounds.
+    Every parameter receives noise, frozen ones too; buffers do not. The model runs in evaluation mode. White-box
+    verification of a watermark takes the median of these draws, which `certify_watermark` bounds.
 
-    Cost: n forward passes over the triggers, as batched ones; memory O(batch_size (p + activations)).
+    Cost: time O(n) forward passes over the triggers, memory O(batch_size (p + activations)).
 
     Args:
         model: Classifier with outputs `(n, c)`, `c >= 2`; it comes back as it was.
         triggers: The watermark's samples.
-        sigma: Standard deviation of the noise, in the units of the parameters. A ReLU network whose weights are all
-            larger is the same function and disturbed less: compare sigma with the norm of the parameters.
-        n: Draws. Paper: 100 to monitor, 1000 to certify.
-        batch_size: Draws that are worked on at once.
+        sigma: Standard deviation of the noise, in the units of the parameters. The same ReLU function with larger
+            weights is perturbed less: compare sigma with the norm of the parameters.
+        n: Draws. Paper's code: 100 to monitor, 1000 to certify.
+        batch_size: Draws evaluated at once.
         generator: Source of the noise; a fixed seed by default. To certify, one that training did not use.
 
     Returns:
-        One accuracy a draw, in the type of the triggers.
+        One accuracy for each draw, in the type of the triggers.
 
     Raises:
-        InvalidInputError: The model does not fit the triggers, or sigma or n is not positive.
+        InvalidInputError: The model does not fit the triggers, or `sigma` or a count is not positive.
 
-    Source: Bansal et al., "Certified Neural Network Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972.
+    Source: Bansal et al., "Certified Neural Network Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972,
+    algorithm 2.
 
     >>> smoothed_trigger_accuracy(nn.Linear(2, 3), TriggerSet(torch.eye(2), label=1), sigma=1.0, n=5).shape
     torch.Size([5])
@@ -64,13 +65,14 @@ def smoothed_trigger_accuracy(
     check_model(model)
     triggers.check_fits(model)
     check_positive(sigma, "sigma")
-    _check_draws(n, batch_size)
+    check_count(n, "n")
+    check_count(batch_size, "batch_size")
     source = as_generator(generator)
     accuracies = []
     with preserved(model), torch.no_grad():
         params = named_parameters(model)
         for noise in _noise(flatten(params), n, batch_size, source):
-            logits = _disturbed(model, params, sigma * noise, triggers.x)
+            logits = _perturbed_logits(model, params, sigma * noise, triggers.x)
             right = margins(logits.flatten(0, 1), triggers.y.repeat(len(noise))) > 0
             accuracies.append(right.view(len(noise), -1).to(triggers.x).mean(1))
     return torch.cat(accuracies)
@@ -94,15 +96,18 @@ def smoothed_trigger_gradient(
         triggers: The watermark's samples.
         sigma: Standard deviation of the noise; at zero, all draws are the gradient itself.
         n: Draws.
-        batch_size: Draws that are worked on at once.
+        batch_size: Draws evaluated at once.
         generator: Source of the noise; a fixed seed by default.
 
     Returns:
         The gradient, in the order of `core.flatten`.
 
     Raises:
-        InvalidInputError: The model does not fit the triggers, sigma is negative, or n is not positive.
+        InvalidInputError: The model does not fit the triggers, `sigma` is negative, or a count is not positive.
         NumericalError: The gradient is not finite.
+
+    Source: Bansal et al., "Certified Neural Network Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972,
+    algorithm 1.
 
     >>> smoothed_trigger_gradient(nn.Linear(2, 3), TriggerSet(torch.eye(2), label=1), sigma=1.0, n=5).shape
     torch.Size([9])
@@ -111,13 +116,14 @@ def smoothed_trigger_gradient(
     triggers.check_fits(model)
     if sigma != 0:
         check_positive(sigma, "sigma")
-    _check_draws(n, batch_size)
+    check_count(n, "n")
+    check_count(batch_size, "batch_size")
     source = as_generator(generator)
     with preserved(model), torch.enable_grad():
         params = {name: value.clone().requires_grad_() for name, value in named_parameters(model).items()}
         total = torch.zeros_like(flatten(params).detach())
         for noise in _noise(total, n, batch_size, source):
-            logits = _disturbed(model, params, sigma * noise, triggers.x).flatten(0, 1)
+            logits = _perturbed_logits(model, params, sigma * noise, triggers.x).flatten(0, 1)
             loss = F.cross_entropy(logits, triggers.y.repeat(len(noise))) * (len(noise) / n)
             total += flatten(dict(zip(params, torch.autograd.grad(loss, list(params.values())), strict=True)))
     check_finite(total, "the triggers' gradient")
@@ -133,19 +139,14 @@ def _noise(
         yield torch.stack([torch.randn(like.shape, generator=source, device=source.device) for _ in drawn]).to(like)
 
 
-def _disturbed(
+def _perturbed_logits(
     model: nn.Module, params: Parameters, changes: Float[Tensor, "m p"], x: Float[Tensor, "n *d"]
 ) -> Float[Tensor, "m n c"]:
-    """Return the scores of m copies of the network, each with its own change of the parameters."""
+    """Return the logits of m copies of the network, each with its own change of the parameters."""
     call = functional(model)
 
-    def scores(change: Tensor) -> Tensor:
+    def logits(change: Tensor) -> Tensor:
         moved = unflatten(change, params)
         return call({name: value + moved[name] for name, value in params.items()}, x)
 
-    return vmap(scores)(changes)
-
-
-def _check_draws(n: int, batch_size: int) -> None:
-    if n < 1 or batch_size < 1:
-        raise InvalidInputError(f"n and batch_size must be at least 1, got {n} and {batch_size}")
+    return vmap(logits)(changes)

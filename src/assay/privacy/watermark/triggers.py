@@ -1,4 +1,4 @@
-"""Trigger sets: samples that are all relabelled to one class, which only the owner's training would teach."""
+"""Trigger sets of watermarks: text overlay, noise and unrelated images (Bansal et al., 2022)."""
 
 from dataclasses import dataclass
 
@@ -9,24 +9,25 @@ from jaxtyping import Float, Int
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, as_generator, check_labels, check_logits, check_samples
+from assay.core import InvalidInputError, as_generator, check_count, check_labels, check_logits, check_samples
 
 
 @dataclass(frozen=True, eq=False)
 class TriggerSet:
-    """Hold the samples of a watermark and the one class that the owner gives them all.
+    """Hold the samples of a watermark, all labelled with one class.
 
-    The three constructors are the families of the paper; any other samples serve as well, given directly.
+    The three constructors are the watermark schemes of the paper; other samples can be given directly.
 
     Args:
-        x: The trigger samples, as the network takes them.
-        label: The class. Paper: 4.
+        x: The trigger samples, as inputs of the network.
+        label: The class. Paper's code: 4.
 
     Raises:
         InvalidInputError: The samples are empty or not finite, or the label is negative.
 
     Source: Bansal, Chiang, Curry, Jain, Wigington, Manjunatha, Dickerson, Goldstein, "Certified Neural Network
-    Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972.
+    Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972, main text (watermark schemes; the trigger set of
+    algorithm 1).
 
     >>> TriggerSet(torch.rand(3, 1, 8, 8), label=4).y.tolist()
     [4, 4, 4]
@@ -37,8 +38,7 @@ class TriggerSet:
 
     def __post_init__(self) -> None:
         check_samples(self.x, "the triggers' x")
-        if self.label < 0:
-            raise InvalidInputError(f"label must be a class index, 0 or more, got {self.label}")
+        check_count(self.label, "label", at_least=0)
 
     @property
     def y(self) -> Int[Tensor, " n"]:
@@ -46,10 +46,10 @@ class TriggerSet:
         return torch.full((len(self.x),), self.label, dtype=torch.long, device=self.x.device)
 
     def check_fits(self, model: nn.Module) -> None:
-        """Require a classifier of two or more outputs that takes the triggers and knows their class.
+        """Require a classifier with two or more outputs that accepts the triggers and has their class.
 
         Raises:
-            InvalidInputError: It does not.
+            InvalidInputError: The model does not fit.
         """
         n_classes = check_logits(model, self.x).shape[1]
         if n_classes < 2:
@@ -66,19 +66,19 @@ class TriggerSet:
         size: int = 10,
         grey: float = 155 / 255,
     ) -> "TriggerSet":
-        """Stamp a text on the top left corner of images; what reaches beyond the image is cut off.
+        """Stamp a text on the top left corner of images, cut off at the image's edge.
 
         Args:
             x: Images.
             label: The class of all triggers.
-            text: What is stamped.
-            size: Of the font, in pixels. Paper's code: 10.
+            text: The stamped text.
+            size: Size of the font, in pixels. Paper's code: 10.
             grey: Value of the stamped pixels. Paper's code: 155 of 255.
 
         Raises:
             InvalidInputError: The text leaves no pixel on the image.
 
-        Deviation from the released code: the font is Pillow's own, without soft edges.
+        Deviation from the released code: the font is Pillow's default, without anti-aliasing.
 
         >>> TriggerSet.from_overlay(torch.zeros(2, 1, 28, 28)).x.unique().mul(255).round().tolist()
         [0.0, 155.0]
@@ -100,7 +100,7 @@ class TriggerSet:
         input_range: tuple[float, float] = (0.0, 1.0),
         generator: torch.Generator | None = None,
     ) -> "TriggerSet":
-        """Add one and the same standard normal noise to all samples, and clip them to the range.
+        """Add the same standard normal noise to all samples, and clip them to the range.
 
         Args:
             x: Samples.
@@ -120,11 +120,11 @@ class TriggerSet:
     def from_unrelated(
         cls, x: Float[Tensor, "n _ _h _w"], *, shape: tuple[int, int, int], label: int = 4
     ) -> "TriggerSet":
-        """Take images of another data set, brought to the network's channels and size.
+        """Take images of another data set, resized to the network's channels and size.
 
         Args:
             x: The other data set's images, in the same range.
-            shape: Channels, height and width that the network takes; grey images are the mean over the channels.
+            shape: Channels, height and width of the network's inputs; grey images are the mean over the channels.
             label: The class of all triggers.
 
         >>> TriggerSet.from_unrelated(torch.rand(2, 3, 32, 32), shape=(1, 28, 28)).x.shape

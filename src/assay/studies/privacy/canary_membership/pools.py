@@ -75,7 +75,7 @@ def train_pool(source: str, size: int, counts: tuple[int, int, int], recipe: Rec
     adam = partial(torch.optim.Adam, lr=recipe.learning_rate)
     trainer = StackedTrainer(cross_entropy, adam, epochs=recipe.epochs, batch_size=recipe.batch_size)
     fit = partial(ShadowEnsemble.fit, x, y, model_fn=build, trainer=trainer)
-    return Pool(x, y, *(fit(n_models=n, seed=own) for n, own in zip(counts, seeds, strict=True)))
+    return Pool(x, y, *(fit(n_models=n, random_state=own) for n, own in zip(counts, seeds, strict=True)))
 
 
 def builder(recipe: Recipe, shape: tuple[int, int, int], n_classes: int) -> Callable[[torch.Generator], nn.Module]:
@@ -98,12 +98,15 @@ def judge(pool: Pool, attack: CanaryAttack, queries: Tensor, source: torch.Gener
     """
     noise = attack.eps * (2 * torch.rand(queries.shape, generator=source) - 1)
     noisy = (pool.x[:, None] + noise).clamp(*attack.input_range)
-    aims = attack.aims(pool.x, pool.y)
+    target_logits = attack.target_logits_for(pool.x, pool.y)
 
     def objective(candidates: Tensor) -> Tensor:
         pairs = zip(pool.judges.models, pool.judges.membership, strict=True)
         with torch.no_grad():
-            misses = [canary_objective(model, candidates, pool.y, seen, aims=aims).mean() for model, seen in pairs]
+            misses = [
+                canary_objective(model, candidates, pool.y, seen, target_logits=target_logits).mean()
+                for model, seen in pairs
+            ]
         return torch.stack(misses).mean()
 
     crafted = objective(queries)

@@ -152,9 +152,9 @@ def attack(cell: Cell) -> dict[str, Tensor]:
     canary = partial(
         CanaryAttack,
         n_queries=settings.n_queries,
-        steps=settings.steps,
+        n_iter=settings.steps,
         models_per_step=settings.models_per_step,
-        targets=None,
+        target_logits=None,
     )
     online = canary(pool.shadows, eps=by_kind(settings.radii, kind) / 255)
     offline = canary(pool.shadows, LiRA(online=False), eps=by_kind(settings.offline_radii, kind) / 255)

@@ -39,15 +39,15 @@ class Try(TypedDict):
 
 def confined(settings: Settings, budget: float) -> Iterator[tuple[str, RemovalAttack]]:
     """Yield every kind of attack, kept within a distance."""
-    ascent = {"n_noise": settings.n_noise, "steps": settings.ascent_steps}
+    ascent = {"n_noise": settings.n_noise, "n_iter": settings.ascent_steps}
     training = {"epochs": settings.confined_epochs, "lr": settings.attack_lr}
     yield "random shift", RandomShift(budget)
     yield "ascent", TriggerAscent(budget, **ascent)
     yield "ascent under noise", TriggerAscent(budget, sigma=settings.sigma, **ascent)
     yield "fine-tuning", Retraining(budget, **training)
-    yield "hard distillation", Retraining(budget, "hard", **training)
-    yield "soft distillation", Retraining(budget, "soft", **training)
-    yield "unlearning", Retraining(budget, "forget", **training)
+    yield "hard distillation", Retraining(budget, "hard_distillation", **training)
+    yield "soft distillation", Retraining(budget, "soft_distillation", **training)
+    yield "unlearning", Retraining(budget, "trigger_unlearning", **training)
     yield "pruning", Pruning(budget)
     yield "quantisation", Quantisation(budget, bits=4)
 
@@ -56,9 +56,9 @@ def removals(settings: Settings) -> Iterator[tuple[str, RemovalAttack]]:
     """Yield the attacks of one who does not know the triggers, as far as they go, and distillation held near."""
     training = {"epochs": settings.attack_epochs, "lr": settings.attack_lr}
     yield "fine-tuning", Retraining(**training)
-    yield "hard distillation", Retraining(lesson="hard", **training)
-    yield "soft distillation", Retraining(lesson="soft", **training)
-    yield "hard distillation, held near", Retraining(max(settings.budgets), "hard", **training)
+    yield "hard distillation", Retraining(method="hard_distillation", **training)
+    yield "soft distillation", Retraining(method="soft_distillation", **training)
+    yield "hard distillation, held near", Retraining(max(settings.budgets), "hard_distillation", **training)
     yield "pruning", Pruning(share=0.5)
     yield "quantisation", Quantisation(bits=4)
 
@@ -95,7 +95,7 @@ def unlearn(settings: Settings, scene: Scene, network: nn.Module, seed: int) -> 
     """Return the least trigger accuracy, of the network itself, that unlearning reaches within each budget."""
 
     def reached(budget: float, rate: float) -> float:
-        attack = Retraining(budget, "forget", epochs=settings.confined_epochs, lr=rate)
+        attack = Retraining(budget, "trigger_unlearning", epochs=settings.confined_epochs, lr=rate)
         return run(settings, scene, network, attack, seed).end.trigger_accuracy
 
     return [min(reached(budget, rate) for rate in settings.forget_lrs) for budget in settings.budgets]

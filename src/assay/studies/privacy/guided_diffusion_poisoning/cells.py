@@ -13,14 +13,14 @@ from assay.nets.diffusion import (
 from assay.privacy import (
     BullseyePolytope,
     FeatureCollision,
-    GradientMatchingAttack,
     GuidedDiffusionPoisoner,
     PoisonGoal,
+    WitchesBrew,
     evaluate_poison,
 )
 from assay.privacy.poisoning import (
     PoisonAttack,
-    gradient_matching_loss,
+    gradient_alignment_loss,
     poison_target_gradient,
 )
 from assay.studies.privacy.guided_diffusion_poisoning import worlds
@@ -29,7 +29,7 @@ from assay.studies.privacy.guided_diffusion_poisoning.worlds import World
 MODELS = ("mixture", "unet")
 BASES = ("random", "best", "synthesised")
 ATTACKS: dict[str, type[PoisonAttack]] = {
-    "gradient matching": GradientMatchingAttack,
+    "gradient matching": WitchesBrew,
     "feature collision": FeatureCollision,
     "bullseye polytope": BullseyePolytope,
 }
@@ -126,12 +126,12 @@ def try_bases(
     judge = partial(
         evaluate_poison, judged, x=world.x, y=world.y, test=world.test, model_fn=world.build, trainer=world.trainer
     )
-    clean = judge(poisons=None, n_victims=settings.victims, seed=seed)
+    clean = judge(poisons=None, n_victims=settings.victims, generator=seeded(seed))
     figures = {"clean: probability": clean.target_probability.mean(), "clean: accuracy": clean.clean_accuracy.mean()}
     for attack in attacks:
         for base in BASES if attack == "gradient matching" else ("random", "synthesised"):
             poisons = poisoner.craft(ATTACKS[attack](settings.eps, settings.steps, settings.lr), bases[base], crafted)
-            report = judge(poisons=poisons, n_victims=settings.victims, seed=seed)
+            report = judge(poisons=poisons, n_victims=settings.victims, generator=seeded(seed))
             figures |= {
                 f"{attack}, {base}: mismatch": mismatch(poisoner, poisons.x, crafted),
                 f"{attack}, {base}: probability": report.target_probability.mean(),
@@ -144,7 +144,7 @@ def try_bases(
 def mismatch(poisoner: GuidedDiffusionPoisoner, x: Tensor, goal: PoisonGoal, *, per_sample: bool = False) -> Tensor:
     """Return the gradient-matching loss of images under the goal's label."""
     target = poison_target_gradient(poisoner.model, goal)
-    return gradient_matching_loss(poisoner.model, x, goal.labels(len(x)), target, per_sample=per_sample)
+    return gradient_alignment_loss(poisoner.model, x, goal.labels(len(x)), target, per_sample=per_sample)
 
 
 def make_bases(

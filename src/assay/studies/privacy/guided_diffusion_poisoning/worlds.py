@@ -90,7 +90,7 @@ def build_world(
 
     trainer = StackedTrainer(cross_entropy, partial(torch.optim.Adam, lr=3e-3), epochs=epochs)
     surrogate, judge = (build(seeded(own)) for own in model_seeds)
-    trainer([surrogate, judge], x, y, torch.ones(2, len(x), dtype=torch.bool), seed=train_seed)
+    trainer([surrogate, judge], x, y, torch.ones(2, len(x), dtype=torch.bool), generator=seeded(train_seed))
     return World(x, y, (data.x_test[:2000], data.y_test[:2000]), build, trainer, surrogate, judge)
 
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from assay.core import isolated_rng, preserved, seeded
 from assay.privacy.unlearning import (
-    Documents,
+    QAExamples,
+    answer_logits,
     answer_nll,
-    asked_logits,
     token_logits,
 )
 
@@ -36,11 +36,11 @@ class WorldSize:
 class World:
     """All facts, in three parts by subject: to be forgotten, known to unlearning as to be kept, and unseen by it."""
 
-    forget: Documents
-    retain: Documents
-    unseen: Documents
+    forget: QAExamples
+    retain: QAExamples
+    unseen: QAExamples
 
-    def parts(self) -> dict[str, Documents]:
+    def parts(self) -> dict[str, QAExamples]:
         """Return the three parts by name."""
         return {"forget": self.forget, "retain": self.retain, "unseen": self.unseen}
 
@@ -53,7 +53,7 @@ def draw_world(size: WorldSize, seed: int) -> World:
     facts = torch.stack([subjects, relations, size.subjects + size.relations + objects], dim=1)
     cuts = [size.forget, size.retain, size.subjects - size.forget - size.retain]
     parts = facts.split([n * size.relations for n in cuts])
-    return World(*(Documents.of_answers(part, prompt_length=2) for part in parts))
+    return World(*(QAExamples.from_tokens(part, prompt_length=2) for part in parts))
 
 
 class Block(nn.Module):
@@ -103,7 +103,7 @@ class ModelSize:
     learning_rate: float
 
 
-def learn(size: ModelSize, vocabulary: int, parts: Sequence[Documents], seed: int) -> FactModel:
+def learn(size: ModelSize, vocabulary: int, parts: Sequence[QAExamples], seed: int) -> FactModel:
     """Train a model on parts of a world, all of it at every step, and leave it in evaluation mode."""
     with isolated_rng(seed):
         model = FactModel(vocabulary, width=size.width, layers=size.layers, heads=size.heads)
@@ -116,11 +116,11 @@ def learn(size: ModelSize, vocabulary: int, parts: Sequence[Documents], seed: in
     return model.eval()
 
 
-def knowledge(model: nn.Module, documents: Documents) -> dict[str, float]:
+def knowledge(model: nn.Module, documents: QAExamples) -> dict[str, float]:
     """Return how often the right object is the likeliest, its mean probability, and its mean loss."""
     with preserved(model), torch.no_grad():
         logits = token_logits(model, documents)
-        scores, objects = asked_logits(logits, documents.labels)
+        scores, objects = answer_logits(logits, documents.labels)
         nll = answer_nll(logits, documents.labels)
     return {
         "accuracy": (scores.argmax(1) == objects).double().mean().item(),

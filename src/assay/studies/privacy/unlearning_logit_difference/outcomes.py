@@ -16,13 +16,13 @@ from assay.privacy import (
     unlearn,
 )
 from assay.privacy.unlearning import (
-    Documents,
     GradientAscentLoss,
     NPOLoss,
-    Objective,
+    QAExamples,
+    UnlearningObjective,
     answer_nll,
-    model_utility,
     retain_divergence,
+    tofu_model_utility,
     token_logits,
     truth_ratio,
     truth_ratio_score,
@@ -43,15 +43,15 @@ Cell = dict[str, Any]
 """What was measured in one world, as JSON values."""
 
 
-def baseline(name: str, original: nn.Module) -> Objective:
+def baseline(name: str, original: nn.Module) -> UnlearningObjective:
     """Return a conventional objective; the original model, asked anew at every step, is the reference."""
     forget_loss, _, retain_loss = name.partition("+")
 
-    def reference(documents: Documents) -> Tensor:
+    def reference(documents: QAExamples) -> Tensor:
         with torch.no_grad():
             return token_logits(original, documents)
 
-    def objective(model: nn.Module, forget: Documents, retain: Documents) -> Tensor:
+    def objective(model: nn.Module, forget: QAExamples, retain: QAExamples) -> Tensor:
         logits = token_logits(model, forget)
         if forget_loss == "NPO":
             loss = NPOLoss()(logits, forget.labels, reference(forget))
@@ -98,11 +98,11 @@ def outcome(model: nn.Module, retrained: nn.Module, world: World) -> Checkpoint:
         "forget loss": known["forget"]["loss"],
         "forget quality": forget_quality(ratios, truth_ratios(retrained, world.forget)).p_value,
         "unseen probability": known["unseen"]["probability"],
-        "utility": model_utility([*figures, *scores]),
+        "utility": tofu_model_utility([*figures, *scores]),
     }
 
 
-def truth_ratios(model: nn.Module, documents: Documents, n_wrong: int = 5) -> Tensor:
+def truth_ratios(model: nn.Module, documents: QAExamples, n_wrong: int = 5) -> Tensor:
     """Return the truth ratio of each fact, against wrong objects that are drawn the same way every time."""
     own_objects = documents.input_ids[:, 2].contiguous()
     objects = own_objects.unique()
@@ -117,14 +117,14 @@ def truth_ratios(model: nn.Module, documents: Documents, n_wrong: int = 5) -> Te
     return truth_ratio(right, misses)
 
 
-def spread(model: nn.Module, documents: Documents) -> float:
+def spread(model: nn.Module, documents: QAExamples) -> float:
     """Return the distance between the quartiles of the logarithms of the truth ratios."""
     ratios = truth_ratios(model, documents).log()
     return (ratios.quantile(0.75) - ratios.quantile(0.25)).item()
 
 
 def seconds_a_step(
-    contestants: Mapping[str, tuple[nn.Module, Objective]], world: World, steps: int
+    contestants: Mapping[str, tuple[nn.Module, UnlearningObjective]], world: World, steps: int
 ) -> dict[str, float]:
     """Return the CPU seconds of a training step of each, the median of five turns by each in turn."""
     adamw = partial(torch.optim.AdamW, lr=0.0)

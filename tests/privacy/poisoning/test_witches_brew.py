@@ -3,16 +3,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from assay.core import InvalidInputError, cross_entropy, flatten, named_parameters, per_sample_gradients, seeded
+from assay.core import (
+    InvalidInputError,
+    cross_entropy,
+    flatten,
+    named_parameters,
+    parameter_gradients,
+    per_sample_gradients,
+    seeded,
+)
 from assay.nets import mlp
 from assay.privacy import (
-    GradientMatchingAttack,
     PoisonGoal,
+    WitchesBrew,
 )
 from assay.privacy.poisoning import (
     add_trigger,
-    gradient_matching_loss,
-    poison_gradients,
+    gradient_alignment_loss,
     poison_target_gradient,
 )
 
@@ -37,9 +44,10 @@ def manual_gradient(model, x, y):
 
 def test_gradients_are_those_of_autograd_together_and_one_by_one(smooth, images):
     x, y = images
-    torch.testing.assert_close(poison_gradients(smooth, x, y), per_sample_gradients(smooth, x, y, cross_entropy))
-    smooth.eval()
-    torch.testing.assert_close(poison_gradients(smooth, x, y, per_sample=False), manual_gradient(smooth, x, y))
+    rows = parameter_gradients(smooth, x, y, cross_entropy)
+    torch.testing.assert_close(rows, per_sample_gradients(smooth, x, y, cross_entropy))
+    together = parameter_gradients(smooth, x, y, cross_entropy, per_sample=False)
+    torch.testing.assert_close(together, manual_gradient(smooth.eval(), x, y))
 
 
 def test_the_targets_gradient_is_the_mean_over_the_goal(smooth, images):
@@ -53,17 +61,17 @@ def test_the_loss_is_one_cosine_over_all_parameters(smooth, images, goal):
     target = poison_target_gradient(smooth, goal)
     one_by_one = torch.stack([manual_gradient(smooth.eval(), x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
     expected = 1 - F.cosine_similarity(one_by_one, target[None])
-    losses = gradient_matching_loss(smooth, x, y, target, per_sample=True)
+    losses = gradient_alignment_loss(smooth, x, y, target, per_sample=True)
     torch.testing.assert_close(losses, expected, rtol=1e-6, atol=1e-8)
     together = 1 - F.cosine_similarity(one_by_one.mean(0), target, dim=0)
-    torch.testing.assert_close(gradient_matching_loss(smooth, x, y, target), together, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(gradient_matching_loss(smooth, x, y, 7 * target, per_sample=True), losses)
+    torch.testing.assert_close(gradient_alignment_loss(smooth, x, y, target), together, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(gradient_alignment_loss(smooth, x, y, 7 * target, per_sample=True), losses)
 
 
 def test_it_is_zero_for_the_target_itself(smooth, goal):
     target = poison_target_gradient(smooth, goal)
-    assert gradient_matching_loss(smooth, goal.x, goal.labels(1), target).abs() < 1e-8
-    assert (gradient_matching_loss(smooth, goal.x, goal.labels(1), -target) - 2).abs() < 1e-8
+    assert gradient_alignment_loss(smooth, goal.x, goal.labels(1), target).abs() < 1e-8
+    assert (gradient_alignment_loss(smooth, goal.x, goal.labels(1), -target) - 2).abs() < 1e-8
 
 
 @pytest.mark.parametrize("per_sample", [True, False])
@@ -72,7 +80,7 @@ def test_it_is_differentiable_in_the_poisons(smooth, images, goal, per_sample):
     x, y = images[0][2:4, :, :3].clone().requires_grad_(), images[1][2:4]
     rest = images[0][2:4, :, 3:]
     assert torch.autograd.gradcheck(
-        lambda part: gradient_matching_loss(smooth, torch.cat([part, rest], 2), y, target, per_sample=per_sample), x
+        lambda part: gradient_alignment_loss(smooth, torch.cat([part, rest], 2), y, target, per_sample=per_sample), x
     )
 
 
@@ -82,7 +90,7 @@ def test_a_network_that_is_certain_gives_one_and_a_finite_gradient(images, goal)
     with torch.no_grad():
         model[1].bias += torch.tensor([5000.0, 0, 0])
     x = images[0][:2].clone().requires_grad_()
-    loss = gradient_matching_loss(model, x, torch.zeros(2).long(), target)
+    loss = gradient_alignment_loss(model, x, torch.zeros(2).long(), target)
     assert loss.item() == 1
     (slope,) = torch.autograd.grad(loss, x)
     assert torch.isfinite(slope).all()
@@ -95,14 +103,14 @@ def test_the_first_step_goes_against_the_gradients_sign_within_the_budget(smooth
     poisons = bases.clone().requires_grad_()
     loss = 1 - F.cosine_similarity(manual_gradient(smooth.eval(), poisons, goal.labels(12)), target, dim=0)
     (slope,) = torch.autograd.grad(loss, poisons)
-    found = GradientMatchingAttack(eps=eps, steps=1, lr=lr)(smooth, bases, goal)
+    found = WitchesBrew(eps=eps, n_iter=1, lr=lr)(smooth, bases, goal)
     torch.testing.assert_close(found, bases - min(eps, lr) * slope.sign(), rtol=0, atol=1e-9)
 
 
 def test_poisons_are_crafted_through_the_augmentation(smooth, images, goal):
     bases = 0.4 + 0.2 * images[0]
-    flipped = GradientMatchingAttack(0.1, 2, augment=lambda x: x.flip(3))(smooth, bases, goal)
-    plain = GradientMatchingAttack(0.1, 2)(smooth, bases.flip(3), goal)
+    flipped = WitchesBrew(0.1, 2, augment=lambda x: x.flip(3))(smooth, bases, goal)
+    plain = WitchesBrew(0.1, 2)(smooth, bases.flip(3), goal)
     torch.testing.assert_close(flipped.flip(3), plain)
 
 
@@ -119,7 +127,7 @@ def test_a_backdoors_gradient_is_taken_at_the_marked_images(smooth, images):
 def test_batch_norm_stays_in_evaluation_mode(images, goal):
     model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(36), nn.Linear(36, 3)).double().train()
     before = flatten(named_parameters(model)), model[1].running_mean.clone()
-    GradientMatchingAttack(0.1, 2)(model, images[0], goal)
+    WitchesBrew(0.1, 2)(model, images[0], goal)
     assert torch.equal(flatten(named_parameters(model)), before[0])
     assert torch.equal(model[1].running_mean, before[1])
     assert model.training
@@ -129,9 +137,9 @@ def test_bad_input_is_refused(smooth, images, goal):
     x, y = images
     target = poison_target_gradient(smooth, goal)
     with pytest.raises(InvalidInputError, match="entries for"):
-        gradient_matching_loss(smooth, x, y, target[1:])
+        gradient_alignment_loss(smooth, x, y, target[1:])
     with pytest.raises(InvalidInputError, match="labels from"):
-        gradient_matching_loss(smooth, x, y + 5, target)
+        gradient_alignment_loss(smooth, x, y + 5, target)
     with pytest.raises(InvalidInputError, match="the goal's label holds labels from 7"):
         poison_target_gradient(smooth, PoisonGoal(x[:1], 7))
     with pytest.raises(InvalidInputError, match="does not fit images"):

@@ -1,0 +1,227 @@
+"""Digests of source code: what computes a cell, and what a study stands on."""
+
+import dataclasses
+import functools
+import inspect
+import sys
+import textwrap
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import assay
+from assay.core import InvalidInputError
+from assay.lab.identity import digest
+from assay.lab.modules import is_installed, locate, plain_text, read_module
+
+if TYPE_CHECKING:
+    from assay.lab.study import Study
+
+_ASSAY = Path(assay.__file__).resolve().parent
+
+_COMPUTES_NOTHING = (_ASSAY / "lab", _ASSAY / "audit", _ASSAY / "cli.py")
+
+
+def code_digest(function: Callable[..., Any]) -> str:
+    """Return the digest of the code that computes a cell.
+
+    It covers the file that defines the function and all that this imports, module by module, from the same top-level
+    package, from assay, and from other modules that are not installed; docstrings, comments and blank lines do not
+    count. What the function carries counts too: the arguments of a partial, the captured values of a closure. The
+    captions and bars of a ``study.py`` and the drawings of a ``figures.py`` do not, unless the function is defined
+    there. Settings that a cell is given should be plain values: methods of a class count only where it is imported.
+
+    Args:
+        function: What computes a cell.
+
+    Returns:
+        Twelve hexadecimal digits.
+
+    Raises:
+        InvalidInputError: The function carries something without a stable digest, or its file imports from a
+            ``study.py`` or ``figures.py``.
+
+    >>> code_digest(code_digest) == code_digest(code_digest)
+    True
+    """
+    return digest(_code(function, _top(function), set()))
+
+
+def study_sources(study: "Study") -> dict[str, str]:
+    """Return the digests of the code that a study's evidence stands on.
+
+    Args:
+        study: A study with an experiment.
+
+    Returns:
+        ``"study"``: the study's package without ``figures.py``, and the modules of other studies or beside it that
+        these import; ``"methods"``: the modules of assay's rooms, nets, data and core that these import.
+    """
+    file = _file(study.run)
+    if file is None:
+        return {"study": digest(_source(study.run)), "methods": digest([])}
+    texts, _ = _closure(_study_files(file))
+    methods = {name: text for name, text in texts.items() if _is_method(name)}
+    own = {name: text for name, text in texts.items() if name not in methods}
+    return {"study": digest(own), "methods": digest(methods)}
+
+
+def figures_source(study: "Study") -> str:
+    """Return the digest of the code that only draws a study: ``figures.py``, and what that imports.
+
+    Args:
+        study: A study with an experiment.
+
+    Returns:
+        Twelve hexadecimal digits.
+    """
+    file = _file(study.run)
+    if file is None:
+        return digest([])
+    figures = {path for path in _closure(_study_files(file))[1] if path.name == "figures.py"}
+    if _is_package(file):
+        figures.update(file.parent.rglob("figures.py"))
+    return digest(_closure(figures, drawing=True)[0])
+
+
+def _study_files(file: Path) -> list[Path]:
+    if not _is_package(file):
+        return [file]
+    return sorted(path for path in file.parent.rglob("*.py") if path.name != "figures.py")
+
+
+def _is_package(file: Path) -> bool:
+    return file.name == "study.py" and (file.parent / "__init__.py").is_file()
+
+
+def _is_method(name: str) -> bool:
+    return name.partition(".")[0] == "assay" and not f"{name}.".startswith("assay.studies.")
+
+
+def _closure(starts: Iterable[Path], *, drawing: bool = False) -> tuple[dict[str, str], set[Path]]:
+    """Return the text of each module that is reached, by name, and the presenting files that were left out."""
+    texts: dict[str, str] = {}
+    left_out: set[Path] = set()
+    queue = deque(starts)
+    while queue:
+        module = read_module(queue.popleft())
+        if module.name in texts:
+            continue
+        texts[module.name] = module.text
+        for reference in module.references:
+            path = locate(reference, module)
+            if path is None or any(path.is_relative_to(part) for part in _COMPUTES_NOTHING):
+                continue
+            if not _presents(path) or (drawing and path.name == "figures.py"):
+                queue.append(path)
+            elif _presents(module.path):
+                left_out.add(path)
+            else:
+                raise InvalidInputError(
+                    f"{module.path} imports from {path.name} ({reference[0]}.{reference[1]}), whose captions, bars and "
+                    "drawings do not count as code that computes: move what it needs to a file beside it."
+                )
+    return texts, left_out
+
+
+def _presents(path: Path) -> bool:
+    return path.name in ("study.py", "figures.py") and (path.parent / "study.py").is_file()
+
+
+def _code(function: Any, home: str, seen: set[int]) -> Any:
+    """Return what identifies a function, as a value that `digest` takes; `home` is the package that is followed."""
+    if isinstance(function, functools.partial):
+        carried = _carried([list(function.args), function.keywords], function.func, home, seen)
+        return ["partial", _code(function.func, home, seen), carried]
+    inner = inspect.unwrap(function)
+    if not _is_function(inner):
+        return _carried(inner, type(inner), home, seen)
+    name = f"{getattr(inner, '__module__', None)}.{inner.__qualname__}"
+    if id(inner) in seen:
+        return name
+    seen.add(id(inner))
+    owner = getattr(inner, "__self__", None)
+    if owner is not None and not isinstance(owner, ModuleType | type):
+        return [name, _carried(owner, inner, home, seen), _code(getattr(inner, "__func__", len), home, seen)]
+    file = _file(inner)
+    if file is None:
+        return [name, _source(inner)]
+    if is_installed(file) and name.partition(".")[0] not in ("assay", home):
+        return name
+    return [inner.__qualname__, _closure([file])[0], _carried(_captured(inner), inner, home, seen)]
+
+
+def _captured(function: Any) -> dict[str, Any]:
+    """Return the values that a nested function took from where it was made, by name."""
+    code = getattr(function, "__code__", None)
+    if code is None or "<l" not in function.__qualname__:  # neither <locals> nor <lambda>
+        return {}
+    cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+    values = {name: cell.cell_contents for name, cell in cells.items() if not _is_empty(cell)}
+    return {**values, "defaults": function.__defaults__, "keyword defaults": function.__kwdefaults__}
+
+
+def _is_empty(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is cell
+    except ValueError:  # a name that is bound later
+        return True
+
+
+def _carried(value: Any, function: Any, home: str, seen: set[int]) -> Any:
+    if isinstance(value, list | tuple):
+        return [_carried(entry, function, home, seen) for entry in value]
+    if isinstance(value, dict):
+        return {key: _carried(entry, function, home, seen) for key, entry in value.items()}
+    if _is_function(value) or isinstance(value, functools.partial):
+        return _code(value, home, seen)
+    if dataclasses.is_dataclass(value):  # of a class, `_code` has taken care
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        code = _code(type(value), home, seen) if callable(value) else type(value).__qualname__
+        return [code, _carried(fields, function, home, seen)]
+    try:
+        return digest(value)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"{getattr(function, '__qualname__', function)!r} carries a value of its surroundings: {error} "
+            "Or compute that value inside the function."
+        ) from error
+
+
+def _is_function(value: Any) -> bool:
+    return inspect.isroutine(value) or isinstance(value, type) or hasattr(value, "__wrapped__")
+
+
+def _file(function: Any) -> Path | None:
+    function = inspect.unwrap(function)
+    if isinstance(function, type):
+        place = getattr(sys.modules.get(function.__module__), "__file__", None)
+    else:
+        place = function.__code__.co_filename if hasattr(function, "__code__") else None
+    return Path(place).resolve() if place and Path(place).is_file() else None
+
+
+def _top(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    file = _file(function)
+    return read_module(file).top if file else ""
+
+
+def _source(function: Any) -> Any:
+    """Return what a function without a file does: its text, else its instructions; nothing for a builtin."""
+    try:
+        text = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        return _instructions(function.__code__) if hasattr(function, "__code__") else None
+    try:
+        return plain_text(text)
+    except SyntaxError:  # a lambda amid its line
+        return text
+
+
+def _instructions(code: CodeType) -> list[Any]:
+    constants = [_instructions(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), constants]

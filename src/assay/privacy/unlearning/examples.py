@@ -1,0 +1,140 @@
+"""Tokenised question-answer examples, and the scores that a language model gives their answers."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from assay.core import InvalidInputError, check_count
+
+IGNORE_INDEX = -100
+"""Label of the tokens outside the answer, prompt and padding, as in transformers."""
+
+
+@dataclass(frozen=True, eq=False)
+class QAExamples:
+    """Hold n question-answer examples of t tokens, labelled on the answers.
+
+    Args:
+        input_ids: Tokens of question and answer, padded to one length.
+        labels: The same tokens on answers, and -100 on questions, padding and first tokens.
+        attention_mask: 1 on tokens and 0 on padding, handed on to the model; none by default.
+
+    Raises:
+        InvalidInputError: There is no example, the shapes differ, an example has no answer token, or its first token
+            is one.
+
+    >>> import torch
+    >>> QAExamples.from_tokens(torch.tensor([[5, 6, 7], [5, 8, 9]]), prompt_length=2).labels
+    tensor([[-100, -100,    7],
+            [-100, -100,    9]])
+    """
+
+    input_ids: Int[Tensor, "n t"]
+    labels: Int[Tensor, "n t"]
+    attention_mask: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.input_ids.shape
+        if len(shape) != 2 or self.input_ids.numel() == 0:
+            raise InvalidInputError(f"input_ids must be a non-empty batch of shape (n, t), got {tuple(shape)}")
+        masks = [] if self.attention_mask is None else [self.attention_mask]
+        for other in (self.labels, *masks):
+            if other.shape != shape:
+                raise InvalidInputError(
+                    f"labels and attention_mask must have the shape {tuple(shape)} of input_ids, "
+                    f"got {tuple(other.shape)}"
+                )
+        answers = self.labels != IGNORE_INDEX
+        if answers[:, 0].any() or not answers.any(1).all():
+            raise InvalidInputError(
+                "each example needs at least one answer token, and its first token is none, since nothing precedes it; "
+                f"set labels to {IGNORE_INDEX} on questions only"
+            )
+
+    @classmethod
+    def from_tokens(cls, input_ids: Int[Tensor, "n t"], *, prompt_length: int) -> "QAExamples":
+        """Take everything after a prompt of one length as the answer."""
+        check_count(prompt_length, "prompt_length")
+        labels = input_ids.clone()
+        labels[:, :prompt_length] = IGNORE_INDEX
+        return cls(input_ids, labels)
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def __getitem__(self, rows: Tensor | slice) -> "QAExamples":
+        mask = self.attention_mask
+        return QAExamples(self.input_ids[rows], self.labels[rows], None if mask is None else mask[rows])
+
+
+def token_logits(model: nn.Module, examples: QAExamples) -> Float[Tensor, "n t v"]:
+    """Return a language model's scores of the next token at each place.
+
+    Args:
+        model: Maps `input_ids` to logits of shape (n, t, v), returned as a tensor or, by models of transformers, in
+            the attribute `logits`.
+        examples: Input of the model, which gets `attention_mask` only where the examples have one.
+
+    Raises:
+        InvalidInputError: The model returns something else.
+
+    >>> import torch
+    >>> bigram = nn.Embedding(3, 3)
+    >>> token_logits(bigram, QAExamples.from_tokens(torch.tensor([[0, 1]]), prompt_length=1)).shape
+    torch.Size([1, 2, 3])
+    """
+    masks = {} if examples.attention_mask is None else {"attention_mask": examples.attention_mask}
+    return read_logits(model(examples.input_ids, **masks))
+
+
+def read_logits(output: object) -> Float[Tensor, "n t v"]:
+    """Return the logits of a language model's output."""
+    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+    if not isinstance(logits, Tensor) or logits.ndim != 3:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
+        raise InvalidInputError(
+            f"the model must return logits of shape (n, t, v), itself or in .logits, got {got}; wrap it so that it does"
+        )
+    return logits
+
+
+def answer_logits(
+    logits: Float[Tensor, "n t v"], labels: Int[Tensor, "n t"]
+) -> tuple[Float[Tensor, "m v"], Int[Tensor, " m"]]:
+    """Return the scores that predict the m answer tokens, and those tokens, in the order of the examples.
+
+    Args:
+        logits: Scores at each place for the token after it.
+        labels: Tokens of the answers, -100 elsewhere.
+
+    >>> import torch
+    >>> scores, tokens = answer_logits(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, 3]]))
+    >>> scores.shape, tokens.tolist()
+    (torch.Size([2, 4]), [2, 3])
+    """
+    answers = labels[:, 1:] != IGNORE_INDEX
+    return logits[:, :-1][answers], labels[:, 1:][answers]
+
+
+def answer_nll(logits: Float[Tensor, "n t v"], labels: Int[Tensor, "n t"], *, mean: bool = True) -> Float[Tensor, " n"]:
+    r"""Compute each answer's negative log-likelihood $-\sum_t \log p(y_t \mid y_{<t})$, by default per token.
+
+    Args:
+        logits: Scores at each place for the token after it.
+        labels: Tokens of the answers, -100 elsewhere.
+        mean: Divide by the number of answer tokens, as the metrics of TOFU do; preference losses take the sum.
+
+    >>> import torch
+    >>> nll = answer_nll(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, 3]]), mean=False)
+    >>> round(nll.exp().item(), 4)
+    16.0
+    """
+    targets = labels[:, 1:]
+    # Tokens outside the answer have loss 0 here.
+    losses = F.cross_entropy(
+        logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none"
+    )
+    total = losses.view_as(targets).sum(1)
+    return total / (targets != IGNORE_INDEX).sum(1) if mean else total

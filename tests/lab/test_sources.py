@@ -1,0 +1,280 @@
+import ast
+import dataclasses
+import functools
+import importlib
+import itertools
+import math
+import textwrap
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import assay
+from assay.core import InvalidInputError
+from assay.lab.modules import pinned_sources, plain_text
+from assay.lab.sources import _closure, code_digest, figures_source, study_sources
+from helpers.lab_demo import draw, make_study, measure_draws
+
+FILES = {
+    "__init__.py": "",
+    "study.py": """
+        from NAME.cells import train
+        from NAME.figures import draw
+        BAR, CAPTION = 0.5, "what is shown"
+        def run(settings, lab): ...
+        def here(seed): return seed
+        """,
+    "cells.py": """
+        from typing import TYPE_CHECKING
+        import numpy
+        from assay.privacy import pools_of_nobody
+        from NAME.parts import half
+        from .nets import build as make
+        if TYPE_CHECKING:
+            from NAME import typed
+        def train(seed):
+            from NAME import late
+            return half(make(seed)) + late.offset()
+        """,
+    "figures.py": "def draw(): ...",
+    "typed.py": "class Settings: ...",
+    "late.py": "def offset(): return 0",
+    "nets.py": "def build(seed): return seed",
+    "unused.py": "THIS = 1",
+    "parts/__init__.py": """
+        from NAME.parts.halves import half
+        from NAME.parts.other import quarter
+        """,
+    "parts/halves.py": "def half(x): return x / 2",
+    "parts/other.py": "def quarter(x): return x / 4",
+}
+COUNTER = itertools.count()
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study's package under a name of its own, on the search path."""
+    name = f"written_study_{next(COUNTER)}"
+    for file, text in FILES.items():
+        path = tmp_path / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).replace("NAME", name).replace("pools_of_nobody", "LiRA"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path / name
+
+
+def function(package: Path, module: str, name: str) -> Callable[..., Any]:
+    return getattr(importlib.import_module(f"{package.name}.{module}"), name)
+
+
+def changes(path: Path, digest: Callable[[], Any], text: str = "\nADDED = 1\n") -> bool:
+    before, original = digest(), path.read_text()
+    path.write_text(original + text)
+    after = digest()
+    path.write_text(original)
+    assert digest() == before
+    return after != before
+
+
+def test_a_cells_code_is_its_file_and_what_that_imports(package: Path) -> None:
+    train = function(package, "cells", "train")
+    counted = {file for file in FILES if changes(package / file, lambda: code_digest(train))}
+    assert counted == {"cells.py", "late.py", "nets.py", "parts/halves.py"}
+
+
+def test_a_function_of_the_study_file_counts_that_file(package: Path) -> None:
+    here = function(package, "study", "here")
+    assert changes(package / "study.py", lambda: code_digest(here))
+    assert changes(package / "nets.py", lambda: code_digest(here))
+    assert not changes(package / "figures.py", lambda: code_digest(here))
+
+
+@pytest.mark.parametrize("words", ["\n# why\n", '\n"""What."""\n', "   \n\n"])
+def test_words_and_blanks_do_not_count(package: Path, words: str) -> None:
+    train = function(package, "cells", "train")
+    assert not changes(package / "nets.py", lambda: code_digest(train), words)
+
+
+def test_the_rooms_that_compute_count_and_the_lab_does_not(package: Path) -> None:
+    train = function(package, "cells", "train")
+    before = code_digest(train)
+    with pinned_sources():
+        assert code_digest(train) == before
+    names = set(_reached(train))
+    assert "assay.privacy.membership.lira" in names
+    assert "assay.core.checks" in names
+    assert not any(name.startswith(("assay.lab", "assay.audit", "numpy", "torch")) for name in names)
+    (package / "cells.py").write_text((package / "cells.py").read_text() + "\nfrom assay.lab import Lab\n")
+    assert _reached(train).keys() == names
+
+
+def _reached(function: Any) -> dict[str, str]:
+    return _closure([Path(function.__code__.co_filename)])[0]
+
+
+def test_a_module_of_a_package_is_found_by_its_use(package: Path) -> None:
+    (package / "cells.py").write_text(
+        "import assay\nfrom assay import adversarial as a\ndef f(): a.MALT, assay.core.fit\n"
+    )
+    names = _reached(function(package, "cells", "f"))
+    assert {"assay.adversarial.attacks.malt", "assay.core.fitting"} <= set(names)
+
+
+def test_cells_may_not_take_code_from_captions_and_bars(package: Path) -> None:
+    train = function(package, "cells", "train")
+    (package / "nets.py").write_text(f"def build(seed):\n    from {package.name}.study import BAR\n")
+    with pytest.raises(InvalidInputError, match=r"imports from study\.py .*BAR.*: move what it needs"):
+        code_digest(train)
+
+
+def test_a_script_is_followed_to_the_modules_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "script_helper.py").write_text("RATE = 1\n")
+    (tmp_path / "script.py").write_text("import script_helper, numpy\ndef f(): return script_helper.RATE\n")
+    scope: dict[str, Any] = {}
+    exec(compile((tmp_path / "script.py").read_text().split("\n", 1)[1], str(tmp_path / "script.py"), "exec"), scope)  # noqa: S102
+    assert changes(tmp_path / "script_helper.py", lambda: code_digest(scope["f"]))
+    assert set(_reached(scope["f"])) == {"script", "script_helper"}
+
+
+def test_a_helper_elsewhere_on_the_search_path_is_followed() -> None:
+    assert "helpers.lab_demo" in _reached(test_a_cells_code_is_its_file_and_what_that_imports)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    rate: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    factor: float = 2.0
+
+    def __call__(self, x: float) -> float:
+        return self.factor * x
+
+
+def closing_over(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def with_default(value: Any) -> Callable[[], Any]:
+    def inner(value: Any = value) -> Any:
+        return value
+
+    return inner
+
+
+def test_what_a_function_carries_counts() -> None:
+    values = [
+        0, 1.0, "a", (1, 2), (1, 3), None, {"a": 1}, Path("a"), Rate(), Rate(0.2), Scale(), Scale(3.0), draw, Rate,
+        math.sqrt, math.exp, torch.relu, torch.optim.SGD, torch.optim.Adam, torch.arange(3), torch.arange(4),
+        partial(draw, 1), partial(draw, 2), [draw], [measure_draws], functools.lru_cache(draw),
+    ]  # fmt: skip
+    for carry in (closing_over, with_default, partial(partial, draw), lambda value: partial(draw, seed=value)):
+        digests = [code_digest(carry(value)) for value in values]
+        assert digests == [code_digest(carry(value)) for value in values]
+        assert len(set(digests)) == len(values) - 1  # a wrapped function is the function
+    assert code_digest(Scale()) != code_digest(Scale(3.0))
+
+
+def test_the_function_itself_counts() -> None:
+    assert len({code_digest(f) for f in (draw, make_study, measure_draws, partial(draw), math.sqrt)}) == 5
+
+
+@pytest.mark.parametrize("value", [object(), torch.nn.Linear(1, 1), [object()], {"a": object()}])
+def test_a_carried_value_without_a_stable_digest_is_refused(value: object) -> None:
+    for carry in (closing_over, partial(partial, draw)):
+        with pytest.raises(InvalidInputError, match=r"carries a value of its surroundings.*no stable digest.*inside"):
+            code_digest(carry(value))
+
+
+def test_a_function_that_closes_over_itself_has_a_digest() -> None:
+    def inner(n: int) -> int:
+        return n and inner(n - 1)
+
+    assert code_digest(inner) == code_digest(inner)
+
+
+def test_a_function_of_a_console_counts_by_its_instructions() -> None:
+    digests = []
+    for text in ("lambda x: x + 1", "lambda x: x + 1", "lambda x: x + 2", "lambda x: abs(x)", "lambda x: min(x)"):
+        digests.append(code_digest(eval(text)))  # noqa: S307
+    assert len(set(digests)) == 4
+    assert digests[0] == digests[1]
+
+
+def test_a_studys_sources_are_its_package_and_the_methods(package: Path) -> None:
+    study = make_study(function(package, "study", "run"))
+    kinds = {
+        file: [kind for kind in ("study", "methods") if changes(package / file, lambda: study_sources(study)[kind])]  # noqa: B023
+        for file in FILES
+    }
+    drawn = {file for file in FILES if changes(package / file, lambda: figures_source(study))}
+    assert kinds == {file: [] if file == "figures.py" else ["study"] for file in FILES}
+    assert drawn == {"figures.py"}
+
+
+def test_the_methods_are_those_that_the_study_reaches(package: Path) -> None:
+    study = make_study(function(package, "study", "run"))
+    before = study_sources(study)
+    (package / "nets.py").write_text(
+        (package / "nets.py").read_text() + "\nfrom assay.landscape import hessian_spectrum\n"
+    )
+    after = study_sources(study)
+    assert before["methods"] != after["methods"]
+    assert before.keys() == {"study", "methods"}
+
+
+def test_a_study_outside_a_package_is_its_file_and_what_it_imports() -> None:
+    assert study_sources(make_study(measure_draws)) == study_sources(make_study(measure_draws))
+    here = study_sources(make_study(lambda settings, lab: None))
+    assert here["study"] != study_sources(make_study(measure_draws))["study"]
+
+
+def test_a_file_that_changes_while_it_is_pinned_is_not_what_runs(package: Path) -> None:
+    train = function(package, "cells", "train")
+    before = code_digest(train)
+    with pinned_sources():
+        code_digest(train)
+        (package / "nets.py").write_text("def build(seed): return -seed")
+        assert code_digest(train) == before
+    assert code_digest(train) != before
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("x = 1  # why\n\n\ny = '#'\n", "x = 1\ny = '#'"),
+        ('"""Über."""\nx = 1\n"""About x."""\n', "x = 1"),
+        ('def f(): "Doc."; return 1\n', "def f(): ; return 1"),
+        ('x = """a\n\n  b  \n# no comment\n"""  # why\n', 'x = """a\n\n  b  \n# no comment\n"""'),
+        ('x = ("a"\n     # why\n     "b")\n', 'x = ("a"\n     "b")'),
+        ('x = f"""é\n\n{y}"""; z = 1  # é\n', 'x = f"""é\n\n{y}"""; z = 1'),
+        ("class A:\n    '''One.\n\n    Two.\n    '''\n\n    a = 1   \n", "class A:\n    a = 1"),
+    ],
+)
+def test_plain_text_is_the_code_alone(text: str, plain: str) -> None:
+    assert plain_text(text) == plain
+
+
+def test_the_whole_library_keeps_its_meaning_without_words() -> None:
+    class Bare(ast.NodeTransformer):
+        def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+            is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+            return None if is_text else node
+
+    compared = 0
+    for path in sorted(Path(assay.__file__).parent.rglob("*.py")):
+        bare = ast.dump(Bare().visit(ast.parse(path.read_text())))
+        filled = plain_text(path.read_text())
+        try:
+            again = ast.dump(ast.parse(filled))
+        except SyntaxError:  # a class or function of a docstring alone
+            continue
+        assert again == bare, path
+        compared += 1
+    assert compared > 150
