@@ -12,13 +12,12 @@ from typing import Any
 import assay
 from assay import studies
 from assay.core import InvalidInputError
-from assay.lab import read_records, records, write_gallery
+from assay.lab import read_records, write_gallery
+from assay.lab.records import older_methods, stale
 from assay.rooms import ALL_ROOMS
 
 RECORDS = Path(__file__).parents[1] / "records"
 PACKAGES = (*assay.ROOMS, "audit", "lab", "core", "data", "nets")
-STALE = getattr(records, "stale", lambda record, study: None)
-OLDER_METHODS = getattr(records, "older_methods", lambda record, study: False)
 
 
 def write_pages(docs: Path) -> None:
@@ -140,9 +139,9 @@ def record_sections(record: dict[str, Any], folder: Path) -> list[str]:
 def age(record: dict[str, Any]) -> str:
     """Return what a reader must know where the code has changed since the record was made."""
     study = studies.load(record["slug"])
-    if sentence := STALE(record, study):
+    if sentence := stale(record, study):
         return f".. warning:: {escape(sentence)}\n"
-    if OLDER_METHODS(record, study):
+    if older_methods(record, study):
         return ".. note:: Measured with an earlier version of the methods.\n"
     return ""
 
@@ -150,7 +149,7 @@ def age(record: dict[str, Any]) -> str:
 def substitutes(record: dict[str, Any]) -> list[str]:
     """Return which data sets stood in for those that were not there."""
     pairs = [(wanted, used) for wanted, used in record.get("data", {}).items() if wanted != used]
-    return [f"`{wanted}` was not there: measured on `{used}` instead.\n" for wanted, used in pairs]
+    return [f"`{wanted}` was not there{f': measured on `{used}` instead' if used else ''}.\n" for wanted, used in pairs]
 
 
 def origin(claim: dict[str, Any]) -> str:

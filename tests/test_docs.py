@@ -67,14 +67,15 @@ def test_a_claim_names_the_papers_own_figure(generate: ModuleType, claim: dict[s
 def test_a_page_says_where_its_record_is_older_than_the_code(
     generate: ModuleType, monkeypatch: pytest.MonkeyPatch, stale: str | None, older: bool, said: str
 ) -> None:
-    monkeypatch.setattr(generate, "STALE", lambda record, study: stale)
-    monkeypatch.setattr(generate, "OLDER_METHODS", lambda record, study: older)
+    monkeypatch.setattr(generate, "stale", lambda record, study: stale)
+    monkeypatch.setattr(generate, "older_methods", lambda record, study: older)
     text = generate.age({"slug": "malt"})
     assert said in text
     assert bool(text) == bool(said)
 
 
 def test_a_page_says_which_data_stood_in(generate: ModuleType) -> None:
-    (line,) = generate.substitutes({"data": {"cifar10": "fashion", "mnist": "mnist"}})
-    assert "`cifar10` was not there: measured on `fashion` instead." in line
+    replaced, missing = generate.substitutes({"data": {"cifar10": "fashion", "mnist": "mnist", "faces": None}})
+    assert replaced == "`cifar10` was not there: measured on `fashion` instead.\n"
+    assert missing == "`faces` was not there.\n"
     assert generate.substitutes({}) == []

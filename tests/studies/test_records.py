@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from assay.lab import read_records, records
+from assay.lab import read_records
+from assay.lab.records import stale
 from assay.studies import load, slugs
 
 RECORDS = read_records(Path(__file__).parents[2] / "records")
@@ -19,7 +20,6 @@ def test_records_are_of_studies() -> None:
     assert {record["slug"] for record in RECORDS} <= set(slugs())
 
 
-@pytest.mark.skipif(not hasattr(records, "stale"), reason="records do not name their source yet")
 @pytest.mark.parametrize("record", RECORDS, ids=slug)
 def test_a_record_agrees_with_its_study(record: dict[str, Any]) -> None:
-    assert records.stale(record, load(record["slug"])) is None
+    assert stale(record, load(record["slug"])) is None
