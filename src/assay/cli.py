@@ -230,7 +230,7 @@ def _study(command: Study) -> int:
             progress=True,
         )
         print(f"{study.paper.title} ({study.paper.year})")
-        _print_rows([(claim, run.verdicts[claim], text) for claim, text in study.claims.items()])
+        _print_rows([(name, run.verdicts[name], str(claim)) for name, claim in study.claims.items()])
         print(run.folder)
         if records is not None and command.scale == "small":
             print(record(run, records))
