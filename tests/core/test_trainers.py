@@ -37,7 +37,7 @@ def test_trains_each_model_as_if_it_were_alone(optimizer, outputs, loss):
     alone = copy.deepcopy(models)
     StackedTrainer(loss, optimizer, epochs=12, batch_size=4)(models, x, y, halves(), generator=seeded(0))
     for one, other, kept in zip(models, alone, halves(), strict=True):
-        fit(other, x[kept], y[kept], loss=loss, optimizer=optimizer, schedule="cosine", steps=12)
+        fit(other, x[kept], y[kept], loss=loss, optimizer=optimizer, schedule="cosine", n_iter=12)
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-9, atol=1e-11)
         assert not one.training
 
@@ -48,7 +48,7 @@ def test_convolutions_are_stacked_too():
     alone = copy.deepcopy(models)
     StackedTrainer(cross_entropy, MOMENTUM, epochs=3, batch_size=4)(models, x, y, halves(), generator=seeded(0))
     for one, other, kept in zip(models, alone, halves(), strict=True):
-        fit(other, x[kept], y[kept], loss=cross_entropy, optimizer=MOMENTUM, schedule="cosine", steps=3)
+        fit(other, x[kept], y[kept], loss=cross_entropy, optimizer=MOMENTUM, schedule="cosine", n_iter=3)
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-9, atol=1e-11)
 
 

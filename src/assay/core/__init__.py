@@ -1,4 +1,4 @@
-"""The ground floor: what every room shares, so that nothing is written twice."""
+"""Parameters, derivatives, losses, training, statistics, seeds and input checks that all rooms share."""
 
 from assay.core.checks import (
     check_choice,

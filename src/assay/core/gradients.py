@@ -19,17 +19,19 @@ def per_sample_gradients(
     r"""Compute the loss gradient of every sample, $g_i = \nabla_\theta\, \ell(f(x_i), y_i)$.
 
     Args:
-        model: Network in which samples do not interact (batch-norm counts as fixed: evaluation mode).
+        model: Network without interaction between samples; batch-norm is fixed, in evaluation mode.
         x: Inputs.
         y: Targets.
         loss: Mean loss over a batch; it is called on batches of one.
-        batch_size: Samples differentiated at once; memory is O(batch_size * p) beside the result's O(n * p).
+        batch_size: Samples differentiated at once.
 
     Returns:
         Row i is the gradient of sample i, over parameters in the order of `named_parameters`.
 
     Raises:
         InvalidInputError: `x` and `y` are empty or of different lengths.
+
+    Cost: time n forward and backward passes, memory O((n + `batch_size`) p).
 
     >>> from assay.core.losses import squared_error
     >>> per_sample_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
@@ -41,9 +43,11 @@ def per_sample_gradients(
 def per_sample_gradient_norms(
     model: nn.Module, x: Float[Tensor, "n *d"], y: Tensor, loss: LossFunction, *, batch_size: int = 64
 ) -> Float[Tensor, " n"]:
-    r"""Compute $\lVert \nabla_\theta\, \ell(f(x_i), y_i)\rVert_2$ of every sample, never holding more than a batch.
+    r"""Compute the norm of every sample's loss gradient, $\lVert \nabla_\theta\, \ell(f(x_i), y_i)\rVert_2$.
 
-    Arguments and errors are those of `per_sample_gradients`; memory is O(batch_size * p).
+    Arguments and errors are those of `per_sample_gradients`.
+
+    Cost: time n forward and backward passes, memory O(`batch_size` p).
 
     >>> from assay.core.losses import squared_error
     >>> per_sample_gradient_norms(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
@@ -98,7 +102,7 @@ def input_gradient(
     Works inside ``torch.no_grad()``. The model is run as it is: hold it in `preserved` where it must not change.
 
     Args:
-        model: Network in which samples do not interact.
+        model: Network without interaction between samples.
         x: Inputs.
         value: Turns the outputs, of shape `(n, c)`, into one value a sample, of shape `(n,)`.
 
@@ -122,10 +126,15 @@ def output_jacobian(model: nn.Module, x: Float[Tensor, "n *d"], *, batch_size: i
     Args:
         model: Network with outputs of shape `(n, c)`.
         x: Inputs.
-        batch_size: Samples differentiated at once; the result takes O(n * c * p) memory.
+        batch_size: Samples differentiated at once.
+
+    Returns:
+        One matrix a sample, over parameters in the order of `named_parameters`.
 
     Raises:
         InvalidInputError: `x` is empty or not finite.
+
+    Cost: time n c backward passes, memory O(n c p).
 
     >>> output_jacobian(nn.Linear(2, 3), torch.ones(4, 2)).shape
     torch.Size([4, 3, 9])

@@ -45,7 +45,7 @@ def one_by_one(train: Callable[[nn.Module, Tensor, Tensor, torch.Generator], obj
     >>> from functools import partial
     >>> from assay.core import cross_entropy, fit
     >>> sgd = partial(torch.optim.SGD, lr=0.1)
-    >>> trainer = one_by_one(lambda model, x, y, source: fit(model, x, y, loss=cross_entropy, optimizer=sgd, steps=9))
+    >>> trainer = one_by_one(lambda model, x, y, source: fit(model, x, y, loss=cross_entropy, optimizer=sgd, n_iter=9))
     """
 
     def trainer(

@@ -3,15 +3,7 @@ import math
 import pytest
 import torch
 
-from assay.adversarial import (
-    Lp,
-    StepLeastLikely,
-    TargetedStep,
-    run_attack,
-)
-from assay.adversarial.attacks import (
-    step_least_likely,
-)
+from assay.adversarial import Lp, StepLeastLikely, TargetedStep, run_attack
 from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
 
@@ -21,7 +13,7 @@ def test_the_least_likely_step_is_by_hand(norm):
     source = seeded(0)
     model, x = random_mlp([6, 16, 4], source), points(9, 6, source)
     threat = Lp(norm=norm, eps=0.3, input_range=UNBOUNDED)
-    x_adv = step_least_likely(model, x, torch.zeros(9, dtype=torch.long), threat=threat)
+    x_adv = StepLeastLikely(threat)(model, x, torch.zeros(9, dtype=torch.long))
     for sample, moved in zip(x, x_adv, strict=True):
         rarest = int(model(sample).argmin())
         gradient = torch.func.grad(lambda point, k=rarest: -model(point).log_softmax(0)[k])(sample)

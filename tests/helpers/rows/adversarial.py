@@ -5,9 +5,12 @@ import math
 import torch
 
 from assay.adversarial import (
+    APGD,
     FGSM,
     MALT,
+    PGD,
     Lp,
+    OffSubspaceAttack,
     StepLeastLikely,
     SubspaceBasis,
     TargetedAPGD,
@@ -21,17 +24,8 @@ from assay.adversarial import (
     off_subspace_radius,
     robust_accuracy,
 )
-from assay.adversarial.attacks import (
-    apgd,
-    fgsm,
-    pgd,
-    targeted_apgd,
-)
 from assay.adversarial.logit_gaps import (
     linear_response_error,
-)
-from assay.adversarial.subspace import (
-    off_subspace_attack,
 )
 from helpers.rows.base import Row, two_layer
 
@@ -54,21 +48,21 @@ def _malt(model, x, y, generator, **options):
 def _pgd(model, x, y, generator, **options):
     # From x itself: a random start is drawn in the type of the inputs, so that float32 starts elsewhere.
     threat = Lp(norm=2, eps=0.1, input_range=(0.0, 1.0))
-    return {"x_adv": pgd(model, x, y, threat=threat, n_iter=3, step_size=0.05, **options)}
+    return {"x_adv": PGD(threat, n_iter=3, step_size=0.05)(model, x, y, **options)}
 
 
 def _fgsm(model, x, y, generator, **options):
-    return {"x_adv": fgsm(model, x, y, threat=Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0)), **options)}
+    return {"x_adv": FGSM(Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0)))(model, x, y, **options)}
 
 
 def _apgd(model, x, y, generator, **options):
     threat = Lp(norm=2, eps=0.1, input_range=(0.0, 1.0))
-    return {"x_adv": apgd(model, x, y, threat=threat, n_iter=10, loss="dlr", **options)}
+    return {"x_adv": APGD(threat, n_iter=10, loss="dlr")(model, x, y, **options)}
 
 
 def _targeted_apgd(model, x, y, generator, **options):
     threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
-    return {"x_adv": targeted_apgd(model, x, (y + 1) % 3, threat=threat, n_iter=10, loss="ce", **options)}
+    return {"x_adv": TargetedAPGD(threat, n_iter=10, loss="ce")(model, x, (y + 1) % 3, **options)}
 
 
 def _robust_accuracy(model, x, y, generator, **options):
@@ -93,7 +87,7 @@ def _off_subspace_gradient(model, x, y, generator, **options):
 
 
 def _off_subspace_attack(model, x, y, generator, **options):
-    return {"x_adv": off_subspace_attack(model, x, y, basis=_plane(x), max_norm=0.5, n_iter=5, **options)}
+    return {"x_adv": OffSubspaceAttack(_plane(x), max_norm=0.5, n_iter=5)(model, x, y, **options)}
 
 
 def _off_subspace_radius(model, x, y, generator, **options):
@@ -124,14 +118,14 @@ ROWS = (
     Row("malt_scores", _malt_scores, batch_option="batch_size"),
     Row("malt_targets", _malt_targets, batch_option="batch_size"),
     Row("MALT", _malt, batch_option="batch_size"),
-    Row("pgd", _pgd),
-    Row("fgsm", _fgsm),
-    Row("apgd", _apgd),
-    Row("targeted_apgd", _targeted_apgd),
+    Row("PGD", _pgd),
+    Row("FGSM", _fgsm),
+    Row("APGD", _apgd),
+    Row("TargetedAPGD", _targeted_apgd),
     Row("robust_accuracy", _robust_accuracy, batch_option="batch_size"),
     Row("almost_linearity", _almost_linearity),
     Row("off_subspace_gradient", _off_subspace_gradient, batch_option="batch_size"),
-    Row("off_subspace_attack", _off_subspace_attack),
+    Row("OffSubspaceAttack", _off_subspace_attack),
     Row("off_subspace_radius", _off_subspace_radius, model=two_layer, batch_option="batch_size"),
     Row("linear_response", _linear_response, batch_option="batch_size"),
     Row("adversarial_error_curve", _adversarial_error_curve, batch_option="batch_size"),

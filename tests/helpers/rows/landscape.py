@@ -15,7 +15,7 @@ def _hessian_spectrum(model, x, y, generator, **options):
 
 def _hessian_spectrum_by_lanczos(model, x, y, generator, **options):
     report = hessian_spectrum(
-        model, x, y, loss=cross_entropy, method="lanczos", steps=40, probes=2, generator=generator, **options
+        model, x, y, loss=cross_entropy, method="lanczos", n_iter=40, probes=2, generator=generator, **options
     )
     return {"largest": report.eigenvalues[:2], "mean": report.eigenvalues.new_tensor([report.density.moment(1)])}
 

@@ -15,7 +15,7 @@ from helpers.rows.base import Row, image_encoder, relu_network
 def _reconstruction(model, x, y, generator, **options):
     seed = int(torch.randint(2**31, (1,), generator=generator))
     attack = KKTReconstructor(
-        "multiclass", n_candidates=6, n_restarts=2, max_iter=5, dtype=x.dtype, random_state=seed, **options
+        "multiclass", n_candidates=6, n_restarts=2, n_iter=5, dtype=x.dtype, random_state=seed, **options
     ).fit(model)
     return {"pool": attack.pool_, "multipliers": attack.pool_multipliers_, "residual": attack.residual_}
 
@@ -23,7 +23,7 @@ def _reconstruction(model, x, y, generator, **options):
 def _simulated_dynamics(model, x, y, generator, **options):
     seed = int(torch.randint(2**31, (1,), generator=generator))
     start = {name: 0.9 * value for name, value in model.state_dict().items()}
-    attack = SimulatedDynamicsReconstructor(start, n_samples=2, n_epochs=2, max_iter=3, random_state=seed).fit(model)
+    attack = SimulatedDynamicsReconstructor(start, n_samples=2, epochs=2, n_iter=3, random_state=seed).fit(model)
     return {"found": attack.reconstructions_, "targets": attack.targets_}
 
 
@@ -33,7 +33,7 @@ def _predicted_multipliers(model, x, y, generator, **options):
 
 def _invert_embedding(model, x, y, generator, **options):
     target = torch.tensor([1.0, -1.0, 0.5], dtype=x.dtype, device=x.device)
-    found = invert_embedding(model, target, image_shape=(1, 2, 2), steps=5, generator=generator, **options)
+    found = invert_embedding(model, target, image_shape=(1, 2, 2), n_iter=5, generator=generator, **options)
     return {"image": found.image, "cosine": x.new_tensor(found.history[:-1])}
 
 

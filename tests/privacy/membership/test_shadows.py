@@ -56,7 +56,7 @@ def test_each_model_is_trained_on_its_own_part(data):
 
     def train(model, x, y, source):
         calls.append((x, y, source.initial_seed()))
-        fit(model, x, y, loss=cross_entropy, optimizer=SGD, steps=3)
+        fit(model, x, y, loss=cross_entropy, optimizer=SGD, n_iter=3)
 
     shadows = ShadowEnsemble.fit(*data, model_fn=build, trainer=one_by_one(train), n_models=4, random_state=3)
     for (x, y, _), kept in zip(calls, shadows.membership, strict=True):

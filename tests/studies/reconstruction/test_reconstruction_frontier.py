@@ -75,7 +75,7 @@ def test_the_displacement_is_explained_better_the_wider_the_network():
 
 def test_few_steps_are_those_of_gradient_descent():
     x, y, others, start, end = train_few_steps(Simulation("dense", 4, 3, 0.5, 1, 0))
-    fit(start, x, y, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.5), steps=3)
+    fit(start, x, y, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.5), n_iter=3)
     assert torch.equal(flatten(named_parameters(start)), flatten(named_parameters(end)))
     assert (torch.cdist(x, others) > 0).all()
 

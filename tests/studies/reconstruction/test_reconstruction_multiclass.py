@@ -67,7 +67,7 @@ def test_cells_together_find_what_fits_together_find():
     together = score(Findings(training, weights, searches))
     trained = load_trained(VICTIM, 0, weights)
     fits = [
-        KKTReconstructor(n_restarts=cell.n_restarts, random_state=cell.draw, max_iter=30).fit(trained.model)
+        KKTReconstructor(n_restarts=cell.n_restarts, random_state=cell.draw, n_iter=30).fit(trained.model)
         for cell in cells
     ]
     apart = score_reconstructions(torch.cat([fit.pool_ for fit in fits]), trained.x, mean=trained.mean)

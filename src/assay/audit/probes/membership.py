@@ -137,7 +137,7 @@ def _train(
         return step.number % _CHECK_EVERY == 0 and mean_loss(step.model, x, y, loss) <= fitted
 
     adam = partial(torch.optim.Adam, lr=_LEARNING_RATE)
-    fit(model, x, y, loss=loss, optimizer=adam, steps=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
+    fit(model, x, y, loss=loss, optimizer=adam, n_iter=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
 
 
 def started_anew(model: nn.Module, source: torch.Generator) -> nn.Module:
