@@ -7,7 +7,6 @@ import torch
 from torch.func import functional_call, jvp
 
 from assay.core import cross_entropy, fit, flatten, named_parameters, seeded, signs
-from assay.lab import run_study
 from assay.studies.reconstruction.reconstruction_frontier import study
 from assay.studies.reconstruction.reconstruction_frontier.equal_time import Simulation, train_few_steps
 from assay.studies.reconstruction.reconstruction_frontier.known_start import KnownStart, train_known_start, unexplained
@@ -17,8 +16,8 @@ CELL = KnownStart("fashion", 6, 30, 500, 3e-3, seed=0, n_restarts=1, max_iter=1)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+def run(smoke_run):
+    return smoke_run("reconstruction-frontier")
 
 
 def test_every_claim_is_measured_and_what_is_not_says_why(run):
