@@ -32,14 +32,14 @@ def _condenser(model, x, y):
     return {
         "n_per_class": 1,
         "model_fn": partial(copy_of, model),
-        "outer_steps": 2,
-        "inner_steps": 2,
+        "n_outer_iter": 2,
+        "n_inner_iter": 2,
         "outer_warmup": 1,
     }
 
 
 def _replay(model, x, y, generator):
-    condenser = DatasetCondenser(1, model_fn=partial(copy_of, model), outer_steps=1, inner_steps=1)
+    condenser = DatasetCondenser(1, model_fn=partial(copy_of, model), n_outer_iter=1, n_inner_iter=1)
     return CondensedReplay(condenser).observe(x, y).memory
 
 
