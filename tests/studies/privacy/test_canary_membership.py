@@ -5,12 +5,8 @@ import pytest
 import torch
 
 from assay.core import seeded
-from assay.privacy import (
-    CanaryAttack,
-)
-from assay.privacy.membership import (
-    canary_objective,
-)
+from assay.privacy import CanaryAttack
+from assay.privacy.membership import canary_objective
 from assay.studies.privacy.canary_membership import pools, study
 
 SMOKE = study.STUDY.scales["smoke"]

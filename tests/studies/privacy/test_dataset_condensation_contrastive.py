@@ -4,13 +4,8 @@ import torch
 
 from assay.core import seeded
 from assay.nets import mlp, normalized_conv
-from assay.privacy import (
-    CondensedReplay,
-    DatasetCondenser,
-)
-from assay.privacy.condensation import (
-    kernel_velocity,
-)
+from assay.privacy import CondensedReplay, DatasetCondenser
+from assay.privacy.condensation import kernel_velocity
 from assay.studies.privacy.dataset_condensation_contrastive import problems as helpers
 from assay.studies.privacy.dataset_condensation_contrastive import study
 

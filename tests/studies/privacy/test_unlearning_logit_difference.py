@@ -7,10 +7,7 @@ from scipy.stats import ks_2samp
 from torch import nn
 
 from assay.core import seeded
-from assay.privacy.unlearning import (
-    QAExamples,
-    token_logits,
-)
+from assay.privacy.unlearning import QAExamples, token_logits
 from assay.studies.privacy.unlearning_logit_difference import facts, study
 from assay.studies.privacy.unlearning_logit_difference import outcomes as forgetting
 

@@ -5,11 +5,7 @@ from functools import partial
 import torch
 
 from assay.core import seeded
-from assay.privacy import (
-    CondensedReplay,
-    DatasetCondenser,
-    evaluate_condensed,
-)
+from assay.privacy import CondensedReplay, DatasetCondenser, evaluate_condensed
 from assay.privacy.condensation import (
     ClassWiseGradientMatching,
     ContrastiveGradientMatching,
