@@ -10,10 +10,10 @@ import torch
 
 from assay.audit import probes as registry
 from assay.audit.folder import check_writable, next_folder, whole_folder
-from assay.audit.probe import Context, Need, Probe, SkipProbe
+from assay.audit.probe import Context, Probe, SkipProbe
 from assay.audit.report import render_report
 from assay.audit.result import Answer, AuditResult, describe
-from assay.audit.subject import Subject
+from assay.audit.subject import Need, Subject
 from assay.core import InvalidInputError
 
 _MISSING: dict[Need, str] = {

@@ -3,17 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from assay.audit.subject import Need, Subject
 from assay.core import AssayError, InvalidInputError
 
-if TYPE_CHECKING:
-    from assay.audit.subject import Subject
-
-Need = Literal["weights", "gradients", "training_data", "test_data", "initial_weights"]
 Severity = Literal["info", "low", "medium", "high"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from least to most severe
@@ -150,4 +147,4 @@ class Probe:
     name: str
     question: str
     needs: frozenset[Need]
-    run: Callable[["Subject", Context], Finding]
+    run: Callable[[Subject, Context], Finding]

@@ -4,11 +4,11 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from assay.audit.probe import Need
 from assay.core import (
     AssayError,
     InvalidInputError,
@@ -19,16 +19,17 @@ from assay.core import (
     check_model,
     check_pairs,
     cross_entropy,
+    find_device,
     inspect_model,
     signs,
 )
-from assay.lab.environment import find_device
 
 # Of what core.inspect_model reports, these make every probe's numbers meaningless. The rest (in-place operations,
 # tied parameters, ...) matters to some probes only, which say so themselves.
 _FATAL = ("dropout", "batch-norm")
 _ROUNDING = 1e-5
 
+Need = Literal["weights", "gradients", "training_data", "test_data", "initial_weights"]
 Pairs = tuple[Tensor, Tensor]
 
 

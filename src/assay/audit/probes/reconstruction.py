@@ -5,25 +5,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from assay.audit.pictures import is_image, plot_picture, sample_picture, stretch
-from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe, Table
 from assay.audit.reading import Reading, read
+from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, seeded
-from assay.reconstruction import (
-    KKTReconstructor,
-    ReconstructionROC,
-    ReconstructionScore,
-    reconstruction_roc,
-    score_reconstructions,
-)
+from assay.reconstruction import KKTReconstructor, ReconstructionScore, reconstruction_roc, score_reconstructions
 from assay.reconstruction.kkt import Objective
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
 _MARGIN = 3
 _EXPLAINED = 0.5  # restarts agree on an untrained network too, but explain next to nothing of its weights
 _LIMIT = 2000  # training samples that candidates are compared with
-_SHOWN = 30
 
 _RULE = (
     "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. The nulls are random "
@@ -101,18 +94,6 @@ def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Find
     support, restarts = attack.support_, attack.n_restarts
     agreed, residual = int((2 * support >= restarts).sum()), attack.residual_.mean().item()
     severity: Severity = "medium" if agreed >= _MARGIN and residual < _EXPLAINED else "info"
-    clusters = list(zip(reading.unscaled(attack.reconstructions_), support.tolist(), attack.cohesion_, strict=True))
-    figures = [
-        Figure(
-            (sample_picture(f"{number:02}", stretch(sample), f"Pattern {number}, from the weights alone"),),
-            f"found by {count} of {restarts} restarts, tightness {tightness:.2f}"
-            if number > attack.n_exact_
-            else "solved for by exact equations",
-            tile=True,
-        )
-        for number, (sample, count, tightness) in enumerate(clusters[:_SHOWN], 1)
-        if is_image(tuple(sample.shape))
-    ]
     tightness = attack.cohesion_[2 * support >= restarts]
     return Finding(
         headline=(
@@ -126,7 +107,7 @@ def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Find
         measures=_measures(attack)
         | {"patterns that restarts agree on": float(agreed)}
         | ({"their median tightness": tightness.median().item()} if agreed else {}),
-        figures=tuple(figures),
+        figures=pattern_figures(reading, attack),
     )
 
 
@@ -163,7 +144,7 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
         | {f"n90, {match.name}": float(match.clear) for match in matches}
         | {f"n75, {match.name}": float(match.visible) for match in matches}
         | ({} if curve is None else {"area under the ROC": curve.curve.auc, "TPR at 1% FPR": curve.tpr_at(0.01)}),
-        figures=(*_pairs(subject, score), *_roc_figure(curve)),
+        figures=(*recovered_figures(subject, score), *roc_figure(curve)),
         tables=(_table(matches),),
     )
 
@@ -216,44 +197,6 @@ def _table(matches: list[_Matches]) -> Table:
     columns = ("candidates", "how many", "samples", f"NCC > {_CLEAR}", f"NCC > {_VISIBLE}", "median NCC")
     rows = ((m.name, m.candidates, len(m.ncc), m.clear, m.visible, round(m.ncc.median().item(), 2)) for m in matches)
     return Table("How many samples some candidate matches", columns, tuple(rows))
-
-
-def _pairs(subject: Subject, score: ReconstructionScore) -> tuple[Figure, ...]:
-    """Show each training sample, the best recovered first, beside the candidate that is closest to it."""
-    if score.ssim is None or not is_image(tuple(score.train_x.shape[1:])):
-        return ()
-    lowest, highest = subject.input_range
-    figures = []
-    for number, index in enumerate(score.ncc.argsort(descending=True)[:_SHOWN].tolist(), 1):
-        sample, ncc, ssim = score.train_x[index], score.ncc[index].item(), score.ssim[index].item()
-        recovered = _with_contrast_of(sample, score.best[index])
-        shown = [(image + score.mean - lowest) / (highest - lowest) for image in (recovered, sample)]
-        figures.append(
-            Figure(
-                (
-                    sample_picture(f"{number:02}-recovered", shown[0], f"Recovered from the weights, NCC {ncc:.2f}"),
-                    sample_picture(f"{number:02}-training", shown[1], "The training image closest to it"),
-                ),
-                f"recovered | training image, NCC {ncc:.2f}, SSIM {ssim:.2f}",
-                tile=True,
-            )
-        )
-    return tuple(figures)
-
-
-def _roc_figure(curve: ReconstructionROC | None) -> tuple[Figure, ...]:
-    """Show how well the best candidate tells training samples from others, where there are others."""
-    if curve is None:
-        return ()
-    alt = f"ROC of membership by the best candidate, area {curve.curve.auc:.2f}, beside the diagonal of guessing"
-    picture = plot_picture("roc", lambda ax: curve.plot(ax=ax), alt)
-    return (Figure((picture,), f"Training samples told from {len(curve.nonmembers)} held-out ones by reconstruction."),)
-
-
-def _with_contrast_of(sample: Tensor, candidate: Tensor) -> Tensor:
-    """Give a candidate the mean and the standard deviation of a sample; NCC knows neither."""
-    spread = candidate.std().clamp_min(torch.finfo(candidate.dtype).tiny)
-    return (candidate - candidate.mean()) / spread * sample.std() + sample.mean()
 
 
 PROBE = Probe(
