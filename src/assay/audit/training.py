@@ -1,4 +1,4 @@
-"""How the built-in subjects are trained."""
+"""Training of the built-in subjects."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ def _train_binary(
 ) -> Subject:
     """Train one hidden layer on a few images of two groups of classes, to convergence and with weight decay.
 
-    Networks that are trained like this keep their samples best (Buzaglo et al., 2023, on weight decay).
+    Weight decay makes the training samples easier to recover (Buzaglo et al., 2023, abstract).
     """
     random = seeded(seed)
     test = _two_groups(dataset.x_test, dataset.y_test, groups)

@@ -15,12 +15,12 @@ from assay.reconstruction.kkt import Objective
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
 _MARGIN = 3
-_EXPLAINED = 0.5  # restarts agree on an untrained network too, but explain next to nothing of its weights
+_EXPLAINED = 0.5  # on an untrained network restarts agree too, but their residual stays near 1
 _LIMIT = 2000  # training samples that candidates are compared with
 
 _RULE = (
     "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. The nulls are random "
-    "candidates from the same subspace, and held-out samples in the place of the training samples. High: at "
+    "candidates from the same subspace, and held-out samples instead of the training samples. High: at "
     f"threshold {_CLEAR}, at least {_MARGIN} samples more than either null reaches, and twice as many. Medium: the "
     f"same at {_VISIBLE}. Low: more than the nulls at {_VISIBLE}. Info: no more than the nulls."
 )
@@ -30,22 +30,22 @@ _RULE_BLIND = (
     "an untrained network stays near 1), otherwise info."
 )
 _LIMITS = (
-    "Every candidate comes from the weights alone; training data serve only to score it and to set its brightness and "
-    "contrast in these pictures, which the weights do not tell; a mean image that was subtracted is added back after "
-    "scoring. More matches than the nulls show that the samples' content is in the weights. A sample without a match "
-    "is not proven safe: another attack, or more restarts, may find it. Behind convolutions the attack reads the dense "
-    "head: it finds what the head reads of a sample, its features, not its pixels."
+    "Every candidate comes from the weights alone; training data only score it and set its brightness and contrast in "
+    "these pictures, which the weights do not determine; a mean image that was subtracted is added back after scoring. "
+    "More matches than the nulls show that the samples' content is in the weights. A sample without a match is not "
+    "proven safe: another attack, or more restarts, may find it. In a convolutional network the attack covers the "
+    "dense head: it recovers features, the head's inputs, not pixels."
 )
 _NO_HELD_OUT = "No held-out samples were given, so the stricter of the two nulls is missing: give some."
 _LIMITS_BLIND = (
     "Agreement between restarts shows that the weights determine these patterns. It does not prove that they are "
-    "training samples: give the training data, and samples that were not trained on, to have them scored."
+    "training samples: give the training data and held-out data to have them scored."
 )
 _ADVICE: dict[Severity, str] = {
     "high": "If the training data are private, do not publish these weights. Train on more samples, for fewer steps, "
     "with less weight decay or with differential privacy, and audit again.",
-    "medium": "Treat the training data as partly exposed wherever the weights go. Fewer training steps, less weight "
-    "decay or differential privacy expose less; audit again after each change.",
+    "medium": "Treat the training data as partly exposed to anyone who has the weights. Fewer training steps, less "
+    "weight decay or differential privacy expose less; audit again after each change.",
     "low": "Look at the pairs: single samples may be exposed. Audit again with another --seed.",
     "info": "Nothing to do now. This attack found nothing, which is no proof of safety: audit again when the training "
     "recipe changes.",
@@ -54,7 +54,7 @@ _ADVICE: dict[Severity, str] = {
 
 @dataclass(frozen=True)
 class _Matches:
-    """How well a set of candidates reaches a set of samples."""
+    """The correlations of a set of samples with their best candidates."""
 
     name: str
     candidates: int
@@ -71,7 +71,7 @@ class _Matches:
 
 
 def run(subject: Subject, context: Context) -> Finding:
-    """Attack the weights, then score what came out against the training data where they are at hand."""
+    """Attack the weights, and score the candidates against the training data where the subject has them."""
     reading = read(subject)
     attack = KKTReconstructor(
         _objective(subject), input_shape=reading.shape, exact=True, random_state=context.seed, progress=context.progress
@@ -90,14 +90,14 @@ def _objective(subject: Subject) -> Objective:
 
 
 def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Finding:
-    """Report what the restarts agree on, where there is nothing to score it against."""
+    """Report the patterns that restarts agree on, for a subject without training data."""
     support, restarts = attack.support_, attack.n_restarts
     agreed, residual = int((2 * support >= restarts).sum()), attack.residual_.mean().item()
     severity: Severity = "medium" if agreed >= _MARGIN and residual < _EXPLAINED else "info"
     tightness = attack.cohesion_[2 * support >= restarts]
     return Finding(
         headline=(
-            f"{agreed} patterns come out of the weights in at least half of {restarts} independent restarts, which "
+            f"{agreed} patterns are found in the weights by at least half of {restarts} independent restarts, which "
             f"leave {residual:.0%} of the weights unexplained."
         ),
         severity=severity,
@@ -129,11 +129,11 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
     matches = _matches(reading, attack, x, score)
     ours = matches[0]
     severity = _severity(ours, [match for match in matches if match.is_null])
-    what = "training samples" if reading.kind == "samples" else "training samples' features (what its dense head reads)"
+    what = "training samples" if reading.kind == "samples" else "training samples' features (inputs of the dense head)"
     curve = None if others is None else reconstruction_roc(pool, x, others, mean=reading.mean)
     return Finding(
         headline=(
-            f"{ours.visible} of {len(x)} {what} can be recognised in what the weights alone give away, "
+            f"{ours.visible} of {len(x)} {what} can be recognised in reconstructions from the weights alone, "
             f"{ours.clear} of them almost exactly."
         ),
         severity=severity,
@@ -150,17 +150,17 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
 
 
 def _either_sign(attack: KKTReconstructor, pool: Tensor) -> Tensor:
-    """Add the negatives where the weights do not tell a sample's sign; random candidates then get as many."""
+    """Add the negatives where the weights do not determine a sample's sign."""
     return pool if attack.pool_labels_ is not None else torch.cat([pool, -pool])
 
 
 def _rows(reading: Reading) -> Tensor:
-    """Return the weight that the attack has read: of the first dense layer."""
+    """Return the weight of the first dense layer."""
     return next(module.weight for module in reading.model.modules() if isinstance(module, nn.Linear)).detach()
 
 
 def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[_Matches]:
-    """Count what the attack matches, what a stranger's shortlist of it does, and what the nulls do."""
+    """Return the matches of all candidates, of those that restarts agree on, and of the nulls."""
     size = len(attack.pool_)
     matches = [_Matches("all candidates of the attack", size, score.ncc)]
     if len(attack.reconstructions_):
