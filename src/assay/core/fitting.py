@@ -27,9 +27,9 @@ class Step:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The steps taken, the last batch's loss, and the loss at every step."""
+    """The number of steps, the loss of the last batch, and the loss at every step."""
 
-    steps: int
+    n_iter: int
     loss: float
     history: tuple[float, ...]
 
