@@ -1,51 +1,14 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
 from assay.core import InvalidInputError
-from assay.lab import Claim, Lab, Run, inline_figure, read_records, record, render, run_study, write_gallery
-from assay.lab.figures import LARGEST_SVG, encode_figure
+from assay.lab import Run, record, render, write_gallery
 from assay.lab.gallery import gauge
-from helpers.lab_demo import Settings, make_study
-
-CLAIMS = {
-    "C1": Claim("a < b & c holds", paper="Table 2: 62.1 %"),
-    "C2": Claim("It fails", ours=True),
-    "C3": "Undecided",
-    "C4": "Too large",
-    "C5": "A number",
-}
-METHODS = ("adversarial.MALT", "adversarial.attacks.APGD")
-
-
-def bring_everything(settings: Settings, lab: Lab) -> None:
-    lab.data("digits")
-    lab.data("cifar10", instead="digits")
-    lab.data("mnist", instead=None)
-    lab.measure("C1", [0.9, 0.91, 0.92], what="recall of <targets>", at_least=0.8)
-    lab.measure("C2", 0.9, what="error", at_most=0.1)
-    lab.measure("C3", [0.0, 1.0], what="rate", at_least=0.5)
-    lab.measure("C4", untested="it needs a month")
-    lab.measure("C5", [0.25, 0.5], what="gap")
-    figure = Figure()
-    figure.subplots().set(title="Success & failure", xlabel="x", ylabel="y")
-    lab.figure("success", figure)
-    lab.table("by-width", [{"width": 4, "loss": 0.123456}])
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ASSAY_DATA", str(tmp_path_factory.mktemp("no-data")))
-        yield run_study(
-            make_study(bring_everything, claims=CLAIMS, methods=METHODS), out=tmp_path_factory.mktemp("runs")
-        )
 
 
 class Page(HTMLParser):
@@ -86,39 +49,6 @@ class Page(HTMLParser):
 def page(finished: Run, tmp_path: Path) -> Page:
     record(finished, tmp_path / "records")
     return Page(write_gallery(tmp_path / "records", tmp_path / "gallery.html").read_text())
-
-
-def test_a_record_is_stable_and_names_no_one(finished: Run, tmp_path: Path) -> None:
-    path = record(finished, tmp_path)
-    text = path.read_text()
-    assert path.name == "demo.json"
-    assert (tmp_path / "demo-success.svg").is_file()
-    state = json.loads(text)
-    assert list(state) == sorted(state)
-    assert [claim["verdict"] for claim in state["claims"]] == [
-        "holds", "fails", "undecided", "not tested at this scale", "reported"
-    ]  # fmt: skip
-    assert state["claims"][0]["paper"] == "Table 2: 62.1 %"
-    assert [claim["ours"] for claim in state["claims"]] == [False, True, False, False, False]
-    assert state["methods"] == list(METHODS)
-    assert str(finished.folder) not in text
-    assert record(finished, tmp_path).read_text() == text
-    assert read_records(tmp_path) == [state]
-
-
-def test_a_new_record_removes_the_figures_that_it_no_longer_has(finished: Run, tmp_path: Path) -> None:
-    record(finished, tmp_path)
-    (tmp_path / "demo-2.svg").write_text("another study's")
-    bare = run_study(make_study(lambda settings, lab: None), out=tmp_path / "runs")
-    record(bare, tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["demo-2.svg", "demo.json"]
-
-
-def test_only_small_runs_make_records(tmp_path: Path) -> None:
-    run = run_study(make_study(bring_everything, claims=CLAIMS), scale="smoke", out=tmp_path)
-    with pytest.raises(InvalidInputError, match="--scale small"):
-        record(run, tmp_path / "records")
-    assert not (tmp_path / "records").exists()
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"slug": "x"}'])
@@ -211,37 +141,6 @@ def test_the_gauge_keeps_the_order_of_its_marks() -> None:
     same = gauge({"bar": {"side": "at_most", "value": 2.0}, "interval": None, "values": [2.0]})
     assert same is not None
     assert 0 < same["bar"] == same["mean"] < 100
-
-
-def test_a_figure_has_the_same_bytes_each_time_and_its_words_in_the_page() -> None:
-    def draw() -> Figure:
-        figure = Figure()
-        figure.subplots().plot([1, 3, 2], label="line")
-        return figure
-
-    assert encode_figure(draw()) == encode_figure(draw())
-    assert b"prefers-color-scheme: dark" in encode_figure(draw()).content
-    markup = str(inline_figure(draw(), 'a "line" & <more>'))
-    assert markup.startswith('<img class="plate-image svg" src="data:image/svg+xml;base64,')
-    assert 'alt="a &#34;line&#34; &amp; &lt;more&gt;"' in markup
-
-
-def test_a_large_figure_becomes_a_png() -> None:
-    figure = Figure()
-    figure.subplots().plot(range(20_000), [k % 7 for k in range(20_000)], "o", rasterized=False)
-    encoded = encode_figure(figure)
-    assert encoded.suffix == ".png"
-    assert encoded.content.startswith(b"\x89PNG")
-    assert LARGEST_SVG > 100_000
-
-
-@pytest.mark.parametrize(
-    ("file", "alt", "message"), [("a.svg", " ", "alt text"), ("a.gif", "a", r"give an \.svg or \.png")]
-)
-def test_bad_figures_are_refused(tmp_path: Path, file: str, alt: str, message: str) -> None:
-    (tmp_path / file).write_text("<svg/>")
-    with pytest.raises(InvalidInputError, match=message):
-        inline_figure(tmp_path / file, alt)
 
 
 def test_another_packages_template_extends_the_base_page(tmp_path: Path) -> None:

@@ -1,23 +1,16 @@
-import ast
-import dataclasses
-import functools
 import importlib
 import itertools
-import math
 import textwrap
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-import assay
 from assay.core import InvalidInputError
-from assay.lab.modules import pinned_sources, plain_text
+from assay.lab.modules import pinned_sources
 from assay.lab.sources import _closure, code_digest, figures_source, study_sources
-from helpers.lab_demo import draw, make_study, measure_draws
+from helpers.lab_demo import make_study, measure_draws
 
 FILES = {
     "__init__.py": "",
@@ -52,6 +45,8 @@ FILES = {
     "parts/halves.py": "def half(x): return x / 2",
     "parts/other.py": "def quarter(x): return x / 4",
 }
+
+
 COUNTER = itertools.count()
 
 
@@ -144,69 +139,6 @@ def test_a_helper_elsewhere_on_the_search_path_is_followed() -> None:
     assert "helpers.lab_demo" in _reached(test_a_cells_code_is_its_file_and_what_that_imports)
 
 
-@dataclasses.dataclass(frozen=True)
-class Rate:
-    rate: float = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    factor: float = 2.0
-
-    def __call__(self, x: float) -> float:
-        return self.factor * x
-
-
-def closing_over(value: Any) -> Callable[[], Any]:
-    return lambda: value
-
-
-def with_default(value: Any) -> Callable[[], Any]:
-    def inner(value: Any = value) -> Any:
-        return value
-
-    return inner
-
-
-def test_what_a_function_carries_counts() -> None:
-    values = [
-        0, 1.0, "a", (1, 2), (1, 3), None, {"a": 1}, Path("a"), Rate(), Rate(0.2), Scale(), Scale(3.0), draw, Rate,
-        math.sqrt, math.exp, torch.relu, torch.optim.SGD, torch.optim.Adam, torch.arange(3), torch.arange(4),
-        partial(draw, 1), partial(draw, 2), [draw], [measure_draws], functools.lru_cache(draw),
-    ]  # fmt: skip
-    for carry in (closing_over, with_default, partial(partial, draw), lambda value: partial(draw, seed=value)):
-        digests = [code_digest(carry(value)) for value in values]
-        assert digests == [code_digest(carry(value)) for value in values]
-        assert len(set(digests)) == len(values) - 1  # a wrapped function is the function
-    assert code_digest(Scale()) != code_digest(Scale(3.0))
-
-
-def test_the_function_itself_counts() -> None:
-    assert len({code_digest(f) for f in (draw, make_study, measure_draws, partial(draw), math.sqrt)}) == 5
-
-
-@pytest.mark.parametrize("value", [object(), torch.nn.Linear(1, 1), [object()], {"a": object()}])
-def test_a_carried_value_without_a_stable_digest_is_refused(value: object) -> None:
-    for carry in (closing_over, partial(partial, draw)):
-        with pytest.raises(InvalidInputError, match=r"carries a value of its surroundings.*no stable digest.*inside"):
-            code_digest(carry(value))
-
-
-def test_a_function_that_closes_over_itself_has_a_digest() -> None:
-    def inner(n: int) -> int:
-        return n and inner(n - 1)
-
-    assert code_digest(inner) == code_digest(inner)
-
-
-def test_a_function_of_a_console_counts_by_its_instructions() -> None:
-    digests = []
-    for text in ("lambda x: x + 1", "lambda x: x + 1", "lambda x: x + 2", "lambda x: abs(x)", "lambda x: min(x)"):
-        digests.append(code_digest(eval(text)))  # noqa: S307
-    assert len(set(digests)) == 4
-    assert digests[0] == digests[1]
-
-
 def test_a_studys_sources_are_its_package_and_the_methods(package: Path) -> None:
     study = make_study(function(package, "study", "run"))
     kinds = {
@@ -243,38 +175,3 @@ def test_a_file_that_changes_while_it_is_pinned_is_not_what_runs(package: Path) 
         (package / "nets.py").write_text("def build(seed): return -seed")
         assert code_digest(train) == before
     assert code_digest(train) != before
-
-
-@pytest.mark.parametrize(
-    ("text", "plain"),
-    [
-        ("x = 1  # why\n\n\ny = '#'\n", "x = 1\ny = '#'"),
-        ('"""Über."""\nx = 1\n"""About x."""\n', "x = 1"),
-        ('def f(): "Doc."; return 1\n', "def f(): ; return 1"),
-        ('x = """a\n\n  b  \n# no comment\n"""  # why\n', 'x = """a\n\n  b  \n# no comment\n"""'),
-        ('x = ("a"\n     # why\n     "b")\n', 'x = ("a"\n     "b")'),
-        ('x = f"""é\n\n{y}"""; z = 1  # é\n', 'x = f"""é\n\n{y}"""; z = 1'),
-        ("class A:\n    '''One.\n\n    Two.\n    '''\n\n    a = 1   \n", "class A:\n    a = 1"),
-    ],
-)
-def test_plain_text_is_the_code_alone(text: str, plain: str) -> None:
-    assert plain_text(text) == plain
-
-
-def test_the_whole_library_keeps_its_meaning_without_words() -> None:
-    class Bare(ast.NodeTransformer):
-        def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-            is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-            return None if is_text else node
-
-    compared = 0
-    for path in sorted(Path(assay.__file__).parent.rglob("*.py")):
-        bare = ast.dump(Bare().visit(ast.parse(path.read_text())))
-        filled = plain_text(path.read_text())
-        try:
-            again = ast.dump(ast.parse(filled))
-        except SyntaxError:  # a class or function of a docstring alone
-            continue
-        assert again == bare, path
-        compared += 1
-    assert compared > 150

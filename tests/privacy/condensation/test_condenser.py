@@ -7,23 +7,10 @@ from torch import nn
 
 from assay.core import InvalidInputError, NumericalError, cross_entropy, seeded
 from assay.nets import mlp
-from assay.privacy import CondensedReplay, DatasetCondenser, evaluate_condensed
+from assay.privacy import DatasetCondenser
 from assay.privacy.condensation import ClassWiseGradientMatching, ContrastiveGradientMatching, SiameseAugmentation
 from assay.privacy.condensation.condenser import set_batch_norm_statistics
-
-
-def build(source):
-    return mlp((6, 5, 3), generator=source)
-
-
-def samples(n=30):
-    return torch.randn(n, 6, generator=seeded(0), dtype=torch.float64), torch.arange(n) % 3
-
-
-def condense(**options):
-    return DatasetCondenser(
-        2, **{"model_fn": build, "n_outer_iter": 2, "n_inner_iter": 2, "net_epochs": 3, "outer_warmup": 1} | options
-    )
+from helpers.condensation import build, condense, samples
 
 
 def test_without_outer_steps_it_takes_random_real_samples_of_every_class():
@@ -150,74 +137,6 @@ def test_networks_with_batch_norm_and_dropout_draw_from_the_seed_only():
     assert torch.equal(condense(model_fn=noisy).fit(x, y).data_, one.data_)
 
 
-def test_networks_trained_on_samples_that_tell_classes_apart_are_right():
-    x, y = torch.eye(3).repeat(4, 1), torch.arange(12) % 3
-    options = {"model_fn": lambda source: mlp((3, 3), generator=source), "epochs": 30, "lr": 0.5}
-    right = evaluate_condensed(x[:3], y[:3], x, y, n_models=3, **options)
-    wrong = evaluate_condensed(x[:3], (y[:3] + 1) % 3, x, y, n_models=3, **options)
-    assert right.accuracies == (1.0, 1.0, 1.0)
-    assert wrong.accuracies == (0.0, 0.0, 0.0)
-    assert (right.mean, right.std, right.n_train, right.epochs) == (1.0, 0.0, 3, 30)
-    assert "100.0%" in str(right)
-
-
-def test_evaluation_is_sgd_with_momentum_and_decay_and_a_lower_rate_in_the_second_half():
-    x, y = (part.float() if part.is_floating_point() else part for part in samples(6))
-    trained = []
-
-    def make(source):
-        trained.append(build(source))
-        return trained[-1]
-
-    evaluate_condensed(x, y, x, y, model_fn=make, n_models=1, epochs=4, lr=0.3, generator=seeded(2))
-    by_hand = []
-    options = {"n_models": 1, "epochs": 1, "generator": seeded(2)}
-    evaluate_condensed(x, y, x, y, model_fn=lambda s: by_hand.append(build(s)) or build(seeded(0)), **options)
-    model, momentum = by_hand[0], None
-    for epoch in range(4):
-        rate = 0.3 if epoch < 2 else 0.03
-        slopes = torch.autograd.grad(cross_entropy(model(x), y), list(model.parameters()))
-        slopes = [slope + 5e-4 * value.detach() for slope, value in zip(slopes, model.parameters(), strict=True)]
-        momentum = slopes if momentum is None else [0.9 * m + s for m, s in zip(momentum, slopes, strict=True)]
-        with torch.no_grad():
-            for parameter, move in zip(model.parameters(), momentum, strict=True):
-                parameter -= rate * move
-    for got, expected in zip(trained[0].parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(got, expected)
-
-
-def test_evaluation_trains_on_augmented_samples_and_measures_on_plain_ones():
-    x, y = samples(6)
-    shown = []
-
-    def augment(batch, source):
-        shown.append(len(batch))
-        return batch + torch.rand(1, generator=source, dtype=torch.float64)
-
-    options = {"model_fn": build, "n_models": 1, "epochs": 3, "augment": augment}
-    assert evaluate_condensed(x, y, x, y, **options) == evaluate_condensed(x, y, x, y, **options)
-    assert shown == [6] * 6
-
-
-def test_evaluation_draws_once_from_the_generator_and_every_network_is_another():
-    x, y = samples(6)
-    built, source, other = [], seeded(2), seeded(2)
-
-    def make(own):
-        built.append(build(own)[0].weight.detach().clone())
-        return build(seeded(0))
-
-    evaluate_condensed(x, y, x, y, model_fn=make, n_models=3, epochs=1, generator=source)
-    torch.randint(2**31, (1,), generator=other)
-    assert torch.equal(source.get_state(), other.get_state())
-    assert not torch.equal(built[0], built[1])
-    first = [weight.clone() for weight in built]
-    evaluate_condensed(x, y, x, y, model_fn=make, n_models=3, epochs=1, generator=seeded(2))
-    assert all(torch.equal(*pair) for pair in zip(built[3:], first, strict=True))
-    evaluate_condensed(x, y, x, y, model_fn=make, n_models=1, epochs=1, generator=source)
-    assert not torch.equal(built[-1], first[0])
-
-
 def test_scikit_learns_checks_of_parameters_and_cloning_pass():
     results = check_estimator(condense(), on_fail=None, on_skip=None)
     passed = {result["check_name"] for result in results if result["status"] == "passed"}
@@ -229,22 +148,6 @@ def test_scikit_learns_checks_of_parameters_and_cloning_pass():
         "check_get_params_invariance",
         "check_set_params",
     } <= passed
-
-
-def test_memory_is_what_each_task_was_condensed_to():
-    x, y = samples()
-    replay = CondensedReplay(condense())
-    for task in ([0, 2], [1]):
-        kept = torch.isin(y, torch.tensor(task))
-        replay.observe(x[kept], y[kept])
-    first = condense().fit(x[y != 1], y[y != 1])
-    second = condense().fit(x[y == 1], y[y == 1])
-    assert torch.equal(replay.memory[0], torch.cat([first.data_, second.data_]))
-    assert torch.equal(replay.memory[1], torch.cat([first.targets_, second.targets_]))
-    with pytest.raises(InvalidInputError, match=r"classes \[2\] were observed"):
-        replay.observe(x[y == 2], y[y == 2])
-    with pytest.raises(InvalidInputError, match="empty"):
-        _ = CondensedReplay(condense()).memory
 
 
 @pytest.mark.parametrize(
@@ -271,7 +174,5 @@ def test_bad_input():
         condense().fit(x, y + 1)
     with pytest.raises(InvalidInputError, match="does not accept"):
         condense().fit(x[:, :4], y)
-    with pytest.raises(InvalidInputError, match="n_models"):
-        evaluate_condensed(x, y, x, y, model_fn=build, n_models=0)
     with pytest.raises(NumericalError):
         condense(image_lr=1e200, n_outer_iter=5).fit(x, y)

@@ -1,0 +1,77 @@
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from assay.core import InvalidInputError
+from assay.lab.sources import code_digest
+from helpers.lab_demo import draw, make_study, measure_draws
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    rate: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    factor: float = 2.0
+
+    def __call__(self, x: float) -> float:
+        return self.factor * x
+
+
+def closing_over(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def with_default(value: Any) -> Callable[[], Any]:
+    def inner(value: Any = value) -> Any:
+        return value
+
+    return inner
+
+
+def test_what_a_function_carries_counts() -> None:
+    values = [
+        0, 1.0, "a", (1, 2), (1, 3), None, {"a": 1}, Path("a"), Rate(), Rate(0.2), Scale(), Scale(3.0), draw, Rate,
+        math.sqrt, math.exp, torch.relu, torch.optim.SGD, torch.optim.Adam, torch.arange(3), torch.arange(4),
+        partial(draw, 1), partial(draw, 2), [draw], [measure_draws], functools.lru_cache(draw),
+    ]  # fmt: skip
+    for carry in (closing_over, with_default, partial(partial, draw), lambda value: partial(draw, seed=value)):
+        digests = [code_digest(carry(value)) for value in values]
+        assert digests == [code_digest(carry(value)) for value in values]
+        assert len(set(digests)) == len(values) - 1  # a wrapped function is the function
+    assert code_digest(Scale()) != code_digest(Scale(3.0))
+
+
+def test_the_function_itself_counts() -> None:
+    assert len({code_digest(f) for f in (draw, make_study, measure_draws, partial(draw), math.sqrt)}) == 5
+
+
+@pytest.mark.parametrize("value", [object(), torch.nn.Linear(1, 1), [object()], {"a": object()}])
+def test_a_carried_value_without_a_stable_digest_is_refused(value: object) -> None:
+    for carry in (closing_over, partial(partial, draw)):
+        with pytest.raises(InvalidInputError, match=r"carries a value of its surroundings.*no stable digest.*inside"):
+            code_digest(carry(value))
+
+
+def test_a_function_that_closes_over_itself_has_a_digest() -> None:
+    def inner(n: int) -> int:
+        return n and inner(n - 1)
+
+    assert code_digest(inner) == code_digest(inner)
+
+
+def test_a_function_of_a_console_counts_by_its_instructions() -> None:
+    digests = []
+    for text in ("lambda x: x + 1", "lambda x: x + 1", "lambda x: x + 2", "lambda x: abs(x)", "lambda x: min(x)"):
+        digests.append(code_digest(eval(text)))  # noqa: S307
+    assert len(set(digests)) == 4
+    assert digests[0] == digests[1]
