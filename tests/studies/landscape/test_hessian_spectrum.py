@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from assay.core import NumericalError
-from assay.lab import run_study
-from assay.studies.landscape.hessian_spectrum import study
+from assay.landscape import PathReport
+from assay.studies.landscape.hessian_spectrum import cells, study
 
 SMOKE = study.STUDY.scales["smoke"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+def run(smoke_run):
+    return smoke_run("hessian-spectrum")
 
 
 def test_every_claim_is_measured(run):
@@ -22,42 +22,38 @@ def test_every_claim_is_measured(run):
     assert run.figures[0]["name"] == "spectrum-by-width"
 
 
-def test_bars_are_those_of_the_plan(run):
-    bars = {(evidence.claim, evidence.bar.side, evidence.bar.value) for evidence in run.evidence if evidence.bar}
-    assert bars >= {
-        *(("C2", "at_least", 0.0), ("C2", "at_most", 3.0), ("C3", "at_least", 1.0), ("C3", "at_most", 0.0)),
-        *(("C4", "at_most", 0.1), ("C5", "at_most", 0.03), ("C5", "at_most", 10.0)),
-        *(("C6", "at_most", 0.0), ("C6", "at_least", 3.0)),
-    }
-
-
 def test_a_cell_agrees_with_its_own_spectrum():
-    cell = study.blob_spectrum((SMOKE, 3.0, 3, 4, 11))
-    values = np.array(cell["eigenvalues"])
+    cell = cells.curvature(SMOKE, 3, 4, 11)
+    values = cell.pop("eigenvalues").numpy()
     assert len(values) == cell["parameters"] == 10 * 4 + 4 + 4 * 3 + 3
     assert cell["outliers"] == (values > 0.1 * values.max()).sum()
-    assert cell["bulk_fraction"] == pytest.approx((abs(values) < 1e-3 * values.max()).mean())
+    assert cell["bulk fraction"] == pytest.approx((abs(values) < 1e-3 * values.max()).mean())
     assert cell["negativity"] == pytest.approx(-values.min() / values.max())
-    assert study.blob_spectrum((SMOKE, 3.0, 3, 4, 11)) == cell
+    again = cells.curvature(SMOKE, 3, 4, 11)
+    assert np.array_equal(again.pop("eigenvalues"), values)
+    assert again == cell
 
 
 def test_spectra_compare_at_equal_loss_only():
     with pytest.raises(NumericalError, match="equal loss"):
-        study.blob_spectrum((replace(SMOKE, target_loss=1e-9, steps=20), 0.0, 2, 1, 0))
+        cells.curvature(replace(SMOKE, target_loss=1e-9, steps=20, separation=0.0), 2, 1, 0)
 
 
-def test_nets_are_arranged_by_classes_widths_seeds():
-    cells = [{"outliers": 100 * c + 10 * w + s} for c in range(2) for w in range(3) for s in range(4)]
-    table = study.Nets(cells, 2, 3)["outliers"]
-    assert table.shape == (2, 3, 4)
-    assert table[1, 2, 3] == 123
-
-
-def test_peak_is_measured_against_the_worse_end():
-    assert study.peaks(np.array([[1.0, 6.0, 2.0], [3.0, 1.0, 1.0]])).tolist() == [3.0, 1.0]
+def test_a_line_is_described_by_its_losses():
+    losses = torch.tensor([1.0, 6.0, 2.0], dtype=torch.float64)
+    shown = cells.describe(PathReport(torch.linspace(0, 1, 3), losses, barrier=4.5, monotone=False, distance=0.5))
+    assert torch.equal(shown.pop("losses"), losses)
+    assert shown == {
+        "loss at start": 1.0,
+        "highest loss": 6.0,
+        "loss at end": 2.0,
+        "largest rise": 5.0,
+        "peak over worse end": 3.0,
+        "distance": 0.5,
+    }
 
 
 def test_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
-    study.large_then_small((replace(SMOKE, large_batch_steps=2, small_batch_steps=2), 0))
+    cells.large_then_small(replace(SMOKE, large_batch_steps=2, small_batch_steps=2), 0)
     assert torch.equal(before, torch.get_rng_state())
