@@ -68,7 +68,7 @@ def test_classes_are_learned_in_turn_and_remembered_from_the_memory():
     x = torch.eye(4).repeat(8, 1)[:, None, None, :].expand(-1, 1, 4, 4).contiguous()
     y = torch.arange(32) % 4
     build = lambda source: normalized_conv((1, 4, 4), 4, channels=(8,), generator=source)  # noqa: E731
-    replay = CondensedReplay(DatasetCondenser(1, model_fn=build, outer_steps=0))
+    replay = CondensedReplay(DatasetCondenser(1, model_fn=build, n_outer_iter=0))
     source = seeded(0)
     reached = training.learn_in_tasks(build(source), (x, y, x, y), replay, n_tasks=2, steps=60, source=source)
     assert reached == 1.0

@@ -25,15 +25,15 @@ def condense_vectors(settings: Settings, common: float, seed: int) -> dict[str, 
     """Return the accuracy after training on each condensed set, and how the tangent kernel moves on some."""
     problem = common_vector_problem(common, settings.toy_per_class, seed)
     condenser = partial(
-        DatasetCondenser, 1, model_fn=build_perceptron, inner_steps=8, net_epochs=10, batch_size=64, random_state=seed
+        DatasetCondenser, 1, model_fn=build_perceptron, n_inner_iter=8, net_epochs=10, batch_size=64, random_state=seed
     )
-    cold = partial(condenser, outer_steps=settings.toy_outer, outer_warmup=0, inner_warmup=0)
-    sets = {"random": condenser(outer_steps=0)}
+    cold = partial(condenser, n_outer_iter=settings.toy_outer, outer_warmup=0, inner_warmup=0)
+    sets = {"random": condenser(n_outer_iter=0)}
     sets |= {name: cold(matching=matching) for name, matching in MATCHINGS.items()}
     if common in settings.high_rate_at:
         sets |= {f"{name}, high rate": cold(matching=matching, image_lr=1.0) for name, matching in MATCHINGS.items()}
     if common == settings.warmup_at:
-        sets["DCC, warm-up"] = condenser(outer_steps=settings.toy_outer, outer_warmup=settings.toy_outer // 4)
+        sets["DCC, warm-up"] = condenser(n_outer_iter=settings.toy_outer, outer_warmup=settings.toy_outer // 4)
     for each in sets.values():
         each.fit(*problem[:2])
     cell: dict[str, Any] = {name: judge(settings, each, problem, seed) for name, each in sets.items()}
@@ -73,7 +73,7 @@ def image_condenser(settings: Settings, problem: Problem, method: str, seed: int
         1,
         model_fn=convolution_builder(problem, settings.channels),
         matching=matching or "contrastive",
-        outer_steps=settings.outer if matching else 0,
+        n_outer_iter=settings.outer if matching else 0,
         outer_warmup=settings.outer // 4,
         batch_size=settings.batch_size,
         random_state=seed,
@@ -83,5 +83,5 @@ def image_condenser(settings: Settings, problem: Problem, method: str, seed: int
 def judge(settings: Settings, condensed: DatasetCondenser, problem: Problem, seed: int) -> float:
     """Return the mean test accuracy of networks that are trained on a condensed set."""
     sets = condensed.data_, condensed.targets_, *problem[2:]
-    options: dict[str, Any] = {"n_models": settings.judges, "epochs": settings.judge_epochs, "seed": seed}
+    options: dict[str, Any] = {"n_models": settings.judges, "epochs": settings.judge_epochs, "generator": seeded(seed)}
     return evaluate_condensed(*sets, model_fn=condensed.model_fn, **options).mean

@@ -25,7 +25,7 @@ def velocities(
         if step.number % every == 0:
             states.append({name: value.clone() for name, value in step.model.state_dict().items()})
 
-    options: dict[str, Any] = {"steps": every * points, "batch_size": 256, "callbacks": [keep], "generator": source}
+    options: dict[str, Any] = {"n_iter": every * points, "batch_size": 256, "callbacks": [keep], "generator": source}
     fit(model, x, y, loss=cross_entropy, optimizer=SGD, **options)
     return kernel_velocity(model, probe, states, dt=float(every))
 
@@ -44,6 +44,6 @@ def learn_in_tasks(
         repeats = max(1, int((y == task[0]).sum()) // replay.condenser.n_per_class)
         batch_x = torch.cat([x[new], seen_x.repeat(repeats, 1, 1, 1)])
         batch_y = torch.cat([y[new], seen_y.repeat(repeats)])
-        fit(model, batch_x, batch_y, loss=cross_entropy, optimizer=SGD, steps=steps, batch_size=64, generator=source)
+        fit(model, batch_x, batch_y, loss=cross_entropy, optimizer=SGD, n_iter=steps, batch_size=64, generator=source)
         seen_x, seen_y = replay.observe(x[new], y[new]).memory
     return accuracy(predict(model, x_test), y_test)
