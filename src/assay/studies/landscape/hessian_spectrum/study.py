@@ -146,7 +146,8 @@ def measure_basin(lab: Lab, lines: Grid) -> None:
     lab.table("basins", lines, columns=columns, caption="Training loss on straight lines between solutions on digits")
     losses = {name: found["losses"] for name, found in lines.by("line").items()}
     position = np.linspace(0, 1, losses[LINES[0]].shape[1])
-    labels = {"xlabel": "position on the line", "ylabel": "training loss"}
-    figure = plots.curves(position, losses, **labels, log="y", band="seeds")
+    figure = plots.curves(
+        position, losses, xlabel="position on the line", ylabel="training loss", log="y", band="seeds"
+    )
     caption = "Training loss on straight lines between solutions on digits, one curve a seed"
     lab.figure("lines-between-solutions", figure, caption=caption)

@@ -127,9 +127,8 @@ def measure_vectors(settings: Settings, lab: Lab, vectors: Grid) -> None:
         rows += [{"common norm": level, "set": name, "accuracy": summarise(values)} for name, values in shown.items()]
     lab.table("common-vector", rows, caption="Test accuracy after training on one sample a class")
     curves = {name: vectors[name].T for name in METHODS}
-    labels = {"xlabel": "norm of what all classes share", "ylabel": "test accuracy"}
-    caption = "Accuracy by what classes have in common: mean and range over seeds"
-    lab.figure("common-vector", plots.curves(settings.common, curves, **labels), caption=caption)
+    figure = plots.curves(settings.common, curves, xlabel="norm of the common vector", ylabel="test accuracy")
+    lab.figure("common-vector", figure, caption="Accuracy by norm of the common vector: mean and range over seeds")
 
 
 def measure_dynamics(settings: Settings, lab: Lab, vectors: Grid) -> None:
@@ -142,9 +141,9 @@ def measure_dynamics(settings: Settings, lab: Lab, vectors: Grid) -> None:
     lab.table("kernel-velocity", rows, caption="Mean velocity of the tangent kernel over training, per step")
     dt = settings.judge_epochs // settings.velocity_points
     steps = dt * (np.arange(settings.velocity_points) + 0.5)
-    labels = {"xlabel": "step of training", "ylabel": "velocity of the tangent kernel per step"}
-    caption = "How fast the tangent kernel turns in training: mean and range over seeds"
-    lab.figure("kernel-velocity", plots.curves(steps, curves, **labels, log="y"), caption=caption)
+    figure = plots.curves(steps, curves, xlabel="step of training", ylabel="kernel velocity per step", log="y")
+    caption = "Velocity of the tangent kernel in training: mean and range over seeds"
+    lab.figure("kernel-velocity", figure, caption=caption)
     spread = vectors["DCC, warm-up"].std(ddof=1) - vectors["DCC"].std(ddof=1)
     lab.measure("C4", spread, what="standard deviation of DCC's accuracy over seeds, with warm-up minus without")
 

@@ -48,8 +48,8 @@ def draw_tradeoff(worlds: Grid) -> Figure:
     """Draw all checkpoints of all methods."""
     figure, axes = plt.subplots()
     for name in (*BASELINES, "logit difference"):
-        style = {"marker": "."} if name in BASELINES else {"marker": "^", "color": "black"}
-        axes.plot(worlds[f"{name}: forget"].ravel(), worlds[f"{name}: unseen"].ravel(), label=name, ls="", **style)
+        look = "." if name in BASELINES else "k^"
+        axes.plot(worlds[f"{name}: forget"].ravel(), worlds[f"{name}: unseen"].ravel(), look, alpha=0.5, label=name)
     axes.set(xlabel="accuracy on forget facts", ylabel="accuracy on unseen facts")
     axes.legend()
     return figure
