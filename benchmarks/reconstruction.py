@@ -24,14 +24,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from assay.core import margins, named_parameters, seeded
-from assay.reconstruction import (
-    KKTReconstructor,
-    ReconstructionScore,
-    score_reconstructions,
-)
-from assay.reconstruction.kkt import (
-    with_surrogate_relu,
-)
+from assay.reconstruction import KKTReconstructor, ReconstructionScore, score_reconstructions
+from assay.reconstruction.kkt import with_surrogate_relu
 from assay.studies.reconstruction.shared.victims import Trained, Victim, train
 
 CONVERGED = Victim("mnist", 30, (500,), 21_000)

@@ -8,13 +8,8 @@ from torch import nn
 
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, fit, flatten, margins, named_parameters
 from assay.nets import mlp
-from assay.reconstruction import (
-    oracle_multipliers,
-    stationarity_residual,
-)
-from assay.reconstruction.kkt import (
-    with_surrogate_relu,
-)
+from assay.reconstruction import oracle_multipliers, stationarity_residual
+from assay.reconstruction.kkt import with_surrogate_relu
 from assay.reconstruction.kkt.multipliers import MarginMultipliers
 from assay.reconstruction.kkt.search import StationarityGap
 

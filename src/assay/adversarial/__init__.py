@@ -30,12 +30,7 @@ from assay.adversarial.logit_gaps import (
     logit_differences,
     search_architectures,
 )
-from assay.adversarial.subspace import (
-    OffSubspaceAttack,
-    SubspaceBasis,
-    off_subspace_gradient,
-    off_subspace_radius,
-)
+from assay.adversarial.subspace import OffSubspaceAttack, SubspaceBasis, off_subspace_gradient, off_subspace_radius
 
 __all__ = [
     "APGD",

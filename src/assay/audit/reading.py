@@ -9,10 +9,7 @@ from torch import Tensor, nn
 from assay.audit.probe import SkipProbe
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, seeded
-from assay.reconstruction.kkt import (
-    dense_head,
-    first_layer_inputs,
-)
+from assay.reconstruction.kkt import dense_head, first_layer_inputs
 
 _ROUNDING = 1e-4
 

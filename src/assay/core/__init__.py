@@ -31,14 +31,7 @@ from assay.core.gradients import (
 )
 from assay.core.inspection import Problem, inspect_model, require_inspected
 from assay.core.kernels import kernel_distance
-from assay.core.losses import (
-    LossFunction,
-    binary_cross_entropy,
-    cross_entropy,
-    signs,
-    single_logit,
-    squared_error,
-)
+from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, signs, single_logit, squared_error
 from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOperator, MatrixFree
 from assay.core.parameters import (
     Parameters,

@@ -1,4 +1,4 @@
-"""Resumable cells: values that are computed once and found again as long as their code and their item are the same."""
+"""Resumable cells: values that are computed once, and read back while their code and item stay the same."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""What a run stood on: versions and machine, without any name that says whose machine it was."""
+"""Environment of a run: versions and machine, without names of hosts or users."""
 
 import importlib.metadata
 import os
@@ -24,7 +24,7 @@ def versions() -> dict[str, str]:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return what counts of this machine: system, architecture, CPU cores, and the GPU where one is used.
+    """Return this machine's system, architecture, number of CPU cores, and the GPU where one is used.
 
     Args:
         device: The device of the run.

@@ -1,4 +1,4 @@
-"""Figures as files: the house's style, the same bytes for the same picture, readable in light and in dark."""
+"""Figure files: the house's style, reproducible bytes, readable in light and dark mode."""
 
 import io
 from collections.abc import Iterator

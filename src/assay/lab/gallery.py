@@ -1,4 +1,4 @@
-"""The gallery: every record on one page, each claim beside what was measured for it."""
+"""Gallery: all records on one page, each claim beside its evidence."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Stable digests of settings and items: the same in every process, on every day, on every machine."""
+"""Stable digests of values: the same in every process and on every machine."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""The lab: one run's notebook, with six verbs and nothing else."""
+"""Lab: what an experiment uses to compute, measure, draw and keep."""
 
 import itertools
 import sys
@@ -23,7 +23,16 @@ T = TypeVar("T")
 
 
 class Lab:
-    """Give an experiment its six verbs: cached, map, measure, figure, table, progress.
+    """Give an experiment its verbs, and the seed, scale and device of its run.
+
+    - ``data(name)``: the named data set, or an embedded one where its files are missing; the record says so
+    - ``cached(name, make)``: ``make()``, computed once and kept
+    - ``map(function, items, name=...)``: ``function(item)`` for each item, in parallel, kept cell by cell
+    - ``grid(function, settings, seed=5, kind=KINDS)``: ``function(settings, seed, kind)`` over all combinations
+    - ``measure(claim, values, at_least=..., what=...)``: evidence: values over seeds against a bar
+    - ``table(name, rows_or_grid)``: a table; of a grid, means with intervals over seeds
+    - ``figure(name, figure)``: a figure; `assay.lab.plots` draws the usual ones
+    - ``progress(iterable, description)``: a progress bar
 
     A lab hands out no generator, for its state would depend on which stages a resumed run skips: derive one from
     ``lab.seed`` (``assay.core.seeded``, ``assay.core.spawn_seeds``) where it is used.
@@ -35,7 +44,7 @@ class Lab:
         log: The run's log, which says what data were used.
         scale: The scale that runs.
         seed: The run's seed.
-        device: Where the experiment shall compute.
+        device: The device that the experiment computes on.
         progress: Whether bars are drawn.
     """
 
@@ -67,7 +76,7 @@ class Lab:
 
     @property
     def device(self) -> torch.device:
-        """Where the experiment shall compute."""
+        """The device that the experiment computes on."""
         return self._device
 
     def data(self, name: str, *, instead: str | None = "fashion") -> str | None:
@@ -257,7 +266,7 @@ class Lab:
         """Yield from an iterable, with a bar where the user asked for progress.
 
         Args:
-            iterable: What is gone through.
+            iterable: What to go through.
             description: What the bar says.
 
         Yields:

@@ -1,4 +1,4 @@
-"""One writer for one run: a lock that ends with its process, however that ends."""
+"""Run lock: one writer for a run's folder, released when its process ends."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""The log of one run, its ``run.json``: what was run, on what, for how long, and how it ended."""
+"""Run log, ``run.json``: settings, sources, data, timings, memory, failures and status of one run."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Python modules as files: their text without comments, what they import, and where those imports lie."""
+"""Python modules as files: code without comments, imports, and the files that these lead to."""
 
 import ast
 import importlib.util

@@ -1,4 +1,4 @@
-"""What an experiment has brought so far: evidence, figures and tables, in the run's ``evidence.json``."""
+"""Notebook, ``evidence.json``: the evidence, figures and tables of one run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -53,7 +53,7 @@ def inline_figure(figure: Union[str, Path, "matplotlib.figure.Figure"], alt: str
 
     Args:
         figure: An ``.svg`` or ``.png`` file, or a matplotlib figure.
-        alt: What the picture shows, for who does not see it.
+        alt: What the picture shows, in words, for screen readers.
         pixelated: Keep the pixels of a small image sharp.
 
     Returns:

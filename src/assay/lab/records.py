@@ -117,7 +117,7 @@ def older_methods(record: Mapping[str, Any], study: Study) -> bool:
 
 
 def note(record: Mapping[str, Any], study: Study) -> str | None:
-    """Return what a reader of a record must know: that it is stale, or was measured with other methods.
+    """Return a sentence where a record is stale or was measured with an earlier version of the methods.
 
     Args:
         record: A record, from `read_records`.

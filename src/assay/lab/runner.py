@@ -1,4 +1,4 @@
-"""Run a study, resume it, and turn a finished run into a record."""
+"""Runner: run a study, resume it, or read a finished run back."""
 
 import sys
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Digests of source code: what computes a cell, and what a study stands on."""
+"""Source digests: the code that computes a cell, and the code behind a study's evidence."""
 
 import dataclasses
 import functools
@@ -50,7 +50,7 @@ def code_digest(function: Callable[..., Any]) -> str:
 
 
 def study_sources(study: "Study") -> dict[str, str]:
-    """Return the digests of the code that a study's evidence stands on.
+    """Return the digests of the code behind a study's evidence.
 
     Args:
         study: A study with an experiment.

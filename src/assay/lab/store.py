@@ -1,4 +1,4 @@
-"""The folder of one run: its settings, its cells, its evidence; whole at every moment."""
+"""Run store: the folder of one run with its cells, figures and evidence, written atomically."""
 
 import dataclasses
 import shutil
@@ -19,7 +19,8 @@ def run_name(study: Study, *, scale: str, seed: int, device: str = "cpu") -> str
     """Name a run's folder: ``<slug>-<scale>-<hash>``.
 
     The hash is over the slug, the scale, the settings, the seed, the kind of device and assay's major.minor
-    version: another of any of these is another run, in another folder.
+    version. Where any of these differs, the run has a folder of its own. The code does not count: it is in the keys of
+    the cells.
 
     Args:
         study: The study.
@@ -172,5 +173,5 @@ class Store:
         try:
             return read_json(path)
         except InvalidInputError as error:
-            warnings.warn(f"{error} It is written anew.", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{error} It is written again.", RuntimeWarning, stacklevel=2)
             return {}

@@ -1,4 +1,4 @@
-"""A study: one paper, its claims in our words, and the experiment that brings evidence for them."""
+"""Study: one paper, its claims, its settings by scale, and its experiment."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Where cells are computed: processes of this machine, or a dask or ray cluster."""
+"""Workers: processes of this machine, or a dask or ray cluster, that compute cells."""
 
 import os
 import resource

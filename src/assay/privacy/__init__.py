@@ -7,11 +7,7 @@
 - `condensation`: dataset condensation and continual learning on condensed sets (dataset-condensation-contrastive).
 """
 
-from assay.privacy.condensation import (
-    CondensedReplay,
-    DatasetCondenser,
-    evaluate_condensed,
-)
+from assay.privacy.condensation import CondensedReplay, DatasetCondenser, evaluate_condensed
 from assay.privacy.membership import (
     CanaryAttack,
     DirectAttack,
@@ -37,12 +33,7 @@ from assay.privacy.unlearning import (
     forget_quality,
     unlearn,
 )
-from assay.privacy.watermark import (
-    SmoothedWatermark,
-    TriggerSet,
-    WatermarkCertificate,
-    certify_watermark,
-)
+from assay.privacy.watermark import SmoothedWatermark, TriggerSet, WatermarkCertificate, certify_watermark
 
 __all__ = [
     "BullseyePolytope",

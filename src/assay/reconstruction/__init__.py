@@ -10,10 +10,7 @@ Topics:
 - stationarity, predicted multipliers and training to stationarity: reconstruction-general-losses.
 """
 
-from assay.reconstruction.embeddings import (
-    invert_embedding,
-    retrieval_audit,
-)
+from assay.reconstruction.embeddings import invert_embedding, retrieval_audit
 from assay.reconstruction.kkt import (
     ConsensusSelector,
     EmbeddingReconstructor,
@@ -21,9 +18,7 @@ from assay.reconstruction.kkt import (
     KKTReconstructor,
     exact_samples,
 )
-from assay.reconstruction.predicted import (
-    predicted_multipliers,
-)
+from assay.reconstruction.predicted import predicted_multipliers
 from assay.reconstruction.scoring import (
     ReconstructionROC,
     ReconstructionScore,
@@ -32,20 +27,9 @@ from assay.reconstruction.scoring import (
     score_reconstructions,
     structural_similarity,
 )
-from assay.reconstruction.simulated_dynamics import (
-    SimulatedDynamicsReconstructor,
-    simulate_training,
-)
-from assay.reconstruction.stationarity import (
-    StationarityResult,
-    oracle_multipliers,
-    stationarity_residual,
-)
-from assay.reconstruction.training import (
-    TrainingReport,
-    train_in_span,
-    train_to_stationarity,
-)
+from assay.reconstruction.simulated_dynamics import SimulatedDynamicsReconstructor, simulate_training
+from assay.reconstruction.stationarity import StationarityResult, oracle_multipliers, stationarity_residual
+from assay.reconstruction.training import TrainingReport, train_in_span, train_to_stationarity
 
 __all__ = [
     "ConsensusSelector",

@@ -28,14 +28,8 @@ from assay.core import (
     squared_error,
     track,
 )
-from assay.reconstruction.embeddings import (
-    total_variation,
-)
-from assay.reconstruction.kkt import (
-    initial_network,
-    set_sharpness,
-    with_surrogate_relu,
-)
+from assay.reconstruction.embeddings import total_variation
+from assay.reconstruction.kkt import initial_network, set_sharpness, with_surrogate_relu
 
 TRIAL_SHARE = 0.05
 """Share of the search for the trial of each learning rate; 50 steps in the paper's code."""

@@ -26,13 +26,7 @@ from assay.core import (
     signs,
     single_logit,
 )
-from assay.reconstruction.kkt import (
-    LABELLED_OBJECTIVES,
-    Objective,
-    check_objective,
-    initial_network,
-    margin_cotangents,
-)
+from assay.reconstruction.kkt import LABELLED_OBJECTIVES, Objective, check_objective, initial_network, margin_cotangents
 
 
 @dataclass(frozen=True, eq=False)

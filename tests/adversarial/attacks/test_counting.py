@@ -4,14 +4,8 @@ import torch
 from torch import nn
 from torch.func import vjp, vmap
 
-from assay.adversarial import (
-    MALT,
-    Lp,
-    TargetedAPGD,
-)
-from assay.adversarial.attacks import (
-    PassCounter,
-)
+from assay.adversarial import MALT, Lp, TargetedAPGD
+from assay.adversarial.attacks import PassCounter
 from assay.core import seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_mlp
 

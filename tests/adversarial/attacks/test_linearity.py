@@ -4,13 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from assay.adversarial import (
-    almost_linearity,
-)
-from assay.adversarial.attacks import (
-    LinearityCurve,
-    expected_gradient_change,
-)
+from assay.adversarial import almost_linearity
+from assay.adversarial.attacks import LinearityCurve, expected_gradient_change
 from assay.core import InvalidInputError, NumericalError, seeded
 from helpers.adversarial_networks import linear, points, random_linear, random_mlp
 

@@ -5,17 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    MALT,
-    Lp,
-    TargetedAPGD,
-    malt_targets,
-    run_attack,
-)
-from assay.adversarial.attacks import (
-    GradientMaskingWarning,
-    naive_targets,
-)
+from assay.adversarial import MALT, Lp, TargetedAPGD, malt_targets, run_attack
+from assay.adversarial.attacks import GradientMaskingWarning, naive_targets
 from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import UNBOUNDED, linear, points, random_mlp
 

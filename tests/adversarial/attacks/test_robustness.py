@@ -8,16 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    FGSM,
-    PGD,
-    Lp,
-    robust_accuracy,
-    run_attack,
-)
-from assay.adversarial.attacks import (
-    standard_attacks,
-)
+from assay.adversarial import FGSM, PGD, Lp, robust_accuracy, run_attack
+from assay.adversarial.attacks import standard_attacks
 from assay.core import InvalidInputError, predict, proportion_interval, seeded
 from assay.nets import load_pretrained
 from helpers.adversarial_networks import UNBOUNDED, certified, points, random_linear, random_mlp

@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    malt_scores,
-    malt_targets,
-)
-from assay.adversarial.attacks import (
-    GradientMaskingWarning,
-    naive_targets,
-)
+from assay.adversarial import malt_scores, malt_targets
+from assay.adversarial.attacks import GradientMaskingWarning, naive_targets
 from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import linear, points, random_linear, random_mlp
 

@@ -4,17 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import linregress
 
-from assay.adversarial import (
-    logit_differences,
-)
-from assay.adversarial.logit_gaps import (
-    gap_exponent,
-)
-from assay.core import (
-    InvalidInputError,
-    PowerLawFit,
-    seeded,
-)
+from assay.adversarial import logit_differences
+from assay.adversarial.logit_gaps import gap_exponent
+from assay.core import InvalidInputError, PowerLawFit, seeded
 from assay.core.power_law import log_log_line
 from helpers.adversarial_networks import points
 

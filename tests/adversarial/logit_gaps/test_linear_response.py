@@ -3,15 +3,8 @@ import math
 import pytest
 import torch
 
-from assay.adversarial import (
-    MALT,
-    Lp,
-    TargetedStep,
-    linear_response_radius,
-)
-from assay.adversarial.logit_gaps import (
-    linear_response_error,
-)
+from assay.adversarial import MALT, Lp, TargetedStep, linear_response_radius
+from assay.adversarial.logit_gaps import linear_response_error
 from assay.core import InvalidInputError, predict, seeded
 from helpers.adversarial_networks import points, random_linear, random_mlp
 

@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, kstest
 
-from assay.adversarial import (
-    SubspaceBasis,
-    off_subspace_gradient,
-)
-from assay.adversarial.subspace import (
-    expected_off_gradient,
-    orthogonal_complement,
-)
+from assay.adversarial import SubspaceBasis, off_subspace_gradient
+from assay.adversarial.subspace import expected_off_gradient, orthogonal_complement
 from assay.core import InvalidInputError, NumericalError, binary_cross_entropy, fit, seeded
 from assay.nets import TwoLayerReLU
 from helpers.adversarial_networks import linear, points, random_mlp

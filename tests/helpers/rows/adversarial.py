@@ -36,11 +36,7 @@ from assay.adversarial.attacks import (
     standard_attacks,
 )
 from assay.adversarial.logit_gaps import gap_exponent, linear_response_error
-from assay.adversarial.subspace import (
-    expected_off_gradient,
-    orthogonal_complement,
-    universal_off_subspace_direction,
-)
+from assay.adversarial.subspace import expected_off_gradient, orthogonal_complement, universal_off_subspace_direction
 from assay.nets import mlp
 from helpers.rows.base import Analysis, Attack
 from helpers.rows.standalone import Formula, Module, Sampler

@@ -8,6 +8,7 @@ from assay.core import (
     DenseOperator,
     GaussNewtonOperator,
     HessianOperator,
+    SequentialTrainer,
     StackedTrainer,
     assign_parameters,
     best_other,
@@ -25,7 +26,6 @@ from assay.core import (
     margins,
     mean_loss,
     named_parameters,
-    one_by_one,
     order_statistic_index,
     output_jacobian,
     parameter_distance,
@@ -88,8 +88,8 @@ def _stacked(model, x, y, generator):
     trainer([model], x, y, torch.ones(1, len(x), dtype=torch.bool, device=x.device), generator=seeded(5))
 
 
-def _one_by_one(model, x, y, generator):
-    trainer = one_by_one(lambda one, x, y, source: fit(one, x, y, loss=cross_entropy, optimizer=sgd, epochs=2))
+def _sequential(model, x, y, generator):
+    trainer = SequentialTrainer(lambda one, x, y, source: fit(one, x, y, loss=cross_entropy, optimizer=sgd, epochs=2))
     trainer([model], x, y, torch.ones(1, len(x), dtype=torch.bool, device=x.device), generator=seeded(5))
 
 
@@ -137,7 +137,7 @@ ROWS = (
     # Without dropout, which draws from the global state in training.
     Analysis(fit, options={"optimizer": sgd, "epochs": 3}, trains=True, model=relu_network, mini_batches=True),
     Analysis(StackedTrainer, run=_stacked, trains=True, model=relu_network, needs_data=False),
-    Analysis(one_by_one, run=_one_by_one, trains=True, model=relu_network, needs_data=False),
+    Analysis(SequentialTrainer, run=_sequential, trains=True, model=relu_network, needs_data=False),
     Formula(margins, _logits, gaps=("rows",)),
     Formula(margins, _scores, variant="of one logit", gaps=("rows", "axis")),
     Formula(best_other, _logits, gaps=("rows",)),

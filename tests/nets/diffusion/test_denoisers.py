@@ -6,11 +6,7 @@ from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from assay.core import InvalidInputError, MissingExtraError, seeded
-from assay.nets.diffusion import (
-    GaussianMixtureDenoiser,
-    UNetDenoiser,
-    linear_noise_schedule,
-)
+from assay.nets.diffusion import GaussianMixtureDenoiser, UNetDenoiser, linear_noise_schedule
 
 SCHEDULE = linear_noise_schedule(10, 0.01, 0.4).double()
 

@@ -2,11 +2,7 @@ import pytest
 import torch
 
 from assay.core import InvalidInputError, NumericalError, seeded
-from assay.nets.diffusion import (
-    GaussianMixtureDenoiser,
-    GuidedDDIMSampler,
-    linear_noise_schedule,
-)
+from assay.nets.diffusion import GaussianMixtureDenoiser, GuidedDDIMSampler, linear_noise_schedule
 
 SCHEDULE = linear_noise_schedule(20, 0.01, 0.3).double()
 ONE = linear_noise_schedule(1, 0.3, 0.3).double()

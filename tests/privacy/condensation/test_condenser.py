@@ -7,16 +7,8 @@ from torch import nn
 
 from assay.core import InvalidInputError, NumericalError, cross_entropy, seeded
 from assay.nets import mlp
-from assay.privacy import (
-    CondensedReplay,
-    DatasetCondenser,
-    evaluate_condensed,
-)
-from assay.privacy.condensation import (
-    ClassWiseGradientMatching,
-    ContrastiveGradientMatching,
-    SiameseAugmentation,
-)
+from assay.privacy import CondensedReplay, DatasetCondenser, evaluate_condensed
+from assay.privacy.condensation import ClassWiseGradientMatching, ContrastiveGradientMatching, SiameseAugmentation
 from assay.privacy.condensation.condenser import set_batch_norm_statistics
 
 

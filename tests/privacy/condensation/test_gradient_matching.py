@@ -6,11 +6,7 @@ from torch import nn
 
 from assay.core import InvalidInputError, cross_entropy, seeded
 from assay.nets import mlp, normalized_conv
-from assay.privacy.condensation import (
-    ClassWiseGradientMatching,
-    ContrastiveGradientMatching,
-    gradient_distance,
-)
+from assay.privacy.condensation import ClassWiseGradientMatching, ContrastiveGradientMatching, gradient_distance
 
 
 def drawn(*shape, seed=0):

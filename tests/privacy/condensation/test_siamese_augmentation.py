@@ -2,9 +2,7 @@ import pytest
 import torch
 
 from assay.core import InvalidInputError, seeded
-from assay.privacy.condensation import (
-    SiameseAugmentation,
-)
+from assay.privacy.condensation import SiameseAugmentation
 
 ALL = SiameseAugmentation().changes
 

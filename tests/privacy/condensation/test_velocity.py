@@ -8,9 +8,7 @@ from torch import nn
 
 from assay.core import InvalidInputError, kernel_distance, seeded
 from assay.nets import mlp
-from assay.privacy.condensation import (
-    kernel_velocity,
-)
+from assay.privacy.condensation import kernel_velocity
 
 
 def network(seed=0):

@@ -4,18 +4,8 @@ from torch import nn
 
 from assay.core import InvalidInputError, predict, seeded
 from assay.nets import mlp
-from assay.privacy import (
-    CanaryAttack,
-    DirectAttack,
-    LiRA,
-    ShadowEnsemble,
-    membership_metrics,
-)
-from assay.privacy.membership import (
-    canary_objective,
-    label_logits,
-    logit_confidence,
-)
+from assay.privacy import CanaryAttack, DirectAttack, LiRA, ShadowEnsemble, membership_metrics
+from assay.privacy.membership import canary_objective, label_logits, logit_confidence
 
 
 def confidences(models, x, y):

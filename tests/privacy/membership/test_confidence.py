@@ -4,10 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.core import InvalidInputError, seeded
-from assay.privacy.membership import (
-    label_logits,
-    logit_confidence,
-)
+from assay.privacy.membership import label_logits, logit_confidence
 
 
 @given(st.integers(1, 6), st.integers(2, 12), st.integers(0, 1000))

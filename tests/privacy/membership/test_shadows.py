@@ -6,14 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from assay.core import (
-    InvalidInputError,
-    SequentialTrainer,
-    StackedTrainer,
-    cross_entropy,
-    fit,
-    seeded,
-)
+from assay.core import InvalidInputError, SequentialTrainer, StackedTrainer, cross_entropy, fit, seeded
 from assay.nets import mlp
 from assay.privacy import ShadowEnsemble
 from assay.privacy.membership.shadows import membership_matrix

@@ -6,10 +6,7 @@ from torch import nn
 
 from assay.core import InvalidInputError
 from assay.privacy import BullseyePolytope, FeatureCollision, PoisonGoal
-from assay.privacy.poisoning import (
-    PoisonAttack,
-    penultimate_features,
-)
+from assay.privacy.poisoning import PoisonAttack, penultimate_features
 
 
 @dataclass(frozen=True)

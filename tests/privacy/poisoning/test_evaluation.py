@@ -4,24 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import (
-    InvalidInputError,
-    StackedTrainer,
-    accuracy,
-    cross_entropy,
-    predict,
-    seeded,
-    spawn_seeds,
-)
+from assay.core import InvalidInputError, StackedTrainer, accuracy, cross_entropy, predict, seeded, spawn_seeds
 from assay.nets import mlp
-from assay.privacy import (
-    PoisonGoal,
-    evaluate_poison,
-)
-from assay.privacy.poisoning import (
-    PoisonReport,
-    PoisonSet,
-)
+from assay.privacy import PoisonGoal, evaluate_poison
+from assay.privacy.poisoning import PoisonReport, PoisonSet
 
 
 def build(source):

@@ -6,21 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from assay.core import InvalidInputError, cross_entropy, parameter_gradients, predict, seeded
-from assay.nets.diffusion import (
-    GaussianMixtureDenoiser,
-    GuidedDDIMSampler,
-    linear_noise_schedule,
-)
-from assay.privacy import (
-    FeatureCollision,
-    GuidedDiffusionPoisoner,
-    PoisonGoal,
-    WitchesBrew,
-)
-from assay.privacy.poisoning import (
-    gradient_alignment_loss,
-    poison_target_gradient,
-)
+from assay.nets.diffusion import GaussianMixtureDenoiser, GuidedDDIMSampler, linear_noise_schedule
+from assay.privacy import FeatureCollision, GuidedDiffusionPoisoner, PoisonGoal, WitchesBrew
+from assay.privacy.poisoning import gradient_alignment_loss, poison_target_gradient
 
 
 @pytest.fixture

@@ -13,15 +13,8 @@ from assay.core import (
     seeded,
 )
 from assay.nets import mlp
-from assay.privacy import (
-    PoisonGoal,
-    WitchesBrew,
-)
-from assay.privacy.poisoning import (
-    add_trigger,
-    gradient_alignment_loss,
-    poison_target_gradient,
-)
+from assay.privacy import PoisonGoal, WitchesBrew
+from assay.privacy.poisoning import add_trigger, gradient_alignment_loss, poison_target_gradient
 
 
 @pytest.fixture

@@ -6,15 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.core import InvalidInputError, seeded
-from assay.privacy import (
-    LogitDifferenceModel,
-    calibrate_alpha,
-)
-from assay.privacy.unlearning import (
-    QAExamples,
-    relative_top_mask,
-    token_logits,
-)
+from assay.privacy import LogitDifferenceModel, calibrate_alpha
+from assay.privacy.unlearning import QAExamples, relative_top_mask, token_logits
 from assay.privacy.unlearning.calibration import RELATIVE_MARGIN
 from assay.privacy.unlearning.examples import answer_logits
 from helpers.language_models import Bigram

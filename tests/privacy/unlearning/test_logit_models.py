@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from assay.core import InvalidInputError
-from assay.privacy import (
-    LogitDifferenceModel,
-    OffsetModel,
-)
-from assay.privacy.unlearning import (
-    relative_top_mask,
-    subtract_logits,
-)
+from assay.privacy import LogitDifferenceModel, OffsetModel
+from assay.privacy.unlearning import relative_top_mask, subtract_logits
 from helpers.language_models import Bigram, random_logits
 
 IDS = torch.tensor([[0, 3, 2], [4, 4, 1]])

@@ -7,14 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.core import InvalidInputError, NumericalError, seeded
-from assay.privacy import (
-    forget_quality,
-)
-from assay.privacy.unlearning import (
-    tofu_model_utility,
-    truth_ratio,
-    truth_ratio_score,
-)
+from assay.privacy import forget_quality
+from assay.privacy.unlearning import tofu_model_utility, truth_ratio, truth_ratio_score
 
 
 def test_the_truth_ratio_is_a_quotient_of_probabilities_a_token():

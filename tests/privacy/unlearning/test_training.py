@@ -6,15 +6,8 @@ import torch
 from torch import nn
 
 from assay.core import InvalidInputError, NumericalError, seeded
-from assay.privacy import (
-    unlearn,
-)
-from assay.privacy.unlearning import (
-    QAExamples,
-    answer_nll,
-    reversed_objective,
-    token_logits,
-)
+from assay.privacy import unlearn
+from assay.privacy.unlearning import QAExamples, answer_nll, reversed_objective, token_logits
 from helpers.language_models import Bigram
 
 SGD = partial(torch.optim.SGD, lr=0.5)

@@ -5,14 +5,8 @@ import torch
 from torch import nn
 
 from assay.core import seeded
-from assay.privacy import (
-    LogitDifferenceModel,
-    build_assistant,
-)
-from assay.privacy.unlearning import (
-    QAExamples,
-    token_logits,
-)
+from assay.privacy import LogitDifferenceModel, build_assistant
+from assay.privacy.unlearning import QAExamples, token_logits
 from assay.privacy.unlearning.logit_models import subtract_logits
 
 transformers = pytest.importorskip("transformers")

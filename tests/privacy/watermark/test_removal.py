@@ -19,10 +19,7 @@ from assay.core import (
     seeded,
 )
 from assay.nets import mlp
-from assay.privacy import (
-    SmoothedWatermark,
-    TriggerSet,
-)
+from assay.privacy import SmoothedWatermark, TriggerSet
 from assay.privacy.watermark import (
     Pruning,
     Quantisation,

@@ -5,24 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from assay.core import (
-    InvalidInputError,
-    accuracy,
-    named_parameters,
-    parameter_distance,
-    predict,
-    seeded,
-    unflatten,
-)
+from assay.core import InvalidInputError, accuracy, named_parameters, parameter_distance, predict, seeded, unflatten
 from assay.nets import mlp
-from assay.privacy import (
-    SmoothedWatermark,
-    TriggerSet,
-)
-from assay.privacy.watermark import (
-    smoothed_trigger_accuracy,
-    smoothed_trigger_gradient,
-)
+from assay.privacy import SmoothedWatermark, TriggerSet
+from assay.privacy.watermark import smoothed_trigger_accuracy, smoothed_trigger_gradient
 
 SGD = partial(torch.optim.SGD, lr=0.2, momentum=0.5)
 

@@ -9,13 +9,8 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from assay.core import InvalidInputError, accuracy, seeded
 from assay.nets import mlp
-from assay.privacy import (
-    TriggerSet,
-)
-from assay.privacy.watermark import (
-    smoothed_trigger_accuracy,
-    smoothed_trigger_gradient,
-)
+from assay.privacy import TriggerSet
+from assay.privacy.watermark import smoothed_trigger_accuracy, smoothed_trigger_gradient
 
 
 @pytest.fixture

@@ -4,11 +4,7 @@ from torch import nn
 
 from assay.core import InvalidInputError
 from assay.nets import mlp, small_conv
-from assay.reconstruction.kkt import (
-    compress_first_layer,
-    noise_rank,
-    with_surrogate_relu,
-)
+from assay.reconstruction.kkt import compress_first_layer, noise_rank, with_surrogate_relu
 from assay.reconstruction.kkt.multipliers import MarginMultipliers
 from assay.reconstruction.kkt.search import StationarityGap
 

@@ -4,9 +4,7 @@ from torch import nn
 
 from assay.core import InvalidInputError
 from assay.nets import mlp, small_conv
-from assay.reconstruction.kkt import (
-    first_layer_inputs,
-)
+from assay.reconstruction.kkt import first_layer_inputs
 from assay.reconstruction.kkt.input_layer import dense_chain, from_first_layer
 
 

@@ -3,11 +3,7 @@ import torch
 from torch import nn
 
 from assay.nets import mlp
-from assay.reconstruction.kkt import (
-    merge_parallel_units,
-    set_sharpness,
-    with_surrogate_relu,
-)
+from assay.reconstruction.kkt import merge_parallel_units, set_sharpness, with_surrogate_relu
 from assay.reconstruction.kkt.multipliers import MarginMultipliers
 from assay.reconstruction.kkt.search import StationarityGap
 

@@ -4,13 +4,8 @@ from torch import nn
 
 from assay.core import InvalidInputError, margins
 from assay.nets import mlp
-from assay.reconstruction import (
-    oracle_multipliers,
-    stationarity_residual,
-)
-from assay.reconstruction.kkt import (
-    with_surrogate_relu,
-)
+from assay.reconstruction import oracle_multipliers, stationarity_residual
+from assay.reconstruction.kkt import with_surrogate_relu
 from assay.reconstruction.kkt.multipliers import (
     FreeMultipliers,
     MarginMultipliers,

@@ -7,15 +7,8 @@ from torch import nn
 from assay.core import InvalidInputError, binary_cross_entropy
 from assay.data import load
 from assay.nets import mlp, small_conv
-from assay.reconstruction import (
-    KKTReconstructor,
-    normalized_correlation,
-    score_reconstructions,
-    train_in_span,
-)
-from assay.reconstruction.kkt import (
-    noise_rank,
-)
+from assay.reconstruction import KKTReconstructor, normalized_correlation, score_reconstructions, train_in_span
+from assay.reconstruction.kkt import noise_rank
 
 QUICK = {"n_candidates": 8, "n_restarts": 2, "n_iter": 20}
 CONV = {"input_shape": (1, 8, 8)}

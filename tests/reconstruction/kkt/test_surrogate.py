@@ -5,11 +5,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from assay.core import InvalidInputError
 from assay.nets import mlp
-from assay.reconstruction.kkt import (
-    SurrogateReLU,
-    set_sharpness,
-    with_surrogate_relu,
-)
+from assay.reconstruction.kkt import SurrogateReLU, set_sharpness, with_surrogate_relu
 
 
 def draws(*shape, seed=0):

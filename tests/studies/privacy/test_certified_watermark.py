@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from assay.core import parameter_distance, seeded
-from assay.privacy import (
-    certify_watermark,
-)
+from assay.privacy import certify_watermark
 from assay.studies.privacy.certified_watermark import attacks, study
 from assay.studies.privacy.certified_watermark import owners as watermarked
 

@@ -4,17 +4,9 @@ import pytest
 import torch
 
 from assay.core import flatten, named_parameters, predict, seeded
-from assay.nets.diffusion import (
-    GuidedDDIMSampler,
-)
-from assay.privacy import (
-    GuidedDiffusionPoisoner,
-    PoisonGoal,
-)
-from assay.privacy.poisoning import (
-    gradient_alignment_loss,
-    poison_target_gradient,
-)
+from assay.nets.diffusion import GuidedDDIMSampler
+from assay.privacy import GuidedDiffusionPoisoner, PoisonGoal
+from assay.privacy.poisoning import gradient_alignment_loss, poison_target_gradient
 from assay.studies.privacy.guided_diffusion_poisoning import cells, study, worlds
 
 SMOKE = study.STUDY.scales["smoke"]

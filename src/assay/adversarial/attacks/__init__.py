@@ -4,33 +4,16 @@ Papers: malt.
 """
 
 from assay.adversarial.attacks.apgd import APGD, TargetedAPGD
-from assay.adversarial.attacks.base import (
-    Attack,
-    AttackResult,
-    Lp,
-    check_attackable,
-    check_norm,
-    run_attack,
-)
+from assay.adversarial.attacks.base import Attack, AttackResult, Lp, check_attackable, check_norm, run_attack
 from assay.adversarial.attacks.counting import PassCounter
 from assay.adversarial.attacks.fgsm import FGSM
 from assay.adversarial.attacks.linearity import LinearityCurve, almost_linearity, expected_gradient_change
 from assay.adversarial.attacks.malt import MALT, MALTResult
 from assay.adversarial.attacks.pgd import PGD
-from assay.adversarial.attacks.robustness import (
-    AttackTally,
-    RobustnessReport,
-    robust_accuracy,
-    standard_attacks,
-)
+from assay.adversarial.attacks.robustness import AttackTally, RobustnessReport, robust_accuracy, standard_attacks
 from assay.adversarial.attacks.step_least_likely import StepLeastLikely
 from assay.adversarial.attacks.targeted_step import TargetedStep
-from assay.adversarial.attacks.targeting import (
-    GradientMaskingWarning,
-    malt_scores,
-    malt_targets,
-    naive_targets,
-)
+from assay.adversarial.attacks.targeting import GradientMaskingWarning, malt_scores, malt_targets, naive_targets
 
 __all__ = [
     "APGD",

@@ -7,14 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import (
-    Attack,
-    AttackResult,
-    Lp,
-    check_attackable,
-    join_results,
-    measure,
-)
+from assay.adversarial.attacks.base import Attack, AttackResult, Lp, check_attackable, join_results, measure
 from assay.adversarial.attacks.counting import PassCounter
 from assay.adversarial.attacks.targeting import malt_targets, naive_targets
 from assay.core import InvalidInputError, check_choice, check_count, predict, track

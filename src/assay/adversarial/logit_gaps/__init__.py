@@ -3,11 +3,7 @@
 Papers: logit-difference-universality.
 """
 
-from assay.adversarial.logit_gaps.architecture_search import (
-    ArchitectureSearch,
-    ArchitectureTrial,
-    search_architectures,
-)
+from assay.adversarial.logit_gaps.architecture_search import ArchitectureSearch, ArchitectureTrial, search_architectures
 from assay.adversarial.logit_gaps.differences import gap_exponent, logit_differences
 from assay.adversarial.logit_gaps.entropy import EntropyRegularizedLoss
 from assay.adversarial.logit_gaps.error_curve import ErrorCurve, adversarial_error_curve

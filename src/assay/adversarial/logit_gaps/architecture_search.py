@@ -8,15 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.core import (
-    InvalidInputError,
-    NumericalError,
-    as_generator,
-    check_choice,
-    check_count,
-    check_positive,
-    track,
-)
+from assay.core import InvalidInputError, NumericalError, as_generator, check_choice, check_count, check_positive, track
 
 Architecture: TypeAlias = dict[str, Any]
 """One option for each choice of the space, by the choice's name."""

@@ -3,11 +3,7 @@
 Papers: subspace-adversarial.
 """
 
-from assay.adversarial.subspace.attack import (
-    OffSubspaceAttack,
-    off_subspace_radius,
-    universal_off_subspace_direction,
-)
+from assay.adversarial.subspace.attack import OffSubspaceAttack, off_subspace_radius, universal_off_subspace_direction
 from assay.adversarial.subspace.gradient import (
     GradientLaw,
     OffSubspaceGradient,

@@ -4,14 +4,8 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from assay.adversarial import (
-    FGSM,
-    adversarial_error_curve,
-)
-from assay.adversarial.logit_gaps import (
-    ErrorCurve,
-    linear_response_error,
-)
+from assay.adversarial import FGSM, adversarial_error_curve
+from assay.adversarial.logit_gaps import ErrorCurve, linear_response_error
 from assay.audit.classifier import RawClassifier
 from assay.audit.pictures import plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, Table

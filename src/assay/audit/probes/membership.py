@@ -21,16 +21,8 @@ from assay.core import (
     mean_loss,
     predict,
 )
-from assay.privacy import (
-    DirectAttack,
-    LiRA,
-    MembershipReport,
-    ShadowEnsemble,
-    membership_metrics,
-)
-from assay.privacy.membership import (
-    logit_confidence,
-)
+from assay.privacy import DirectAttack, LiRA, MembershipReport, ShadowEnsemble, membership_metrics
+from assay.privacy.membership import logit_confidence
 
 _MEMBERS, _NONMEMBERS = 250, 1000  # samples of each kind at most; a rate of 0.1% needs 1000 non-members
 _LEAST = 20  # samples of each kind, below which no rate means anything

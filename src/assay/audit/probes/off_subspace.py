@@ -4,14 +4,8 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from assay.adversarial import (
-    SubspaceBasis,
-    off_subspace_gradient,
-    off_subspace_radius,
-)
-from assay.adversarial.subspace import (
-    orthogonal_complement,
-)
+from assay.adversarial import SubspaceBasis, off_subspace_gradient, off_subspace_radius
+from assay.adversarial.subspace import orthogonal_complement
 from assay.audit.pictures import plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe
 from assay.audit.subject import Subject

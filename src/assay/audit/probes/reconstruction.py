@@ -17,9 +17,7 @@ from assay.reconstruction import (
     reconstruction_roc,
     score_reconstructions,
 )
-from assay.reconstruction.kkt import (
-    Objective,
-)
+from assay.reconstruction.kkt import Objective
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
 _MARGIN = 3

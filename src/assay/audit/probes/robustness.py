@@ -6,14 +6,8 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    Lp,
-    RobustnessReport,
-    robust_accuracy,
-)
-from assay.adversarial.attacks import (
-    standard_attacks,
-)
+from assay.adversarial import Lp, RobustnessReport, robust_accuracy
+from assay.adversarial.attacks import standard_attacks
 from assay.audit.classifier import RawClassifier
 from assay.audit.pictures import is_image, plot_picture, sample_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, Table

@@ -3,12 +3,7 @@
 Papers: guided-diffusion-poisoning.
 """
 
-from assay.nets.diffusion.denoisers import (
-    Denoiser,
-    GaussianMixtureDenoiser,
-    UNetDenoiser,
-    linear_noise_schedule,
-)
+from assay.nets.diffusion.denoisers import Denoiser, GaussianMixtureDenoiser, UNetDenoiser, linear_noise_schedule
 from assay.nets.diffusion.guided_sampling import GuidedDDIMSampler
 
 __all__ = [

@@ -7,13 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import (
-    InvalidInputError,
-    as_generator,
-    check_count,
-    check_finite,
-    track,
-)
+from assay.core import InvalidInputError, as_generator, check_count, check_finite, track
 from assay.nets.diffusion.denoisers import Denoiser
 
 

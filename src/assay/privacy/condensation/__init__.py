@@ -3,14 +3,8 @@
 Papers: dataset-condensation-contrastive.
 """
 
-from assay.privacy.condensation.accuracy import (
-    CondensedAccuracy,
-    evaluate_condensed,
-)
-from assay.privacy.condensation.condenser import (
-    DatasetCondenser,
-    Matching,
-)
+from assay.privacy.condensation.accuracy import CondensedAccuracy, evaluate_condensed
+from assay.privacy.condensation.condenser import DatasetCondenser, Matching
 from assay.privacy.condensation.gradient_matching import (
     ClassWiseGradientMatching,
     ContrastiveGradientMatching,

@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.core import (
-    InvalidInputError,
-    check_labels,
-    check_logits,
-    check_pairs,
-    cross_entropy,
-    parameter_gradients,
-)
+from assay.core import InvalidInputError, check_labels, check_logits, check_pairs, cross_entropy, parameter_gradients
 from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
 
 FLOOR = 1e-10

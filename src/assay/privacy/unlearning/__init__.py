@@ -5,18 +5,8 @@ Papers: unlearning-logit-difference.
 
 from assay.privacy.unlearning.assistant import build_assistant
 from assay.privacy.unlearning.calibration import calibrate_alpha
-from assay.privacy.unlearning.examples import (
-    QAExamples,
-    answer_logits,
-    answer_nll,
-    token_logits,
-)
-from assay.privacy.unlearning.logit_models import (
-    LogitDifferenceModel,
-    OffsetModel,
-    relative_top_mask,
-    subtract_logits,
-)
+from assay.privacy.unlearning.examples import QAExamples, answer_logits, answer_nll, token_logits
+from assay.privacy.unlearning.logit_models import LogitDifferenceModel, OffsetModel, relative_top_mask, subtract_logits
 from assay.privacy.unlearning.losses import (
     GradientAscentLoss,
     NPOLoss,
@@ -31,11 +21,7 @@ from assay.privacy.unlearning.metrics import (
     truth_ratio,
     truth_ratio_score,
 )
-from assay.privacy.unlearning.training import (
-    UnlearningObjective,
-    reversed_objective,
-    unlearn,
-)
+from assay.privacy.unlearning.training import UnlearningObjective, reversed_objective, unlearn
 
 __all__ = [
     "ForgetQuality",

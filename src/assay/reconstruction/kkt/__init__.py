@@ -3,45 +3,15 @@
 Papers: reconstruction-multiclass, reconstruction-general-losses, reconstruction-transfer, reconstruction-frontier.
 """
 
-from assay.reconstruction.kkt.consensus import (
-    CONSENSUS_DISTANCE,
-    ConsensusSelector,
-)
-from assay.reconstruction.kkt.data_span import (
-    DataSpan,
-    compress_first_layer,
-    noise_rank,
-)
-from assay.reconstruction.kkt.exact import (
-    ExactSamples,
-    exact_samples,
-)
-from assay.reconstruction.kkt.input_layer import (
-    dense_head,
-    first_layer_inputs,
-)
-from assay.reconstruction.kkt.merge_units import (
-    MergedUnits,
-    merge_parallel_units,
-)
-from assay.reconstruction.kkt.multipliers import (
-    LABELLED_OBJECTIVES,
-    Objective,
-    check_objective,
-    margin_cotangents,
-)
-from assay.reconstruction.kkt.reconstructor import (
-    EmbeddingReconstructor,
-    KKTReconstructor,
-)
-from assay.reconstruction.kkt.surrogate import (
-    SurrogateReLU,
-    set_sharpness,
-    with_surrogate_relu,
-)
-from assay.reconstruction.kkt.target import (
-    initial_network,
-)
+from assay.reconstruction.kkt.consensus import CONSENSUS_DISTANCE, ConsensusSelector
+from assay.reconstruction.kkt.data_span import DataSpan, compress_first_layer, noise_rank
+from assay.reconstruction.kkt.exact import ExactSamples, exact_samples
+from assay.reconstruction.kkt.input_layer import dense_head, first_layer_inputs
+from assay.reconstruction.kkt.merge_units import MergedUnits, merge_parallel_units
+from assay.reconstruction.kkt.multipliers import LABELLED_OBJECTIVES, Objective, check_objective, margin_cotangents
+from assay.reconstruction.kkt.reconstructor import EmbeddingReconstructor, KKTReconstructor
+from assay.reconstruction.kkt.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
+from assay.reconstruction.kkt.target import initial_network
 
 __all__ = [
     "CONSENSUS_DISTANCE",

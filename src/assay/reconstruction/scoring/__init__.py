@@ -3,18 +3,9 @@
 Papers: reconstruction-multiclass, reconstruction-frontier.
 """
 
-from assay.reconstruction.scoring.roc import (
-    ReconstructionROC,
-    reconstruction_roc,
-)
-from assay.reconstruction.scoring.score import (
-    ReconstructionScore,
-    score_reconstructions,
-)
-from assay.reconstruction.scoring.similarity import (
-    normalized_correlation,
-    structural_similarity,
-)
+from assay.reconstruction.scoring.roc import ReconstructionROC, reconstruction_roc
+from assay.reconstruction.scoring.score import ReconstructionScore, score_reconstructions
+from assay.reconstruction.scoring.similarity import normalized_correlation, structural_similarity
 
 __all__ = [
     "ReconstructionROC",

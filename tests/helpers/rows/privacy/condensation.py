@@ -5,11 +5,7 @@ from functools import partial
 import torch
 
 from assay.core import seeded
-from assay.privacy import (
-    CondensedReplay,
-    DatasetCondenser,
-    evaluate_condensed,
-)
+from assay.privacy import CondensedReplay, DatasetCondenser, evaluate_condensed
 from assay.privacy.condensation import (
     ClassWiseGradientMatching,
     ContrastiveGradientMatching,
@@ -32,14 +28,14 @@ def _condenser(model, x, y):
     return {
         "n_per_class": 1,
         "model_fn": partial(copy_of, model),
-        "outer_steps": 2,
-        "inner_steps": 2,
+        "n_outer_iter": 2,
+        "n_inner_iter": 2,
         "outer_warmup": 1,
     }
 
 
 def _replay(model, x, y, generator):
-    condenser = DatasetCondenser(1, model_fn=partial(copy_of, model), outer_steps=1, inner_steps=1)
+    condenser = DatasetCondenser(1, model_fn=partial(copy_of, model), n_outer_iter=1, n_inner_iter=1)
     return CondensedReplay(condenser).observe(x, y).memory
 
 

@@ -6,13 +6,7 @@ import torch
 
 from assay.core import StackedTrainer, cross_entropy, preserved, seeded
 from assay.nets import mlp
-from assay.privacy import (
-    CanaryAttack,
-    DirectAttack,
-    LiRA,
-    ShadowEnsemble,
-    membership_metrics,
-)
+from assay.privacy import CanaryAttack, DirectAttack, LiRA, ShadowEnsemble, membership_metrics
 from assay.privacy.membership import canary_objective, label_logits, logit_confidence
 from helpers.rows.base import Analysis
 from helpers.rows.standalone import Formula

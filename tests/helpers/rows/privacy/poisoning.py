@@ -15,12 +15,7 @@ from assay.privacy import (
     WitchesBrew,
     evaluate_poison,
 )
-from assay.privacy.poisoning import (
-    add_trigger,
-    gradient_alignment_loss,
-    penultimate_features,
-    poison_target_gradient,
-)
+from assay.privacy.poisoning import add_trigger, gradient_alignment_loss, penultimate_features, poison_target_gradient
 from helpers.rows.base import Analysis, Attack
 from helpers.rows.standalone import Formula
 from helpers.rows.subjects import copy_of, relu_network

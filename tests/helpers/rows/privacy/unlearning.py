@@ -6,14 +6,7 @@ import torch
 from torch import nn
 
 from assay.core import preserved
-from assay.privacy import (
-    LogitDifferenceModel,
-    OffsetModel,
-    build_assistant,
-    calibrate_alpha,
-    forget_quality,
-    unlearn,
-)
+from assay.privacy import LogitDifferenceModel, OffsetModel, build_assistant, calibrate_alpha, forget_quality, unlearn
 from assay.privacy.unlearning import (
     GradientAscentLoss,
     NPOLoss,

@@ -4,11 +4,7 @@ from functools import partial
 
 import torch
 
-from assay.privacy import (
-    SmoothedWatermark,
-    TriggerSet,
-    certify_watermark,
-)
+from assay.privacy import SmoothedWatermark, TriggerSet, certify_watermark
 from assay.privacy.watermark import (
     Pruning,
     Quantisation,
