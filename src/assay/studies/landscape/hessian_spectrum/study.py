@@ -123,7 +123,7 @@ def blob_spectrum(cell: tuple[Settings, float, int, int, int]) -> dict[str, Any]
     angles = subspace_angles(hessian_vectors[:, -classes:].numpy(), newton_vectors[:, -classes:].numpy())
     return {
         "eigenvalues": report.eigenvalues.tolist(),
-        "steps": trained.steps,
+        "steps": trained.n_iter,
         "parameters": report.n_parameters,
         "bulk_fraction": report.bulk_fraction,
         "outliers": report.n_outliers,
