@@ -34,7 +34,7 @@ def test_equals_a_hand_written_loop_with_cosine_schedule() -> None:
         rate = 0.1 * (1 + torch.cos(torch.tensor(torch.pi * step / 10, dtype=torch.float64))) / 2
         weight -= rate * 2 * (x @ weight.T - y[:, None]).T @ x / len(x)
     torch.testing.assert_close(model.weight.detach(), weight)
-    assert result.steps == len(result.history) == 10
+    assert result.n_iter == len(result.history) == 10
 
 
 def test_mini_batches_visit_every_sample_once_an_epoch_and_are_deterministic() -> None:
@@ -76,7 +76,7 @@ def test_stop_rule_and_callbacks() -> None:
         stop=lambda step: step.number == 7,
         callbacks=[lambda step: numbers.append(step.number)],
     )
-    assert result.steps == 7
+    assert result.n_iter == 7
     assert numbers == list(range(1, 8))
     assert not model.training
 

@@ -53,7 +53,7 @@ def test_adam_with_a_cosine_is_the_loop_by_hand(loss):
     adam = torch.optim.Adam(twin.parameters(), lr=1e-2)
     by_hand(twin, X, Y, adam, epochs=3, batch_size=16, source=seeded(2), cosine=True, loss=loss)
     assert same(model, twin)
-    assert result.steps == 12
+    assert result.n_iter == 12
     assert not model.training
 
 

@@ -19,10 +19,10 @@ from assay.core import (
     check_model,
     check_pairs,
     cross_entropy,
+    find_device,
     inspect_model,
     signs,
 )
-from assay.lab.environment import find_device
 
 # Of what core.inspect_model reports, these make every probe's numbers meaningless. The rest (in-place operations,
 # tied parameters, ...) matters to some probes only, which say so themselves.

@@ -12,6 +12,7 @@ from assay.core.checks import (
     check_positive,
     check_samples,
 )
+from assay.core.devices import find_device
 from assay.core.errors import (
     AssayError,
     InvalidInputError,
@@ -98,6 +99,7 @@ __all__ = [
     "check_positive",
     "check_samples",
     "cross_entropy",
+    "find_device",
     "fit",
     "fit_power_law",
     "flatten",

@@ -29,7 +29,7 @@ class Step:
 class FitResult:
     """The steps taken, the last batch's loss, and the loss at every step."""
 
-    steps: int
+    n_iter: int
     loss: float
     history: tuple[float, ...]
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 import assay
-from assay.core import InvalidInputError
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "joblib", "matplotlib", "safetensors")
 
@@ -39,25 +38,3 @@ def machine(device: torch.device) -> dict[str, Any]:
         "cpu_cores": os.cpu_count(),
         "gpu": gpu,
     }
-
-
-def find_device(name: str) -> torch.device:
-    """Return a torch device that this machine has.
-
-    Args:
-        name: E.g. ``"cpu"`` or ``"cuda"``.
-
-    Returns:
-        The device.
-
-    Raises:
-        InvalidInputError: No such device here.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-        raise InvalidInputError(
-            f"the device {name!r} cannot be used here; leave out --device, or give --device cpu."
-        ) from error
-    return device

@@ -9,8 +9,9 @@ from typing import Any
 import matplotlib as mpl
 import torch
 
+from assay.core import find_device
 from assay.lab.cells import Cells
-from assay.lab.environment import find_device, machine, versions
+from assay.lab.environment import machine, versions
 from assay.lab.evidence import Evidence, Verdict, evidence_from_json, worst
 from assay.lab.figures import house_style
 from assay.lab.lab import Lab

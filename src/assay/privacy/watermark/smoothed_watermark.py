@@ -61,7 +61,7 @@ class SmoothedWatermark:
     >>> model, sgd = mlp((4, 8, 3)), partial(torch.optim.SGD, lr=0.1)
     >>> SmoothedWatermark(sigma=0.1, n_levels=3, n_noise=5).train(
     ...     model, x, y, triggers=triggers, optimizer=sgd, epochs=8
-    ... ).steps
+    ... ).n_iter
     8
     """
 

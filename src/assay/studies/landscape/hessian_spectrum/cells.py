@@ -47,7 +47,7 @@ def curvature(settings: Settings, classes: int, width: int, seed: int) -> dict[s
     angles = subspace_angles(hessian_vectors[:, -classes:].numpy(), newton_vectors[:, -classes:].numpy())
     return {
         "eigenvalues": report.eigenvalues,
-        "steps": trained.steps,
+        "steps": trained.n_iter,
         "parameters": report.n_parameters,
         "bulk fraction": report.bulk_fraction,
         "outliers": report.n_outliers,

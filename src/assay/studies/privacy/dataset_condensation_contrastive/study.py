@@ -35,7 +35,9 @@ STUDY = Study(
         venue="ICML 2022",
     ),
     methods=(
-        *("privacy.DatasetCondenser", "privacy.CondensedReplay", "privacy.evaluate_condensed"),
+        "privacy.DatasetCondenser",
+        "privacy.CondensedReplay",
+        "privacy.evaluate_condensed",
         "privacy.condensation.kernel_velocity",
     ),
     claims={

@@ -41,8 +41,13 @@ STUDY = Study(
         venue="NeurIPS 2024",
     ),
     methods=(
-        *("privacy.LogitDifferenceModel", "privacy.build_assistant", "privacy.calibrate_alpha", "privacy.unlearn"),
-        *("privacy.forget_quality", "privacy.unlearning.GradientAscentLoss", "privacy.unlearning.NPOLoss"),
+        "privacy.LogitDifferenceModel",
+        "privacy.build_assistant",
+        "privacy.calibrate_alpha",
+        "privacy.unlearn",
+        "privacy.forget_quality",
+        "privacy.unlearning.GradientAscentLoss",
+        "privacy.unlearning.NPOLoss",
     ),
     claims={
         "C1": Claim(
