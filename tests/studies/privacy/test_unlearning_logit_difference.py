@@ -9,7 +9,7 @@ from torch import nn
 from assay.core import seeded
 from assay.lab import Grid
 from assay.privacy.unlearning import QAExamples, token_logits
-from assay.studies.privacy.unlearning_logit_difference import cells, facts, figures, outcomes, study
+from assay.studies.privacy.unlearning_logit_difference import cells, checkpoints, facts, outcomes, study
 from assay.studies.privacy.unlearning_logit_difference.settings import ModelSize, WorldSize
 
 SIZE = WorldSize(subjects=10, relations=2, objects=6, forget=3, retain=2)
@@ -110,11 +110,11 @@ def test_the_best_checkpoint_forgot_enough():
     outcomes = {name: looks if name == "GA" else never for name in (*cells.BASELINES, "target", "retrained")}
     cell = {f"{name}: {key}": values for name, found in outcomes.items() for key, values in found.items()}
     worlds = Grid({"seed": (0, 1)}, (cell, cell))
-    assert figures.best(worlds, ("GA",), "unseen").tolist() == [0.4, 0.4]
-    assert figures.best(worlds, ("GA", "NPO"), "utility").tolist() == [0.6, 0.6]
-    assert figures.best(worlds, ("NPO",), "unseen").tolist() == [0.0, 0.0]
-    assert figures.best_checkpoint(worlds, "GA").tolist() == [1, 1]
-    assert figures.best_checkpoint(worlds, "NPO").tolist() == [1, 1]
+    assert checkpoints.best(worlds, ("GA",), "unseen").tolist() == [0.4, 0.4]
+    assert checkpoints.best(worlds, ("GA", "NPO"), "utility").tolist() == [0.6, 0.6]
+    assert checkpoints.best(worlds, ("NPO",), "unseen").tolist() == [0.0, 0.0]
+    assert checkpoints.best_checkpoint(worlds, "GA").tolist() == [1, 1]
+    assert checkpoints.best_checkpoint(worlds, "NPO").tolist() == [1, 1]
 
 
 def test_a_trained_model_knows_its_part_only(world):

@@ -67,12 +67,10 @@ def run(settings: Settings, lab: Lab) -> None:
     lab.table("blobs", nets, columns=COLUMNS, caption="Networks on blobs by classes and hidden units")
 
     some = classes[len(classes) // 2]
-    by_width = {f"{width} units": found for width, found in nets.at(classes=some).by("width").items()}
-    caption = f"Ranked Hessian eigenvalues for {some} classes, by width."
-    lab.figure("spectrum-by-width", draw_spectra(by_width), caption=caption)
-    by_data = {f"{number} classes": found for number, found in nets.at(width=middle).by("classes").items()}
-    caption = f"Ranked Hessian eigenvalues with {middle} hidden units, by number of classes."
-    lab.figure("spectrum-by-classes", draw_spectra(by_data), caption=caption)
+    caption = f"Ranked Hessian eigenvalues for {some} classes, by width"
+    lab.figure("spectrum-by-width", draw_spectra(nets.at(classes=some).by("width"), "units"), caption=caption)
+    caption = f"Ranked Hessian eigenvalues with {middle} hidden units, by number of classes"
+    lab.figure("spectrum-by-classes", draw_spectra(nets.at(width=middle).by("classes"), "classes"), caption=caption)
 
     basins = lab.grid(large_then_small, settings, name="basins", seed=spawn_seeds(lab.seed + 1, settings.digit_seeds))
     measure_basin(lab, Grid({"line": LINES, **basins.factors}, tuple(cell[name] for name in LINES for cell in basins)))
@@ -99,9 +97,9 @@ def measure_width(lab: Lab, settings: Settings, nets: Grid) -> None:
     for classes, found in nets.by("classes").items():
         data = f"{classes} classes, {widths} hidden units"
         growth, drift = np.diff(found["bulk fraction"], axis=0).min(0), np.ptp(found["outliers"], axis=0)
-        lab.measure("C2", growth, at_least=0.0, what=f"smallest growth of the bulk's fraction with width, {data}")
-        lab.measure("C2", drift, at_most=3, what=f"largest less smallest number of outliers, {data}")
-    what = "negated smallest over largest eigenvalue of the Hessian, worst network"
+        lab.measure("C2", growth, at_least=0.0, what=f"smallest growth of the bulk fraction with width, {data}")
+        lab.measure("C2", drift, at_most=3, what=f"number of outliers, most minus fewest over widths, {data}")
+    what = "negated smallest over largest eigenvalue of the Hessian at the target loss, worst network"
     lab.measure("C4", nets["negativity"].max((0, 1)), at_most=0.1, what=what)
 
 
@@ -109,16 +107,16 @@ def measure_data(lab: Lab, settings: Settings, nets: Grid, closer: Grid) -> None
     """C3: more classes, and classes closer together, in the network of middle width."""
     middle = nets.at(width=settings.middle_width)
     more = np.diff(middle["outliers"], axis=0).min(0)
-    what = f"smallest growth of the number of outliers with classes, {settings.middle_width} hidden units"
+    what = f"smallest growth of the number of outliers with that of classes, {settings.middle_width} hidden units"
     lab.measure("C3", more, at_least=1, what=what)
-    growth = np.maximum(*(closer[name] / middle[name] for name in ("largest", "outliers")))
+    ratio = np.maximum(*(closer[name] / middle[name] for name in ("largest", "outliers")))
     moved = abs(closer["bulk fraction"] - middle["bulk fraction"])
     widened = nets["bulk fraction"][:, -1] - nets["bulk fraction"][:, 0]
     for index, classes in enumerate(settings.classes):
-        data = f"{classes} classes, separation {settings.separation:g} to {settings.low_separation:g}"
-        what = f"growth of the largest eigenvalue or the number of outliers, the larger one, {data}"
-        lab.measure("C3", growth[index], at_least=1, what=what)
-        what = f"change of the bulk's fraction with the data less that with the width, {data}"
+        data = f"{classes} classes, separation {settings.low_separation:g} against {settings.separation:g}"
+        what = f"ratio of the largest eigenvalues or of the numbers of outliers, the larger one, {data}"
+        lab.measure("C3", ratio[index], at_least=1, what=what)
+        what = f"change of the bulk fraction with the data minus that with the width, {data}"
         lab.measure("C3", moved[index] - widened[index], at_most=0.0, what=what)
 
 
@@ -130,7 +128,7 @@ def measure_gauss_newton(lab: Lab, nets: Grid) -> None:
     """
     what = "relative error of the Gauss-Newton matrix's top 3 eigenvalues against the Hessian's, worst network"
     lab.measure("C5", nets["Gauss-Newton error"].max((0, 1)), at_most=0.03, what=what)
-    what = "largest angle in degrees of the top subspaces of Hessian and Gauss-Newton matrix, one dimension a class"
+    what = "angle in degrees of the top subspaces of Hessian and Gauss-Newton matrix (a dimension a class), worst one"
     lab.measure("C5", nets["Gauss-Newton angle"].max((0, 1)), at_most=10.0, what=what)
 
 

@@ -1,4 +1,4 @@
-"""One problem each: sets condensed from it, and networks trained on these."""
+"""Condensed sets of one problem, and networks trained on them."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""One world that a model learns, and every method that makes the model forget a part of it."""
+"""Unlearning in one world: the target, the baselines and the logit difference."""
 
 import copy
 import time

@@ -22,13 +22,8 @@ import numpy as np
 from assay.lab import Claim, Grid, Lab, Paper, Study
 from assay.lab.tables import summarise
 from assay.studies.privacy.unlearning_logit_difference.cells import ALPHAS, BASELINES, unlearn_world
-from assay.studies.privacy.unlearning_logit_difference.figures import (
-    AT_ONE,
-    best,
-    by_method,
-    draw_alpha,
-    draw_tradeoff,
-)
+from assay.studies.privacy.unlearning_logit_difference.checkpoints import AT_ONE, best, by_method
+from assay.studies.privacy.unlearning_logit_difference.figures import draw_alpha, draw_tradeoff
 from assay.studies.privacy.unlearning_logit_difference.settings import ModelSize, Settings, WorldSize
 
 STUDY = Study(
@@ -103,7 +98,7 @@ def run(settings: Settings, lab: Lab) -> None:
     worlds = lab.grid(unlearn_world, settings, name="worlds", seed=settings.seeds)
     log_v = float(np.log(settings.world.vocabulary))
     last = {name: worlds[f"{name}: forget loss"][:, -1] / log_v for name in ASCENT}
-    what = "GA: loss on forget facts after the last step at the largest learning rate, in units of log V"
+    what = "gradient ascent: loss on forget facts after the last step at the largest learning rate, in units of log V"
     lab.measure("C1", last["GA"], at_least=3.0, what=what)
     what = "gradient ascent with or without a retain loss: accuracy on unseen facts at the best checkpoint"
     lab.measure("C1", best(worlds, ASCENT, "unseen"), at_most=0.6, what=f"{what} of forget accuracy up to 0.1")
@@ -123,7 +118,7 @@ def measure_difference(lab: Lab, worlds: Grid, log_v: float) -> None:
     loss = at_one(worlds, "forget loss") / log_v
     lab.measure("C2", loss, at_most=1.5, what=f"{where} loss on forget facts in units of log V")
     gain = at_one(worlds, "unseen probability") - worlds["no retain term: unseen probability"][:, 0]
-    what = f"{where} probability of unseen facts, assistant trained with the retain term minus without"
+    what = f"{where} probability of unseen facts, assistant with the retain term minus one without"
     lab.measure("C2", gain, at_least=0.1, what=what)
 
 
