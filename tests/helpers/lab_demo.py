@@ -1,14 +1,14 @@
 """A small study for the lab's tests; its cells are importable by worker processes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from assay.core import seeded
-from assay.lab import Lab, Paper, Study
+from assay.lab import Claim, Lab, Paper, Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Settings:
 def make_study(
     run: Callable[[Settings, Lab], None] | None = None,
     *,
-    claims: dict[str, str] | None = None,
+    claims: Mapping[str, Claim | str] | None = None,
     slug: str = "demo",
+    methods: tuple[str, ...] = (),
     **settings: Any,
 ) -> Study:
     study = Study(
@@ -30,6 +31,7 @@ def make_study(
         Paper("On <demos>", "A. Uthor", 2024, arxiv="2401.00001", venue="ICML"),
         claims or {"C1": "A draw is positive", "C2": "A draw is small"},
         {"smoke": Settings(seeds=2), "small": Settings(**settings)},
+        methods,
     )
     if run is not None:
         study.experiment(run)

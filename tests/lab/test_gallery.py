@@ -9,12 +9,19 @@ import pytest
 from matplotlib.figure import Figure
 
 from assay.core import InvalidInputError
-from assay.lab import Lab, Run, inline_figure, read_records, record, render, run_study, write_gallery
+from assay.lab import Claim, Lab, Run, inline_figure, read_records, record, render, run_study, write_gallery
 from assay.lab.figures import LARGEST_SVG, encode_figure
 from assay.lab.gallery import gauge
 from helpers.lab_demo import Settings, make_study
 
-CLAIMS = {"C1": "a < b & c holds", "C2": "It fails", "C3": "Undecided", "C4": "Too large", "C5": "A number"}
+CLAIMS = {
+    "C1": Claim("a < b & c holds", paper="Table 2: 62.1 %"),
+    "C2": Claim("It fails", ours=True),
+    "C3": "Undecided",
+    "C4": "Too large",
+    "C5": "A number",
+}
+METHODS = ("adversarial.MALT", "adversarial.attacks.APGD")
 
 
 def bring_everything(settings: Settings, lab: Lab) -> None:
@@ -36,7 +43,9 @@ def bring_everything(settings: Settings, lab: Lab) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASSAY_DATA", str(tmp_path_factory.mktemp("no-data")))
-        yield run_study(make_study(bring_everything, claims=CLAIMS), out=tmp_path_factory.mktemp("runs"))
+        yield run_study(
+            make_study(bring_everything, claims=CLAIMS, methods=METHODS), out=tmp_path_factory.mktemp("runs")
+        )
 
 
 class Page(HTMLParser):
@@ -89,6 +98,9 @@ def test_a_record_is_stable_and_names_no_one(finished: Run, tmp_path: Path) -> N
     assert [claim["verdict"] for claim in state["claims"]] == [
         "holds", "fails", "undecided", "not tested at this scale", "reported"
     ]  # fmt: skip
+    assert state["claims"][0]["paper"] == "Table 2: 62.1 %"
+    assert [claim["ours"] for claim in state["claims"]] == [False, True, False, False, False]
+    assert state["methods"] == list(METHODS)
     assert str(finished.folder) not in text
     assert record(finished, tmp_path).read_text() == text
     assert read_records(tmp_path) == [state]
@@ -171,6 +183,10 @@ def test_the_page_says_what_was_measured(page: Page) -> None:
         "it needs a month",
         "5 claims: 1 holds, 1 fails, 1 undecided, 1 not tested at this scale, 1 reported.",
         "0.1235",
+        "C1a < b & c holds ✓holds paper: Table 2: 62.1 % recall",
+        "C2It fails ✗fails our own claim, not the paper's error",
+        "C3Undecided ≈undecided rate",
+        "Methods: adversarial.MALT, adversarial.attacks.APGD",
         "The data set cifar10 was not on the machine: digits took its place.",
         "The data set mnist was not on the machine: what needs it was not tested.",
     ):
@@ -237,3 +253,16 @@ def test_another_packages_template_extends_the_base_page(tmp_path: Path) -> None
     page = Page(render(template, title="A report", word="<high>"))
     assert page.all("main")
     assert "!<high>" in page.words
+
+
+def test_the_page_says_which_records_the_code_has_left_behind(finished: Run, tmp_path: Path) -> None:
+    def words(**changes: object) -> str:
+        path = record(finished, tmp_path)
+        state = json.loads(path.read_text())
+        path.write_text(json.dumps({**state, **changes}))
+        return Page(write_gallery(tmp_path, tmp_path / "gallery.html", studies=[finished.study]).read_text()).words
+
+    source = finished.log["source"]
+    assert "re-run" not in words()
+    assert "The study's settings changed after this record was made: re-run `assay study demo" in words(settings={})
+    assert "earlier version of the methods" in words(source={"study": source["study"], "methods": "0"})

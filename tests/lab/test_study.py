@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from assay.core import AssayError, InvalidInputError
-from assay.lab import Paper, Study
+from assay.lab import Claim, Paper, Study
 from assay.lab.study import require_experiment
 from helpers.lab_demo import Settings, make_study
 
@@ -27,6 +27,26 @@ def test_the_experiment_is_registered_once() -> None:
         study.experiment(run)
 
 
+def test_a_claim_states_the_papers_number_or_is_ours() -> None:
+    claim = Claim("It holds", paper="Table 2: 62.1 %")
+    assert (str(claim), claim.paper, claim.ours) == ("It holds", "Table 2: 62.1 %", False)
+    assert Claim("It holds", ours=True).paper is None
+    for options in ({}, {"paper": ""}, {"paper": " "}, {"paper": "Table 2", "ours": True}):
+        with pytest.raises(InvalidInputError, match="states no number"):
+            Claim("It holds", **options)
+    with pytest.raises(InvalidInputError, match="no text"):
+        Claim(" ", ours=True)
+
+
+def test_claims_as_plain_strings_are_claims_without_a_source() -> None:
+    study = make_study(claims={"C1": "so", "C2": Claim("or so", ours=True)})
+    assert {name: dataclasses.astuple(claim) for name, claim in study.claims.items()} == {
+        "C1": ("so", None, False),
+        "C2": ("or so", None, True),
+    }
+    assert dataclasses.replace(study, slug="other").claims == study.claims
+
+
 def test_a_study_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_study().slug = "other"
@@ -48,6 +68,9 @@ class Thawed:
         ({"slug": "a/b"}, "letters, digits"),
         ({"slug": ""}, "letters, digits"),
         ({"claims": {}}, "claims nothing"),
+        ({"methods": ("assay.adversarial.MALT",)}, "below assay"),
+        ({"methods": ("MALT",)}, "below assay"),
+        ({"methods": ("adversarial.MALT", "adversarial MALT")}, r"\['adversarial MALT'\]"),
         ({"scales": {}}, "one or more of smoke, small, paper"),
         ({"scales": {"huge": Settings()}}, "one or more of smoke, small, paper"),
         ({"scales": {"smoke": Thawed()}}, "frozen=True"),

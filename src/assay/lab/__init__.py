@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from assay.lab.grid import Grid
     from assay.lab.lab import Lab
     from assay.lab.page import inline_figure, render
-    from assay.lab.records import older_methods, read_records, record, stale
+    from assay.lab.records import note, older_methods, read_records, record, stale
     from assay.lab.runner import Run, run_study
-    from assay.lab.study import Paper, Study
+    from assay.lab.study import Claim, Paper, Study
 
 __all__ = [
     "Bar",
     "CellsFailedError",
+    "Claim",
     "Evidence",
     "Grid",
     "Lab",
@@ -28,6 +29,7 @@ __all__ = [
     "Study",
     "Verdict",
     "inline_figure",
+    "note",
     "older_methods",
     "read_records",
     "record",
@@ -44,9 +46,9 @@ _HOME = {
     "grid": ("Grid",),
     "lab": ("Lab",),
     "page": ("inline_figure", "render"),
-    "records": ("older_methods", "read_records", "record", "stale"),
+    "records": ("note", "older_methods", "read_records", "record", "stale"),
     "runner": ("Run", "run_study"),
-    "study": ("Paper", "Study"),
+    "study": ("Claim", "Paper", "Study"),
 }
 
 

@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay.lab.files import write_bytes
 from assay.lab.page import inline_figure, number, render
-from assay.lab.records import read_records
+from assay.lab.records import note, read_records
+
+if TYPE_CHECKING:
+    from assay.lab.study import Study
 
 TONES = {
     "holds": ("good", "✓"),
@@ -19,12 +22,14 @@ TONES = {
 """Each verdict's tone and sign; the word itself is always shown too."""
 
 
-def write_gallery(records_dir: str | Path, out: str | Path) -> Path:
+def write_gallery(records_dir: str | Path, out: str | Path, *, studies: Iterable["Study"] = ()) -> Path:
     """Write one self-contained page of all records.
 
     Args:
         records_dir: The folder of records.
         out: The HTML file to write.
+        studies: Studies whose records are compared with the code: the page says which are stale, or were measured with
+            an earlier version of the methods.
 
     Returns:
         Its path.
@@ -33,7 +38,8 @@ def write_gallery(records_dir: str | Path, out: str | Path) -> Path:
         InvalidInputError: The folder holds no records, or something that is none.
     """
     folder = Path(records_dir)
-    papers = [_paper(entry, folder) for entry in read_records(folder)]
+    by_slug = {study.slug: study for study in studies}
+    papers = [_paper(entry, folder, by_slug.get(entry["slug"])) for entry in read_records(folder)]
     tally = _tally(claim["verdict"] for paper in papers for claim in paper["claims"])
     page = render(
         "gallery.html", title="What papers claim, and what we measured", papers=papers, tally=tally, tones=TONES
@@ -74,7 +80,7 @@ def gauge(evidence: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _paper(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _paper(entry: dict[str, Any], folder: Path, study: "Study | None") -> dict[str, Any]:
     evidence = [{**piece, "gauge": gauge(piece), "measured": _measured(piece)} for piece in entry["evidence"]]
     claims = [
         {**claim, "evidence": [piece for piece in evidence if piece["claim"] == claim["id"]]}
@@ -84,7 +90,8 @@ def _paper(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
         {**figure, "image": inline_figure(folder / figure["file"], figure["caption"])} for figure in entry["figures"]
     ]
     tally = _tally(claim["verdict"] for claim in claims)
-    return {**entry, "claims": claims, "figures": figures, "tally": tally}
+    said = study and note(entry, study)
+    return {**entry, "claims": claims, "figures": figures, "tally": tally, "note": said}
 
 
 def _tally(verdicts: Iterable[str]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """What an experiment has brought so far: evidence, figures and tables, in the run's ``evidence.json``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -62,11 +62,11 @@ class Notebook:
         self._tables.append({"name": name, "caption": caption, "columns": list(rows[0]), "rows": cells})
         self.write()
 
-    def close(self, claims: Mapping[str, str]) -> None:
+    def close(self, claims: Iterable[str]) -> None:
         """Add evidence "not tested" for each claim that was never measured.
 
         Args:
-            claims: The study's claims.
+            claims: The identifiers of the study's claims.
         """
         measured = {evidence.claim for evidence in self._evidence}
         self._evidence.extend(not_tested(claim, NOT_REACHED) for claim in claims if claim not in measured)

@@ -16,8 +16,10 @@ from assay.lab.study import Study
 _FROM_LOG = ("scale", "seed", "settings", "versions", "machine", "device", "timings", "peak_memory_mb")
 
 _KEYS = {"slug", "paper", "claims", "evidence", "figures", "tables", *_FROM_LOG}
-_LATER: dict[str, Any] = {"source": {}, "data": {}}
+_LATER: dict[str, Any] = {"source": {}, "data": {}, "methods": []}
 """What records made before these keys existed stand for. Once all have them: empty this, and name them in `_KEYS`."""
+
+_LATER_OF_CLAIMS: dict[str, Any] = {"paper": None, "ours": False}
 
 
 def record(run: Run, records_dir: str | Path) -> Path:
@@ -67,7 +69,9 @@ def read_records(records_dir: str | Path) -> list[dict[str, Any]]:
     for path, entry in zip(paths, records, strict=True):
         if not isinstance(entry, dict) or not set(entry) >= _KEYS:
             raise InvalidInputError(f"{path} is not a record; move it out of {folder}.")
-    records = [{**_LATER, **entry} for entry in records]
+    records = [
+        {**_LATER, **entry, "claims": [_LATER_OF_CLAIMS | claim for claim in entry["claims"]]} for entry in records
+    ]
     return sorted(records, key=lambda entry: (entry["paper"]["year"], entry["paper"]["title"]))
 
 
@@ -82,11 +86,11 @@ def stale(record: Mapping[str, Any], study: Study) -> str | None:
         A sentence that says what differs and how to mend it; None where nothing does.
     """
     settings = study.scales.get(record["scale"])
-    claims = [{key: claim[key] for key in ("id", "text")} for claim in record["claims"]]
+    claims = [{key: claim[key] for key in claim if key != "verdict"} for claim in record["claims"]]
     differing = []
     if settings is None or record["settings"] != settings_to_json(settings):
         differing.append("settings")
-    if claims != [{"id": claim, "text": text} for claim, text in study.claims.items()]:
+    if claims != [{"id": name, **asdict(claim)} for name, claim in study.claims.items()]:
         differing.append("claims")
     if record["source"].get("study", own := study_sources(study)["study"]) != own:
         differing.append("source")
@@ -112,13 +116,29 @@ def older_methods(record: Mapping[str, Any], study: Study) -> bool:
     return stale(record, study) is None and record["source"].get("methods", current) != current
 
 
+def note(record: Mapping[str, Any], study: Study) -> str | None:
+    """Return what a reader of a record must know: that it is stale, or was measured with other methods.
+
+    Args:
+        record: A record, from `read_records`.
+        study: The study of the same slug.
+
+    Returns:
+        A sentence; None where the record is current.
+    """
+    if older_methods(record, study):
+        return "Measured with an earlier version of the methods."
+    return stale(record, study)
+
+
 def _contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "slug": run.study.slug,
         "paper": asdict(run.study.paper),
         "claims": [
-            {"id": claim, "text": text, "verdict": run.verdicts[claim]} for claim, text in run.study.claims.items()
+            {"id": name, **asdict(claim), "verdict": run.verdicts[name]} for name, claim in run.study.claims.items()
         ],
+        "methods": list(run.study.methods),
         "evidence": [evidence_to_json(entry) for entry in run.evidence],
         "figures": figures,
         "tables": list(run.tables),

@@ -13,6 +13,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What may name a study, a cell, a figure or a table: each becomes part of a file's name."""
 
 
+METHOD = re.compile(r"(?!assay\.)[a-z]\w*(\.[A-Za-z]\w*)+")
+"""A public name below assay: its room, its topic where it has one, and the name itself."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Paper:
     """Name the paper that a study follows.
@@ -39,36 +43,78 @@ class Paper:
 
 
 @dataclasses.dataclass(frozen=True)
+class Claim:
+    """State one claim, and what the paper measured for it.
+
+    Args:
+        text: The claim in our words, one sentence.
+        paper: The paper's table or figure with its number, e.g. ``"Table 2: 62.1 %"``, or ``"states no number"``.
+        ours: Whether the claim is ours and not the paper's.
+
+    Raises:
+        InvalidInputError: No text, or not exactly one of ``paper`` and ``ours=True``.
+
+    >>> str(Claim("It is five times faster", paper="Table 2: 5.0x"))
+    'It is five times faster'
+    """
+
+    text: str
+    paper: str | None = None
+    ours: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise InvalidInputError("a claim has no text; say in one sentence what is claimed.")
+        if self.ours == bool(self.paper and self.paper.strip()):
+            raise InvalidInputError(
+                f"the claim {self.text!r} has paper={self.paper!r} and ours={self.ours}; give the paper's table or "
+                "figure and number, such as paper='Table 2: 62.1 %', or paper='states no number', or else ours=True."
+            )
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """Declare one paper's experiment: what it claims and at which scales it can be run.
 
     Args:
-        slug: The study's name on the command line; its file is the slug with underscores.
+        slug: The study's name on the command line; its package is the slug with underscores.
         paper: The paper that it follows.
-        claims: Claim identifiers (``"C1"``, ``"C2"``, ...) and what each says, in our words.
+        claims: Claims by identifier (``"C1"``, ``"C2"``, ...).
         scales: Settings by scale (``"smoke"``, ``"small"``, ``"paper"``): instances of a frozen dataclass
             whose fields are numbers, strings, booleans, None, or tuples of those.
+        methods: The public names that it tests, below ``assay``: ``("adversarial.MALT",)``.
 
     Raises:
-        InvalidInputError: A slug that cannot name a file, no claim, an unknown scale, or settings that
-            are not an instance of a frozen dataclass.
+        InvalidInputError: A slug that cannot name a file, no claim, an unknown scale, settings that are not an instance
+            of a frozen dataclass, or a method that is no dotted name.
 
     >>> Settings = dataclasses.make_dataclass("Settings", [("seeds", int, 3)], frozen=True)
-    >>> study = Study("demo", Paper("On", "A", 2020), {"C1": "It is on"}, {"smoke": Settings()})
+    >>> study = Study("demo", Paper("On", "A", 2020), {"C1": Claim("It is on", ours=True)}, {"smoke": Settings()})
     >>> study.settings("smoke").seeds
     3
     """
 
     slug: str
     paper: Paper
-    claims: Mapping[str, str]
+    claims: Mapping[str, Any]  # Mapping[str, Claim] once no study gives plain strings
     scales: Mapping[str, Any]
+    methods: tuple[str, ...] = ()
     run: Callable[[Any, Any], None] | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.slug, "a study's slug")
         if not self.claims:
-            raise InvalidInputError(f"study {self.slug!r} claims nothing: give claims={{'C1': '...'}}.")
+            raise InvalidInputError(f"study {self.slug!r} claims nothing: give claims={{'C1': Claim('...')}}.")
+        object.__setattr__(self, "claims", {name: _as_claim(claim) for name, claim in self.claims.items()})
+        wrong = [name for name in self.methods if not METHOD.fullmatch(name)]
+        if wrong:
+            raise InvalidInputError(
+                f"study {self.slug!r} tests the methods {wrong}; give public names below assay, such as "
+                "'adversarial.MALT'."
+            )
         unknown = sorted(set(self.scales) - set(SCALES))
         if unknown or not self.scales:
             raise InvalidInputError(
@@ -149,6 +195,15 @@ def require_experiment(study: Study) -> Callable[[Any, Any], None]:
     if study.run is None:
         raise AssayError(f"study {study.slug!r} has no experiment: mark its function @STUDY.experiment.")
     return study.run
+
+
+def _as_claim(claim: Claim | str) -> Claim:
+    # Return the claim as it is, once no study gives plain strings.
+    if isinstance(claim, Claim):
+        return claim
+    untold = Claim(claim, ours=True)
+    object.__setattr__(untold, "ours", False)
+    return untold
 
 
 def _is_frozen_dataclass(value: object) -> bool:
