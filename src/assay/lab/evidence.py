@@ -100,8 +100,24 @@ def weigh(
     for value in (*measured, *(() if bar is None else (bar.value,))):
         if not math.isfinite(value):
             raise NumericalError(f"claim {claim!r}, {what!r}: {value} is not a finite number.")
-    interval = _interval(measured)
+    interval = interval_over_seeds(measured)
     return Evidence(claim, what, measured, interval, bar, _verdict(measured, interval, bar))
+
+
+def interval_over_seeds(values: tuple[float, ...]) -> Interval | None:
+    """Return the 95% Student interval of the mean; a point where all values are equal.
+
+    Args:
+        values: One value a seed.
+
+    Returns:
+        The interval; None for fewer than two values.
+    """
+    if len(values) < 2:
+        return None
+    if len(set(values)) == 1:  # a mean may be off by one bit, which must not decide a verdict at the bar
+        return Interval(values[0], values[0], values[0])
+    return mean_interval(values)
 
 
 def not_tested(claim: str, reason: str, *, what: str = "") -> Evidence:
@@ -167,14 +183,6 @@ def _floats(values: SupportsFloat | Iterable[SupportsFloat]) -> tuple[float, ...
         return tuple(float(value) for value in values)  # type: ignore[union-attr]
     except TypeError:  # one number: a float, a NumPy scalar, a tensor without dimensions
         return (float(values),)  # type: ignore[arg-type]
-
-
-def _interval(values: tuple[float, ...]) -> Interval | None:
-    if len(values) == 1:
-        return None
-    if len(set(values)) == 1:  # a mean may be off by one bit, which must not decide a verdict at the bar
-        return Interval(values[0], values[0], values[0])
-    return mean_interval(values)
 
 
 def _verdict(values: tuple[float, ...], interval: Interval | None, bar: Bar | None) -> Verdict:

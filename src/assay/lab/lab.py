@@ -17,6 +17,7 @@ from assay.lab.grid import Grid, expand_factors
 from assay.lab.log import RunLog
 from assay.lab.notebook import Notebook
 from assay.lab.study import Study, check_name
+from assay.lab.tables import table_rows
 
 T = TypeVar("T")
 
@@ -228,19 +229,29 @@ class Lab:
         if "matplotlib.pyplot" in sys.modules:  # or a study of many figures would keep them all open
             sys.modules["matplotlib.pyplot"].close(figure)
 
-    def table(self, name: str, rows: Sequence[Mapping[str, Any]], *, caption: str = "") -> None:
+    def table(
+        self,
+        name: str,
+        rows: Sequence[Mapping[str, Any]] | Grid,
+        *,
+        columns: Sequence[str] | None = None,
+        caption: str = "",
+    ) -> None:
         """Keep a table.
 
         Args:
             name: The table's name, used once in an experiment.
-            rows: Dicts with the same keys, holding JSON values.
+            rows: Dicts with the same keys, holding JSON values. Or a grid: its table has one row a combination of the
+                factors other than ``seed``, with means and 95% intervals over seeds, such as ``0.71 [0.69, 0.73]``.
+            columns: The entries to show, in this order; None for all, of a grid for all single numbers.
             caption: What it shows; the name is taken where this is empty.
 
         Raises:
-            InvalidInputError: The name was used before, there is no row, or the rows have different keys.
+            InvalidInputError: The name was used before, there is no row, the rows have different keys, or an entry is
+                missing or, in a grid, is not one number a cell.
         """
         self._take_name("table", name)
-        self._notebook.add_table(name, rows, caption)
+        self._notebook.add_table(name, table_rows(rows, columns), caption)
 
     def progress(self, iterable: Iterable[T], description: str) -> Iterator[T]:
         """Yield from an iterable, with a bar where the user asked for progress.
