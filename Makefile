@@ -1,7 +1,8 @@
 # make install   a virtual environment in .venv with what `assay` needs
 # make dev       the same with every extra and the development tools, for what follows but audit
 # make audit     audit the built-in subject `fashion` and write its page
-# make test      the test suite
+# make test      the test suite, without what is marked slow
+# make test-all  the whole test suite
 # make check     format, lint, types, import contract and docs, exactly as CI runs them
 # make docs      the documentation, in docs/_build/html
 # make wheel     build the wheel and try it outside the checkout
@@ -29,7 +30,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 BUILD := $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 endif
 
-.PHONY: install dev audit test check docs wheel clean
+.PHONY: install dev audit test test-all check docs wheel clean
 
 install: $(VENV)/installed
 dev: $(VENV)/installed-dev
@@ -56,6 +57,9 @@ audit: install
 	$(BIN)/assay audit fashion
 
 test: dev
+	$(THREADS) $(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: dev
 	$(THREADS) $(BIN)/python -m pytest -n 2
 
 check: dev

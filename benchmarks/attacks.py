@@ -26,14 +26,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    MALT,
-    Lp,
-    TargetedAPGD,
-)
-from assay.adversarial.attacks import (
-    apgd,
-)
+from assay.adversarial import APGD, MALT, Lp, TargetedAPGD
 from assay.core import predict, seeded
 from assay.data import load
 from assay.lab.environment import machine, versions
@@ -130,7 +123,7 @@ def radius_that_halves(model: nn.Module, x: Tensor, y: Tensor) -> float:
         quarters += 1
         rows = standing.nonzero().squeeze(1)
         threat = Lp(math.inf, quarters / 4 / 255, (0.0, 1.0))
-        x_adv = apgd(model, x[rows], y[rows], threat=threat, n_iter=20)
+        x_adv = APGD(threat, n_iter=20)(model, x[rows], y[rows])
         standing[rows] = predict(model, x_adv).argmax(1) == y[rows]
     return quarters / 4 / 255
 

@@ -194,7 +194,7 @@ def above(values: list[float], threshold: float) -> int:
 
 def scored(trained: Trained, candidates: Tensor, basis: Tensor | None = None, draw: int = 0) -> ReconstructionScore:
     """Score candidates against the training images, beside held-out images and as many random candidates."""
-    options = {"mean": trained.mean, "basis": basis, "held_out_x": trained.others, "random_state": draw}
+    options = {"mean": trained.mean, "basis": basis, "held_out_x": trained.others, "generator": seeded(draw)}
     return score_reconstructions(candidates, trained.x, **options)
 
 

@@ -55,7 +55,7 @@ def test_the_published_search_takes_the_steps_of_its_equations(benchmark):
 
 @pytest.mark.parametrize(("anew", "restarts"), [(False, 2), (True, 1)])
 def test_ours_alone_is_repeated_when_asked(benchmark, monkeypatch, tmp_path, anew, restarts):
-    monkeypatch.setattr(benchmark, "KKTReconstructor", partial(KKTReconstructor, n_candidates=4, max_iter=2))
+    monkeypatch.setattr(benchmark, "KKTReconstructor", partial(KKTReconstructor, n_candidates=4, n_iter=2))
     x = torch.rand(4, 1, 3, 3, generator=seeded(0))
     trained = Trained(mlp((9, 7, 1), bias="first"), x, torch.tensor([0, 1, 0, 1]), x.flip(0))
     published = {"seconds": 1e-6, "n75": 3}

@@ -7,9 +7,9 @@ Recover training samples from the weights, and learn what else a network gives a
 import importlib
 from types import ModuleType
 
-__version__ = "0.1.0"
+from assay.rooms import ROOMS
 
-ROOMS = ("reconstruction", "adversarial", "landscape", "privacy")
+__version__ = "0.1.0"
 
 _PACKAGES = (*ROOMS, "core", "data", "nets", "lab", "studies", "audit")
 

@@ -90,7 +90,7 @@ class Study(_Command):
 
 @dataclass(frozen=True, kw_only=True)
 class List(_Command):
-    """List the studies, the probes and the built-in subjects."""
+    """List the studies with the methods that they test, the probes and the built-in subjects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +230,7 @@ def _study(command: Study) -> int:
             progress=True,
         )
         print(f"{study.paper.title} ({study.paper.year})")
-        _print_rows([(claim, run.verdicts[claim], text) for claim, text in study.claims.items()])
+        _print_rows([(name, run.verdicts[name], str(claim)) for name, claim in study.claims.items()])
         print(run.folder)
         if records is not None and command.scale == "small":
             print(record(run, records))
@@ -242,10 +242,11 @@ def _list(command: List) -> int:
     from assay.audit import probes
     from assay.audit.builtin import BUILT_IN
 
-    rooms, titles = studies.rooms(), studies.titles()
+    rooms, titles, methods = studies.rooms(), studies.titles(), studies.methods()
     for room in sorted(set(rooms.values())):
         print(f"Studies: {room} (assay study SLUG)")
-        _print_rows([(slug, titles[slug]) for slug in titles if rooms[slug] == room])
+        rows = [[(slug, titles[slug]), ("", ", ".join(methods[slug]))] for slug in titles if rooms[slug] == room]
+        _print_rows([row for study in rows for row in study if any(row)])
         print()
     print("Probes (assay audit SUBJECT --probe PROBE)")
     _print_rows(list(probes.questions().items()))

@@ -37,7 +37,7 @@ def quick_attack():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "assay.audit.probes.reconstruction.KKTReconstructor",
-            partial(KKTReconstructor, n_restarts=4, n_candidates=40, max_iter=800),
+            partial(KKTReconstructor, n_restarts=4, n_candidates=40, n_iter=800),
         )
         patch.setattr("assay.audit.probes.membership._SHADOWS", 10)
         yield

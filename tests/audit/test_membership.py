@@ -28,7 +28,7 @@ def random_labels(*, n=25, outputs=3, loss=cross_entropy, labels=None):
 def memorised(subject):
     """The same subject after it has learned its training set by heart."""
     adam = partial(torch.optim.Adam, lr=0.01)
-    fit(subject.model, *subject.train, loss=subject.loss, optimizer=adam, steps=150)
+    fit(subject.model, *subject.train, loss=subject.loss, optimizer=adam, n_iter=150)
     assert accuracy(predict(subject.model, subject.train[0]), subject.train[1]) == 1.0
     return subject
 

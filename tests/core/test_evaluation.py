@@ -36,8 +36,3 @@ def test_prediction_ignores_dropout_and_leaves_it_on() -> None:
     x = torch.ones(4, 2)
     torch.testing.assert_close(predict(model, x), model[0](x).detach())
     assert model.training
-
-
-def test_empty_data_is_an_error(network) -> None:
-    with pytest.raises(InvalidInputError, match="non-empty"):
-        predict(network, torch.zeros(0, 4, dtype=torch.float64))

@@ -22,14 +22,14 @@ def problem() -> tuple[nn.Linear, torch.Tensor, torch.Tensor]:
 
 def test_reaches_the_least_squares_solution() -> None:
     model, x, y = problem()
-    fit(model, x, y, loss=squared_error, optimizer=SGD, steps=500)
+    fit(model, x, y, loss=squared_error, optimizer=SGD, n_iter=500)
     torch.testing.assert_close(model.weight[0].detach(), torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64))
 
 
 def test_equals_a_hand_written_loop_with_cosine_schedule() -> None:
     model, x, y = problem()
     weight = model.weight.detach().clone()
-    result = fit(model, x, y, loss=squared_error, optimizer=SGD, schedule="cosine", steps=10)
+    result = fit(model, x, y, loss=squared_error, optimizer=SGD, schedule="cosine", n_iter=10)
     for step in range(10):
         rate = 0.1 * (1 + torch.cos(torch.tensor(torch.pi * step / 10, dtype=torch.float64))) / 2
         weight -= rate * 2 * (x @ weight.T - y[:, None]).T @ x / len(x)
@@ -72,7 +72,7 @@ def test_stop_rule_and_callbacks() -> None:
         y,
         loss=squared_error,
         optimizer=SGD,
-        steps=100,
+        n_iter=100,
         stop=lambda step: step.number == 7,
         callbacks=[lambda step: numbers.append(step.number)],
     )
@@ -84,9 +84,9 @@ def test_stop_rule_and_callbacks() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "either epochs or steps"),
-        ({"epochs": 1, "steps": 1}, "either epochs or steps"),
-        ({"steps": 0}, "at least one step"),
+        ({}, "either epochs or n_iter"),
+        ({"epochs": 1, "n_iter": 1}, "either epochs or n_iter"),
+        ({"n_iter": 0}, "n_iter must be a whole number of at least 1"),
         ({"epochs": 1, "batch_size": 4}, "generator"),
     ],
 )
@@ -97,7 +97,7 @@ def test_bad_arguments_are_named(arguments: dict, message: str) -> None:
 
 def test_divergence_is_an_error_not_a_number() -> None:
     with pytest.raises(NumericalError, match="learning rate"):
-        fit(*problem(), loss=squared_error, optimizer=partial(torch.optim.SGD, lr=1e6), steps=200)
+        fit(*problem(), loss=squared_error, optimizer=partial(torch.optim.SGD, lr=1e6), n_iter=200)
 
 
 TWO_DEVICES = """
@@ -130,4 +130,4 @@ def test_two_devices_give_the_result_of_one(tmp_path: Path) -> None:
 
 def test_uneven_shares_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="evenly"):
-        fit(*problem(), loss=squared_error, optimizer=SGD, steps=1, devices=3)
+        fit(*problem(), loss=squared_error, optimizer=SGD, n_iter=1, devices=3)

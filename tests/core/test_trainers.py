@@ -8,11 +8,11 @@ from torch import nn
 from assay.core import (
     InvalidInputError,
     NumericalError,
+    SequentialTrainer,
     StackedTrainer,
     binary_cross_entropy,
     cross_entropy,
     fit,
-    one_by_one,
     seeded,
     spawn_seeds,
 )
@@ -37,7 +37,7 @@ def test_trains_each_model_as_if_it_were_alone(optimizer, outputs, loss):
     alone = copy.deepcopy(models)
     StackedTrainer(loss, optimizer, epochs=12, batch_size=4)(models, x, y, halves(), generator=seeded(0))
     for one, other, kept in zip(models, alone, halves(), strict=True):
-        fit(other, x[kept], y[kept], loss=loss, optimizer=optimizer, schedule="cosine", steps=12)
+        fit(other, x[kept], y[kept], loss=loss, optimizer=optimizer, schedule="cosine", n_iter=12)
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-9, atol=1e-11)
         assert not one.training
 
@@ -48,13 +48,13 @@ def test_convolutions_are_stacked_too():
     alone = copy.deepcopy(models)
     StackedTrainer(cross_entropy, MOMENTUM, epochs=3, batch_size=4)(models, x, y, halves(), generator=seeded(0))
     for one, other, kept in zip(models, alone, halves(), strict=True):
-        fit(other, x[kept], y[kept], loss=cross_entropy, optimizer=MOMENTUM, schedule="cosine", steps=3)
+        fit(other, x[kept], y[kept], loss=cross_entropy, optimizer=MOMENTUM, schedule="cosine", n_iter=3)
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=1e-9, atol=1e-11)
 
 
 def test_one_by_one_trains_each_model_on_its_part_with_a_generator_of_its_own():
     calls = []
-    trainer = one_by_one(lambda model, x, y, source: calls.append((model, x, y, source.initial_seed())))
+    trainer = SequentialTrainer(lambda model, x, y, source: calls.append((model, x, y, source.initial_seed())))
     models, x, y = [nn.Linear(5, 2) for _ in range(3)], torch.rand(8, 5), torch.arange(8) % 2
     trainer(models, x, y, halves(), generator=seeded(4))
     seed = int(torch.randint(2**31, (1,), generator=seeded(4)))
@@ -103,7 +103,7 @@ def test_what_cannot_be_stacked_is_refused():
     trainer = StackedTrainer(cross_entropy, MOMENTUM, epochs=1, batch_size=2)
     for layer in (nn.BatchNorm1d(5), nn.Dropout(0.5)):
         models = [nn.Sequential(layer, nn.Linear(5, 2)) for _ in range(3)]
-        with pytest.raises(InvalidInputError, match="one_by_one"):
+        with pytest.raises(InvalidInputError, match="SequentialTrainer"):
             trainer(models, x, y, halves(), generator=seeded(0))
     models = [nn.Linear(5, 2), nn.Linear(5, 2), nn.Sequential(nn.Linear(5, 2))]
     with pytest.raises(InvalidInputError, match="differ in architecture"):

@@ -29,7 +29,7 @@ def net(data):
     """The network of 132 parameters, partly trained, in training mode as a user may hand it over."""
     with isolated_rng(1):
         model = nn.Sequential(nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 2)).double()
-    fit(model, *data, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9), steps=40)
+    fit(model, *data, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9), n_iter=40)
     return model.train()
 
 

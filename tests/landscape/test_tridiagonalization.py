@@ -21,7 +21,7 @@ def columns(size, k, seed=5):
 @given(size=st.integers(1, 12), k=st.integers(1, 3), seed=st.integers(0, 10**6))
 def test_all_steps_give_all_eigenvalues(size, k, seed):
     matrix = symmetric(size, seed)
-    values, weights, _ = lanczos(DenseOperator(matrix), columns(size, k, seed), steps=size).ritz()
+    values, weights, _ = lanczos(DenseOperator(matrix), columns(size, k, seed), n_iter=size).ritz()
     torch.testing.assert_close(values, torch.linalg.eigvalsh(matrix).expand(k, size))
     torch.testing.assert_close(weights.sum(1), torch.ones(k, dtype=torch.float64))
 
@@ -29,7 +29,7 @@ def test_all_steps_give_all_eigenvalues(size, k, seed):
 def test_planted_outliers_match_dense_and_scipy(planted):
     matrix, eigenvalues = planted
     operator = DenseOperator(matrix)
-    values, _, bounds = lanczos(operator, columns(300, 2), steps=30).ritz()
+    values, _, bounds = lanczos(operator, columns(300, 2), n_iter=30).ritz()
     torch.testing.assert_close(values[:, -3:], eigenvalues[-3:].expand(2, 3))
     scipy_top = torch.as_tensor(eigsh(operator.to_scipy(), k=3, v0=columns(300, 1).numpy())[0])
     torch.testing.assert_close(values[0, -3:], scipy_top)
@@ -39,7 +39,7 @@ def test_planted_outliers_match_dense_and_scipy(planted):
 def test_no_ghost_copies_long_after_convergence(planted):
     # Plain Lanczos repeats the outliers here: its vectors lose orthogonality once they have converged.
     matrix, eigenvalues = planted
-    values, _, _ = lanczos(DenseOperator(matrix), columns(300, 1), steps=200).ritz()
+    values, _, _ = lanczos(DenseOperator(matrix), columns(300, 1), n_iter=200).ritz()
     assert (values > 1.0).sum() == 3
     assert (plain_lanczos(matrix, columns(300, 1)[:, 0], 200) > 1.0).sum() > 3
     torch.testing.assert_close(values[0, -3:], eigenvalues[-3:])
@@ -61,7 +61,7 @@ def plain_lanczos(matrix, vector, steps):
 
 def test_bounds_hold_before_convergence(planted):
     matrix, eigenvalues = planted
-    values, _, bounds = lanczos(DenseOperator(matrix), columns(300, 3), steps=6).ritz()
+    values, _, bounds = lanczos(DenseOperator(matrix), columns(300, 3), n_iter=6).ritz()
     distance = (values[..., None] - eigenvalues).abs().amin(-1)
     assert (bounds > 1e-3).any()
     assert (distance <= bounds + 1e-12).all()
@@ -69,7 +69,7 @@ def test_bounds_hold_before_convergence(planted):
 
 def test_repeated_eigenvalues_are_found_past_an_exhausted_space():
     spectrum = torch.tensor([1.0, 1.0, 1.0, 4.0, 4.0], dtype=torch.float64)
-    values, weights, _ = lanczos(DenseOperator(torch.diag(spectrum)), columns(5, 2), steps=5).ritz()
+    values, weights, _ = lanczos(DenseOperator(torch.diag(spectrum)), columns(5, 2), n_iter=5).ritz()
     torch.testing.assert_close(values, spectrum.expand(2, 5))
     # The quadrature still knows only what the probe saw: v_j^2 summed over each eigenspace.
     probe = columns(5, 2) / columns(5, 2).norm(dim=0)
@@ -77,21 +77,21 @@ def test_repeated_eigenvalues_are_found_past_an_exhausted_space():
 
 
 def test_zero_operator():
-    values, _, bounds = lanczos(DenseOperator(torch.zeros(4, 4, dtype=torch.float64)), columns(4, 2), steps=4).ritz()
+    values, _, bounds = lanczos(DenseOperator(torch.zeros(4, 4, dtype=torch.float64)), columns(4, 2), n_iter=4).ritz()
     assert values.abs().max() == 0
     assert bounds.max() == 0
 
 
 @pytest.mark.parametrize(
-    ("probes", "steps", "message"),
+    ("probes", "n_iter", "message"),
     [
         (torch.ones(3, 1), 2, "columns of shape"),
         (torch.ones(4, dtype=torch.float64), 2, "columns of shape"),
         (torch.zeros(4, 1, dtype=torch.float64), 2, "not zero"),
         (torch.ones(4, 0, dtype=torch.float64), 2, "there must be one"),
-        (torch.ones(4, 1, dtype=torch.float64), 0, "steps must be at least 1"),
+        (torch.ones(4, 1, dtype=torch.float64), 0, "n_iter must be a whole number of at least 1"),
     ],
 )
-def test_bad_input(probes, steps, message):
+def test_bad_input(probes, n_iter, message):
     with pytest.raises((InvalidInputError, TypeError), match=message if probes.ndim == 2 else None):
-        lanczos(DenseOperator(torch.eye(4, dtype=torch.float64)), probes, steps=steps)
+        lanczos(DenseOperator(torch.eye(4, dtype=torch.float64)), probes, n_iter=n_iter)

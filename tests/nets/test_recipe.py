@@ -87,7 +87,7 @@ def test_shadow_models_of_a_recipe_are_those_of_the_trainer_by_hand():
     theirs = [nn.Sequential(nn.Flatten(), *mlp((64, 4, 3), generator=seeded(k))) for k in (0, 1)]
     by_hand = StackedTrainer(cross_entropy, partial(torch.optim.Adam, lr=3e-3), epochs=2, batch_size=10)
     for trainer, models in ((recipe.stacked_trainer(), ours), (by_hand, theirs)):
-        trainer(models, X, Y, membership, seed=7)
+        trainer(models, X, Y, membership, generator=seeded(7))
     assert all(same(*pair) for pair in zip(ours, theirs, strict=True))
     assert not same(*ours)
 

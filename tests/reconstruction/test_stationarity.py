@@ -167,7 +167,7 @@ def test_oracle_multipliers_explain_a_trained_network(outputs):
     loss = binary_cross_entropy if outputs == 1 else cross_entropy
     objective = "binary" if outputs == 1 else "multiclass"
     before = oracle_multipliers(model, x, y, objective=objective)[1]
-    fit(model, x, y, loss=loss, optimizer=decayed, schedule="cosine", steps=1500)
+    fit(model, x, y, loss=loss, optimizer=decayed, schedule="cosine", n_iter=1500)
     multipliers, relative = oracle_multipliers(model, x, y, objective=objective)
     assert (multipliers >= 0).all()
     assert relative == pytest.approx(

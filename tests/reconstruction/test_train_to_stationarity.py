@@ -31,8 +31,8 @@ def test_ridge_regression_has_a_closed_form():
 def test_the_report_says_what_is_measured_on_the_network_it_leaves():
     x, y = problem()
     model = network()
-    report = train_to_stationarity(model, x, y, loss=squared_error, weight_decay=0.1, max_steps=4)
-    assert report.steps == 4
+    report = train_to_stationarity(model, x, y, loss=squared_error, weight_decay=0.1, n_iter=4)
+    assert report.n_iter == 4
     assert report.loss == pytest.approx(squared_error(model(x), y).item())
     decayed = squared_error(model(x), y) + 0.05 * sum(value.square().sum() for value in model.parameters())
     slope = torch.cat([part.flatten() for part in torch.autograd.grad(decayed, list(model.parameters()))]).norm()

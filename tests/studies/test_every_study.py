@@ -1,7 +1,10 @@
 """Every study at ``smoke``: each claim gets a verdict, and a second run computes nothing again."""
 
+import importlib
 import json
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,12 @@ import pytest
 from assay.lab import Run, run_study
 from assay.lab.evidence import NOT_REACHED, SEVERITY
 from assay.lab.store import Store
-from assay.studies import load, slugs, titles
+from assay.studies import methods, slugs, titles
 
 
 @pytest.fixture(scope="module", params=slugs())
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_study(load(request.param), scale="smoke", out=tmp_path_factory.mktemp(request.param))
+def run(request: pytest.FixtureRequest, smoke_run: Callable[[str], Run]) -> Run:
+    return smoke_run(request.param)
 
 
 def test_the_title_names_the_papers_year(run: Run) -> None:
@@ -38,21 +41,28 @@ def test_the_evidence_is_finite(run: Run) -> None:
         assert entry.values or entry.reason
 
 
+def test_the_methods_are_public_names(run: Run) -> None:
+    for method in methods()[run.study.slug]:
+        package, _, name = method.rpartition(".")
+        assert name in importlib.import_module(f"assay.{package}").__all__
+
+
 def test_no_cell_had_to_be_computed_twice(run: Run) -> None:
     assert run.log["failed_cells"] == []
 
 
-def test_a_broken_off_run_resumes_without_computing_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_off_run_resumes_without_computing_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # As if the process had been killed after its last cell: the experiment runs again, on what is there.
-    path = run.folder / "run.json"
+    path = Path(shutil.copytree(run.folder, tmp_path / run.folder.name)) / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "running"}))
 
     def refuse(store: Store, stem: Path, encoded: Any) -> None:
         raise AssertionError(f"{stem.name} was computed again")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "keep", refuse)
-        resumed = run_study(run.study, scale="smoke", out=run.folder.parent)
+    monkeypatch.setattr(Store, "keep", refuse)
+    resumed = run_study(run.study, scale="smoke", out=tmp_path)
     assert not resumed.resumed
     assert resumed.evidence == run.evidence
 

@@ -58,6 +58,16 @@ def test_studies_are_listed_by_folder_and_docstring(shelf: Path) -> None:
     assert assay.studies.rooms() == {"first-paper": "shelf_one", "second-paper": "shelf_two"}
 
 
+def test_methods_are_read_from_the_declaration(shelf: Path) -> None:
+    named = STUDY.replace('smoke": Settings()}}', 'smoke": Settings()}}, methods=("optim.Adam", "optim.SGD")')
+    put(shelf / "shelf_two", "third-paper", named.format(slug="third-paper", title="T"))
+    assert assay.studies.methods() == {
+        "first-paper": (),
+        "second-paper": (),
+        "third-paper": ("optim.Adam", "optim.SGD"),
+    }
+
+
 def test_a_study_is_loaded_by_its_slug(shelf: Path) -> None:
     assert assay.studies.load("second-paper").slug == "second-paper"
     assert "assay.studies.shelf_one.first_paper" not in sys.modules
@@ -97,7 +107,7 @@ def test_one_name_in_two_rooms_is_refused(shelf: Path) -> None:
 
 def test_listing_imports_neither_torch_nor_the_studies() -> None:
     program = (
-        "import sys, assay.studies as s; s.slugs(); s.titles(); s.rooms(); import assay.lab; "
+        "import sys, assay.studies as s; s.slugs(); s.titles(); s.rooms(); s.methods(); import assay.lab; "
         "print(*sorted(m for m in sys.modules if m in ('torch', 'numpy', 'matplotlib') "
         "or m.startswith('assay.studies.')))"
     )

@@ -1,4 +1,9 @@
-"""Attacks that look for the smallest change which breaks a classifier, and diagnostics of why they succeed."""
+"""Adversarial attacks on classifiers, robust accuracy, and measurements of adversarial vulnerability.
+
+- `attacks`: gradient attacks within norm balls, and robust accuracy. Papers: malt.
+- `logit_gaps`: logit gaps and the scaling of adversarial error. Papers: logit-difference-universality.
+- `subspace`: adversarial directions orthogonal to the subspace of the data. Papers: subspace-adversarial.
+"""
 
 from assay.adversarial.attacks import (
     APGD,

@@ -66,7 +66,7 @@ def _train_binary(
         train[1],
         loss=binary_cross_entropy,
         weight_decay=decay,
-        steps=steps,
+        n_iter=steps,
         progress=progress,
     )
     return Subject(

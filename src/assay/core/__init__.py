@@ -1,4 +1,4 @@
-"""The ground floor: what every room shares, so that nothing is written twice."""
+"""Parameters, derivatives, losses, training, statistics, seeds and input checks that all rooms share."""
 
 from assay.core.checks import (
     check_choice,
@@ -65,7 +65,7 @@ from assay.core.statistics import (
     roc,
     tpr_at_fpr,
 )
-from assay.core.trainers import StackedTrainer, Trainer, one_by_one
+from assay.core.trainers import SequentialTrainer, StackedTrainer, Trainer
 
 __all__ = [
     "ROC",
@@ -84,6 +84,7 @@ __all__ = [
     "Parameters",
     "PowerLawFit",
     "Problem",
+    "SequentialTrainer",
     "StackedTrainer",
     "Step",
     "Trainer",
@@ -119,7 +120,6 @@ __all__ = [
     "mean_interval",
     "mean_loss",
     "named_parameters",
-    "one_by_one",
     "order_statistic_index",
     "output_jacobian",
     "parameter_distance",

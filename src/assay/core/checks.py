@@ -1,4 +1,4 @@
-"""Checks at the public edge: what was given, what is needed, how to mend it."""
+"""Input checks, with messages that say what was given, what is needed and how to mend it."""
 
 import math
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ def check_pairs(x: Tensor, y: Tensor) -> None:
     """Require non-empty inputs and as many targets as inputs.
 
     Raises:
-        InvalidInputError: They are not.
+        InvalidInputError: `x` is empty, or `y` has another length.
     """
     check_samples(x)
     if not isinstance(y, Tensor) or y.ndim == 0 or len(y) != len(x):
@@ -61,7 +61,7 @@ def check_labels(y: Tensor, n_classes: int, name: str = "y") -> None:
 
 
 def check_model(model: nn.Module) -> None:
-    """Require a module with parameters that are all finite.
+    """Require a module with finite parameters.
 
     Raises:
         InvalidInputError: It is no module, has no parameters, or some are NaN or infinite.
@@ -82,10 +82,11 @@ def check_model(model: nn.Module) -> None:
 
 
 def check_logits(model: nn.Module, x: Tensor) -> Tensor:
-    """Run one sample through the model and require one row of finite scores; return it, of shape (1, c).
+    """Require one row of finite scores for one sample, and return it with shape (1, c).
 
     Raises:
         InvalidInputError: The sample does not fit the model, or the output is not one row of scores.
+        NumericalError: The scores are NaN or infinite.
     """
     from assay.core.parameters import preserved
 
@@ -118,7 +119,7 @@ def check_positive(value: float, name: str) -> None:
 
 
 def check_count(value: int, name: str, *, at_least: int = 1) -> None:
-    """Require a whole number of at least one, or of at least the given bound.
+    """Require a whole number of at least `at_least`.
 
     Raises:
         InvalidInputError: It is smaller, or no whole number.
@@ -128,7 +129,7 @@ def check_count(value: int, name: str, *, at_least: int = 1) -> None:
 
 
 def check_choice(value: object, choices: Iterable[object], name: str) -> None:
-    """Require one of some values.
+    """Require one of the given choices.
 
     Raises:
         InvalidInputError: It is none of them.
@@ -149,10 +150,10 @@ def check_fraction(value: float, name: str) -> None:
 
 
 def check_finite(value: Tensor, what: str) -> None:
-    """Require that a result is finite: NaN or infinity is an error, not a number.
+    """Require a finite result.
 
     Raises:
-        NumericalError: Some entry is not finite.
+        NumericalError: Some entry is NaN or infinite.
     """
     if not torch.isfinite(value).all():
         raise NumericalError(f"{what} came out NaN or infinite; try float64 inputs and weights, or rescale them")

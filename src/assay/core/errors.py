@@ -1,35 +1,38 @@
-"""The errors that a caller can cause, and how each is mended."""
+"""Exceptions, and the import of optional dependencies."""
 
 import importlib
 from types import ModuleType
 
 
 class AssayError(Exception):
-    """Base of every error that `assay` raises on purpose."""
+    """Base class of all exceptions of `assay`."""
 
 
 class InvalidInputError(AssayError, ValueError):
-    """An argument does not fit: the message says what was given, what is needed and how to mend it."""
+    """An argument is invalid; the message says what was given, what is needed and how to mend it."""
 
 
 class MissingDataError(AssayError, FileNotFoundError):
-    """A data set or file is not there: the message says where to get it."""
+    """A data set or file is missing; the message says where to get it."""
 
 
 class MissingExtraError(AssayError, ImportError):
-    """An optional dependency is not installed: the message names the extra."""
+    """An optional dependency is not installed; the message names the extra."""
 
 
 class NumericalError(AssayError, ArithmeticError):
-    """A computation gave NaN or infinity where a number was promised."""
+    """The result of a computation is NaN or infinite."""
 
 
 def require_extra(module: str, extra: str) -> ModuleType:
-    """Import an optional dependency, or say which extra brings it.
+    """Import an optional dependency, or name the extra that installs it.
 
     Args:
         module: Dotted name of the module to import.
         extra: Name of the extra in this package's metadata that installs it.
+
+    Returns:
+        The module.
 
     Raises:
         MissingExtraError: The module cannot be imported.

@@ -1,4 +1,4 @@
-"""Running a network over data in batches, and what its scores say."""
+"""Predictions in batches, accuracy, margins and mean loss."""
 
 import torch
 from jaxtyping import Float, Int, Num
@@ -13,16 +13,21 @@ from assay.core.progress import track
 def predict(
     model: nn.Module, x: Float[Tensor, "n *d"], *, batch_size: int = 256, progress: bool = False
 ) -> Float[Tensor, "n *c"]:
-    """Return the model's outputs on `x`, in evaluation mode and without gradients.
+    """Compute the model's outputs on `x`, in evaluation mode and without gradients.
 
     Args:
         model: Any network; it comes back as it was.
-        x: Inputs; time is O(n) forward passes, memory that of one batch.
+        x: Inputs.
         batch_size: Samples a forward pass.
         progress: Draw a bar on standard error.
 
+    Returns:
+        The outputs, one row a sample.
+
     Raises:
         InvalidInputError: `x` is empty, not floating point or not finite.
+
+    Cost: time n forward passes, memory that of one batch.
 
     >>> predict(nn.Linear(3, 2), torch.zeros(5, 3)).shape
     torch.Size([5, 2])
@@ -34,7 +39,7 @@ def predict(
 
 
 def accuracy(logits: Float[Tensor, "n *c"], y: Num[Tensor, " n"]) -> float:
-    """Return the fraction of samples whose highest score (or sign, for one logit) is the label's.
+    """Compute the share of samples with the highest score (for one logit, the sign) at the label.
 
     >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
     0.5
@@ -43,11 +48,14 @@ def accuracy(logits: Float[Tensor, "n *c"], y: Num[Tensor, " n"]) -> float:
 
 
 def margins(logits: Float[Tensor, "n *c"], y: Num[Tensor, " n"]) -> Float[Tensor, " n"]:
-    r"""Return how far each sample is on the right side: $f_y - \max_{j\ne y} f_j$, or $s f$ for one logit.
+    r"""Compute the margin of each sample, $f_y - \max_{j\ne y} f_j$, or $s f$ for one logit of sign label $s$.
 
     Args:
         logits: Scores of shape `(n, c)`; `(n, 1)` or `(n,)` for a binary network.
         y: Class indices, or binary labels in {0, 1} or {-1, 1} for a single logit.
+
+    Returns:
+        Margins; positive where the sample is classified correctly.
 
     >>> margins(torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([1])).tolist()
     [-1.0]
@@ -71,7 +79,7 @@ def best_other(logits: Float[Tensor, "n c"], y: Int[Tensor, " n"]) -> Float[Tens
 def mean_loss(
     model: nn.Module, x: Float[Tensor, "n *d"], y: Tensor, loss: LossFunction, *, batch_size: int = 256
 ) -> float:
-    """Return the mean loss over all samples, batch by batch, each batch weighted by its size.
+    """Compute the mean loss over all samples, batch by batch, each batch weighted by its size.
 
     Raises:
         InvalidInputError: `x` and `y` are empty or of different lengths.

@@ -1,4 +1,4 @@
-"""The one training loop: full batch or mini-batches, any optimiser, schedule, stop rule and callbacks."""
+"""Training by gradient descent on the full batch or on mini-batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from assay.core.checks import check_model, check_pairs
+from assay.core.checks import check_count, check_model, check_pairs
 from assay.core.errors import InvalidInputError, NumericalError, require_extra
 from assay.core.losses import LossFunction
 from assay.core.progress import track
@@ -18,7 +18,7 @@ from assay.core.progress import track
 
 @dataclass(frozen=True)
 class Step:
-    """What a stop rule or a callback is shown after a step of training."""
+    """The state after one step of training, as stop rules and callbacks receive it."""
 
     number: int
     loss: float
@@ -27,7 +27,7 @@ class Step:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What training did: steps taken, the last batch's loss, and the loss at every step."""
+    """The steps taken, the last batch's loss, and the loss at every step."""
 
     steps: int
     loss: float
@@ -47,7 +47,7 @@ def fit(
     optimizer: OptimizerFactory,
     schedule: ScheduleFactory | Literal["cosine"] | None = None,
     epochs: int | None = None,
-    steps: int | None = None,
+    n_iter: int | None = None,
     batch_size: int | None = None,
     stop: Callable[[Step], bool] | None = None,
     callbacks: Sequence[Callable[[Step], None]] = (),
@@ -64,13 +64,13 @@ def fit(
         loss: Mean loss over a batch.
         optimizer: Called with the trainable parameters, for example `partial(torch.optim.SGD, lr=0.1)`.
         schedule: Learning-rate schedule, stepped once a step; "cosine" falls to zero at the last step.
-        epochs: Passes over the data; give either this or `steps`.
-        steps: Optimiser steps.
+        epochs: Passes over the data; give either this or `n_iter`.
+        n_iter: Optimiser steps.
         batch_size: Samples a step, reshuffled every epoch; the whole set by default.
         stop: Ends training early when it returns true.
         callbacks: Called after every step.
-        devices: More than one hands the loop to lightning-fabric (extra `devices`), which starts a process for
-            each; every batch is shared out evenly among them, so the result is that of one device.
+        devices: With more than one, lightning-fabric (extra `devices`) starts a process for each and every batch is
+            divided evenly among them, so the result is that of one device.
         generator: Source of the shuffling; required for mini-batches.
         progress: Draw a bar on standard error.
 
@@ -86,13 +86,13 @@ def fit(
     >>> x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
     >>> layer = nn.Linear(2, 1)
     >>> sgd = partial(torch.optim.SGD, lr=0.1)
-    >>> fit(layer, x, x.sum(1), loss=squared_error, optimizer=sgd, steps=300).loss < 1e-6
+    >>> fit(layer, x, x.sum(1), loss=squared_error, optimizer=sgd, n_iter=300).loss < 1e-6
     True
     """
     check_model(model)
     check_pairs(x, y)
     size = len(x) if batch_size is None else batch_size
-    total = _total_steps(len(x), size, epochs, steps)
+    total = _total_steps(len(x), size, epochs, n_iter)
     if size < len(x) and generator is None:
         raise InvalidInputError("mini-batches are shuffled: pass generator=assay.core.seeded(seed)")
     run = optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
@@ -125,15 +125,15 @@ def fit(
     return FitResult(len(history), history[-1], tuple(history))
 
 
-def _total_steps(n: int, batch_size: int, epochs: int | None, steps: int | None) -> int:
-    if (epochs is None) == (steps is None):
-        raise InvalidInputError(f"give either epochs or steps, got epochs={epochs} and steps={steps}")
-    if batch_size < 1:
-        raise InvalidInputError(f"batch_size must be at least 1, got {batch_size}")
-    total = steps if steps is not None else (epochs or 0) * -(-n // batch_size)
-    if total < 1:
-        raise InvalidInputError(f"training needs at least one step, got epochs={epochs}, steps={steps}")
-    return total
+def _total_steps(n: int, batch_size: int, epochs: int | None, n_iter: int | None) -> int:
+    check_count(batch_size, "batch_size")
+    if epochs is not None and n_iter is None:
+        check_count(epochs, "epochs")
+        return epochs * -(-n // batch_size)
+    if n_iter is not None and epochs is None:
+        check_count(n_iter, "n_iter")
+        return n_iter
+    raise InvalidInputError(f"give either epochs or n_iter, got epochs={epochs} and n_iter={n_iter}")
 
 
 def _batches(
@@ -153,7 +153,7 @@ def _batches(
 
 @dataclass(frozen=True)
 class _Launched:
-    """A model and optimiser in one process of `count`, each of which sees its own share of every batch."""
+    """A model and its optimiser in one of `count` processes, and that process's share of every batch."""
 
     network: nn.Module
     optimizer: Optimizer

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.func import grad, jacrev, vmap
 
 from assay.core.checks import check_pairs, check_samples
-from assay.core.errors import InvalidInputError
 from assay.core.losses import LossFunction
 from assay.core.parameters import Parameters, flatten, functional, named_parameters, preserved
 
@@ -19,17 +18,19 @@ def per_sample_gradients(
     r"""Compute the loss gradient of every sample, $g_i = \nabla_\theta\, \ell(f(x_i), y_i)$.
 
     Args:
-        model: Network in which samples do not interact (batch-norm counts as fixed: evaluation mode).
+        model: Network without interaction between samples; batch-norm is fixed, in evaluation mode.
         x: Inputs.
         y: Targets.
         loss: Mean loss over a batch; it is called on batches of one.
-        batch_size: Samples differentiated at once; memory is O(batch_size * p) beside the result's O(n * p).
+        batch_size: Samples differentiated at once.
 
     Returns:
         Row i is the gradient of sample i, over parameters in the order of `named_parameters`.
 
     Raises:
         InvalidInputError: `x` and `y` are empty or of different lengths.
+
+    Cost: time n forward and backward passes, memory O((n + `batch_size`) p).
 
     >>> from assay.core.losses import squared_error
     >>> per_sample_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
@@ -41,9 +42,11 @@ def per_sample_gradients(
 def per_sample_gradient_norms(
     model: nn.Module, x: Float[Tensor, "n *d"], y: Tensor, loss: LossFunction, *, batch_size: int = 64
 ) -> Float[Tensor, " n"]:
-    r"""Compute $\lVert \nabla_\theta\, \ell(f(x_i), y_i)\rVert_2$ of every sample, never holding more than a batch.
+    r"""Compute the norm of every sample's loss gradient, $\lVert \nabla_\theta\, \ell(f(x_i), y_i)\rVert_2$.
 
-    Arguments and errors are those of `per_sample_gradients`; memory is O(batch_size * p).
+    Arguments and errors are those of `per_sample_gradients`.
+
+    Cost: time n forward and backward passes, memory O(`batch_size` p).
 
     >>> from assay.core.losses import squared_error
     >>> per_sample_gradient_norms(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
@@ -80,8 +83,7 @@ def parameter_gradients(
     >>> parameter_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error, per_sample=False).shape
     torch.Size([3])
     """
-    if len(x) == 0 or len(x) != len(y):
-        raise InvalidInputError(f"y must hold one target for each of {len(x)} samples, got {len(y)}; align x and y")
+    check_pairs(x, y)
     with preserved(model):
         call, params = functional(model), named_parameters(model)
         if not per_sample:
@@ -98,7 +100,7 @@ def input_gradient(
     Works inside ``torch.no_grad()``. The model is run as it is: hold it in `preserved` where it must not change.
 
     Args:
-        model: Network in which samples do not interact.
+        model: Network without interaction between samples.
         x: Inputs.
         value: Turns the outputs, of shape `(n, c)`, into one value a sample, of shape `(n,)`.
 
@@ -122,10 +124,15 @@ def output_jacobian(model: nn.Module, x: Float[Tensor, "n *d"], *, batch_size: i
     Args:
         model: Network with outputs of shape `(n, c)`.
         x: Inputs.
-        batch_size: Samples differentiated at once; the result takes O(n * c * p) memory.
+        batch_size: Samples differentiated at once.
+
+    Returns:
+        One matrix a sample, over parameters in the order of `named_parameters`.
 
     Raises:
         InvalidInputError: `x` is empty or not finite.
+
+    Cost: time n c backward passes, memory O(n c p).
 
     >>> output_jacobian(nn.Linear(2, 3), torch.ones(4, 2)).shape
     torch.Size([4, 3, 9])

@@ -1,4 +1,4 @@
-"""One look at a stranger's model that reports everything that would break a measurement, each with its mend."""
+"""Inspection of a model for problems that make measurements invalid."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing about a model or its data that would break a measurement.
+    """A problem of a model or its data that makes measurements invalid.
 
     Attributes:
-        kind: Which check found it.
-        where: The module, parameter or tensor concerned.
-        what: What is wrong there.
-        mend: What to do about it.
+        kind: The check that found it.
+        where: The module, parameter or tensor.
+        what: The problem.
+        mend: Its remedy.
     """
 
     kind: Kind
@@ -39,15 +39,15 @@ class Problem:
 def inspect_model(
     model: nn.Module, x: Tensor | None = None, *, input_range: tuple[float, float] | None = None
 ) -> list[Problem]:
-    """List every problem of a model, and of a batch for it, without changing either.
+    """List all problems of a model and of a batch of inputs; neither is changed.
 
     Args:
-        model: The network to look at.
-        x: A batch it should accept; reuse of modules and input checks need one.
+        model: Network to inspect.
+        x: Batch of inputs; without it, inputs and reuse of modules are not checked.
         input_range: Smallest and largest value an input may take.
 
     Returns:
-        The problems, an empty list for a healthy model.
+        The problems; empty if there are none.
 
     >>> [problem.kind for problem in inspect_model(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)))]
     ['dropout']
@@ -67,16 +67,16 @@ def require_inspected(
     input_range: tuple[float, float] | None = None,
     kinds: Collection[Kind] = get_args(Kind),
 ) -> None:
-    """Refuse a model that has problems of the given kinds, naming all of them at once.
+    """Require a model without problems of the given kinds.
 
     Args:
-        model: The network to look at.
-        x: A batch it should accept.
+        model: Network to inspect.
+        x: Batch of inputs.
         input_range: Smallest and largest value an input may take.
-        kinds: The kinds of problem that matter to the caller; all by default.
+        kinds: Kinds of problem to check; all by default.
 
     Raises:
-        InvalidInputError: There are any.
+        InvalidInputError: There are problems; the message lists all of them.
 
     >>> require_inspected(nn.Linear(2, 1))
     """

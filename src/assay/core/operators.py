@@ -1,4 +1,4 @@
-"""Matrices known only by their products: one noun that spectra, solvers and curvature share."""
+"""Symmetric matrix-free linear operators, the Hessian and the Gauss-Newton matrix."""
 
 from abc import ABC, abstractmethod
 from typing import final
@@ -17,7 +17,7 @@ from assay.core.parameters import flatten, functional, named_parameters, preserv
 
 
 class MatrixFree(ABC):
-    """A symmetric matrix that is only ever multiplied.
+    """A symmetric matrix, given by its products with vectors.
 
     `operator @ v` takes a vector `(p,)` or columns `(p, k)`; sums and multiples are operators again.
 
@@ -53,7 +53,7 @@ class MatrixFree(ABC):
         return _Combination(self, self, float(factor), 0.0)
 
     def to_dense(self, *, columns: int = 128) -> Float[Tensor, "p p"]:
-        """Return the matrix itself, by multiplying `columns` of the identity at a time: O(p^2) memory."""
+        """Return the dense matrix, from products with `columns` columns of the identity at a time; memory O(p²)."""
         identity = torch.eye(self.shape[0], dtype=self.dtype, device=self.device)
         return torch.cat([self @ part for part in identity.split(columns, dim=1)], dim=1)
 
@@ -77,7 +77,7 @@ class _SciPyOperator(LinearOperator):
 
 @final
 class DenseOperator(MatrixFree):
-    """An explicit symmetric matrix in the clothes of an operator.
+    """A dense symmetric matrix as an operator.
 
     >>> (DenseOperator(torch.diag(torch.tensor([1.0, 2.0]))) @ torch.ones(2)).tolist()
     [1.0, 2.0]
@@ -157,11 +157,8 @@ class _LossCurvature(MatrixFree):
 class HessianOperator(_LossCurvature):
     r"""The Hessian $\nabla^2_\theta \frac1n\sum_i \ell(f(x_i), y_i)$ of a network's mean loss.
 
-    A product costs one gradient of a gradient over the data, O(n p) time; memory grows with `batch_size` and the
-    number of columns multiplied at once.
-
     Args:
-        model: Network in evaluation mode; it comes back as it was.
+        model: Network, evaluated in evaluation mode; it comes back as it was.
         x: Inputs.
         y: Targets.
         loss: Mean loss over a batch.
@@ -169,6 +166,8 @@ class HessianOperator(_LossCurvature):
 
     Raises:
         InvalidInputError: The model or the data are unusable; the message says why.
+
+    Cost: time O(n p) for a product with one column, memory O(`batch_size` p) times the number of columns.
 
     >>> from assay.core.losses import squared_error
     >>> layer = nn.Linear(1, 1, bias=False)
@@ -192,7 +191,8 @@ class GaussNewtonOperator(_LossCurvature):
 
     It is positive semi-definite for a convex loss. Arguments, cost and errors are those of `HessianOperator`.
 
-    Source: Schraudolph (2002), "Fast curvature matrix-vector products".
+    Source: Schraudolph (2002), "Fast curvature matrix-vector products for second-order gradient descent", main text:
+    the product with the extended Gauss-Newton matrix.
 
     >>> from assay.core.losses import squared_error
     >>> layer = nn.Linear(1, 1, bias=False)
@@ -201,7 +201,7 @@ class GaussNewtonOperator(_LossCurvature):
     """
 
     def batch_product(self, x: Tensor, y: Tensor, vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-        """Return the product of one batch's Gauss-Newton matrix with a vector: J v, then the loss, then J^T."""
+        """Return the product of one batch's Gauss-Newton matrix with a vector, from right to left."""
         logits, tangent = jvp(lambda theta: self.outputs(theta, x), (self.theta,), (vector,))[:2]
         gradient = jacrev(lambda f: self.loss(f, y))
         curved = jvp(gradient, (logits,), (tangent,))[1]

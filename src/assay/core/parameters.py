@@ -1,4 +1,4 @@
-"""Parameters as named dictionaries and as one flat vector, and models left as they were found."""
+"""Parameters as named dictionaries and flat vectors, and models restored after use."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def flatten(params: Parameters) -> Float[Tensor, " p"]:
 
 
 def unflatten(vector: Float[Tensor, " p"], like: Parameters) -> Parameters:
-    """Cut a vector into views shaped as `like`: the inverse of `flatten`.
+    """Split a vector into views with the shapes of `like`: the inverse of `flatten`.
 
     >>> params = {"a": torch.ones(2, 2), "b": torch.zeros(1)}
     >>> unflatten(flatten(params), params)["a"].shape
@@ -58,7 +58,7 @@ def assign_parameters(model: nn.Module, vector: Float[Tensor, " p"]) -> None:
 
 
 def parameter_distance(model: nn.Module, other: nn.Module) -> float:
-    r"""Return the Euclidean distance of all parameters, $\lVert\theta' - \theta\rVert_2$; buffers do not count.
+    r"""Compute the Euclidean distance between all parameters, $\lVert\theta' - \theta\rVert_2$, without buffers.
 
     >>> layer = nn.Linear(2, 1)
     >>> parameter_distance(layer, layer)
@@ -68,10 +68,15 @@ def parameter_distance(model: nn.Module, other: nn.Module) -> float:
 
 
 def project_parameters(model: nn.Module, centre: nn.Module, radius: float | None) -> None:
-    """Move a model's parameters, in place, to the nearest point within a radius of another's; None only checks them.
+    """Project a model's parameters, in place, onto the ball around another model's parameters.
+
+    Args:
+        model: Model to project.
+        centre: Model at the centre of the ball, of the same architecture.
+        radius: Euclidean radius; None does not limit the distance.
 
     Raises:
-        NumericalError: Some are NaN or infinite.
+        NumericalError: Some parameters are NaN or infinite.
 
     >>> centre, model = nn.Linear(1, 1), nn.Linear(1, 1)
     >>> project_parameters(model, centre, 0.0)
@@ -88,9 +93,9 @@ def project_parameters(model: nn.Module, centre: nn.Module, radius: float | None
 
 
 def functional(model: nn.Module) -> Callable[[Parameters, Tensor], Tensor]:
-    """Return the model as a pure function `f(params, x)`, its buffers held fixed.
+    """Return the model as a pure function `f(params, x)` with fixed buffers.
 
-    Parameters missing from `params` keep the model's own values, so one layer can be varied alone.
+    Parameters missing from `params` keep the model's values, so that a single layer can be varied.
 
     >>> layer = nn.Linear(2, 1)
     >>> f = functional(layer)
@@ -107,10 +112,9 @@ def functional(model: nn.Module) -> Callable[[Parameters, Tensor], Tensor]:
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """Hold the model in evaluation mode with its parameters frozen, and give it back exactly as it was.
+    """Hold the model in evaluation mode with frozen parameters, and restore it afterwards.
 
-    Mode flags, `requires_grad` and `.grad` are restored, also after an exception. Methods that vary weights do so
-    through `functional`, never in place.
+    Mode flags, `requires_grad` and `.grad` are restored, also after an exception. To vary weights, use `functional`.
 
     >>> layer = nn.Linear(2, 1).train()
     >>> with preserved(layer):

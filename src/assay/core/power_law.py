@@ -1,4 +1,4 @@
-"""Power laws read off a log-log plot, with the uncertainty of the slope."""
+"""Power laws fitted on logarithmic axes, with bootstrap intervals."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from assay.core.statistics import Interval
 
 @dataclass(frozen=True)
 class PowerLawFit:
-    r"""Hold a fitted law $a\,x^b$.
+    r"""A fitted power law $a\,x^b$.
 
     Attributes:
         exponent: The slope $b$ of the least-squares line through $(\log x, \log y)$.
         prefactor: $a$.
         r2: Share of the variance of $\log y$ that the line explains.
         interval: The exponent with its 95% percentile bootstrap interval over samples.
-        n_points: Points that the line was fitted through.
+        n_points: Points of the fit.
     """
 
     exponent: float
@@ -38,7 +38,7 @@ class PowerLawFit:
 def log_log_line(
     x: Float[Tensor, "*resamples n"], y: Float[Tensor, "*resamples n"]
 ) -> tuple[Float[Tensor, "*resamples"], Float[Tensor, "*resamples"], Float[Tensor, "*resamples"]]:
-    r"""Fit $\log y = \log a + b\log x$ by least squares, along the last axis; return $b$, $a$ and R² in float64.
+    r"""Fit $\log y = \log a + b\log x$ by least squares along the last axis; return $b$, $a$ and R² in float64.
 
     Raises:
         InvalidInputError: There are fewer than two different points, or some are not positive.
@@ -49,8 +49,8 @@ def log_log_line(
     """
     if not ((x > 0).all() and (y > 0).all()) or not (x != x[..., :1]).any(-1).all():
         raise InvalidInputError(
-            f"a power law needs two different positive points at least, got {x.shape[-1]}: take more samples, or a "
-            "window that holds no zeros"
+            f"a power law needs at least two different positive points, got {x.shape[-1]} points with zeros or equal "
+            "values; take more samples, or a window without zeros"
         )
     log_x, log_y = x.double().log(), y.double().log()
     centre_x, centre_y = log_x.mean(-1, keepdim=True), log_y.mean(-1, keepdim=True)
@@ -67,7 +67,16 @@ def fit_power_law(
     resampled_x: Float[Tensor, "resamples n"],
     resampled_y: Float[Tensor, "resamples n"],
 ) -> PowerLawFit:
-    """Fit the law to the points, and take its exponent's interval from fits to resampled ones.
+    """Fit a power law to points, with the interval of its exponent from fits to resampled points.
+
+    Args:
+        x: Positive values.
+        y: Positive values.
+        resampled_x: Values of `x` in each bootstrap sample.
+        resampled_y: Values of `y` in each bootstrap sample.
+
+    Returns:
+        The fit with its 95% percentile interval.
 
     Raises:
         InvalidInputError: As `log_log_line`.

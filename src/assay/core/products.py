@@ -1,4 +1,4 @@
-"""Products of a network's Jacobian and Hessian with a vector, without ever building the matrix."""
+"""Products of a network's Jacobian and Hessian with a vector."""
 
 import torch
 from jaxtyping import Float
@@ -14,10 +14,20 @@ from assay.core.parameters import flatten, functional, named_parameters, preserv
 def jacobian_vector_product(
     model: nn.Module, x: Float[Tensor, "n *d"], vector: Float[Tensor, " p"]
 ) -> Float[Tensor, "n *c"]:
-    r"""Compute $J v$: how the outputs on `x` change as the parameters move along `vector`.
+    r"""Compute $J v$, the derivative of the outputs as the parameters move along a vector.
+
+    Args:
+        model: Network; it comes back as it was.
+        x: Inputs.
+        vector: Direction in parameter space.
+
+    Returns:
+        The derivative of each output.
 
     Raises:
         InvalidInputError: `vector` does not have one entry per parameter, or `x` is empty.
+
+    Cost: time and memory about two forward passes over all inputs.
 
     >>> layer = nn.Linear(2, 1, bias=False)
     >>> jacobian_vector_product(layer, torch.tensor([[1.0, 2.0]]), torch.ones(2)).tolist()
@@ -33,10 +43,20 @@ def jacobian_vector_product(
 def vector_jacobian_product(
     model: nn.Module, x: Float[Tensor, "n *d"], cotangent: Float[Tensor, "n *c"]
 ) -> Float[Tensor, " p"]:
-    r"""Compute $J^\top u$: the parameter gradient of $\langle u, f(x)\rangle$.
+    r"""Compute $J^\top u$, the parameter gradient of $\langle u, f(x)\rangle$.
+
+    Args:
+        model: Network; it comes back as it was.
+        x: Inputs.
+        cotangent: The weights $u$, of the outputs' shape.
+
+    Returns:
+        The gradient, over parameters in the order of `named_parameters`.
 
     Raises:
         InvalidInputError: `x` is empty.
+
+    Cost: time and memory one forward and backward pass over all inputs.
 
     >>> layer = nn.Linear(2, 1, bias=False)
     >>> vector_jacobian_product(layer, torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]])).tolist()
@@ -58,10 +78,7 @@ def hessian_vector_product(
     *,
     batch_size: int | None = None,
 ) -> Float[Tensor, " p"]:
-    r"""Compute $H v$ with $H = \nabla^2_\theta \frac1n\sum_i \ell(f(x_i), y_i)$.
-
-    Reverse over reverse, $\nabla \langle \nabla L, v\rangle$: `torch.func.jvp` of `grad` fails on squared error in
-    torch 2.13 (a forward derivative of its backward is missing), and this form costs the same.
+    r"""Compute $H v$ for the Hessian $H = \nabla^2_\theta L$ of $L = \frac1n\sum_i \ell(f(x_i), y_i)$.
 
     Args:
         model: Network; it comes back as it was.
@@ -69,10 +86,15 @@ def hessian_vector_product(
         y: Targets.
         loss: Mean loss over a batch.
         vector: Direction in parameter space.
-        batch_size: Samples differentiated at once, all by default; batches are weighted by their size.
+        batch_size: Samples differentiated at once; all by default.
+
+    Returns:
+        The product, over parameters in the order of `named_parameters`.
 
     Raises:
         InvalidInputError: The data do not fit each other or `vector` does not fit the model.
+
+    Cost: time O(n p), memory O(`batch_size` p).
 
     >>> from assay.core.losses import squared_error
     >>> layer = nn.Linear(1, 1, bias=False)
@@ -90,6 +112,7 @@ def hessian_vector_product(
 
     product = torch.zeros_like(theta)
     with preserved(model):
+        # Reverse over reverse: jvp of grad fails on squared error in torch 2.13, and costs the same.
         for batch in zip(x.split(size), y.split(size), strict=True):
             product += grad(lambda values, b=batch: grad(batch_loss)(values, *b) @ vector)(theta)
     return product

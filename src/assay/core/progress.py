@@ -1,4 +1,4 @@
-"""Progress bars for long work, shown only where they were asked for."""
+"""Progress bars."""
 
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
@@ -10,8 +10,8 @@ def track(iterable: Iterable[T], description: str, *, total: int | None = None, 
     """Yield from `iterable`, drawing a bar on standard error when `enabled`.
 
     Args:
-        iterable: What is worked through.
-        description: What the work is called beside the bar.
+        iterable: Items to process.
+        description: Label of the bar.
         total: Number of steps, where `iterable` has no length.
         enabled: Draw the bar; otherwise this is `iter(iterable)`.
 

@@ -1,4 +1,4 @@
-"""Randomness that is passed in, never taken from global state."""
+"""Random generators and seeds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 
 def seeded(seed: int) -> torch.Generator:
-    """Return a generator on the CPU, so that a seed draws the same numbers whatever device they go to.
+    """Return a generator on the CPU, so that a seed gives the same numbers for every device.
 
     >>> torch.equal(torch.rand(2, generator=seeded(0)), torch.rand(2, generator=seeded(0)))
     True
@@ -17,7 +17,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def as_generator(generator: torch.Generator | None) -> torch.Generator:
-    """Return the caller's generator, or one seeded with 0 where none was given.
+    """Return the given generator, or one seeded with 0 for None.
 
     >>> as_generator(None).initial_seed()
     0
@@ -38,7 +38,7 @@ def spawn_seeds(seed: int, n: int) -> list[int]:
 def isolated_rng(seed: int) -> Iterator[None]:
     """Seed torch's global generators inside the block and restore them after it.
 
-    For code that can only draw from global state, such as the initialisation of an `nn.Module`.
+    For code that draws from global state only, such as the initialisation of an `nn.Module`.
 
     >>> before = torch.get_rng_state()
     >>> with isolated_rng(0):

@@ -37,18 +37,27 @@ class Trainer(Protocol):
         ...
 
 
-def one_by_one(train: Callable[[nn.Module, Tensor, Tensor, torch.Generator], object]) -> Trainer:
-    """Make a trainer of a function `train(model, x, y, generator)` that trains one model in place.
+@dataclass(frozen=True)
+class SequentialTrainer:
+    """Train one model after the other by a function of one model.
 
-    Each model gets a generator of its own, seeded from one draw of the trainer's.
+    Each model gets its own generator, seeded from one draw of the trainer's.
+
+    Args:
+        train: Function `train(model, x, y, generator)` that trains a model in place.
 
     >>> from functools import partial
     >>> from assay.core import cross_entropy, fit
     >>> sgd = partial(torch.optim.SGD, lr=0.1)
-    >>> trainer = one_by_one(lambda model, x, y, source: fit(model, x, y, loss=cross_entropy, optimizer=sgd, steps=9))
+    >>> train = lambda model, x, y, source: fit(model, x, y, loss=cross_entropy, optimizer=sgd, n_iter=9)
+    >>> trainer = SequentialTrainer(train)
+    >>> trainer([nn.Linear(3, 2)], torch.eye(3), torch.tensor([0, 1, 0]), torch.ones(1, 3) > 0)
     """
 
-    def trainer(
+    train: Callable[[nn.Module, Tensor, Tensor, torch.Generator], object]
+
+    def __call__(
+        self,
         models: Sequence[nn.Module],
         x: Float[Tensor, "n *d"],
         y: Tensor,
@@ -57,13 +66,12 @@ def one_by_one(train: Callable[[nn.Module, Tensor, Tensor, torch.Generator], obj
         generator: torch.Generator | None = None,
         progress: bool = False,
     ) -> None:
+        """Train in place; a generator in the same state gives the same weights."""
         source = as_generator(generator)
         seed = int(torch.randint(2**31, (1,), generator=source, device=source.device))
         cells = zip(models, membership, spawn_seeds(seed, len(models)), strict=True)
         for model, kept, own_seed in track(cells, "training models", total=len(models), enabled=progress):
-            train(model, x[kept], y[kept], seeded(own_seed))
-
-    return trainer
+            self.train(model, x[kept], y[kept], seeded(own_seed))
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,9 @@ class StackedTrainer:
         try:
             weights = {name: value.detach().clone() for name, value in stack_module_state(list(models))[0].items()}
         except RuntimeError as error:
-            raise InvalidInputError("the models differ in architecture; build them alike, or use one_by_one") from error
+            raise InvalidInputError(
+                "the models differ in architecture; build them alike, or use SequentialTrainer"
+            ) from error
         parameters = [value.requires_grad_() for value in weights.values()]
         base = models[0]
         scores = vmap(lambda values, batch: functional_call(base, values, (batch,)))
@@ -167,5 +177,5 @@ def _check_stackable(model: nn.Module) -> None:
     if problems:
         found = ", ".join(f"{problem.where} ({problem.kind})" for problem in problems)
         raise InvalidInputError(
-            f"models with dropout or batch-norm cannot be trained as one stack: {found}; use one_by_one"
+            f"models with dropout or batch-norm cannot be trained as one stack: {found}; use SequentialTrainer"
         )

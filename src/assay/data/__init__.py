@@ -1,4 +1,4 @@
-"""Real data: embedded sets, local copies of the standard ones, and the user's own files."""
+"""Data sets: embedded ones, local copies of standard ones, and the user's files."""
 
 from assay.data.dataset import Dataset
 from assay.data.files import load_image_folder, load_npz

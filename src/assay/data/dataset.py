@@ -1,4 +1,4 @@
-"""A data set: training and test samples, their range and the names of their classes."""
+"""Classification data set with training and test samples."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from assay.core import InvalidInputError, check_labels, check_pairs
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Hold a classification data set, checked when it is made.
+    """Classification data set; it is checked on construction.
 
     Attributes:
-        name: What the reports call it.
+        name: Name in reports.
         x_train: Training samples; images have shape `(n, channels, height, width)`.
         y_train: Their classes, int64 indices into `class_names`.
         x_test: Test samples of the same shape each; may be empty where the source has no test part.
         y_test: Their classes.
-        input_range: Lowest and highest value that a sample may hold.
+        input_range: Lowest and highest value of a sample.
         class_names: One name for each class, in the order of the labels.
 
     Raises:

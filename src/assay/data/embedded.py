@@ -1,4 +1,4 @@
-"""Data sets that need no file of the user: scikit-learn's small ones and a part of Fashion-MNIST."""
+"""Embedded data sets: scikit-learn's small ones and a part of Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017)."""
 
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ _LOADERS = {
 
 
 def load_tabular(name: str) -> Dataset:
-    """Load one of scikit-learn's embedded sets, a quarter of it kept for testing, the same quarter every time.
+    """Load one of scikit-learn's embedded sets, with a fixed quarter as the test part.
 
     Digits become images of shape `(1, 8, 8)` divided by 16. Features of the others are scaled to `[0, 1]` by the
-    range of the training part; test values beyond that range are set to its ends.
+    range of the training part; test values outside it are clipped.
     """
     bunch: Any = _LOADERS[name]()
     parts: Any = train_test_split(bunch.data, bunch.target, test_size=0.25, stratify=bunch.target, random_state=0)
@@ -52,9 +52,10 @@ def load_tabular(name: str) -> Dataset:
 def load_fashion() -> Dataset:
     """Load the embedded part of Fashion-MNIST: 200 training and 50 test images of each class, 28 x 28 pixels.
 
-    The images stand in the order of the SHA-256 of their pixels: a fixed pseudo-random order.
+    The images are in the order of the SHA-256 of their pixels: a fixed pseudo-random order.
 
-    Source: Xiao, Rasul and Vollgraf, "Fashion-MNIST" (2017), arXiv:1708.07747; MIT licence, (c) 2017 Zalando SE.
+    Source: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+    Algorithms" (2017), arXiv:1708.07747, section 2; MIT licence, (c) 2017 Zalando SE.
     """
     folder = Path(__file__).parent / "embedded"
     return Dataset(

@@ -1,4 +1,4 @@
-"""The user's own data: NumPy archives and folders of images."""
+"""Data sets from the user's files: NumPy archives and image folders."""
 
 from pathlib import Path
 from zipfile import BadZipFile
@@ -19,13 +19,13 @@ _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".
 def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0)) -> Dataset:
     """Read a data set from a NumPy archive.
 
-    Its arrays are `x` and `y`, or `x_train` and `y_train` with `x_test` and `y_test` if there is a test part, and
-    perhaps `class_names`. Floating samples are taken as they are, in float32 or float64. Bytes are images, of shape
-    `(n, h, w)`, `(n, h, w, channels)` or `(n, channels, h, w)`, and are divided by 255. Labels are integers from 0.
+    Its arrays are `x` and `y`, or `x_train` and `y_train` with an optional `x_test` and `y_test`, and an optional
+    `class_names`. Samples in float32 or float64 are unchanged. Bytes are images of shape `(n, h, w)`,
+    `(n, h, w, channels)` or `(n, channels, h, w)` and are divided by 255. Labels are integers from 0.
 
     Args:
         path: The `.npz` file.
-        input_range: Lowest and highest value that a sample may hold.
+        input_range: Lowest and highest value of a sample.
 
     Returns:
         The data set; its test part is empty where the file has none.
@@ -53,11 +53,11 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0))
 
 
 def load_image_folder(path: str | Path) -> Dataset:
-    """Read a folder of images that holds one sub-folder for each class.
+    """Read an image folder with one sub-folder for each class.
 
-    Where it holds `train` and `test` instead, each with the sub-folders of the classes, they become the two parts.
-    Classes are numbered in the alphabetical order of their folders. All images must have one size; they are grey if
-    all are, else RGB.
+    Sub-folders `train` and `test`, each with the sub-folders of the classes, become the two parts of the data set.
+    Classes are numbered in the alphabetical order of their folders. All images must have the same size; the result is
+    grey if all images are grey, else RGB.
 
     Args:
         path: The folder.
@@ -75,7 +75,7 @@ def load_image_folder(path: str | Path) -> Dataset:
     train = path / "train" if (path / "train").is_dir() else path
     classes = tuple(sorted(folder.name for folder in train.iterdir() if folder.is_dir()))
     if not classes:
-        raise InvalidInputError(f"{train} has no sub-folders; put the images of each class into a folder of its own")
+        raise InvalidInputError(f"{train} has no sub-folders; put the images of each class into a sub-folder")
     files = _image_files(train, classes)
     n_train = len(files)
     if not n_train:
@@ -91,7 +91,7 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise MissingDataError(f"there is no file {path}; give a .npz archive with arrays x and y")
     try:
-        # Opened here, so that NumPy does not leave a damaged file open.
+        # NumPy would leave a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
             return {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, AttributeError, TypeError, BadZipFile) as error:

@@ -1,4 +1,4 @@
-"""The idx format of MNIST: arrays of unsigned bytes, plain or compressed with gzip or xz."""
+"""Files in the idx format of MNIST, plain or compressed with gzip or xz."""
 
 import gzip
 import lzma
@@ -16,11 +16,11 @@ _OPENERS = {".gz": gzip.open, ".xz": lzma.open}
 def read_idx(path: Path) -> np.ndarray:
     """Read an idx file of unsigned bytes.
 
-    The file opens with two zero bytes, the type (8: unsigned byte), the number of axes, and the length of each axis
+    The file starts with two zero bytes, the type (8: unsigned byte), the number of axes, and the length of each axis
     as a big-endian 32-bit integer; the values follow.
 
     Raises:
-        InvalidInputError: The file is truncated, damaged, or not such a file.
+        InvalidInputError: The file is truncated, damaged, or of another format.
 
     Source: LeCun, Cortes and Burges, "The MNIST database", section "File formats".
     """

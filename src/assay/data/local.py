@@ -1,4 +1,4 @@
-"""The standard image sets, read from files on this machine. Nothing is downloaded and no pickle is read."""
+"""MNIST, Fashion-MNIST and CIFAR-10 from local files, without downloads or pickles."""
 
 from pathlib import Path
 from zipfile import BadZipFile

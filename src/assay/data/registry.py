@@ -19,7 +19,7 @@ _LOCAL = {"cifar10": load_cifar10, "fashion-mnist": load_fashion_mnist, "mnist":
 
 
 def names() -> tuple[str, ...]:
-    """List the data sets that `load` knows.
+    """List the names of all data sets.
 
     >>> names()
     ('breast-cancer', 'cifar10', 'digits', 'fashion', 'fashion-mnist', 'iris', 'mnist', 'wine')
@@ -35,15 +35,15 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
 
     Args:
         name: One of `names()`.
-        root: Folder that holds the local sets, in folders of their own; the environment variable `ASSAY_DATA`
-            when None. Embedded sets do not need it.
+        root: Folder of the local sets, with one sub-folder each; the environment variable `ASSAY_DATA` when None.
+            Embedded sets do not need it.
 
     Returns:
         Samples as float32 in `[0, 1]`, images as `(n, channels, height, width)`, labels as int64.
 
     Raises:
         InvalidInputError: The name is unknown, or a file is damaged.
-        MissingDataError: The files are not there; the message says where they belong and where to get them.
+        MissingDataError: The files are missing; the message says where they belong and where to get them.
 
     >>> load("digits")
     Dataset('digits': 1347 training and 450 test samples of 1x8x8, 10 classes)
@@ -57,11 +57,11 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
 
 
 def available(name: str, instead: str = "fashion", root: str | Path | None = None) -> str:
-    """Return a data set's name, or that of an embedded one where its files are not on this machine.
+    """Return a data set's name if its files are on this machine, else the name of an embedded set.
 
     Args:
-        name: The wanted set.
-        instead: The set to take where it is not there.
+        name: Preferred set.
+        instead: Set to use if the preferred one is missing.
         root: As for `load`.
 
     Raises:

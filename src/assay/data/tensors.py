@@ -1,4 +1,4 @@
-"""From arrays of bytes to the tensors that a data set holds."""
+"""Conversion of arrays to images and labels."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Smaller or simpler problems made of a data set."""
+"""Subsets and binary versions of a data set."""
 
 from dataclasses import replace
 
@@ -6,15 +6,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_pairs
+from assay.core import InvalidInputError, check_count, check_pairs
 from assay.data.dataset import Dataset
 
 
 def odd_even(dataset: Dataset) -> Dataset:
-    """Make a two-class problem: 1 for the classes with an odd index, 0 for the others.
+    """Make a binary problem: 1 for classes with an odd index, 0 for the others.
 
     Source: Haim, Vardi, Yehudai, Shamir and Irani, "Reconstructing Training Data from Trained Neural Networks"
-    (2022), who separate odd from even digits of MNIST.
+    (2022), main text: odd against even digits of MNIST.
 
     >>> from assay.data import load
     >>> odd_even(load("digits")).class_names
@@ -36,26 +36,25 @@ def balanced_subset(
     *,
     generator: torch.Generator | None = None,
 ) -> tuple[Float[Tensor, "m ..."], Int[Tensor, " m"]]:
-    """Take equally many samples of every class that occurs, in random order.
+    """Draw the same number of samples from every class, in random order.
 
     Args:
         x: Samples.
         y: Their classes.
-        n_per_class: How many of each class to take.
-        generator: Source of the choice; None takes the first ones of each class, in the order given.
+        n_per_class: Samples of each class.
+        generator: Source of the draw; None takes the first samples of each class, in the given order.
 
     Returns:
         The chosen samples and their classes.
 
     Raises:
-        InvalidInputError: A class has fewer samples than asked for.
+        InvalidInputError: `n_per_class` is below one, or a class has fewer samples.
 
     >>> balanced_subset(torch.rand(4, 2), torch.tensor([1, 0, 1, 0]), 1)[1]
     tensor([1, 0])
     """
     check_pairs(x, y)
-    if n_per_class < 1:
-        raise InvalidInputError(f"n_per_class must be at least 1, got {n_per_class}")
+    check_count(n_per_class, "n_per_class")
     order = torch.arange(len(y)) if generator is None else torch.randperm(len(y), generator=generator)
     order = order.to(y.device)
     chosen = torch.zeros(len(y), dtype=torch.bool, device=y.device)

@@ -1,4 +1,7 @@
-"""Where training landed: curvature at a solution and the lines between solutions."""
+"""Curvature of the loss at a solution, and the loss between solutions.
+
+Papers: hessian-spectrum.
+"""
 
 from assay.landscape.alignment import AlignmentReport, gradient_covariance_alignment
 from assay.landscape.decomposition import (

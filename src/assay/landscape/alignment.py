@@ -1,4 +1,4 @@
-"""How the covariance of gradients lines up with the Gauss-Newton matrix."""
+"""Alignment of the gradient covariance with the Gauss-Newton matrix (Sagun et al., 2017)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from assay.landscape.decomposition import gauss_newton_factor
 
 @dataclass(frozen=True, eq=False)
 class AlignmentReport:
-    r"""Two top eigenspaces of dimension k and the angles between them.
+    r"""Principal angles between the top eigenspaces, of dimension k, of two matrices.
 
     Attributes:
         angles: Principal angles in degrees, ascending.
@@ -46,8 +46,7 @@ def gradient_covariance_alignment(
 ) -> AlignmentReport:
     r"""Compare the top eigenspaces of $\frac1n\sum_i g_i g_i^\top$, $g_i = J_i^\top \nabla_f \ell_i$, and of $G$.
 
-    Both are taken from singular vectors of factors, so no p x p matrix is formed: O(n^2 c^2 p) time for nc < p,
-    O(n c p) memory.
+    Both come from singular vectors of factors, so no p x p matrix is formed.
 
     Args:
         model: Network; evaluated in evaluation mode, it comes back as it was.
@@ -57,10 +56,17 @@ def gradient_covariance_alignment(
         k: Dimension of the spaces; the number of outputs by default.
         batch_size: Samples differentiated at once.
 
+    Returns:
+        The angles, the overlap and both sets of eigenvalues.
+
     Raises:
         InvalidInputError: The model or the data are unusable, or a matrix has rank below `k`.
 
-    Source: Sagun et al. (2017), arXiv 1706.04454.
+    Cost: time O(n² c² p) for nc < p, memory O(n c p).
+
+    Source: Sagun, Evci, Güney, Dauphin and Bottou (2017), "Empirical Analysis of the Hessian of Over-Parametrized
+    Neural Networks", arXiv 1706.04454, main text: the link between the large eigenvalues and the covariance of
+    gradients.
 
     >>> from assay.core import squared_error
     >>> report = gradient_covariance_alignment(nn.Linear(2, 1), torch.eye(2), torch.ones(2), loss=squared_error)

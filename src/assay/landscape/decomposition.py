@@ -1,4 +1,4 @@
-"""The generalised Gauss-Newton decomposition of the Hessian, and the Gram factor of its first part."""
+"""Generalised Gauss-Newton decomposition of the Hessian (Sagun et al., 2017)."""
 
 from dataclasses import dataclass
 
@@ -53,8 +53,8 @@ def gauss_newton_decomposition(
 ) -> HessianDecomposition:
     r"""Split the Hessian of the mean loss into its Gauss-Newton part and the rest, $H = G + R$.
 
-    $R$ vanishes where the network is linear in its parameters or fits every sample. Dense matrices: O(n c p^2) time,
-    O(p^2 + n c p) memory; for a few thousand parameters.
+    $R$ vanishes where the network is linear in its parameters or fits every sample. The matrices are dense: for
+    networks of a few thousand parameters.
 
     Args:
         model: Network; evaluated in evaluation mode, it comes back as it was.
@@ -63,12 +63,18 @@ def gauss_newton_decomposition(
         loss: Mean loss over a batch, convex in the network's outputs.
         batch_size: Samples differentiated at once.
 
+    Returns:
+        The three matrices.
+
     Raises:
         InvalidInputError: The model or the data are unusable, or the loss is not convex in the outputs.
-        NumericalError: Curvature came out NaN or infinite.
+        NumericalError: The curvature is NaN or infinite.
 
-    Source: Sagun et al. (2017), arXiv 1706.04454; Schraudolph (2002), "Fast curvature matrix-vector
-    products for second-order gradient descent".
+    Cost: time O(n c p²), memory O(p² + n c p).
+
+    Source: Sagun, Evci, Güney, Dauphin and Bottou (2017), "Empirical Analysis of the Hessian of Over-Parametrized
+    Neural Networks", arXiv 1706.04454, main text: the decomposition of the Hessian; Schraudolph (2002), "Fast curvature
+    matrix-vector products for second-order gradient descent", main text: the matrix $G$.
 
     >>> from assay.core import squared_error
     >>> layer = nn.Linear(2, 1)
@@ -95,11 +101,17 @@ def gauss_newton_factor(
     r"""Compute a factor $A$ with $G = A^\top A$: for every sample $\frac{1}{\sqrt n} (\nabla^2_f \ell_i)^{1/2} J_i$.
 
     For cross-entropy $A_i$ is $\frac{1}{\sqrt n}\mathrm{diag}(\sqrt{p_i})(I - 1 p_i^\top) J_i$ up to a rotation of the
-    outputs. Its Gram matrix $A A^\top$, of size r = nc, holds the non-zero eigenvalues of $G$. O(n c p) memory.
+    outputs. Its Gram matrix $A A^\top$, of size r = nc, has the non-zero eigenvalues of $G$.
 
     Arguments and errors are those of `gauss_newton_decomposition`.
 
-    Source: Sagun et al. (2017), arXiv 1706.04454.
+    Returns:
+        The factor, with the c rows of a sample next to each other.
+
+    Cost: time O(n c² p), memory O(n c p).
+
+    Source: Sagun, Evci, Güney, Dauphin and Bottou (2017), "Empirical Analysis of the Hessian of Over-Parametrized
+    Neural Networks", arXiv 1706.04454, main text: $G$ as a product of Jacobians.
 
     >>> from assay.core import cross_entropy
     >>> gauss_newton_factor(nn.Linear(2, 3), torch.eye(2), torch.tensor([0, 1]), loss=cross_entropy).shape
@@ -118,7 +130,13 @@ def gauss_newton_factor(
 def factor_eigenvalues(factor: Float[Tensor, "r p"]) -> Float[Tensor, " k"]:
     r"""Compute the eigenvalues of $A^\top A$ that can differ from zero, descending, from the smaller Gram matrix.
 
-    O(min(r, p)^2 max(r, p)) time for a factor of r rows; returns min(r, p) values.
+    Args:
+        factor: A matrix A of r rows.
+
+    Returns:
+        The min(r, p) eigenvalues.
+
+    Cost: time O(min(r, p)² max(r, p)), memory O(min(r, p)²).
 
     >>> factor_eigenvalues(torch.tensor([[3.0, 0.0, 4.0]])).tolist()
     [25.0]

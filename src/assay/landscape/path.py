@@ -1,4 +1,4 @@
-"""The loss on the straight line between two solutions."""
+"""Loss on the straight line between two networks (Goodfellow, Vinyals and Saxe, 2015)."""
 
 import copy
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from assay.core import (
     InvalidInputError,
     LossFunction,
+    check_count,
     check_finite,
     check_model,
     check_pairs,
@@ -73,8 +74,8 @@ def linear_path(
 ) -> PathReport:
     r"""Evaluate the loss at `n` points on the straight line between two networks' parameters.
 
-    A line without barrier shows that two points lie in one basin. A barrier does not show the contrary: independent
-    runs need their hidden units matched, or a curve, before a low path appears. O(n) passes over the data, O(p) memory.
+    A line without a barrier shows that two points lie in one basin. A barrier does not show the contrary: between
+    independent runs a low path often appears only after their hidden units are matched, or along a curve.
 
     Args:
         model_a: Network at t = 0; it comes back as it was.
@@ -86,12 +87,18 @@ def linear_path(
         batch_size: Samples evaluated at once.
         progress: Draw a bar on standard error.
 
+    Returns:
+        The losses along the line, and the barrier.
+
     Raises:
         InvalidInputError: The networks do not match, the data are unusable, or `n` is below 3.
-        NumericalError: A loss came out NaN or infinite.
+        NumericalError: A loss is NaN or infinite.
 
-    Source: Sagun et al. (2017), arXiv 1706.04454; Goodfellow, Vinyals and Saxe (2015), "Qualitatively
-    characterizing neural network optimization problems", arXiv 1412.6544.
+    Cost: time O(n) passes over the data, memory O(p).
+
+    Source: Goodfellow, Vinyals and Saxe (2015), "Qualitatively characterizing neural network optimization problems",
+    arXiv 1412.6544, main text; Sagun, Evci, Güney, Dauphin and Bottou (2017), "Empirical Analysis of the Hessian of
+    Over-Parametrized Neural Networks", arXiv 1706.04454, main text: the line from large-batch to small-batch solutions.
 
     >>> from assay.core import squared_error
     >>> x = torch.tensor([[1.0], [2.0]])
@@ -99,8 +106,7 @@ def linear_path(
     0.0
     """
     check_pairs(x, y)
-    if n < 3:
-        raise InvalidInputError(f"n must be at least 3, for a point between the ends; got {n}")
+    check_count(n, "n", at_least=3)
     start, end = _matching_parameters(model_a, model_b)
     walker = copy.deepcopy(model_a)
     positions = torch.linspace(0, 1, n, dtype=torch.float64)
@@ -135,7 +141,7 @@ def _matching_parameters(model_a: nn.Module, model_b: nn.Module) -> tuple[dict[s
         not torch.equal(value, buffers_b[name]) for name, value in buffers_a.items()
     ):
         raise InvalidInputError(
-            "the two networks' buffers differ, and batch-norm statistics between the ends are not on a line; "
+            "the two networks' buffers differ, and batch-norm statistics do not interpolate between the ends; "
             "replace batch-norm by a normalisation without buffers, or give both networks the same statistics"
         )
     return start, end

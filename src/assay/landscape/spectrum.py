@@ -1,4 +1,4 @@
-"""The Hessian's spectrum at a solution: a bulk near zero and a few outliers."""
+"""Hessian spectrum of the training loss (Sagun et al., 2017)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from assay.core import (
     HessianOperator,
-    InvalidInputError,
     LossFunction,
     MatrixFree,
     NumericalError,
     as_generator,
+    check_choice,
     check_finite,
     check_fraction,
     check_logits,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Above this many parameters a dense eigendecomposition, O(p^3), costs more than Lanczos.
 DENSE_LIMIT = 3000
 
-# A Ritz value counts as an eigenvalue when its bound is below this fraction of it; its error is of the bound's square.
+# A Ritz value counts as an eigenvalue if its error bound is below this fraction of it; the error is near its square.
 RESOLVED = 1e-2
 
 
@@ -37,8 +37,8 @@ class SpectrumReport:
     r"""A Hessian's spectrum and the counts that separate its bulk from its outliers.
 
     Attributes:
-        method: How it was computed.
-        eigenvalues: Descending: all p of them (dense), or the top ones, as far down as Lanczos resolved them.
+        method: "dense" or "lanczos".
+        eigenvalues: In descending order: all p (dense), or the top ones that Lanczos resolved.
         density: The whole spectrum; exact when dense.
         n_parameters: Parameters p.
         n_outliers: Eigenvalues above `outlier_threshold` times the largest.
@@ -86,7 +86,7 @@ def hessian_spectrum(
     *,
     loss: LossFunction,
     method: Literal["auto", "dense", "lanczos"] = "auto",
-    steps: int = 80,
+    n_iter: int = 80,
     probes: int = 10,
     kernel_width: float = 0.01,
     outlier_threshold: float = 0.1,
@@ -97,10 +97,9 @@ def hessian_spectrum(
 ) -> SpectrumReport:
     r"""Compute the spectrum of $H = \nabla^2_\theta \frac1n \sum_i \ell(f(x_i), y_i)$ and count bulk and outliers.
 
-    Dense: p Hessian products and an eigendecomposition, O(n p^2 + p^3) time, O(p^2) memory. Lanczos: `steps * probes`
-    products, O(steps p probes) memory; its density is an estimate whose error over probes is
-    `report.density.moment_error`, its top eigenvalues are those that converged, and an eigenvalue that is exactly
-    repeated counts once. float32 blurs the bulk at about 1e-6 of the largest eigenvalue.
+    The dense method is exact. With Lanczos the density is an estimate, with the error over probes in
+    `report.density.moment_error`; the top eigenvalues are those that converged, and an exactly repeated eigenvalue
+    counts once. float32 blurs the bulk at about 1e-6 of the largest eigenvalue.
 
     Args:
         model: Network; evaluated in evaluation mode, it comes back as it was.
@@ -108,21 +107,28 @@ def hessian_spectrum(
         y: Targets.
         loss: Mean loss over a batch.
         method: "auto" is dense up to 3000 parameters, Lanczos above.
-        steps: Lanczos steps.
-        probes: Lanczos's random starting vectors.
+        n_iter: Lanczos steps; 80 to 100 resolve most spectra.
+        probes: Random starting vectors of Lanczos.
         kernel_width: Width of the density's kernel as a fraction of the spectrum's range.
         outlier_threshold: An outlier exceeds this fraction of the largest eigenvalue.
         bulk_threshold: An eigenvalue of the bulk is below this fraction of the largest, in absolute value.
         batch_size: Samples differentiated at once; all by default.
-        generator: Source of the probes; a fixed seed by default.
+        generator: Source of the probes; one seeded with 0 by default.
         progress: Draw a bar on standard error.
+
+    Returns:
+        The eigenvalues, the density, and the counts of bulk and outliers.
 
     Raises:
         InvalidInputError: The model, the data or an option is unusable; the message says why.
-        NumericalError: Curvature came out NaN or infinite, or `steps` were too few to resolve the outliers.
+        NumericalError: The curvature is NaN or infinite, or `n_iter` is too small to resolve the outliers.
+
+    Cost: dense, time O(n p² + p³), memory O(p²); Lanczos, `n_iter * probes` Hessian products, memory O(`n_iter` p
+    `probes`).
 
     Source: Sagun, Evci, Güney, Dauphin and Bottou (2017), "Empirical Analysis of the Hessian of Over-Parametrized
-    Neural Networks", arXiv 1706.04454. The thresholds are ours: the paper shows plots.
+    Neural Networks", arXiv 1706.04454, main text and figures of spectra. Deviation: the thresholds are ours, since the
+    paper shows plots.
 
     >>> from assay.core import squared_error
     >>> report = hessian_spectrum(nn.Linear(2, 1), torch.eye(2), torch.zeros(2), loss=squared_error)
@@ -130,20 +136,22 @@ def hessian_spectrum(
     (3.0, 2)
     """
     check_pairs(x, y)
+    check_choice(method, ("auto", "dense", "lanczos"), "method")
     check_fraction(outlier_threshold, "outlier_threshold")
     check_fraction(bulk_threshold, "bulk_threshold")
     check_fraction(kernel_width, "kernel_width")
     n_outputs = check_logits(model, x).shape[1]
     operator = HessianOperator(model, x, y, loss, batch_size=batch_size)
-    chosen = _choose(method, operator.shape[0])
-    if chosen == "dense":
+    if method == "auto":
+        method = "dense" if operator.shape[0] <= DENSE_LIMIT else "lanczos"
+    if method == "dense":
         eigenvalues, density = _dense(operator, kernel_width)
     else:
         source = as_generator(generator)
-        eigenvalues, density = _lanczos(operator, steps, probes, kernel_width, outlier_threshold, source, progress)
+        eigenvalues, density = _lanczos(operator, n_iter, probes, kernel_width, outlier_threshold, source, progress)
     top = eigenvalues[0].clamp(min=0).item()
     return SpectrumReport(
-        method=chosen,
+        method=method,
         eigenvalues=eigenvalues,
         density=density,
         n_parameters=operator.shape[0],
@@ -155,14 +163,6 @@ def hessian_spectrum(
         outlier_threshold=outlier_threshold,
         bulk_threshold=bulk_threshold,
     )
-
-
-def _choose(method: str, n_parameters: int) -> Literal["dense", "lanczos"]:
-    if method == "auto":
-        return "dense" if n_parameters <= DENSE_LIMIT else "lanczos"
-    if method == "dense" or method == "lanczos":
-        return method
-    raise InvalidInputError(f'method must be "auto", "dense" or "lanczos", got {method!r}')
 
 
 def _dense(operator: MatrixFree, kernel_width: float) -> tuple[Float[Tensor, " p"], SpectralDensity]:
@@ -177,7 +177,7 @@ def _dense(operator: MatrixFree, kernel_width: float) -> tuple[Float[Tensor, " p
 
 def _lanczos(
     operator: MatrixFree,
-    steps: int,
+    n_iter: int,
     probes: int,
     kernel_width: float,
     outlier_threshold: float,
@@ -185,16 +185,16 @@ def _lanczos(
     progress: bool,
 ) -> tuple[Float[Tensor, " k"], SpectralDensity]:
     vectors = sign_probes(operator, probes, generator)
-    nodes, weights, bounds = lanczos(operator, vectors, steps=steps, generator=generator, progress=progress).ritz()
-    # Every probe resolves the same top; take the one that is surest of its outliers.
+    nodes, weights, bounds = lanczos(operator, vectors, n_iter=n_iter, generator=generator, progress=progress).ritz()
+    # All probes share the top eigenvalues; take the probe with the smallest error bound on its outliers.
     relative = bounds / nodes.abs().clamp(min=torch.finfo(nodes.dtype).tiny)
     unsure = (relative * (nodes > outlier_threshold * nodes.max())).amax(1)
     best = int(unsure.argmin())
     if unsure[best] > RESOLVED:
         raise NumericalError(
-            f"{steps} Lanczos steps leave an outlier uncertain by {unsure[best].item():.1%} of itself; raise steps"
+            f"n_iter={n_iter} leaves an outlier uncertain by {unsure[best].item():.1%} of its value; raise n_iter"
         )
-    # Below the first value that is not resolved, others may be missing altogether.
+    # Below the first unresolved value, eigenvalues may be missing.
     resolved = (relative[best].flip(0) <= RESOLVED).long().cumprod(0).bool()
     top = nodes[best].flip(0)[resolved]
     density = SpectralDensity(nodes, weights, kernel_standard_deviation(nodes, kernel_width))
@@ -205,7 +205,7 @@ def _gap_index(eigenvalues: Float[Tensor, " k"], n_top: int) -> int:
     """Return k (from 1) of the largest ratio of neighbours among the top `n_top`; zero if nothing is positive."""
     if eigenvalues[0] <= 0:
         return 0
-    # What rounding cannot tell from zero counts as one size, or a ratio of two zeros would win.
+    # Values that rounding cannot tell from zero count as equal, or the ratio of two zeros would be the largest.
     floor = torch.finfo(eigenvalues.dtype).eps * len(eigenvalues) * eigenvalues[0]
     top = eigenvalues[: n_top + 1].clamp(min=floor.item())
     return int((top[:-1] / top[1:]).argmax()) + 1 if len(top) > 1 else 1

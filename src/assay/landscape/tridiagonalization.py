@@ -1,4 +1,4 @@
-"""Lanczos tridiagonalisation with full re-orthogonalisation, several starting vectors at a time."""
+"""Lanczos tridiagonalisation with full re-orthogonalisation (Golub and Van Loan, 2013, section 10.3)."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import InvalidInputError, MatrixFree, as_generator, check_finite, track
+from assay.core import InvalidInputError, MatrixFree, as_generator, check_count, check_finite, track
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +16,7 @@ class Tridiagonalization:
     Attributes:
         diagonal: Entries $T_{jj}$.
         off_diagonal: Entries $T_{j,j+1}$.
-        residual: Norm of what was left of the last product outside the Krylov space.
+        residual: Norm of the last product's part outside the Krylov space, $\beta_m$.
     """
 
     diagonal: Float[Tensor, "k m"]
@@ -42,38 +42,42 @@ def lanczos(
     operator: MatrixFree,
     probes: Float[Tensor, "p k"],
     *,
-    steps: int,
+    n_iter: int,
     generator: torch.Generator | None = None,
     progress: bool = False,
 ) -> Tridiagonalization:
     r"""Run Lanczos's recurrence $A V = V T + \beta_m v_{m+1} e_m^\top$ from every column of `probes`.
 
-    Every new vector is orthogonalised twice against all earlier ones. Without that, an outlying eigenvalue that has
-    converged comes back as a "ghost" copy. Where a Krylov space is exhausted, the recurrence goes on from a random
-    vector outside it, so that repeated eigenvalues are found too; what is found there has Gauss weight zero.
-
-    Time is `steps` products with k columns and O(steps^2 p k); memory O(steps p k).
+    Every new vector is orthogonalised twice against all earlier ones: without that, converged outliers return as
+    "ghost" copies. Where a Krylov space is exhausted, the recurrence restarts from a random vector outside it, so that
+    repeated eigenvalues are found too; those have Gauss weight zero.
 
     Args:
         operator: Symmetric p x p operator.
         probes: Starting vectors, one a column, of the operator's dtype; scaled to norm one here.
-        steps: Size m of the tridiagonal matrices; cut to p.
-        generator: Source of restarts; a fixed seed by default.
+        n_iter: Size m of the tridiagonal matrices; cut to p.
+        generator: Source of restarts; one seeded with 0 by default.
         progress: Draw a bar on standard error.
 
+    Returns:
+        One tridiagonal matrix for each column of `probes`.
+
     Raises:
-        InvalidInputError: `probes` does not fit the operator, a probe is zero, or `steps` is below one.
-        NumericalError: A product came out NaN or infinite.
+        InvalidInputError: `probes` does not fit the operator, a probe is zero, or `n_iter` is below one.
+        NumericalError: A product is NaN or infinite.
+
+    Cost: m products with k columns; time O(m² p k) beside them, memory O(m p k).
 
     Source: Golub and Van Loan, "Matrix Computations", 4th edition, section 10.3.
 
     >>> from assay.core import DenseOperator
     >>> matrix = torch.diag(torch.tensor([1.0, 2.0, 4.0]))
-    >>> [round(value) for value in lanczos(DenseOperator(matrix), torch.ones(3, 1), steps=3).ritz()[0][0].tolist()]
+    >>> [round(value) for value in lanczos(DenseOperator(matrix), torch.ones(3, 1), n_iter=3).ritz()[0][0].tolist()]
     [1, 2, 4]
     """
     start = _unit_rows(operator, probes)
-    steps = _checked_steps(operator, steps)
+    check_count(n_iter, "n_iter")
+    steps = min(n_iter, operator.shape[0])
     source = as_generator(generator)
     n_probes, size = start.shape
     basis = start.new_zeros(n_probes, steps, size)
@@ -99,7 +103,7 @@ def lanczos(
 
 
 def _outside(rows: Float[Tensor, "k p"], basis: Float[Tensor, "k j p"]) -> Float[Tensor, "k p"]:
-    # Once leaves a part of relative size eps * condition; twice is enough (Parlett's rule).
+    # One pass leaves a part of relative size eps * condition; two are enough (Parlett's rule).
     for _ in range(2):
         coefficients = torch.bmm(basis, rows[:, :, None])
         rows = rows - torch.bmm(coefficients.mT, basis).squeeze(1)
@@ -107,7 +111,7 @@ def _outside(rows: Float[Tensor, "k p"], basis: Float[Tensor, "k j p"]) -> Float
 
 
 def _rounding(diagonal: Float[Tensor, "k m"], off_diagonal: Float[Tensor, "k m"]) -> Float[Tensor, " k"]:
-    """Return what a vector's norm may be by rounding alone, relative to the largest entry of T so far."""
+    """Return the norm that rounding alone can give a vector, from the largest entry of T so far."""
     scale = torch.maximum(diagonal.abs().amax(1), off_diagonal.amax(1))
     return 10 * torch.finfo(diagonal.dtype).eps * scale
 
@@ -120,11 +124,5 @@ def _unit_rows(operator: MatrixFree, probes: Float[Tensor, "p k"]) -> Float[Tens
         )
     lengths = probes.norm(dim=0)
     if probes.shape[1] == 0 or not (torch.isfinite(lengths) & (lengths > 0)).all():
-        raise InvalidInputError("every probe must be finite and not zero, and there must be one; draw them anew")
+        raise InvalidInputError("probes must be finite and not zero, and there must be one; draw other vectors")
     return (probes / lengths).T
-
-
-def _checked_steps(operator: MatrixFree, steps: int) -> int:
-    if steps < 1:
-        raise InvalidInputError(f"steps must be at least 1, got {steps}; 80 to 100 resolve most spectra")
-    return min(steps, operator.shape[0])

@@ -1,4 +1,14 @@
-"""Which training samples can be recovered from a network's weights."""
+"""Reconstruction of training samples from the weights of a network.
+
+Topics:
+
+- `kkt`: from the stationarity (KKT) conditions of the trained weights: reconstruction-multiclass,
+  reconstruction-general-losses, reconstruction-transfer, reconstruction-frontier;
+- `embeddings`: from recovered embeddings to inputs: reconstruction-transfer;
+- `scoring`: scores and null distributions: reconstruction-multiclass, reconstruction-frontier;
+- simulated training (`SimulatedDynamicsReconstructor`): reconstruction-frontier;
+- stationarity, predicted multipliers and training to stationarity: reconstruction-general-losses.
+"""
 
 from assay.reconstruction.embeddings import (
     invert_embedding,

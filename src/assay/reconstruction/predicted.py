@@ -1,4 +1,4 @@
-"""The multipliers that the training loss itself gives each sample at a stationary point."""
+"""Multipliers predicted by the training loss at a stationary point (Buzaglo et al., 2023)."""
 
 import torch
 from jaxtyping import Float
@@ -12,10 +12,12 @@ def predicted_multipliers(
 ) -> Float[Tensor, " n"] | Float[Tensor, "n c"]:
     r"""Compute the multipliers $\lambda_i = -\ell'(\Phi(x_i), y_i) / (w n)$ of training with weight decay.
 
-    Where the gradient of $\frac1n \sum_i \ell(\Phi(x_i), y_i) + \frac w2 \lVert\theta\rVert^2$ is zero,
-    $\theta = \sum_i J_\Phi(x_i)^\top \lambda_i$: no margin and no homogeneity is needed, and a multiplier has any sign.
+    At a zero of the gradient of $\frac1n \sum_i \ell(\Phi(x_i), y_i) + \frac w2 \lVert\theta\rVert^2$,
+    $\theta = \sum_i J_\Phi(x_i)^\top \lambda_i$: without margins or homogeneity, and with multipliers of either sign.
     For the squared error $\lambda_i = 2 (y_i - \Phi_i) / (w n)$, for softmax cross-entropy
-    $\lambda_i = (e_{y_i} - p_i) / (w n)$. Time is that of one forward pass.
+    $\lambda_i = (e_{y_i} - p_i) / (w n)$.
+
+    Cost: time and memory of one forward pass.
 
     Args:
         model: Trained network; it comes back as it was.
@@ -25,13 +27,14 @@ def predicted_multipliers(
         weight_decay: The factor w of the weights in the gradient, as in training.
 
     Returns:
-        One number a sample for a network with one output, else one for each output.
+        One number per sample for a network with one output, else one per output.
 
     Raises:
         InvalidInputError: `x` and `y` do not fit each other, or the weight decay is not positive.
-        NumericalError: A multiplier came out NaN or infinite.
+        NumericalError: A multiplier is NaN or infinite.
 
-    Source: Buzaglo et al., Deconstructing Data Reconstruction: Multiclass, Weight Decay and General Losses (2023).
+    Source: Buzaglo et al., Deconstructing Data Reconstruction: Multiclass, Weight Decay and General Losses (2023),
+    equation of the multipliers of a general loss.
 
     >>> from assay.core import squared_error
     >>> zero = nn.Linear(2, 1).requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Training samples recovered by training again, from known initial weights, on samples that are varied."""
+"""SimuDy: reconstruction of training samples by simulated training dynamics (Tian et al., 2025)."""
 
 import math
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from assay.core import (
     LossFunction,
     NumericalError,
     Parameters,
+    check_choice,
+    check_count,
     check_model,
     check_positive,
     flatten,
@@ -36,7 +38,7 @@ from assay.reconstruction.kkt import (
 )
 
 TRIAL_SHARE = 0.05
-"""Share of the search that each learning rate of a grid is tried for; 50 steps in the paper's code."""
+"""Share of the search for the trial of each learning rate; 50 steps in the paper's code."""
 
 
 def simulate_training(
@@ -46,30 +48,34 @@ def simulate_training(
     *,
     loss: LossFunction,
     lr: float,
-    n_epochs: int,
+    epochs: int,
     momentum: float = 0.0,
     recompute: bool = False,
 ) -> Parameters:
     r"""Train by full-batch gradient descent, differentiable in samples and targets.
 
     $v_{t+1} = \mu v_t + \nabla_\theta \ell(\theta_t)$ and $\theta_{t+1} = \theta_t - \eta v_{t+1}$: `torch.optim.SGD`.
-    Time is T gradients, and as many again for a backward pass; memory that of T, or of one with `recompute`.
+
+    Cost: time O(T) gradients, twice with a backward pass; memory O(T) gradients, O(1) with `recompute`.
 
     Args:
-        model: Network at the start, in the mode in which it is to run; it comes back as it was.
+        model: Network with its initial weights, run in its current mode; it comes back as it was.
         x: Samples.
-        targets: What they are trained on.
+        targets: Training targets.
         loss: Mean loss over the samples.
         lr: Learning rate.
-        n_epochs: Steps T.
-        momentum: Of the gradient.
-        recompute: Compute each step again in a backward pass instead of keeping it.
+        epochs: Full-batch steps T.
+        momentum: Momentum of the gradient.
+        recompute: Recompute each step in a backward pass instead of storing it.
 
     Returns:
         The weights after the last step.
 
+    Source: Tian et al., Simulating Training Dynamics to Reconstruct Training Data from Deep Neural Networks (2025),
+    inner loop of the algorithm.
+
     >>> net = nn.Linear(1, 1, bias=False)
-    >>> after = simulate_training(net, torch.ones(1, 1), torch.zeros(1), loss=squared_error, lr=0.5, n_epochs=1)
+    >>> after = simulate_training(net, torch.ones(1, 1), torch.zeros(1), loss=squared_error, lr=0.5, epochs=1)
     >>> after["weight"].item()
     0.0
     """
@@ -87,7 +93,7 @@ def simulate_training(
         *(value.clone().requires_grad_() for value in before.values()),
         *(torch.zeros_like(value) for value in before.values()),
     )
-    for _ in range(n_epochs):
+    for _ in range(epochs):
         state = checkpoint(step, x, targets, *state, use_reentrant=False) if recompute else step(x, targets, *state)
     return dict(zip(names, state, strict=False))
 
@@ -95,51 +101,51 @@ def simulate_training(
 class SimulatedDynamicsReconstructor(BaseEstimator):
     r"""Recover training samples of a network from its initial and final weights by simulating its training.
 
-    Training on guessed samples from the same start $\theta_0$ must move the weights in the same direction. The
-    estimator runs T steps of full-batch gradient descent on the guess, differentiates through them, and minimises
+    The estimator trains on dummy samples for T steps of full-batch gradient descent from the same initial weights
+    $\theta_0$, differentiates through them, and minimises
 
     $$1 - \cos(\hat\theta_T(x, t) - \theta_0,\ \theta - \theta_0) + \gamma\,\mathrm{TV}(x)$$
 
-    over samples x and targets t, TV the total variation of images. It needs no stationarity, no homogeneity and no
-    lazy training, only the recipe; the weights may be far from converged. Time is O(max_iter x T) gradients of the
-    network on n_samples, memory that of T of them, or of one with `recompute`.
+    over samples x and targets t, TV the total variation of images. It requires the training recipe, but neither
+    stationarity nor homogeneity nor lazy training; the weights may be far from converged.
 
-    `check_estimator` does not apply: `fit` takes a trained network, not an array.
+    `check_estimator`: no check that fits on an array can hold, since `fit` takes a trained network.
+
+    Cost: time O(n_iter * T) gradients of the network on n_samples, memory O(T) of them, O(1) with `recompute`.
 
     Args:
         init_state: `state_dict()` of the network before training, or before fine-tuning.
-        n_samples: How many samples to recover.
-        objective: "classification" trains on cross-entropy (logistic for one output) with soft labels that are
-            searched too, "regression" on mean squared error with free targets.
-        lr: Learning rate of the training, or several that are each tried for a twentieth of the search.
-        n_epochs: Steps T that are simulated. Paper's code: 8, for networks trained for 20.
-        momentum: Of the training.
+        n_samples: Number of samples to recover.
+        objective: "classification" trains on cross-entropy (logistic for one output) with free soft labels,
+            "regression" on mean squared error with free targets.
+        lr: Learning rate of the training, or several to choose from by short trials.
+        epochs: Simulated full-batch steps T. Paper's code: 8, for networks trained for 20.
+        momentum: Momentum of the training.
         total_variation: Factor $\gamma$; for inputs with at least two axes. Paper's code: 1e-3.
         relu_alpha: Sharpness of the gates at the start and at the end of the search, see `SurrogateReLU`; None trains
-            the network as it is, as the paper does, for networks without ReLU.
+            the network unchanged, as in the paper, and is needed for networks without ReLU.
         lr_x: Learning rate of the samples and targets, falling to zero along a cosine.
         init_scale: Standard deviation of the starting points. Paper's code: 0.5.
-        max_iter: Steps of the search.
-        recompute: Compute each simulated step again in the backward pass, for the memory of one of them.
-        input_shape: Shape of one input; flat as a dense first layer reads it when None.
+        n_iter: Steps of the search.
+        recompute: Recompute each simulated step in the backward pass instead of storing it.
+        input_shape: Shape of one input; when None, the flat shape of a dense first layer.
         progress: Draw a bar on standard error.
         random_state: Seed of the starting points.
 
     Attributes:
         reconstructions_: Samples, `(n_samples, *input_shape)`.
-        targets_: What they were trained on: probabilities of the classes (of the positive one for a single output),
-            or real targets.
+        targets_: Their targets: class probabilities (of the positive class for one output), or real numbers.
         labels_: Most probable classes; None for regression.
-        similarity_: Cosine of simulated and true displacement.
-        lr_: Learning rate that was simulated.
+        similarity_: Cosine between simulated and true displacement.
+        lr_: Simulated learning rate.
         history_: Cosine over the search.
 
-    Source: Tian et al., Simulating Training Dynamics to Reconstruct Training Data from Deep Neural Networks (2025).
-    Its mini-batches, gradient clipping and restarted cosines are left out.
+    Source: Tian et al., Simulating Training Dynamics to Reconstruct Training Data from Deep Neural Networks (2025),
+    algorithm and equation of the loss, without mini-batches, gradient clipping and cosine restarts; the gates are ours.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> start = {name: torch.zeros_like(value) + 0.1 for name, value in net.state_dict().items()}
-    >>> attack = SimulatedDynamicsReconstructor(start, n_samples=2, lr=0.1, n_epochs=2, max_iter=2)
+    >>> attack = SimulatedDynamicsReconstructor(start, n_samples=2, lr=0.1, epochs=2, n_iter=2)
     >>> attack.fit(net).reconstructions_.shape
     torch.Size([2, 4])
     """
@@ -151,13 +157,13 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
         n_samples: int,
         objective: Literal["classification", "regression"] = "classification",
         lr: float | Sequence[float] = 0.01,
-        n_epochs: int = 8,
+        epochs: int = 8,
         momentum: float = 0.0,
         total_variation: float = 1e-3,
         relu_alpha: tuple[float, float] | None = (10.0, 100.0),
         lr_x: float = 0.05,
         init_scale: float = 0.5,
-        max_iter: int = 1500,
+        n_iter: int = 1500,
         recompute: bool = False,
         input_shape: tuple[int, ...] | None = None,
         progress: bool = False,
@@ -167,13 +173,13 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
         self.n_samples = n_samples
         self.objective = objective
         self.lr = lr
-        self.n_epochs = n_epochs
+        self.epochs = epochs
         self.momentum = momentum
         self.total_variation = total_variation
         self.relu_alpha = relu_alpha
         self.lr_x = lr_x
         self.init_scale = init_scale
-        self.max_iter = max_iter
+        self.n_iter = n_iter
         self.recompute = recompute
         self.input_shape = input_shape
         self.progress = progress
@@ -184,7 +190,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
 
         Args:
             model: Trained network, run in evaluation mode; it comes back as it was.
-            y: Not used; here because scikit-learn passes it.
+            y: Not used, present for scikit-learn.
 
         Returns:
             The estimator itself.
@@ -198,11 +204,11 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
             start = initial_network(model, self.init_state)
             start = start if self.relu_alpha is None else with_surrogate_relu(start)
             x, raw = self._start(start)
-            trial = max(1, round(TRIAL_SHARE * self.max_iter))
+            trial = max(1, round(TRIAL_SHARE * self.n_iter))
             found = [self._search(model, start, rate, x, raw, trial) for rate in rates if len(rates) > 1]
             best = max(range(len(found)), key=lambda k: found[k][2][-1], default=0)
             self.lr_ = rates[best]
-            x, raw, self.history_ = self._search(model, start, self.lr_, x, raw, self.max_iter)
+            x, raw, self.history_ = self._search(model, start, self.lr_, x, raw, self.n_iter)
         self.reconstructions_, self.targets_ = x, self._targets(raw)
         self.labels_ = None if self.objective == "regression" else _classes(self.targets_)
         self.similarity_ = self.history_[-1]
@@ -211,22 +217,23 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
     def _check(self, model: nn.Module) -> list[float]:
         check_model(model)
         require_inspected(model, kinds=("weights", "dropout", "batch-norm"))
-        if self.objective not in ("classification", "regression"):
-            raise InvalidInputError(f"objective must be 'classification' or 'regression', got {self.objective!r}")
+        check_choice(self.objective, ("classification", "regression"), "objective")
         if not 0 <= self.momentum < 1 or self.total_variation < 0:
             raise InvalidInputError(
                 "momentum must be in [0, 1) and total_variation not negative, "
                 f"got {self.momentum!r} and {self.total_variation!r}"
             )
         rates = [float(self.lr)] if isinstance(self.lr, (int, float)) else [float(rate) for rate in self.lr]
-        for name in ("n_samples", "n_epochs", "lr_x", "init_scale", "max_iter"):
+        for name in ("n_samples", "epochs", "n_iter"):
+            check_count(getattr(self, name), name)
+        for name in ("lr_x", "init_scale"):
             check_positive(getattr(self, name), name)
         for rate in rates or [0.0]:
             check_positive(rate, "lr")
         return rates
 
     def _start(self, start: nn.Module) -> tuple[Tensor, Tensor]:
-        """Draw samples and raw targets, after a trial of the network."""
+        """Draw samples and raw targets, and check that the network runs on them."""
         first = next(start.parameters())
         shape = self.input_shape or tuple(first.shape[1:])
         source = seeded(self.random_state)
@@ -245,7 +252,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
     def _search(
         self, model: nn.Module, start: nn.Module, lr: float, x: Tensor, raw: Tensor, steps: int
     ) -> tuple[Tensor, Tensor, list[float]]:
-        """Minimise from given samples and raw targets for some steps, at one learning rate of the training."""
+        """Run a search of some steps from given samples and raw targets, at one learning rate of the training."""
         x, raw = x.clone().requires_grad_(), raw.clone().requires_grad_()
         before = named_parameters(start)
         moved = flatten(named_parameters(model)) - flatten(before)
@@ -262,7 +269,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
                 self._targets(raw),
                 loss=self._loss,
                 lr=lr,
-                n_epochs=self.n_epochs,
+                epochs=self.epochs,
                 momentum=self.momentum,
                 recompute=self.recompute,
             )
@@ -273,7 +280,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
             schedule.step()
             history.append(similarity.item())
         if not (torch.isfinite(x).all() and math.isfinite(history[-1])):
-            raise NumericalError("the simulated training diverged: it came out NaN or infinite; lower lr or lr_x")
+            raise NumericalError("the simulated training diverged to NaN or infinity; lower lr or lr_x")
         return x.detach(), raw.detach(), history
 
     def _targets(self, raw: Tensor) -> Tensor:

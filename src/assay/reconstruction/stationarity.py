@@ -1,4 +1,4 @@
-"""How far trained weights are from the stationarity that gradient training leads to."""
+"""Stationarity residual of trained weights (Haim et al., 2022; Buzaglo et al., 2023)."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ from assay.core import (
     single_logit,
 )
 from assay.reconstruction.kkt import (
-    LABELLED,
+    LABELLED_OBJECTIVES,
     Objective,
     check_objective,
     initial_network,
@@ -37,12 +37,12 @@ from assay.reconstruction.kkt import (
 
 @dataclass(frozen=True, eq=False)
 class StationarityResult:
-    """Say how much of the weights the samples do not explain.
+    """Hold the part of the weights that the samples do not explain.
 
     Attributes:
         absolute: Norm of weights minus weighted gradients, by parameter.
-        relative: The same by parameter, divided by the parameter's own norm.
-        total: Norm over all parameters together.
+        relative: The same by parameter, divided by the norm of the parameter.
+        total: Norm over all parameters.
         total_relative: The same divided by the norm of all weights: 0 is stationary, 1 explains nothing.
     """
 
@@ -69,13 +69,14 @@ def stationarity_residual(
 
     For "binary" and "multiclass" $J^\top \mu_i = \lambda_i \nabla_\theta m(\theta; x_i, y_i)$, where the margin m is
     $y_i \Phi(x_i)$ for one logit and $\Phi_{y_i}(x_i) - \max_{j \ne y_i} \Phi_j(x_i)$ for several.
-    Time is that of one backward pass.
+
+    Cost: time and memory of one backward pass.
 
     Args:
         model: Trained network; it comes back as it was. A `with_surrogate_relu` copy is measured with its own gates.
         x: Samples, or candidates for them.
-        multipliers: Factors of the margins, `(n,)`; for the other objectives the $\mu_i$, `(n, c)`, or `(n,)` where
-            there is one output.
+        multipliers: Factors of the margins, `(n,)`; for the other objectives the $\mu_i$, `(n, c)`, or `(n,)` for one
+            output.
         y: Binary labels in {0, 1} or {-1, 1}, or class indices; needed for margins only.
         objective: As for `KKTReconstructor`.
         init_state: Weights before training by name, for "displacement": they are taken from $\theta$.
@@ -86,8 +87,8 @@ def stationarity_residual(
     Raises:
         InvalidInputError: Labels, multipliers, outputs or initial weights do not fit.
 
-    Source: Haim et al. (2022), the loss of their attack; Buzaglo et al. (2023), its form for several classes and for
-    general losses.
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), stationarity equation, for
+    margins; Buzaglo et al., Deconstructing Data Reconstruction (2023), equation of the general loss, for the others.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> stationarity_residual(net, torch.ones(4, 2), torch.zeros(4), torch.tensor([0, 1, 0, 1])).total_relative
@@ -129,9 +130,11 @@ def oracle_multipliers(
 ) -> tuple[Float[Tensor, "n *c"], float]:
     r"""Fit the multipliers that explain the weights best, given the true training data.
 
-    The minimum of what `stationarity_residual` measures over all multipliers of the objective's form: by non-negative
-    least squares for "binary", "multiclass" and "vector", by least squares for those of either sign. Memory is n times
-    p, times c but for margins. A diagnostic: it says how far training went.
+    The minimum of `stationarity_residual` over all multipliers of the objective's form: by non-negative least squares
+    for "binary", "multiclass" and "vector", by least squares for multipliers of either sign. A diagnostic: the residual
+    shows how far training converged.
+
+    Cost: time O(n^2 p), memory O(n p), for margins; n c in place of n for other objectives.
 
     Args:
         model: Trained network; it comes back as it was.
@@ -141,10 +144,12 @@ def oracle_multipliers(
         init_state: Weights before training by name, for "displacement".
 
     Returns:
-        Multipliers, shaped as `stationarity_residual` takes them, and the relative residual that they leave.
+        Multipliers in the shape that `stationarity_residual` takes, and their relative residual.
 
     Raises:
         InvalidInputError: Labels, outputs or initial weights do not fit.
+
+    Source: the stationarity equation of Haim et al. (2022), as in `stationarity_residual`; the fit is ours.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> oracle_multipliers(net, torch.ones(4, 2), torch.tensor([0, 1, 0, 1]))[0].shape
@@ -161,7 +166,7 @@ def oracle_multipliers(
         directions = _directions(len(x), n_outputs, y if objective == "vector" else None).to(x)
         rows = (directions @ output_jacobian(model, x).reshape(len(x), n_outputs, -1)).flatten(0, 1)
     matrix = rows.double().cpu().numpy().T
-    fitted = nnls(matrix, goal)[0] if objective in LABELLED else np.linalg.lstsq(matrix, goal, rcond=None)[0]
+    fitted = nnls(matrix, goal)[0] if objective in LABELLED_OBJECTIVES else np.linalg.lstsq(matrix, goal, rcond=None)[0]
     rest = float(np.linalg.norm(matrix @ fitted - goal) / np.linalg.norm(goal))
     multipliers = torch.as_tensor(fitted).to(x)
     if directions is not None:
@@ -170,7 +175,7 @@ def oracle_multipliers(
 
 
 def _directions(n: int, n_outputs: int, y: Tensor | None) -> Float[Tensor, "n k c"]:
-    """Return the cotangents whose combinations are fitted: every output, or the own class against each other one."""
+    """Return a basis of the cotangents: every output, or the own class against each other class."""
     every = torch.eye(n_outputs)
     if y is None:
         return every.expand(n, -1, -1)
@@ -179,7 +184,7 @@ def _directions(n: int, n_outputs: int, y: Tensor | None) -> Float[Tensor, "n k 
 
 
 def _goal(model: nn.Module, objective: str, init_state: Parameters | None) -> Parameters:
-    """Return what the gradients must add up to."""
+    """Return the target of the sum of gradients."""
     weights = named_parameters(model)
     if (objective == "displacement") != (init_state is not None):
         raise InvalidInputError("objective='displacement' and init_state=(weights before training) go together")
@@ -190,13 +195,13 @@ def _goal(model: nn.Module, objective: str, init_state: Parameters | None) -> Pa
 
 
 def _check(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective) -> tuple[int, Tensor]:
-    """Check that all fit each other, and return the number of outputs and labels, zeros where none are needed."""
+    """Check the arguments; return the number of outputs and the labels, zeros if none are needed."""
     check_model(model)
     check_samples(x)
     with preserved(model), torch.no_grad():
         n_outputs = model(x[:1]).reshape(1, -1).shape[1]
     check_objective(objective, n_outputs)
-    if objective not in LABELLED:
+    if objective not in LABELLED_OBJECTIVES:
         return n_outputs, torch.zeros(len(x), dtype=torch.long, device=x.device)
     if y is None:
         raise InvalidInputError(f"objective={objective!r} needs labels: pass y")

@@ -1,4 +1,4 @@
-"""Training to where the theory of reconstruction holds: at the price of the data's span, or to the last digit."""
+"""Training to stationarity: gradient descent in the span of the data, and L-BFGS for smooth networks."""
 
 import copy
 import math
@@ -16,6 +16,7 @@ from assay.core import (
     InvalidInputError,
     LossFunction,
     NumericalError,
+    check_count,
     check_model,
     check_pairs,
     check_positive,
@@ -34,17 +35,18 @@ def train_in_span(
     *,
     loss: LossFunction,
     weight_decay: float,
-    steps: int,
-    learning_rate: float = 0.1,
+    n_iter: int,
+    lr: float = 0.1,
     momentum: float = 0.9,
     progress: bool = False,
 ) -> FitResult:
     r"""Train a dense network in place by full-batch gradient descent, in coordinates of the data's span.
 
-    With $x = c V$ for an orthonormal basis $V$ of the $r \le n$ dimensions that the data span, the gradient of the
-    first layer $W$ lies in that span: $W V^\top$ is trained on $c$, and what $W$ has outside only decays, all of it by
-    one factor. This is exact, and a step costs O(n r h) instead of O(n d h) for h hidden units. The learning rate
-    falls to zero along a cosine.
+    With $x = c V$ for an orthonormal basis $V$ of the r-dimensional span of the data, $r \le n$, the gradient of the
+    first layer $W$ lies in that span: $W V^\top$ is trained on $c$, and the part of $W$ outside decays by one factor.
+    This is exact. The learning rate falls to zero along a cosine.
+
+    Cost: time O(n_iter * n r h), memory O(n r + r h), for h hidden units; d in place of r without the span.
 
     Args:
         model: Network that starts with `nn.Linear`.
@@ -52,13 +54,13 @@ def train_in_span(
         y: Targets.
         loss: Mean loss over the batch.
         weight_decay: Factor of the weights in the gradient.
-        steps: Gradient steps.
-        learning_rate: Where the cosine starts.
-        momentum: Of the gradient.
+        n_iter: Gradient steps.
+        lr: Initial learning rate.
+        momentum: Momentum of the gradient.
         progress: Draw a bar on standard error.
 
     Returns:
-        What training did, as `core.fit` returns it.
+        Result of training, from `core.fit`.
 
     Raises:
         InvalidInputError: The network does not start with a dense layer, or the data do not fit.
@@ -66,7 +68,7 @@ def train_in_span(
 
     >>> from assay.core import binary_cross_entropy
     >>> x, net = torch.eye(2, 5), nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 1))
-    >>> options = {"loss": binary_cross_entropy, "weight_decay": 1e-3, "steps": 300}
+    >>> options = {"loss": binary_cross_entropy, "weight_decay": 1e-3, "n_iter": 300}
     >>> train_in_span(net, x, torch.tensor([0, 1]), **options).loss < 0.1
     True
     """
@@ -79,45 +81,45 @@ def train_in_span(
     outside = initial - inside @ basis
     narrow = copy.deepcopy(model)
     narrow[0].register_parameter("weight", nn.Parameter(inside))
-    sgd = partial(torch.optim.SGD, lr=learning_rate, momentum=momentum, weight_decay=weight_decay)
-    result = fit(narrow, x @ basis.T, y, loss=loss, optimizer=sgd, schedule="cosine", steps=steps, progress=progress)
-    left = _decayed(steps, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
+    sgd = partial(torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    result = fit(narrow, x @ basis.T, y, loss=loss, optimizer=sgd, schedule="cosine", n_iter=n_iter, progress=progress)
+    left = _decayed(n_iter, lr=lr, momentum=momentum, weight_decay=weight_decay)
     weights = narrow.state_dict()
     model.load_state_dict({**weights, "0.weight": weights["0.weight"] @ basis + left * outside})
     model.eval()
     return result
 
 
-def _decayed(steps: int, *, learning_rate: float, momentum: float, weight_decay: float) -> float:
-    """Return what gradient descent leaves of a weight whose only gradient is its decay."""
+def _decayed(n_iter: int, *, lr: float, momentum: float, weight_decay: float) -> float:
+    """Return the remaining fraction of a weight whose only gradient is its decay."""
     left, velocity = 1.0, 0.0
-    for step in range(steps):
+    for step in range(n_iter):
         velocity = momentum * velocity + weight_decay * left
-        left -= learning_rate * (1 + math.cos(math.pi * step / steps)) / 2 * velocity
+        left -= lr * (1 + math.cos(math.pi * step / n_iter)) / 2 * velocity
     return left
 
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Say where training ended.
+    """Hold the end point of training.
 
     Attributes:
-        loss: Mean loss over the samples, without the weight decay's share.
-        gradient_norm: Norm of the gradient of loss and weight decay together.
+        loss: Mean loss over the samples, without weight decay.
+        gradient_norm: Norm of the gradient of loss plus weight decay.
         residual: Norm of the weights minus the samples' gradients, weighted by `predicted_multipliers`, relative to the
             weights: the gradient norm divided by weight decay and norm of the weights. 0 is stationary.
-        steps: Steps taken.
+        n_iter: Steps taken.
     """
 
     loss: float
     gradient_norm: float
     residual: float
-    steps: int
+    n_iter: int
 
     def __str__(self) -> str:
         return (
-            f"After {self.steps} steps the loss is {self.loss:.3g}, the gradient's norm {self.gradient_norm:.2g}; the "
-            f"samples leave {self.residual:.2g} of the weights' norm unexplained."
+            f"After {self.n_iter} steps the loss is {self.loss:.3g} and the gradient norm {self.gradient_norm:.2g}; "
+            f"the samples leave {self.residual:.2g} of the weights' norm unexplained."
         )
 
 
@@ -129,13 +131,15 @@ def train_to_stationarity(
     loss: LossFunction,
     weight_decay: float,
     tolerance: float = 1e-8,
-    max_steps: int = 10_000,
+    n_iter: int = 10_000,
 ) -> TrainingReport:
     r"""Train a smooth network in place until $\nabla \big(L(\theta) + \frac w2 \lVert\theta\rVert^2\big)$ vanishes.
 
-    Full-batch L-BFGS in evaluation mode. A network of ReLUs chatters on its kinks instead, and stops far from
-    stationarity: train it with `train_in_span`. Weights in float64 reach the tolerance, those in float32 stop at their
-    rounding. Frozen parameters stay as they are and count for nothing.
+    Full-batch L-BFGS in evaluation mode. ReLU networks oscillate on their kinks and stop far from stationarity: train
+    them with `train_in_span`. Weights in float64 reach the tolerance; weights in float32 stop at rounding errors.
+    Frozen parameters stay as they are and do not count.
+
+    Cost: time of up to 10 n_iter gradients, memory O(50 p) beside one gradient.
 
     Args:
         model: Network to train; it is left in evaluation mode.
@@ -144,10 +148,10 @@ def train_to_stationarity(
         loss: Mean loss over the batch.
         weight_decay: Factor w of the weights in the gradient.
         tolerance: Norm of the gradient at which training ends.
-        max_steps: Steps after which it ends in any case.
+        n_iter: Largest number of steps.
 
     Returns:
-        Where training ended: whether that is within the tolerance is for the caller to judge.
+        End point of training; compare its gradient norm with the tolerance.
 
     Raises:
         InvalidInputError: The data do not fit, nothing is trainable, or a number is not positive.
@@ -160,8 +164,9 @@ def train_to_stationarity(
     """
     check_model(model)
     check_pairs(x, y)
-    for value, name in ((weight_decay, "weight_decay"), (tolerance, "tolerance"), (max_steps, "max_steps")):
-        check_positive(value, name)
+    check_positive(weight_decay, "weight_decay")
+    check_positive(tolerance, "tolerance")
+    check_count(n_iter, "n_iter")
     start = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
     if not start:
         raise InvalidInputError("all parameters are frozen; call model.requires_grad_() to train them")
@@ -175,9 +180,9 @@ def train_to_stationarity(
         (gradient,) = torch.autograd.grad(value, vector)
         return value.item(), gradient.double().cpu().numpy()
 
-    # SciPy measures the largest entry of the gradient, and unlike PyTorch's L-BFGS keeps learning at tiny steps.
+    # SciPy bounds the largest entry of the gradient; unlike PyTorch's L-BFGS it still progresses at tiny steps.
     largest = tolerance / weights.numel() ** 0.5
-    options = {"maxiter": max_steps, "maxfun": 10 * max_steps, "maxcor": 50, "ftol": 0, "gtol": largest}
+    options = {"maxiter": n_iter, "maxfun": 10 * n_iter, "maxcor": 50, "ftol": 0, "gtol": largest}
     with preserved(model):
         found = minimize(objective, weights.double().cpu().numpy(), jac=True, method="L-BFGS-B", options=options)
     model.load_state_dict(unflatten(torch.from_numpy(found.x).to(weights), start), strict=False)

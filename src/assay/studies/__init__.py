@@ -45,6 +45,15 @@ def rooms() -> dict[str, str]:
     return {slug: path.parts[-3] for slug, path in sorted(_files().items())}
 
 
+def methods() -> dict[str, tuple[str, ...]]:
+    """Return the public names that each study tests, read from its ``study.py`` without running it.
+
+    Returns:
+        Names below ``assay`` by slug, sorted, such as ``("adversarial.MALT",)``; empty where the study names none.
+    """
+    return {slug: _methods(path) for slug, path in sorted(_files().items())}
+
+
 def load(slug: str) -> "assay.lab.study.Study":
     """Import one study.
 
@@ -82,6 +91,14 @@ def _files() -> dict[str, Path]:
                 raise InvalidInputError(f"two studies are named {slug!r}: {files[slug]} and {path}; rename one.")
             files[slug] = path
     return files
+
+
+def _methods(path: Path) -> tuple[str, ...]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Study":
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            return tuple(ast.literal_eval(given["methods"])) if "methods" in given else ()
+    return ()
 
 
 def _title(path: Path) -> str:

@@ -6,16 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    Lp,
-    robust_accuracy,
-)
-from assay.adversarial.attacks import (
-    apgd,
-    fgsm,
-    pgd,
-    standard_attacks,
-)
+from assay.adversarial import APGD, FGSM, PGD, Lp, robust_accuracy
+from assay.adversarial.attacks import standard_attacks
 from assay.core import seeded
 from helpers.adversarial_networks import random_mlp
 
@@ -44,14 +36,14 @@ def theirs(attack: object, model: nn.Module, x: Tensor, y: Tensor, threat: Lp) -
 def test_the_fast_method_ends_at_the_same_points(norm):
     model, x, y, threat = problem(norm)
     expected = theirs(PEERS[norm][0](), model, x, y, threat)
-    torch.testing.assert_close(fgsm(model, x, y, threat=threat), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(FGSM(threat)(model, x, y), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_projected_gradient_descent_ends_at_the_same_points(norm):
     model, x, y, threat = problem(norm)
     peer = PEERS[norm][1](abs_stepsize=threat.eps / 4, steps=15, random_start=False)
-    ours = pgd(model, x, y, threat=threat, n_iter=15, step_size=threat.eps / 4)
+    ours = PGD(threat, n_iter=15, step_size=threat.eps / 4)(model, x, y)
     close = (ours - theirs(peer, model, x, y, threat)).flatten(1).abs().amax(1) < 1e-4
     # Near the kink of a ReLU the last bit of float32 decides the way, for one sample in twenty at most.
     assert close.float().mean() >= 0.95
@@ -62,7 +54,7 @@ def test_the_stronger_attacks_leave_no_more_than_its_search(norm):
     model, x, y, threat = problem(norm, 400)
     peer = PEERS[norm][1](abs_stepsize=threat.eps / 10, steps=40, random_start=False)
     standing = (model(theirs(peer, model, x, y, threat)).argmax(1) == y).float().mean().item()
-    ours = (model(apgd(model, x, y, threat=threat, n_iter=40)).argmax(1) == y).float().mean().item()
+    ours = (model(APGD(threat, n_iter=40)(model, x, y)).argmax(1) == y).float().mean().item()
     attacks = standard_attacks(threat, 6, n_iter=40)
     together = robust_accuracy(model, x, y, threat=threat, attacks=attacks).robust_accuracy.mean
     assert 0.1 < standing < 0.9

@@ -6,15 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    APGD,
-    Lp,
-    TargetedAPGD,
-)
-from assay.adversarial.attacks import (
-    apgd,
-    targeted_apgd,
-)
+from assay.adversarial import APGD, Lp, TargetedAPGD
 from assay.adversarial.attacks.apgd import TARGETED, UNTARGETED
 from assay.adversarial.attacks.ascent import checkpoints
 from assay.adversarial.attacks.base import dual_norms
@@ -43,8 +35,8 @@ def test_a_linear_model_breaks_exactly_beyond_its_distance(norm, factor, breaks)
     for row in range(len(x)):
         threat = Lp(norm=norm, eps=factor * distance[row].item(), input_range=UNBOUNDED)
         one = slice(row, row + 1)
-        towards = targeted_apgd(model, x[one], target[one], threat=threat, n_iter=10, loss="ce")
-        away = apgd(model, x[one], 1 - target[one], threat=threat, n_iter=10)
+        towards = TargetedAPGD(threat, n_iter=10, loss="ce")(model, x[one], target[one])
+        away = APGD(threat, n_iter=10)(model, x[one], 1 - target[one])
         for x_adv in (towards, away):
             assert (model(x_adv).argmax(1) == target[row]).item() is breaks
 
@@ -57,7 +49,7 @@ def test_the_best_point_on_a_linear_model_is_the_closed_form_optimum(norm, input
     x, target = x[target == 1], target[target == 1]
     gradient = (model.weight[1] - model.weight[0]).detach()
     threat = Lp(norm=norm, eps=0.01, input_range=input_range)
-    x_adv = targeted_apgd(model, x, target, threat=threat, n_iter=20, loss="ce", strict_target=True)
+    x_adv = TargetedAPGD(threat, n_iter=20, loss="ce", strict_target=True)(model, x, target)
     standing = model(x_adv).argmax(1) == 0
     assert standing.sum() > 10
     direction = gradient.sign() if norm == math.inf else gradient / gradient.norm()
@@ -193,9 +185,13 @@ def test_random_starts_are_seeded_and_leave_global_state_alone():
     source = seeded(3)
     model, x = random_mlp([6, 20, 5], source), points(5, 6, source)
     target = (model(x).argmax(1) + 1) % 5
-    attack = TargetedAPGD(Lp(norm=2, eps=0.01, input_range=UNBOUNDED), n_iter=1, seed=7)
+    attack = TargetedAPGD(Lp(norm=2, eps=0.01, input_range=UNBOUNDED), n_iter=1, random_state=7)
     before = torch.get_rng_state()
-    once, again, other = attack(model, x, target), attack(model, x, target), replace(attack, seed=8)(model, x, target)
+    once, again, other = (
+        attack(model, x, target),
+        attack(model, x, target),
+        replace(attack, random_state=8)(model, x, target),
+    )
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
@@ -210,9 +206,8 @@ def test_the_model_and_the_inputs_come_back_as_they_were(dtype):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     x = points(5, 4, seeded(4)).to(dtype)
     kept = x.clone()
-    x_adv = targeted_apgd(
-        model, x, torch.tensor([0, 1, 2, 3, 0]), threat=Lp(norm=2, eps=0.1, input_range=UNBOUNDED), n_iter=3
-    )
+    attack = TargetedAPGD(Lp(norm=2, eps=0.1, input_range=UNBOUNDED), n_iter=3)
+    x_adv = attack(model, x, torch.tensor([0, 1, 2, 3, 0]))
     assert x_adv.dtype == dtype
     assert torch.equal(x, kept)
     assert not x_adv.requires_grad

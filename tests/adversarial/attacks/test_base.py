@@ -150,7 +150,7 @@ def test_a_broken_attack_is_an_error(answer, error):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"norm": 1}, "norm must be 2"),
+        ({"norm": 1}, "norm must be one of 2, inf"),
         ({"eps": 0.0}, "eps must be a positive"),
         ({"eps": math.nan}, "eps must be a positive"),
         ({"input_range": (1.0, 0.0)}, "input_range"),

@@ -137,7 +137,7 @@ def test_attacks_of_another_threat_or_none_are_refused():
     model, x, y = linear_problem(3)
     threat = Lp(norm=2, eps=0.3, input_range=UNBOUNDED)
     for attacks in ({}, {"stronger": FGSM(Lp(norm=2, eps=0.4, input_range=UNBOUNDED))}):
-        with pytest.raises(InvalidInputError, match="each with threat"):
+        with pytest.raises(InvalidInputError, match="all with threat"):
             robust_accuracy(model, x, y, threat=threat, attacks=attacks)
     with pytest.raises(InvalidInputError, match="n_iter"):
         standard_attacks(threat, 3, n_iter=0)

@@ -39,7 +39,7 @@ def test_the_law_of_a_line_is_known():
     assert curve.excess is None
     few = adversarial_error_curve(model, x, eps=eps[:2], attack=FGSM)
     assert few.fit is None
-    assert "Too few counts" in str(few)
+    assert "too few changes" in str(few)
 
 
 def test_only_right_decisions_make_excess_error():

@@ -39,7 +39,7 @@ def train(seed, *, steps, rotate=None, lr=0.5, weight_decay=0.0):
     model = TwoLayerReLU(D, WIDTH, generator=source).double()
     first = model.weight.detach().clone()
     sgd = partial(torch.optim.SGD, lr=lr, weight_decay=weight_decay)
-    fit(model, x, torch.arange(N) % 2, loss=binary_cross_entropy, optimizer=sgd, steps=steps)
+    fit(model, x, torch.arange(N) % 2, loss=binary_cross_entropy, optimizer=sgd, n_iter=steps)
     assert (model.weight - first).norm() > 0.1, "training must move the weights"
     return model, first, x
 

@@ -1,13 +1,18 @@
 """The rows of `assay.adversarial`."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 
 from assay.adversarial import (
+    APGD,
     FGSM,
     MALT,
+    PGD,
+    EntropyRegularizedLoss,
     Lp,
+    OffSubspaceAttack,
     StepLeastLikely,
     SubspaceBasis,
     TargetedAPGD,
@@ -15,126 +20,186 @@ from assay.adversarial import (
     adversarial_error_curve,
     almost_linearity,
     linear_response_radius,
+    logit_differences,
     malt_scores,
     malt_targets,
     off_subspace_gradient,
     off_subspace_radius,
     robust_accuracy,
+    run_attack,
 )
 from assay.adversarial.attacks import (
-    apgd,
-    fgsm,
-    pgd,
-    targeted_apgd,
+    PassCounter,
+    check_attackable,
+    expected_gradient_change,
+    naive_targets,
+    standard_attacks,
 )
-from assay.adversarial.logit_gaps import (
-    linear_response_error,
-)
+from assay.adversarial.logit_gaps import gap_exponent, linear_response_error
 from assay.adversarial.subspace import (
-    off_subspace_attack,
+    expected_off_gradient,
+    orthogonal_complement,
+    universal_off_subspace_direction,
 )
-from helpers.rows.base import Row, two_layer
+from assay.nets import mlp
+from helpers.rows.base import Analysis, Attack
+from helpers.rows.standalone import Formula, Module, Sampler
+from helpers.rows.subjects import two_layer
 
-
-def _malt_scores(model, x, y, generator, **options):
-    # The own class scores infinity, which no comparison of magnitudes survives.
-    return {"scores": malt_scores(model, x, y, **options).nan_to_num(posinf=0.0)}
-
-
-def _malt_targets(model, x, y, generator, **options):
-    return {"targets": malt_targets(model, x, y, k=2, **options)}
-
-
-def _malt(model, x, y, generator, **options):
-    threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
-    result = MALT(TargetedAPGD(threat, n_iter=10, loss="ce"), k=2).run(model, x, y, **options)
-    return {"x_adv": result.x_adv, "success": result.success, "target": result.target}
-
-
-def _pgd(model, x, y, generator, **options):
-    # From x itself: a random start is drawn in the type of the inputs, so that float32 starts elsewhere.
-    threat = Lp(norm=2, eps=0.1, input_range=(0.0, 1.0))
-    return {"x_adv": pgd(model, x, y, threat=threat, n_iter=3, step_size=0.05, **options)}
-
-
-def _fgsm(model, x, y, generator, **options):
-    return {"x_adv": fgsm(model, x, y, threat=Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0)), **options)}
-
-
-def _apgd(model, x, y, generator, **options):
-    threat = Lp(norm=2, eps=0.1, input_range=(0.0, 1.0))
-    return {"x_adv": apgd(model, x, y, threat=threat, n_iter=10, loss="dlr", **options)}
-
-
-def _targeted_apgd(model, x, y, generator, **options):
-    threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
-    return {"x_adv": targeted_apgd(model, x, (y + 1) % 3, threat=threat, n_iter=10, loss="ce", **options)}
-
-
-def _robust_accuracy(model, x, y, generator, **options):
-    threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
-    report = robust_accuracy(model, x, y, threat=threat, **options)
-    return {"x_adv": report.x_adv, "correct": report.correct, "broken_by": report.broken_by}
-
-
-def _almost_linearity(model, x, y, generator, **options):
-    pair = torch.stack([(y + 1) % 3, y], dim=1)
-    curve = almost_linearity(model, x, torch.ones_like(x), torch.tensor([0.5, 1.0]).to(x), pair, **options)
-    return {"gradient_change": curve.gradient_change, "logit_error": curve.logit_error}
+THREAT = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
+UNBOUNDED = (-math.inf, math.inf)
 
 
 def _plane(x):
     return SubspaceBasis(torch.eye(4, 2, dtype=x.dtype, device=x.device))
 
 
-def _off_subspace_gradient(model, x, y, generator, **options):
-    parts = off_subspace_gradient(model, x, basis=_plane(x), **options)
-    return {"on": parts.on_norm, "off": parts.off_norm}
+def _malt(threat):
+    return MALT(TargetedAPGD(threat, n_iter=10, loss="ce"), k=2)
 
 
-def _off_subspace_attack(model, x, y, generator, **options):
-    return {"x_adv": off_subspace_attack(model, x, y, basis=_plane(x), max_norm=0.5, n_iter=5, **options)}
+def _apgd_dlr(model, x, y, generator):
+    return APGD(Lp(norm=2, eps=0.1, input_range=(0.0, 1.0)), n_iter=10, loss="dlr")(model, x, y)
 
 
-def _off_subspace_radius(model, x, y, generator, **options):
-    radius = off_subspace_radius(model, x, y % 2, basis=_plane(x), max_norm=5.0, direction="universal", **options)
-    return {"radius": radius.nan_to_num(posinf=-1.0)}
+def _malt_result(model, x, y, generator, batch_size=256):
+    result = _malt(THREAT).run(model, x, y, batch_size=batch_size)
+    return result.x_adv, result.success, result.target
 
 
-def _linear_response(model, x, y, generator, **options):
-    radius = linear_response_radius(model, x, **options)
-    along = linear_response_radius(model, x, direction=torch.ones_like(x), **options).nan_to_num(posinf=-1.0)
-    error = linear_response_error(model, x, eps=torch.tensor([0.1, 1.0]).to(x), **options)
-    return {"radius": radius, "along": along, "error": error}
+@dataclass(frozen=True)
+class _OffThePlane:
+    """The attack with a plane of the inputs' type, which is known at the call only."""
+
+    threat: Lp
+
+    def __call__(self, model, x, y):
+        return OffSubspaceAttack(_plane(x), self.threat.eps, n_iter=5)(model, x, y)
 
 
-def _adversarial_error_curve(model, x, y, generator, **options):
-    curve = adversarial_error_curve(model, x, y, eps=torch.tensor([0.1, 1.0]).to(x), attack=FGSM, **options)
-    return {"error": curve.error, "excess": curve.excess}
+def _robust_accuracy(model, x, y, generator, batch_size=256):
+    attacks = standard_attacks(THREAT, 3, n_iter=3)
+    report = robust_accuracy(model, x, y, threat=THREAT, attacks=attacks, batch_size=batch_size)
+    return report.x_adv, report.correct, report.broken_by, report.distance
 
 
-def _single_step(kind):
-    def run(model, x, y, generator, **options):
-        return {"x_adv": kind(Lp(norm=2, eps=0.1, input_range=(0.0, 1.0)))(model, x, y, **options)}
+def _run_attack(model, x, y, generator, batch_size=256):
+    result = run_attack(model, x, y, attack=FGSM(THREAT), batch_size=batch_size)
+    return result.x_adv, result.success, result.distance
 
-    return run
+
+def _almost_linearity(model, x, y):
+    pair = torch.stack([(y + 1) % 3, y], dim=1)
+    return {"direction": torch.ones_like(x), "radii": torch.tensor([0.5, 1.0]).to(x), "class_pair": pair}
+
+
+def _off_radius(model, x, y):
+    return {"y": y % 2, "basis": _plane(x), "max_norm": 5.0, "direction": "universal"}
+
+
+def _error_curve(model, x, y):
+    return {"eps": torch.tensor([0.1, 1.0]).to(x), "attack": FGSM}
+
+
+def _points(source, n):
+    x = torch.rand(n, 4, generator=source, dtype=torch.float64)
+    return 3 * x - 1, x
+
+
+def _logits(source, n):
+    return (torch.randn(n, 5, generator=source, dtype=torch.float64),)
+
+
+def _labelled(source, n):
+    return *_logits(source, n), torch.arange(n) % 5
+
+
+def _threat_model(x_adv, x, norm):
+    threat = Lp(norm, 0.2, (0.0, 1.0))
+    return threat.project(x_adv, x), threat.distance(x_adv, x), threat.steepest(x_adv)
+
+
+def _near(norm):
+    threat = Lp(norm, 0.2, (0.0, 1.0))
+    return lambda generator, n: threat.random_start(torch.full((n, 4), 0.9), generator=generator)
+
+
+def _span(x):
+    basis = orthogonal_complement(x)
+    return basis.on @ basis.on.T  # the basis itself is known up to a rotation
 
 
 ROWS = (
-    Row("malt_scores", _malt_scores, batch_option="batch_size"),
-    Row("malt_targets", _malt_targets, batch_option="batch_size"),
-    Row("MALT", _malt, batch_option="batch_size"),
-    Row("pgd", _pgd),
-    Row("fgsm", _fgsm),
-    Row("apgd", _apgd),
-    Row("targeted_apgd", _targeted_apgd),
-    Row("robust_accuracy", _robust_accuracy, batch_option="batch_size"),
-    Row("almost_linearity", _almost_linearity),
-    Row("off_subspace_gradient", _off_subspace_gradient, batch_option="batch_size"),
-    Row("off_subspace_attack", _off_subspace_attack),
-    Row("off_subspace_radius", _off_subspace_radius, model=two_layer, batch_option="batch_size"),
-    Row("linear_response", _linear_response, batch_option="batch_size"),
-    Row("adversarial_error_curve", _adversarial_error_curve, batch_option="batch_size"),
-    Row("StepLeastLikely", _single_step(StepLeastLikely)),
-    Row("TargetedStep", _single_step(TargetedStep)),
+    Attack(FGSM),
+    # From x itself: a random start is drawn in the type of the inputs, so that float32 starts elsewhere.
+    Attack(PGD, options={"n_iter": 3}),
+    # The best of points around a maximum, which float32 tells apart to the square root of its precision only.
+    Attack(APGD, options={"n_iter": 10}, tolerance=1e-3),
+    Analysis(APGD, variant="on the difference of logits ratio", run=_apgd_dlr),
+    Attack(TargetedAPGD, options={"n_iter": 10, "loss": "ce"}, targeted=True, tolerance=1e-3),
+    Attack(MALT, build=_malt),
+    Analysis(MALT, variant="in batches", run=_malt_result),
+    Attack(StepLeastLikely),
+    Attack(TargetedStep, targeted=True),
+    Attack(OffSubspaceAttack, build=_OffThePlane, norms=(2,), input_range=UNBOUNDED),
+    Analysis((robust_accuracy, standard_attacks), run=_robust_accuracy),
+    Analysis(run_attack, run=_run_attack),
+    Analysis(check_attackable),
+    Analysis(malt_scores, infinite=True),
+    Analysis(malt_targets, options={"k": 2}),
+    Analysis(naive_targets, options={"k": 2}),
+    Analysis(almost_linearity, options=_almost_linearity),
+    Analysis(linear_response_radius),
+    Analysis(
+        linear_response_radius,
+        variant="along a direction",
+        options=lambda model, x, y: {"direction": torch.ones_like(x)},
+        infinite=True,
+    ),
+    Analysis(linear_response_error, options=lambda model, x, y: {"eps": torch.tensor([0.1, 1.0]).to(x)}),
+    Analysis(adversarial_error_curve, options=_error_curve),
+    Analysis(off_subspace_gradient, options=lambda model, x, y: {"basis": _plane(x)}),
+    Analysis(off_subspace_radius, options=_off_radius, model=two_layer, infinite=True),
+    Analysis(
+        universal_off_subspace_direction,
+        options=lambda model, x, y: {"basis": _plane(x)},
+        model=two_layer,
+        needs_data=False,
+    ),
+    Module(EntropyRegularizedLoss, _labelled, options={"weight": 0.5}, loss=True, gaps=("rows",)),
+    Module(
+        PassCounter,
+        lambda source, n: (torch.rand(n, 4, generator=source).double(),),
+        build=lambda source: PassCounter(mlp((4, 6, 3), generator=source)),
+        refuses=(),  # it takes what the network takes
+    ),
+    *(
+        Formula(
+            Lp,
+            _points,
+            variant=f"of norm {norm:g}",
+            run=lambda x_adv, x, norm=norm: _threat_model(x_adv, x, norm),
+            gaps=("rows", "axis"),
+        )
+        for norm in (2, math.inf)
+    ),
+    *(Sampler(Lp, _near(norm), (4,), variant=f"of norm {norm:g}", optional=False) for norm in (2, math.inf)),
+    Formula(SubspaceBasis, lambda source, n: _points(source, n)[:1], run=lambda x: _plane(x).project_off(x)),
+    Formula(orthogonal_complement, lambda source, n: (_points(source, n)[0][:3],), run=_span, rowwise=False),
+    Formula(logit_differences, _logits, gaps=("axis",)),
+    Formula(
+        gap_exponent,
+        lambda source, n: (torch.rand(2000, generator=source).double(),),
+        options={"quantiles": (0.01, 0.5)},
+        rowwise=False,
+        wrong={"too few": lambda: (torch.rand(3),)},
+    ),
+    Formula(expected_gradient_change, lambda source, n: (0.5, 10), rowwise=False),
+    Formula(
+        expected_off_gradient,
+        lambda source, n: (40, 20, 6, 4),
+        run=lambda width, active, dim, codim: expected_off_gradient(width=width, active=active, dim=dim, codim=codim),
+        rowwise=False,
+        wrong={"more active units than units": lambda: (40, 41, 6, 4)},
+    ),
 )

@@ -1,44 +1,164 @@
-"""The rows of `assay.core`."""
+"""The rows of `assay.core`: what takes a network, and the formulas that rooms build on."""
+
+from functools import partial
 
 import torch
 
 from assay.core import (
+    DenseOperator,
+    GaussNewtonOperator,
+    HessianOperator,
+    StackedTrainer,
+    assign_parameters,
+    best_other,
+    binary_cross_entropy,
+    check_logits,
     cross_entropy,
+    fit,
+    flatten,
+    functional,
     hessian_vector_product,
+    input_gradient,
+    inspect_model,
+    jacobian_vector_product,
+    kernel_distance,
+    margins,
+    mean_loss,
+    named_parameters,
+    one_by_one,
+    order_statistic_index,
     output_jacobian,
+    parameter_distance,
+    parameter_gradients,
     per_sample_gradient_norms,
     per_sample_gradients,
     predict,
+    preserved,
+    project_parameters,
+    seeded,
+    signs,
+    single_logit,
+    squared_error,
+    unflatten,
+    vector_jacobian_product,
 )
-from helpers.rows.base import Row
+from helpers.rows.base import Analysis
+from helpers.rows.standalone import Formula
+from helpers.rows.subjects import classifier, relu_network
+
+sgd = partial(torch.optim.SGD, lr=0.1)
 
 
-def _gradients(model, x, y, generator, **options):
-    return {"gradients": per_sample_gradients(model, x, y, cross_entropy, **options)}
+def _ones(model, x, y):
+    return {"vector": torch.ones_like(flatten(named_parameters(model)))}
 
 
-def _gradient_norms(model, x, y, generator, **options):
-    return {"norms": per_sample_gradient_norms(model, x, y, cross_entropy, **options)}
+def _hessian(model, x, y, generator, batch_size=5):
+    return HessianOperator(model, x, y, cross_entropy, batch_size=batch_size).to_dense()
 
 
-def _jacobian(model, x, y, generator, **options):
-    return {"jacobian": output_jacobian(model, x, **options)}
+def _gauss_newton(model, x, y, generator, batch_size=5):
+    return GaussNewtonOperator(model, x, y, cross_entropy, batch_size=batch_size).to_dense()
 
 
-def _hessian_vector_product(model, x, y, generator, **options):
-    size = sum(parameter.numel() for parameter in model.parameters())
-    vector = torch.ones(size, dtype=x.dtype, device=x.device)
-    return {"product": hessian_vector_product(model, x, y, cross_entropy, vector, **options)}
+def _as_a_function(model, x, y, generator):
+    parameters = named_parameters(model)
+    return functional(model)({name: 2 * value for name, value in parameters.items()}, x)
 
 
-def _predict(model, x, y, generator, **options):
-    return {"logits": predict(model, x, **options)}
+def _preserved(model, x, y, generator):
+    with preserved(model), torch.no_grad():
+        return model(x)
+
+
+def _input_gradient(model, x, y, generator):
+    return input_gradient(model, x, lambda outputs: outputs.sum(1))
+
+
+def _problems(model, x, y, generator):
+    return len(inspect_model(model, x)) + len(inspect_model(model))
+
+
+def _projected(model, x, y, generator):
+    return project_parameters(model, classifier().to(x).requires_grad_(False), 0.1)
+
+
+def _stacked(model, x, y, generator):
+    trainer = StackedTrainer(cross_entropy, sgd, epochs=2, batch_size=3)
+    trainer([model], x, y, torch.ones(1, len(x), dtype=torch.bool, device=x.device), generator=seeded(5))
+
+
+def _one_by_one(model, x, y, generator):
+    trainer = one_by_one(lambda one, x, y, source: fit(one, x, y, loss=cross_entropy, optimizer=sgd, epochs=2))
+    trainer([model], x, y, torch.ones(1, len(x), dtype=torch.bool, device=x.device), generator=seeded(5))
+
+
+def _logits(source, n):
+    return torch.randn(n, 3, generator=source, dtype=torch.float64), torch.arange(n) % 3
+
+
+def _scores(source, n):
+    return torch.randn(n, generator=source, dtype=torch.float64), torch.arange(n) % 2
+
+
+def _kernels(source, n):
+    factors = torch.randn(2, 5, 4, generator=source, dtype=torch.float64)
+    return tuple(factor @ factor.T for factor in factors)
+
+
+def _parameters(source, n):
+    return ({"weight": torch.randn(3, 2, generator=source, dtype=torch.float64), "bias": torch.ones(3).double()},)
+
+
+def _vector(source, n):
+    return torch.randn(9, generator=source, dtype=torch.float64), *_parameters(source, n)
 
 
 ROWS = (
-    Row("per_sample_gradients", _gradients, batch_option="batch_size"),
-    Row("per_sample_gradient_norms", _gradient_norms, batch_option="batch_size"),
-    Row("output_jacobian", _jacobian, batch_option="batch_size"),
-    Row("hessian_vector_product", _hessian_vector_product, batch_option="batch_size"),
-    Row("predict", _predict, batch_option="batch_size"),
+    Analysis(per_sample_gradients),
+    Analysis(per_sample_gradient_norms),
+    Analysis(parameter_gradients),
+    Analysis(output_jacobian),
+    Analysis(hessian_vector_product, options=_ones),
+    Analysis(jacobian_vector_product, options=_ones),
+    Analysis(vector_jacobian_product, options=lambda model, x, y: {"cotangent": torch.ones_like(x[:, :3])}),
+    Analysis(HessianOperator, run=_hessian),
+    Analysis(GaussNewtonOperator, run=_gauss_newton),
+    Analysis(predict),
+    Analysis(mean_loss),
+    Analysis(check_logits),
+    Analysis(preserved, run=_preserved, needs_data=False),
+    Analysis(input_gradient, run=_input_gradient, model=relu_network, needs_data=False),
+    Analysis((functional, named_parameters), run=_as_a_function, model=relu_network, needs_data=False),
+    Analysis(inspect_model, run=_problems, needs_data=False),
+    Analysis(parameter_distance, options=lambda model, x, y: {"other": classifier().to(x)}, needs_data=False),
+    Analysis(project_parameters, run=_projected, trains=True, needs_data=False),
+    Analysis(assign_parameters, options=_ones, trains=True, needs_data=False),
+    # Without dropout, which draws from the global state in training.
+    Analysis(fit, options={"optimizer": sgd, "epochs": 3}, trains=True, model=relu_network, mini_batches=True),
+    Analysis(StackedTrainer, run=_stacked, trains=True, model=relu_network, needs_data=False),
+    Analysis(one_by_one, run=_one_by_one, trains=True, model=relu_network, needs_data=False),
+    Formula(margins, _logits, gaps=("rows",)),
+    Formula(margins, _scores, variant="of one logit", gaps=("rows", "axis")),
+    Formula(best_other, _logits, gaps=("rows",)),
+    Formula(cross_entropy, _logits, rowwise=False, gaps=("empty",)),
+    Formula(binary_cross_entropy, _scores, rowwise=False, gaps=("rows", "axis", "empty")),
+    Formula(squared_error, _scores, rowwise=False, gaps=("rows", "axis")),
+    Formula(single_logit, lambda source, n: _scores(source, n)[:1]),
+    Formula(signs, lambda source, n: _scores(source, n)[1:], refuses=("empty",)),  # entry by entry
+    Formula(kernel_distance, _kernels, rowwise=False),
+    Formula(
+        order_statistic_index,
+        lambda source, n: (100, 0.5),
+        rowwise=False,
+        wrong={"no sample": lambda: (0, 0.5), "no fraction": lambda: (100, 1.5)},
+    ),
+    Formula(flatten, _parameters, rowwise=False),
+    Formula(unflatten, _vector, rowwise=False),
+    Formula(
+        DenseOperator,
+        lambda source, n: _kernels(source, n)[:1],
+        run=lambda matrix: DenseOperator(matrix) @ matrix[:, :2],
+        rowwise=False,
+    ),
 )

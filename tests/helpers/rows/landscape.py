@@ -2,47 +2,76 @@
 
 import torch
 
-from assay.core import cross_entropy
-from assay.landscape import gauss_newton_decomposition, gradient_covariance_alignment, hessian_spectrum, linear_path
-from helpers.rows.base import Row, classifier
+from assay.core import DenseOperator, HessianOperator, as_generator, cross_entropy
+from assay.landscape import (
+    SpectralDensity,
+    factor_eigenvalues,
+    gauss_newton_decomposition,
+    gauss_newton_factor,
+    gradient_covariance_alignment,
+    hessian_spectrum,
+    lanczos,
+    linear_path,
+    spectral_density,
+)
+from helpers.rows.base import Analysis
+from helpers.rows.standalone import Formula, Sampler
+from helpers.rows.subjects import classifier
 
 
-def _hessian_spectrum(model, x, y, generator, **options):
-    report = hessian_spectrum(model, x, y, loss=cross_entropy, generator=generator, **options)
-    counts = torch.tensor([report.n_outliers, report.gap_index], device=x.device)
-    return {"eigenvalues": report.eigenvalues, "counts": counts}
+def _by_lanczos(model, x, y, generator, batch_size=64):
+    options = {"method": "lanczos", "probes": 2, "generator": generator, "batch_size": batch_size}
+    report = hessian_spectrum(model, x, y, loss=cross_entropy, n_iter=25, **options)
+    # The smallest points have not converged, and differ by rounding.
+    return report.eigenvalues[:2].clone(), report.density.moment(1)
 
 
-def _hessian_spectrum_by_lanczos(model, x, y, generator, **options):
-    report = hessian_spectrum(
-        model, x, y, loss=cross_entropy, method="lanczos", steps=40, probes=2, generator=generator, **options
-    )
-    return {"largest": report.eigenvalues[:2], "mean": report.eigenvalues.new_tensor([report.density.moment(1)])}
+def _lanczos(model, x, y, generator):
+    operator = HessianOperator(model, x, y, cross_entropy)
+    start = torch.randn(operator.shape[0], 2, generator=generator, dtype=torch.float64).to(x)
+    found = lanczos(operator, start, n_iter=5, generator=generator)
+    return found.diagonal, found.off_diagonal
 
 
-def _gauss_newton_decomposition(model, x, y, generator, **options):
-    parts = gauss_newton_decomposition(model, x, y, loss=cross_entropy, **options)
-    return {"gauss_newton": parts.gauss_newton, "residual": parts.residual}
-
-
-def _gradient_covariance_alignment(model, x, y, generator, **options):
-    report = gradient_covariance_alignment(model, x, y, loss=cross_entropy, k=1, **options)
-    return {"angles": report.angles, "eigenvalues": report.gauss_newton_eigenvalues}
-
-
-def _linear_path(model, x, y, generator, **options):
+def _linear_path(model, x, y, generator, batch_size=256):
     other = classifier().to(x)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.neg_()
-    report = linear_path(model, other, x, y, loss=cross_entropy, n=3, **options)
-    return {"losses": report.losses.to(x.dtype)}  # mean losses are averaged in float64 whatever the inputs
+    report = linear_path(model, other, x, y, loss=cross_entropy, n=3, batch_size=batch_size)
+    return report.losses.to(x.dtype), report.distance  # mean losses are averaged in float64 whatever the inputs
+
+
+def _gauss_newton(model, x, y, generator, batch_size=64):
+    factor = gauss_newton_factor(model, x, y, loss=cross_entropy, batch_size=batch_size)
+    return factor.T @ factor  # a factor is known up to a rotation
+
+
+def _nodes_drawn(generator, n):
+    matrix = torch.diag(torch.arange(9, dtype=torch.float64)) + 0.1
+    return spectral_density(DenseOperator(matrix), n_iter=4, probes=n, generator=generator).weights
+
+
+def _density(source, n):
+    points = torch.randn(n, generator=source, dtype=torch.float64)
+    nodes, weights = torch.rand(2, 3, 4, generator=as_generator(source), dtype=torch.float64)
+    return points, nodes, weights / weights.sum(1, keepdim=True)
 
 
 ROWS = (
-    Row("hessian_spectrum", _hessian_spectrum, batch_option="batch_size"),
-    Row("hessian_spectrum by Lanczos", _hessian_spectrum_by_lanczos, batch_option="batch_size"),
-    Row("gauss_newton_decomposition", _gauss_newton_decomposition, batch_option="batch_size"),
-    Row("gradient_covariance_alignment", _gradient_covariance_alignment, batch_option="batch_size"),
-    Row("linear_path", _linear_path, batch_option="batch_size"),
+    Analysis(hessian_spectrum),
+    Analysis(hessian_spectrum, variant="by Lanczos", run=_by_lanczos, random=True),
+    Analysis(lanczos, run=_lanczos, random=True),
+    Analysis(gauss_newton_decomposition),
+    Analysis(gauss_newton_factor, run=_gauss_newton),
+    Analysis(gradient_covariance_alignment, options={"k": 1}),
+    Analysis(linear_path, run=_linear_path),
+    Sampler(spectral_density, _nodes_drawn, (4,)),
+    Formula(SpectralDensity, _density, run=lambda points, nodes, weights: SpectralDensity(nodes, weights, 0.5)(points)),
+    Formula(
+        factor_eigenvalues,
+        lambda source, n: (torch.randn(n, 4, generator=source).double(),),
+        rowwise=False,
+        gaps=("axis",),
+    ),
 )

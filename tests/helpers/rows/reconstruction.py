@@ -1,45 +1,169 @@
 """The rows of `assay.reconstruction`."""
 
 import torch
+from torch import nn
 
-from assay.core import cross_entropy
+from assay.core import squared_error
 from assay.reconstruction import (
+    ConsensusSelector,
     KKTReconstructor,
     SimulatedDynamicsReconstructor,
+    exact_samples,
     invert_embedding,
+    normalized_correlation,
+    oracle_multipliers,
     predicted_multipliers,
+    reconstruction_roc,
+    retrieval_audit,
+    score_reconstructions,
+    simulate_training,
+    stationarity_residual,
+    structural_similarity,
+    train_in_span,
+    train_to_stationarity,
 )
-from helpers.rows.base import Row, image_encoder, relu_network
+from assay.reconstruction.embeddings import total_variation
+from assay.reconstruction.kkt import (
+    SurrogateReLU,
+    compress_first_layer,
+    dense_head,
+    first_layer_inputs,
+    initial_network,
+    margin_cotangents,
+    merge_parallel_units,
+    noise_rank,
+    set_sharpness,
+    with_surrogate_relu,
+)
+from helpers.rows.base import Analysis, Estimator
+from helpers.rows.standalone import Formula, Module
+from helpers.rows.subjects import image_encoder, one_output, relu_network, smooth_network
 
 
-def _reconstruction(model, x, y, generator, **options):
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    attack = KKTReconstructor(
-        "multiclass", n_candidates=6, n_restarts=2, max_iter=5, dtype=x.dtype, random_state=seed, **options
-    ).fit(model)
-    return {"pool": attack.pool_, "multipliers": attack.pool_multipliers_, "residual": attack.residual_}
+def _search(model, x, y):
+    return {"objective": "multiclass", "n_candidates": 6, "n_restarts": 2, "n_iter": 5, "dtype": x.dtype}
 
 
-def _simulated_dynamics(model, x, y, generator, **options):
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    start = {name: 0.9 * value for name, value in model.state_dict().items()}
-    attack = SimulatedDynamicsReconstructor(start, n_samples=2, n_epochs=2, max_iter=3, random_state=seed).fit(model)
-    return {"found": attack.reconstructions_, "targets": attack.targets_}
+def _start(model):
+    return {name: 0.9 * value for name, value in model.state_dict().items()}
 
 
-def _predicted_multipliers(model, x, y, generator, **options):
-    return {"multipliers": predicted_multipliers(model, x, y, loss=cross_entropy, weight_decay=0.1, **options)}
+def _simulation(model, x, y):
+    return {"init_state": _start(model), "n_samples": 2, "epochs": 2, "n_iter": 3}
 
 
-def _invert_embedding(model, x, y, generator, **options):
+def _of_two_runs(selector, model, x, y):
+    runs = torch.arange(2, device=x.device).repeat_interleave(len(x))
+    return selector.fit(torch.cat([x, 1.01 * x]), runs)
+
+
+def _inversion(model, x, y):
     target = torch.tensor([1.0, -1.0, 0.5], dtype=x.dtype, device=x.device)
-    found = invert_embedding(model, target, image_shape=(1, 2, 2), steps=5, generator=generator, **options)
-    return {"image": found.image, "cosine": x.new_tensor(found.history[:-1])}
+    return {"target": target, "image_shape": (1, 2, 2), "n_iter": 5}
 
+
+def _weighted(model, x, y):
+    return {"multipliers": torch.linspace(0.5, 1.0, len(x)).to(x), "objective": "multiclass"}
+
+
+def _simulated(model, x, y, generator):
+    targets = nn.functional.one_hot(y, 3).to(x)
+    after = simulate_training(model, x, targets, loss=squared_error, lr=0.1, epochs=2, momentum=0.5)
+    return {name: value.detach() for name, value in after.items()}
+
+
+def _compressed(model, x, y, generator):
+    found = compress_first_layer(model, 2)
+    return found.basis.T @ found.basis, found.lost  # the basis itself is known up to a rotation
+
+
+def _image_samples(model, x, y, generator):
+    return first_layer_inputs(model, x.reshape(-1, 1, 2, 2) if len(x) else x)
+
+
+def _softened(model, x, y, generator):
+    network = with_surrogate_relu(model, alpha=10.0)
+    set_sharpness(network, 20.0)
+    return network.requires_grad_(False), network(x)
+
+
+def _flat(source, n):
+    return torch.randn(n, 5, generator=source).double(), torch.randn(4, 5, generator=source).double()
+
+
+def _images(source, n):
+    return tuple(torch.rand(2, n, 1, 4, 4, generator=source).double())
+
+
+def _pool(source, n):
+    x = torch.randn(n, 5, generator=source).double()
+    return x[:2] + 0.1, x, torch.arange(n) < 3
+
+
+def _outputs(source, n):
+    return torch.randn(n, 3, generator=source).double(), torch.arange(n) % 3, torch.rand(n, generator=source).double()
+
+
+def _candidates(source, n):
+    members, candidates = _flat(source, n)
+    return candidates, members, 1 - members
+
+
+def _roc(candidates, members, nonmembers):
+    found = reconstruction_roc(candidates, members, nonmembers)
+    return found.members, found.nonmembers, found.curve.auc  # the curve's rates are float64 whatever the samples
+
+
+def _score(candidates, x):
+    found = score_reconstructions(candidates, x, held_out_x=x[:2] + 1)
+    return found.best, found.index, found.ncc, found.held_out_ncc
+
+
+NO_KINK = {"weight_decay": 0.1, "tolerance": 1e-4, "n_iter": 5}
+IN_SPAN = {"weight_decay": 0.1, "n_iter": 5}
 
 ROWS = (
-    Row("KKTReconstructor", _reconstruction, model=relu_network, needs_data=False, batch_option="batch_size"),
-    Row("SimulatedDynamicsReconstructor", _simulated_dynamics, model=relu_network, needs_data=False),
-    Row("predicted_multipliers", _predicted_multipliers),
-    Row("invert_embedding", _invert_embedding, model=image_encoder, needs_data=False),
+    Estimator(KKTReconstructor, options=_search),
+    Estimator(SimulatedDynamicsReconstructor, options=_simulation),
+    Estimator(ConsensusSelector, fit=_of_two_runs),
+    Analysis(exact_samples, options={"n_starts": 4, "n_rounds": 1}, model=one_output, needs_data=False),
+    Analysis(invert_embedding, options=_inversion, model=image_encoder, needs_data=False, random=True),
+    Analysis(oracle_multipliers, options={"objective": "multiclass"}),
+    Analysis(predicted_multipliers, options={"weight_decay": 0.1}),
+    Analysis(stationarity_residual, options=_weighted),
+    Analysis(simulate_training, run=_simulated, model=relu_network, gaps=("empty",)),
+    Analysis(train_in_span, options=IN_SPAN, trains=True, model=relu_network),
+    Analysis(train_to_stationarity, options=NO_KINK, trains=True, model=smooth_network),
+    Analysis(compress_first_layer, run=_compressed, needs_data=False),
+    Analysis(merge_parallel_units, model=relu_network, needs_data=False),
+    Analysis(dense_head, model=relu_network),
+    Analysis(first_layer_inputs, run=_image_samples, model=image_encoder),
+    Analysis(
+        initial_network,
+        options=lambda model, x, y: {"state": _start(model)},
+        model=relu_network,
+        needs_data=False,
+    ),
+    Analysis((with_surrogate_relu, set_sharpness), run=_softened, model=relu_network, needs_data=False),
+    Module(
+        SurrogateReLU,
+        lambda source, n: (torch.randn(n, 4, generator=source).double(),),
+        options={"alpha": 10.0},
+        gradcheck=False,  # its derivative is the surrogate's
+        refuses=("empty",),  # entry by entry
+    ),
+    Formula(normalized_correlation, _flat),
+    Formula(structural_similarity, _images),
+    Formula(
+        total_variation,
+        lambda source, n: _images(source, n)[:1],
+        rowwise=False,
+        refuses=("empty",),  # any axes before those of the pixels
+        gaps=("empty",),
+    ),
+    Formula(reconstruction_roc, _candidates, run=_roc, rowwise=False, refuses=("axis", "empty")),
+    Formula(retrieval_audit, _pool, run=lambda *pool: retrieval_audit(*pool, k=2), rowwise=False),
+    Formula(score_reconstructions, _flat, run=_score, rowwise=False),
+    Formula(margin_cotangents, _outputs, refuses=("rows", "empty"), gaps=("rows",)),  # any axes before the rows
+    Formula(noise_rank, lambda source, n: _flat(source, n)[:1], rowwise=False, gaps=("axis", "empty")),
 )

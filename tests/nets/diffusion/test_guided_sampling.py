@@ -102,14 +102,6 @@ def test_a_stride_visits_the_noisiest_time_first():
     assert times == [19, 19, 11, 11, 3, 3]
 
 
-def test_the_batch_size_changes_nothing_and_the_seed_decides():
-    sampler = GuidedDDIMSampler(wavy, SCHEDULE, strength=0.1, recurrence=2)
-    whole = sampler.sample((5, 3), guidance=bowl, generator=seeded(1))
-    torch.testing.assert_close(sampler.sample((5, 3), guidance=bowl, generator=seeded(1), batch_size=2), whole)
-    assert not torch.equal(sampler.sample((5, 3), guidance=bowl, generator=seeded(2)), whole)
-    assert not whole.requires_grad
-
-
 def test_bad_input_is_refused():
     with pytest.raises(InvalidInputError, match="alphas_cumprod must fall"):
         GuidedDDIMSampler(wavy, SCHEDULE.flip(0))

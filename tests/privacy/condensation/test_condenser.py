@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
 from assay.core import InvalidInputError, NumericalError, cross_entropy, seeded
@@ -16,7 +17,7 @@ from assay.privacy.condensation import (
     ContrastiveGradientMatching,
     SiameseAugmentation,
 )
-from assay.privacy.condensation.condenser import set_statistics
+from assay.privacy.condensation.condenser import set_batch_norm_statistics
 
 
 def build(source):
@@ -29,18 +30,18 @@ def samples(n=30):
 
 def condense(**options):
     return DatasetCondenser(
-        2, **{"model_fn": build, "outer_steps": 2, "inner_steps": 2, "net_epochs": 3, "outer_warmup": 1} | options
+        2, **{"model_fn": build, "n_outer_iter": 2, "n_inner_iter": 2, "net_epochs": 3, "outer_warmup": 1} | options
     )
 
 
 def test_without_outer_steps_it_takes_random_real_samples_of_every_class():
     x, y = samples()
-    condensed = condense(outer_steps=0).fit(x, y)
+    condensed = condense(n_outer_iter=0).fit(x, y)
     assert condensed.targets_.sort().values.tolist() == [0, 0, 1, 1, 2, 2]
     for sample, label in zip(condensed.data_, condensed.targets_, strict=True):
         assert (y[(x == sample).all(1)] == label).tolist() == [True]
     assert condensed.history_ == ()
-    others = condense(outer_steps=0, random_state=1).fit(x, y)
+    others = condense(n_outer_iter=0, random_state=1).fit(x, y)
     assert not torch.equal(others.data_, condensed.data_)
 
 
@@ -48,7 +49,7 @@ def test_without_outer_steps_it_takes_random_real_samples_of_every_class():
 def test_the_loop_is_that_of_the_paper(matching):
     # All real samples in every batch, so that nothing but the networks is drawn; momentum and training by hand.
     x, y = samples()
-    start = condense(outer_steps=0).fit(x, y)
+    start = condense(n_outer_iter=0).fit(x, y)
     network = mlp((6, 5, 3), generator=seeded(9))
     got = condense(
         matching=matching, model_fn=lambda source: copy.deepcopy(network), outer_warmup=1, inner_warmup=1, net_lr=0.2
@@ -89,7 +90,7 @@ def test_real_batches_are_balanced_and_within_their_classes():
             seen.append(batch.shape[0])
             return self.inner(batch)
 
-    condense(model_fn=lambda source: Watching(), outer_steps=1, inner_steps=1, outer_warmup=0, batch_size=4).fit(x, y)
+    condense(model_fn=lambda source: Watching(), n_outer_iter=1, n_inner_iter=1, outer_warmup=0, batch_size=4).fit(x, y)
     assert 12 in seen
     assert max(seen) == 12
 
@@ -103,13 +104,13 @@ def test_augmentation_is_the_same_for_real_and_synthetic_samples_of_a_class():
 
     x, y = samples()
     plain, same = condense(outer_warmup=0), condense(outer_warmup=0, augment=augment)
-    same.set_params(inner_steps=1, outer_steps=1).fit(x, y)
+    same.set_params(n_inner_iter=1, n_outer_iter=1).fit(x, y)
     synthetic, real = calls[:3], calls[3:6]
     assert [size for size, _ in synthetic] == [2, 2, 2]
     assert [size for size, _ in real] == [10, 10, 10]
     assert [amount for _, amount in synthetic] == [amount for _, amount in real]
     assert len({amount for _, amount in real}) == 3
-    first = plain.set_params(inner_steps=1, outer_steps=1).fit(x, y).history_[0]
+    first = plain.set_params(n_inner_iter=1, n_outer_iter=1).fit(x, y).history_[0]
     assert same.history_[0] == pytest.approx(first)
 
 
@@ -129,14 +130,14 @@ def test_the_papers_schedule_by_samples_a_class():
 
     assert [schedule(n) for n in (1, 10, 20, 30, 40, 50)] == [(10, 5), (10, 50), (20, 25), (30, 20), (40, 15), (50, 10)]
     assert schedule(12) == (10, 50)
-    assert DatasetCondenser(1, model_fn=build, inner_steps=3).schedule() == (3, 5)
+    assert DatasetCondenser(1, model_fn=build, n_inner_iter=3).schedule() == (3, 5)
 
 
 def test_statistics_of_batch_norm_are_those_of_the_batch_and_nothing_else_changes():
     model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 3)).double()
     before = [parameter.clone() for parameter in model.parameters()]
     x = samples()[0]
-    set_statistics(model, x)
+    set_batch_norm_statistics(model, x)
     inner = model[0](x)
     torch.testing.assert_close(model[1].running_mean, inner.mean(0))
     torch.testing.assert_close(model[1].running_var, inner.var(0))
@@ -176,9 +177,10 @@ def test_evaluation_is_sgd_with_momentum_and_decay_and_a_lower_rate_in_the_secon
         trained.append(build(source))
         return trained[-1]
 
-    evaluate_condensed(x, y, x, y, model_fn=make, n_models=1, epochs=4, lr=0.3, seed=2)
+    evaluate_condensed(x, y, x, y, model_fn=make, n_models=1, epochs=4, lr=0.3, generator=seeded(2))
     by_hand = []
-    evaluate_condensed(x, y, x, y, model_fn=lambda s: by_hand.append(build(s)) or build(seeded(0)), n_models=1, seed=2)
+    options = {"n_models": 1, "epochs": 1, "generator": seeded(2)}
+    evaluate_condensed(x, y, x, y, model_fn=lambda s: by_hand.append(build(s)) or build(seeded(0)), **options)
     model, momentum = by_hand[0], None
     for epoch in range(4):
         rate = 0.3 if epoch < 2 else 0.03
@@ -205,6 +207,38 @@ def test_evaluation_trains_on_augmented_samples_and_measures_on_plain_ones():
     assert shown == [6] * 6
 
 
+def test_evaluation_draws_once_from_the_generator_and_every_network_is_another():
+    x, y = samples(6)
+    built, source, other = [], seeded(2), seeded(2)
+
+    def make(own):
+        built.append(build(own)[0].weight.detach().clone())
+        return build(seeded(0))
+
+    evaluate_condensed(x, y, x, y, model_fn=make, n_models=3, epochs=1, generator=source)
+    torch.randint(2**31, (1,), generator=other)
+    assert torch.equal(source.get_state(), other.get_state())
+    assert not torch.equal(built[0], built[1])
+    first = [weight.clone() for weight in built]
+    evaluate_condensed(x, y, x, y, model_fn=make, n_models=3, epochs=1, generator=seeded(2))
+    assert all(torch.equal(*pair) for pair in zip(built[3:], first, strict=True))
+    evaluate_condensed(x, y, x, y, model_fn=make, n_models=1, epochs=1, generator=source)
+    assert not torch.equal(built[-1], first[0])
+
+
+def test_scikit_learns_checks_of_parameters_and_cloning_pass():
+    results = check_estimator(condense(), on_fail=None, on_skip=None)
+    passed = {result["check_name"] for result in results if result["status"] == "passed"}
+    assert {
+        "check_estimator_cloneable",
+        "check_estimator_repr",
+        "check_no_attributes_set_in_init",
+        "check_parameters_default_constructible",
+        "check_get_params_invariance",
+        "check_set_params",
+    } <= passed
+
+
 def test_memory_is_what_each_task_was_condensed_to():
     x, y = samples()
     replay = CondensedReplay(condense())
@@ -224,10 +258,10 @@ def test_memory_is_what_each_task_was_condensed_to():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"inner_steps": 0}, "inner_steps"),
+        ({"n_inner_iter": 0}, "n_inner_iter"),
         ({"net_epochs": 0}, "net_epochs"),
         ({"batch_size": 0}, "batch_size"),
-        ({"outer_steps": -1}, "outer_steps"),
+        ({"n_outer_iter": -1}, "n_outer_iter"),
         ({"image_lr": 0.0}, "image_lr"),
         ({"net_lr": float("nan")}, "net_lr"),
     ],
@@ -240,7 +274,7 @@ def test_bad_options(options, message):
 def test_bad_input():
     x, y = samples()
     with pytest.raises(InvalidInputError, match="ask for fewer"):
-        DatasetCondenser(11, model_fn=build, outer_steps=1).fit(x, y)
+        DatasetCondenser(11, model_fn=build, n_outer_iter=1).fit(x, y)
     with pytest.raises(InvalidInputError, match="labels from"):
         condense().fit(x, y + 1)
     with pytest.raises(InvalidInputError, match="does not accept"):
@@ -248,4 +282,4 @@ def test_bad_input():
     with pytest.raises(InvalidInputError, match="n_models"):
         evaluate_condensed(x, y, x, y, model_fn=build, n_models=0)
     with pytest.raises(NumericalError):
-        condense(image_lr=1e200, outer_steps=5).fit(x, y)
+        condense(image_lr=1e200, n_outer_iter=5).fit(x, y)

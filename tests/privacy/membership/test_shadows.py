@@ -8,10 +8,10 @@ from torch import nn
 
 from assay.core import (
     InvalidInputError,
+    SequentialTrainer,
     StackedTrainer,
     cross_entropy,
     fit,
-    one_by_one,
     seeded,
 )
 from assay.nets import mlp
@@ -48,7 +48,7 @@ def test_models_are_in_the_same_part_as_often_as_chance_has_it():
 @pytest.mark.parametrize("keep", [0.0, 1.0, 0.01])
 def test_a_share_that_leaves_no_contrast_is_refused(keep, data):
     with pytest.raises(InvalidInputError):
-        ShadowEnsemble.fit(*data, model_fn=build, trainer=one_by_one(lambda *_: None), n_models=4, keep=keep)
+        ShadowEnsemble.fit(*data, model_fn=build, trainer=SequentialTrainer(lambda *_: None), n_models=4, keep=keep)
 
 
 def test_each_model_is_trained_on_its_own_part(data):
@@ -56,9 +56,9 @@ def test_each_model_is_trained_on_its_own_part(data):
 
     def train(model, x, y, source):
         calls.append((x, y, source.initial_seed()))
-        fit(model, x, y, loss=cross_entropy, optimizer=SGD, steps=3)
+        fit(model, x, y, loss=cross_entropy, optimizer=SGD, n_iter=3)
 
-    shadows = ShadowEnsemble.fit(*data, model_fn=build, trainer=one_by_one(train), n_models=4, random_state=3)
+    shadows = ShadowEnsemble.fit(*data, model_fn=build, trainer=SequentialTrainer(train), n_models=4, random_state=3)
     for (x, y, _), kept in zip(calls, shadows.membership, strict=True):
         assert torch.equal(x, data[0][kept])
         assert torch.equal(y, data[1][kept])

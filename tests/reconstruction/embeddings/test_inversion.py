@@ -25,7 +25,7 @@ def encoder():
 def test_the_image_of_a_true_embedding_is_its_source(method, encoder, digits):
     for index in (0, 7):
         target = encoder(digits)[index].detach()
-        found = invert_embedding(encoder, target, image_shape=(1, 8, 8), method=method, steps=80)
+        found = invert_embedding(encoder, target, image_shape=(1, 8, 8), method=method, n_iter=80)
         assert found.cosine > 0.95
         assert int(normalized_correlation(found.image[None], digits).argmax()) == index
 
@@ -35,7 +35,7 @@ def test_through_a_rotation_the_image_has_the_direction_of_its_source():
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(9, 9, bias=False)).double().requires_grad_(False)
     encoder[1].weight[:] = rotation
     image = torch.rand(1, 3, 3, generator=seeded(1), dtype=torch.float64)
-    options = {"image_shape": (1, 3, 3), "total_variation": 0.0, "steps": 500, "learning_rate": 0.2}
+    options = {"image_shape": (1, 3, 3), "total_variation": 0.0, "n_iter": 500, "lr": 0.2}
     found = invert_embedding(encoder, encoder(image[None])[0], **options)
     assert found.cosine > 1 - 1e-5
     # Rotations keep cosines: what the search reports is the cosine of the images themselves.
@@ -44,7 +44,7 @@ def test_through_a_rotation_the_image_has_the_direction_of_its_source():
 
 def test_total_variation_flattens_the_image(encoder, digits):
     target = encoder(digits)[0].detach()
-    options = {"image_shape": (1, 8, 8), "steps": 50}
+    options = {"image_shape": (1, 8, 8), "n_iter": 50}
     rough = invert_embedding(encoder, target, total_variation=0.0, **options).image
     flat = invert_embedding(encoder, target, total_variation=10.0, **options).image
     assert flat.diff(dim=-1).abs().mean() < 0.2 * rough.diff(dim=-1).abs().mean()
@@ -63,7 +63,7 @@ def test_jitter_leaves_little_of_what_a_shift_destroys():
     encoder.weight[:] = patterns
 
     def found(jitter):
-        options = {"image_shape": (1, 8, 8), "total_variation": 0.0, "jitter": jitter, "steps": 200}
+        options = {"image_shape": (1, 8, 8), "total_variation": 0.0, "jitter": jitter, "n_iter": 200}
         return (patterns @ (invert_embedding(encoder, torch.ones(2), **options).image.flatten() - 0.5)).tolist()
 
     (board, slope), (shifted_board, shifted_slope) = found(0), found(1)
@@ -74,7 +74,7 @@ def test_jitter_leaves_little_of_what_a_shift_destroys():
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_generator_gives_the_same_image(method, encoder):
     def find(seed):
-        options = {"image_shape": (1, 8, 8), "steps": 5, "method": method, "jitter": 1, "generator": seeded(seed)}
+        options = {"image_shape": (1, 8, 8), "n_iter": 5, "method": method, "jitter": 1, "generator": seeded(seed)}
         return invert_embedding(encoder, torch.ones(64), **options)
 
     assert torch.equal(find(1).image, find(1).image)
@@ -97,8 +97,8 @@ def test_bad_input(encoder):
         invert_embedding(encoder, torch.ones(3), image_shape=(1, 8, 8))
     with pytest.raises(InvalidInputError, match="deep_image_prior"):
         invert_embedding(encoder, target, image_shape=(1, 8, 8), method="unclip")
-    with pytest.raises(InvalidInputError, match="steps"):
-        invert_embedding(encoder, target, image_shape=(1, 8, 8), steps=0)
+    with pytest.raises(InvalidInputError, match="n_iter"):
+        invert_embedding(encoder, target, image_shape=(1, 8, 8), n_iter=0)
     with pytest.raises(InvalidInputError, match="total_variation"):
         invert_embedding(encoder, target, image_shape=(1, 8, 8), total_variation=-1.0)
     with pytest.raises(InvalidInputError, match="jitter"):
@@ -113,4 +113,4 @@ def test_a_search_that_diverges_is_an_error():
             return super().forward(x.flatten(1)) / 0
 
     with pytest.raises(NumericalError, match="diverged"):
-        invert_embedding(Broken(4, 4), torch.ones(4), image_shape=(1, 2, 2), steps=2)
+        invert_embedding(Broken(4, 4), torch.ones(4), image_shape=(1, 2, 2), n_iter=2)

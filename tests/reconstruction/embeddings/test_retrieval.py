@@ -37,11 +37,11 @@ def test_bad_input():
     pool, members = torch.eye(4), torch.tensor([True, True, False, False])
     with pytest.raises(InvalidInputError, match="do not fit"):
         retrieval_audit(torch.ones(1, 3), pool, members, 1)
-    with pytest.raises(InvalidInputError, match="one flag a record"):
+    with pytest.raises(InvalidInputError, match="one flag per record"):
         retrieval_audit(pool, pool, members[:3], 1)
-    with pytest.raises(InvalidInputError, match="at least 1"):
+    with pytest.raises(InvalidInputError, match="k must be a whole number of at least 1"):
         retrieval_audit(pool, pool, members, 0)
-    with pytest.raises(InvalidInputError, match="members and others"):
+    with pytest.raises(InvalidInputError, match="4 members among 4"):
         retrieval_audit(pool, pool, torch.ones(4, dtype=torch.bool), 1)
     with pytest.raises(InvalidInputError, match="non-empty"):
         retrieval_audit(pool[:0], pool, members, 1)

@@ -2,9 +2,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.cluster import AgglomerativeClustering
 
 from assay.core import InvalidInputError
-from assay.reconstruction import normalized_correlation
+from assay.nets import mlp
+from assay.reconstruction import ConsensusSelector, KKTReconstructor, normalized_correlation
 from assay.reconstruction.kkt.consensus import consensus
 
 
@@ -70,3 +72,96 @@ def test_bad_input():
     with pytest.raises(InvalidInputError, match="distance"):
         consensus(torch.eye(3), torch.tensor([0, 1, 2]), distance=0.0)
     assert normalized_correlation(torch.eye(3), torch.eye(3)).diagonal().min() > 0.999
+
+
+def planted_runs(runs, truths, noise, seed, dimension=40):
+    """Truth k is found by `runs - k` runs, each time with noise; the rest of every run is scatter."""
+    draw = torch.Generator().manual_seed(seed)
+    truth = torch.randn(truths, dimension, generator=draw, dtype=torch.float64)
+    found = torch.arange(runs)[:, None] < runs - torch.arange(truths)
+    noisy = truth + noise * torch.randn(runs, truths, dimension, generator=draw, dtype=torch.float64)
+    scatter = torch.randn(runs, truths, dimension, generator=draw, dtype=torch.float64)
+    pool = torch.where(found[..., None], noisy, scatter) * (0.5 + torch.rand(runs, truths, 1, generator=draw))
+    return truth, pool.flatten(0, 1), torch.arange(runs).repeat_interleave(truths), found.flatten()
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.sampled_from([0.1, 0.15, 0.3]))
+def test_clusters_are_those_of_scikit_learn(seed, threshold):
+    _, pool, runs, _ = planted_runs(runs=6, truths=4, noise=0.35, seed=seed)
+    selector = ConsensusSelector(threshold, min_runs=1).fit(pool, runs)
+    oracle = AgglomerativeClustering(n_clusters=None, metric="cosine", linkage="average", distance_threshold=threshold)
+    expected = torch.as_tensor(oracle.fit_predict(pool.numpy()))
+    inside = selector.labels_ >= 0  # the rest is in clusters whose centre is near a better one's
+    same = selector.labels_[inside, None] == selector.labels_[inside]
+    assert torch.equal(same, expected[inside, None] == expected[inside])
+    assert not torch.isin(expected[inside], expected[~inside]).any()
+    for label, size, n_runs in zip(range(99), selector.sizes_.tolist(), selector.n_runs_.tolist(), strict=False):
+        members = selector.labels_ == label
+        assert size == int(members.sum())
+        assert n_runs == len(runs[members].unique())
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000))
+def test_planted_directions_come_back_and_scatter_does_not(seed):
+    truth, pool, runs, found = planted_runs(runs=8, truths=5, noise=0.2, seed=seed)
+    selector = ConsensusSelector().fit(pool, runs)
+    assert selector.n_runs_.tolist() == selector.sizes_.tolist() == [8, 7, 6, 5, 4]
+    assert torch.equal(selector.labels_ >= 0, found)
+    cosine = torch.nn.functional.cosine_similarity(selector.representatives_, truth)
+    members = torch.nn.functional.cosine_similarity(pool, truth.repeat(8, 1))[found]
+    assert cosine.min() > members.median()  # averaging denoises
+    for label in range(5):
+        directions = torch.nn.functional.normalize(pool[selector.labels_ == label])
+        assert float(selector.tightness_[label]) == pytest.approx(float(directions.mean(0).norm()))
+
+
+def test_duplicates_of_one_run_are_no_agreement():
+    pool = torch.eye(3)[[0, 0, 0, 0, 1, 1]]
+    selector = ConsensusSelector().fit(pool, torch.tensor([0, 0, 0, 0, 0, 1]))
+    assert selector.labels_.tolist() == [-1, -1, -1, -1, 0, 0]
+    assert torch.equal(selector.representatives_, torch.eye(3)[1:2])
+
+
+def test_a_candidate_without_weight_moves_nothing():
+    pool = torch.tensor([[1.0, 0.0], [1.0, 0.3], [1.0, 0.0]])
+    selector = ConsensusSelector().fit(pool, torch.tensor([0, 1, 2]), multipliers=torch.tensor([1.0, 0.0, 1.0]))
+    assert torch.equal(selector.representatives_, pool[:1])
+    assert selector.sizes_.tolist() == [3]
+
+
+@pytest.mark.parametrize("objective", ["regression", "binary"])
+def test_the_attack_selects_by_the_same_agreement(objective):
+    network = mlp((6, 12, 1), bias="first", generator=torch.Generator().manual_seed(0))
+    found = KKTReconstructor(objective, n_candidates=4, n_restarts=3, subspace=4, n_iter=30).fit(network)
+    runs = torch.arange(3).repeat_interleave(4)
+    weighted = {"multipliers": found.pool_multipliers_, "classes": found.pool_labels_}
+    selector = ConsensusSelector(0.3).fit(found.pool_, runs, **weighted)
+    assert len(selector.sizes_) > 0
+    torch.testing.assert_close(selector.representatives_, found.reconstructions_)
+    assert torch.equal(selector.n_runs_, found.support_)
+
+
+def test_classes_stay_apart():
+    pool, runs = torch.tensor([[1.0, 0.0]]).repeat(4, 1), torch.tensor([0, 1, 0, 1])
+    assert ConsensusSelector().fit(pool, runs).sizes_.tolist() == [4]
+    apart = ConsensusSelector().fit(pool, runs, classes=torch.tensor([0, 0, 1, 1]))
+    assert apart.labels_.tolist() == [0, 0, -1, -1]  # the second is a copy of the first
+
+
+def test_nothing_is_selected_where_nothing_agrees():
+    selector = ConsensusSelector().fit(torch.eye(3), torch.tensor([0, 1, 2]))
+    assert selector.representatives_.shape == (0, 3)
+    assert selector.labels_.tolist() == [-1, -1, -1]
+
+
+def test_selector_refuses_bad_input():
+    with pytest.raises(InvalidInputError, match="one entry a candidate"):
+        ConsensusSelector().fit(torch.eye(3), torch.tensor([0, 1]))
+    with pytest.raises(InvalidInputError, match="distance"):
+        ConsensusSelector(1.0).fit(torch.eye(3), torch.tensor([0, 1, 2]))
+    with pytest.raises(InvalidInputError, match="min_runs"):
+        ConsensusSelector(min_runs=0).fit(torch.eye(3), torch.tensor([0, 1, 2]))
+    with pytest.raises(InvalidInputError, match="NaN"):
+        ConsensusSelector().fit(torch.full((2, 2), torch.nan), torch.tensor([0, 1]))

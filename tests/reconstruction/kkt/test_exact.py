@@ -4,7 +4,7 @@ from torch import nn
 
 from assay.core import InvalidInputError
 from assay.nets import mlp
-from assay.reconstruction import ExactSamples, KKTReconstructor, exact_samples, kkt
+from assay.reconstruction import ExactSamples, KKTReconstructor, exact_samples
 from assay.reconstruction.kkt.exact import _consistent, _search
 from assay.reconstruction.kkt.exact_rows import Rows, choose, distinct_rows, rescale, sharpness
 
@@ -110,13 +110,13 @@ def test_numbers_must_be_positive():
 
 
 def test_samples_read_off_lead_the_reconstructions(monkeypatch):
-    options = {"n_candidates": 8, "n_restarts": 2, "max_iter": 20}
+    options = {"n_candidates": 8, "n_restarts": 2, "n_iter": 20}
     plain = KKTReconstructor(**options).fit(network())
     other = torch.randn(1, 12, generator=torch.Generator().manual_seed(5))
     samples = torch.cat([2 * plain.reconstructions_[:1], other])
     spare = torch.tensor([3, 2])
     given = ExactSamples(samples, torch.tensor([0.5, 0.7]), torch.cat([plain.labels_[:1], torch.tensor([1])]), spare)
-    monkeypatch.setattr(kkt, "exact_samples", lambda model, **options: given)
+    monkeypatch.setattr("assay.reconstruction.kkt.reconstructor.exact_samples", lambda model, **options: given)
     led = KKTReconstructor(**options, exact=True).fit(network())
     assert led.n_exact_ == 2
     assert torch.equal(led.reconstructions_, torch.cat([samples, plain.reconstructions_[1:]]))

@@ -4,7 +4,7 @@ from torch import nn
 
 from assay.nets import mlp
 from assay.reconstruction.kkt import (
-    condense,
+    merge_parallel_units,
     set_sharpness,
     with_surrogate_relu,
 )
@@ -36,7 +36,7 @@ def test_split_units_are_found_and_nothing_changes(outputs):
     first, second = split_units(small[0], small[2], 3, 1)
     second, third = split_units(second, small[4], 4, 2)
     wide = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
-    result = condense(wide, negligible=1e-12)
+    result = merge_parallel_units(wide, negligible=1e-12)
     assert result.widths == (5, 4)
     assert result.lost == pytest.approx(0, abs=1e-12)
     x = torch.randn(9, 6, generator=generator(3), dtype=torch.float64)
@@ -62,7 +62,7 @@ def test_equal_copies_keep_their_gates():
     y = torch.arange(8) % 2
     x = torch.randn(1, 8, 6, generator=generator(3), dtype=torch.float64)
     multipliers = [MarginMultipliers((torch.rand(1, 8, generator=generator(4), dtype=torch.float64),), 1.0, y)]
-    merged, full = StationarityGap(condense(wide).model), StationarityGap(with_surrogate_relu(wide))
+    merged, full = StationarityGap(merge_parallel_units(wide).model), StationarityGap(with_surrogate_relu(wide))
     set_sharpness(merged.model, 5.0)
     set_sharpness(full.model, 5.0)
     torch.testing.assert_close(merged(x, multipliers), full(x, multipliers))
@@ -72,4 +72,4 @@ def test_opposite_units_and_dead_ones():
     net = nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 1, bias=False))
     net[0].weight.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1e-6, 1e-6]])
     net[2].weight.data = torch.tensor([[1.0, 1.0, 1e-6]])
-    assert condense(net).widths == (2,)
+    assert merge_parallel_units(net).widths == (2,)

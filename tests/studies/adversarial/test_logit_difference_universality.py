@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from assay.lab import run_study
 from assay.studies.adversarial.logit_difference_universality import networks, study
 from assay.studies.adversarial.logit_difference_universality.exact import first_order_errors
 
@@ -9,8 +8,8 @@ TRAINING = networks.Training("fashion", "digits", n_train=200, hidden=(8, 8), ep
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+def run(smoke_run):
+    return smoke_run("logit-difference-universality")
 
 
 def test_what_is_exact_holds_at_any_scale(run):

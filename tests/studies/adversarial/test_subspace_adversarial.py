@@ -3,14 +3,13 @@ import torch
 
 from assay.adversarial import SubspaceBasis
 from assay.core import margins, seeded
-from assay.lab import run_study
 from assay.nets import TwoLayerReLU
-from assay.studies.adversarial.subspace_adversarial import images, study
+from assay.studies.adversarial.subspace_adversarial import images
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+def run(smoke_run):
+    return smoke_run("subspace-adversarial")
 
 
 def test_what_is_exact_holds_at_any_scale(run):

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from assay.core import flatten, named_parameters, predict, seeded
-from assay.lab import run_study
 from assay.nets.diffusion import (
     GuidedDDIMSampler,
 )
@@ -23,8 +22,8 @@ pytest.importorskip("diffusers")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+def run(smoke_run):
+    return smoke_run("guided-diffusion-poisoning")
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +43,6 @@ def test_every_claim_is_measured_with_both_models_and_shown(run):
     assert names == {f"{kind}-{model}" for kind in ("bases", "victims") for model in study.MODELS} | {
         "victims-backdoor"
     }
-
-
-def test_bars_are_those_of_the_plan(run):
-    bars = [(evidence.claim, evidence.bar.side, evidence.bar.value) for evidence in run.evidence if evidence.bar]
-    plan = [
-        *(("C1", "at_least", 0.1), ("C2", "at_least", 0.1), ("C2", "at_most", 0.02), ("C2", "at_least", 0.95)),
-        *(("C2", "at_least", 0.9), ("C2", "at_most", 1.5), ("C1", "at_least", 0.0), ("C3", "at_least", 0.05)),
-        *(("C3", "at_least", 0.0), ("C3", "at_most", 0.0), ("C3", "at_most", 0.01), ("C4", "at_least", 0.0)),
-        ("C4", "at_least", 0.0),
-    ]
-    assert sorted(bars) == sorted([*2 * plan, ("C4", "at_least", 0.0)])
 
 
 def test_a_target_gives_the_same_figures_again():

@@ -7,7 +7,6 @@ import torch
 from torch.func import functional_call, jvp
 
 from assay.core import cross_entropy, fit, flatten, named_parameters, seeded, signs
-from assay.lab import run_study
 from assay.studies.reconstruction.reconstruction_frontier import study
 from assay.studies.reconstruction.reconstruction_frontier.equal_time import Simulation, train_few_steps
 from assay.studies.reconstruction.reconstruction_frontier.known_start import KnownStart, train_known_start, unexplained
@@ -17,8 +16,8 @@ CELL = KnownStart("fashion", 6, 30, 500, 3e-3, seed=0, n_restarts=1, max_iter=1)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+def run(smoke_run):
+    return smoke_run("reconstruction-frontier")
 
 
 def test_every_claim_is_measured_and_what_is_not_says_why(run):
@@ -76,7 +75,7 @@ def test_the_displacement_is_explained_better_the_wider_the_network():
 
 def test_few_steps_are_those_of_gradient_descent():
     x, y, others, start, end = train_few_steps(Simulation("dense", 4, 3, 0.5, 1, 0))
-    fit(start, x, y, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.5), steps=3)
+    fit(start, x, y, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.5), n_iter=3)
     assert torch.equal(flatten(named_parameters(start)), flatten(named_parameters(end)))
     assert (torch.cdist(x, others) > 0).all()
 

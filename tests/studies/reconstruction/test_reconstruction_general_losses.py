@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from assay.core import binary_cross_entropy, cross_entropy, squared_error
-from assay.lab import Lab, run_study
+from assay.lab import Lab
 from assay.studies.reconstruction.reconstruction_general_losses import cells as cell
 from assay.studies.reconstruction.reconstruction_general_losses import study
 from assay.studies.reconstruction.shared.victims import Victim, huber, network, task, train
@@ -15,8 +15,8 @@ VICTIM = Victim("digits", 10, (12,), 30)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+def run(smoke_run):
+    return smoke_run("reconstruction-general-losses")
 
 
 def evidence(run, claim):

@@ -6,7 +6,6 @@ import torch
 
 from assay.core import accuracy, seeded
 from assay.data import Dataset
-from assay.lab import run_study
 from assay.nets import mlp
 from assay.reconstruction import KKTReconstructor, score_reconstructions
 from assay.studies.reconstruction.reconstruction_multiclass import study
@@ -26,8 +25,8 @@ VICTIM = Victim("fashion", 10, (20,), 400)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+def run(smoke_run):
+    return smoke_run("reconstruction-multiclass")
 
 
 def test_every_claim_is_measured_or_says_why_not(run):
@@ -68,7 +67,7 @@ def test_cells_together_find_what_fits_together_find():
     together = score(Findings(training, weights, searches))
     trained = load_trained(VICTIM, 0, weights)
     fits = [
-        KKTReconstructor(n_restarts=cell.n_restarts, random_state=cell.draw, max_iter=30).fit(trained.model)
+        KKTReconstructor(n_restarts=cell.n_restarts, random_state=cell.draw, n_iter=30).fit(trained.model)
         for cell in cells
     ]
     apart = score_reconstructions(torch.cat([fit.pool_ for fit in fits]), trained.x, mean=trained.mean)

@@ -4,7 +4,6 @@ from torch.nn.functional import normalize
 from torch.nn.utils import parameters_to_vector
 
 from assay.core import InvalidInputError, accuracy, binary_cross_entropy, seeded
-from assay.lab import run_study
 from assay.reconstruction import ConsensusSelector
 from assay.studies.reconstruction.reconstruction_transfer import heads as _heads
 from assay.studies.reconstruction.reconstruction_transfer import study
@@ -30,8 +29,8 @@ from assay.studies.reconstruction.reconstruction_transfer.texts import SENTENCE,
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_study(study.STUDY, scale="smoke", out=tmp_path_factory.mktemp("runs"))
+def run(smoke_run):
+    return smoke_run("reconstruction-transfer")
 
 
 @pytest.fixture(scope="module")

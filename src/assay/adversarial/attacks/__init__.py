@@ -1,56 +1,30 @@
-"""Gradient attacks on classifiers within a norm ball, and robust accuracy.
+"""Gradient attacks on classifiers within norm balls, and robust accuracy.
 
 Papers: malt.
 """
 
-from assay.adversarial.attacks.apgd import (
-    APGD,
-    TargetedAPGD,
-    apgd,
-    targeted_apgd,
-)
+from assay.adversarial.attacks.apgd import APGD, TargetedAPGD
 from assay.adversarial.attacks.base import (
     Attack,
     AttackResult,
     Lp,
     check_attackable,
-    check_count,
     check_norm,
     run_attack,
 )
-from assay.adversarial.attacks.counting import (
-    PassCounter,
-)
-from assay.adversarial.attacks.fgsm import (
-    FGSM,
-    fgsm,
-)
-from assay.adversarial.attacks.linearity import (
-    LinearityCurve,
-    almost_linearity,
-    expected_gradient_change,
-)
-from assay.adversarial.attacks.malt import (
-    MALT,
-    MALTResult,
-)
-from assay.adversarial.attacks.pgd import (
-    PGD,
-    pgd,
-)
+from assay.adversarial.attacks.counting import PassCounter
+from assay.adversarial.attacks.fgsm import FGSM
+from assay.adversarial.attacks.linearity import LinearityCurve, almost_linearity, expected_gradient_change
+from assay.adversarial.attacks.malt import MALT, MALTResult
+from assay.adversarial.attacks.pgd import PGD
 from assay.adversarial.attacks.robustness import (
     AttackTally,
     RobustnessReport,
     robust_accuracy,
     standard_attacks,
 )
-from assay.adversarial.attacks.step_least_likely import (
-    StepLeastLikely,
-    step_least_likely,
-)
-from assay.adversarial.attacks.targeted_step import (
-    TargetedStep,
-)
+from assay.adversarial.attacks.step_least_likely import StepLeastLikely
+from assay.adversarial.attacks.targeted_step import TargetedStep
 from assay.adversarial.attacks.targeting import (
     GradientMaskingWarning,
     malt_scores,
@@ -76,19 +50,13 @@ __all__ = [
     "TargetedAPGD",
     "TargetedStep",
     "almost_linearity",
-    "apgd",
     "check_attackable",
-    "check_count",
     "check_norm",
     "expected_gradient_change",
-    "fgsm",
     "malt_scores",
     "malt_targets",
     "naive_targets",
-    "pgd",
     "robust_accuracy",
     "run_attack",
     "standard_attacks",
-    "step_least_likely",
-    "targeted_apgd",
 ]

@@ -1,4 +1,4 @@
-"""Auto-PGD (Croce, Hein, 2020): away from the true class, or towards a given one, without a step size to tune."""
+"""Auto-PGD, untargeted and targeted (Croce and Hein, 2020, section 3)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,32 +8,33 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.ascent import Objective, ascend
-from assay.adversarial.attacks.base import Lp, check_attackable, check_count
-from assay.core import InvalidInputError, best_other, predict, preserved, seeded
+from assay.adversarial.attacks.base import Lp, check_attackable
+from assay.core import InvalidInputError, best_other, check_choice, check_count, predict, preserved, seeded
 
 
 @dataclass(frozen=True)
 class APGD:
-    r"""Push each sample away from its true class by Auto-PGD, without a step size to tune.
+    r"""Attack by Auto-PGD, a projected gradient ascent that sets its step size itself.
 
-    Ascent with momentum on the objective, from a first step of $2\varepsilon$. At checkpoints $w_j$, a sample whose
-    objective rose in fewer than 75% of the steps since the last one, or whose step and best value both stayed the
-    same, halves its step and restarts from its best point. Samples leave the batch as soon as they are broken.
+    The ascent on the objective has momentum and a first step of $2\varepsilon$. At checkpoints $w_j$, the step is
+    halved and the ascent restarts from the best point if the objective rose in fewer than 75% of the steps since the
+    last checkpoint, or if neither the step nor the best value has changed since then. Samples leave the batch as soon
+    as they are misclassified.
 
     Objectives, with $z_{\pi_1}\ge z_{\pi_2}\ge\dots$ the sorted scores and $y$ the true class: "ce" $-\log p_y$;
     "dlr" $-(z_y - \max_{k\ne y} z_k)/(z_{\pi_1} - z_{\pi_3})$, which ignores the scale of the scores and needs three
     classes.
 
     Args:
-        threat: What the attack may change.
+        threat: Threat model.
         n_iter: Gradient steps. Paper: 100.
         loss: "ce" or "dlr". The paper's ensemble runs both.
-        seed: Start from a random point in the ball, drawn with this seed; by default start from `x`.
+        random_state: Seed of a random start in the ball; by default the attack starts from `x`.
 
     Raises:
         InvalidInputError: `n_iter` is below one, or the loss is unknown.
 
-    Cost: `n_iter` forward and backward passes a sample, less where it breaks earlier; memory of one batch.
+    Cost: time at most `n_iter` forward and backward passes a sample, memory that of one batch.
 
     Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks" (2020), algorithm 1 and equation 6. Deviation: the paper's random start is an option here.
@@ -46,18 +47,19 @@ class APGD:
     threat: Lp
     n_iter: int = 100
     loss: Literal["ce", "dlr"] = "ce"
-    seed: int | None = None
+    random_state: int | None = None
 
     def __post_init__(self) -> None:
-        _check_options(self.n_iter, self.loss, UNTARGETED)
+        check_count(self.n_iter, "n_iter")
+        check_choice(self.loss, UNTARGETED, "loss")
 
     def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
-        """Return perturbed inputs: the first that the model does not give its true class, else the best found.
+        """Return perturbed inputs: the first misclassified point, else the point with the highest objective.
 
         Args:
             model: Classifier with outputs `(n, c)`; it comes back as it was.
             x: Inputs within the threat's range.
-            y: True labels; a sample that is misclassified where the search starts is returned as it is there.
+            y: True labels; if the start is misclassified, it is returned.
 
         Raises:
             InvalidInputError: The arguments do not fit each other, or "dlr" meets fewer than three classes.
@@ -69,7 +71,7 @@ class APGD:
                 model,
                 x,
                 y,
-                start=_start(x, self.threat, self.seed),
+                start=_start(x, self.threat, self.random_state),
                 threat=self.threat,
                 n_iter=self.n_iter,
                 objective=UNTARGETED[self.loss],
@@ -79,23 +81,23 @@ class APGD:
 
 @dataclass(frozen=True)
 class TargetedAPGD:
-    r"""Push each sample towards a target class by Auto-PGD: the ascent of `APGD` on another objective.
+    r"""Attack towards a target class by Auto-PGD, the ascent of `APGD` on a targeted objective.
 
     Objectives, with $z_{\pi_1}\ge z_{\pi_2}\ge\dots$ the sorted scores, $y$ the class predicted on `x` and $t$ the
     target: "dlr" $-(z_y - z_t)/(z_{\pi_1} - \frac12(z_{\pi_3}+z_{\pi_4}))$, which ignores the scale of the scores
     and needs four classes; "ce" $\log p_t$.
 
     Args:
-        threat: What the attack may change.
+        threat: Threat model.
         n_iter: Gradient steps. Paper: 100.
         loss: "dlr" or "ce". Paper: "dlr" for targeted attacks.
-        strict_target: Go on until the prediction is the target; otherwise any change of the prediction ends the search.
-        seed: Start from a random point in the ball, drawn with this seed; by default start from `x`.
+        strict_target: Continue until the prediction is the target; otherwise any change of the prediction is enough.
+        random_state: Seed of a random start in the ball; by default the attack starts from `x`.
 
     Raises:
         InvalidInputError: `n_iter` is below one, or the loss is unknown.
 
-    Cost: one forward pass, and `n_iter` forward and backward passes a sample, less where it breaks earlier.
+    Cost: time one forward pass and at most `n_iter` forward and backward passes a sample, memory that of one batch.
 
     Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks" (2020), algorithm 1 and equation 7. Deviation: the paper's random start is an option here.
@@ -109,13 +111,14 @@ class TargetedAPGD:
     n_iter: int = 100
     loss: Literal["dlr", "ce"] = "dlr"
     strict_target: bool = False
-    seed: int | None = None
+    random_state: int | None = None
 
     def __post_init__(self) -> None:
-        _check_options(self.n_iter, self.loss, TARGETED)
+        check_count(self.n_iter, "n_iter")
+        check_choice(self.loss, TARGETED, "loss")
 
     def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], target: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
-        """Return perturbed inputs: the first that breaks the sample, else the best found.
+        """Return perturbed inputs: the first successful point, else the point with the highest objective.
 
         Args:
             model: Classifier with outputs `(n, c)`; it comes back as it was.
@@ -129,63 +132,18 @@ class TargetedAPGD:
         x = x.detach()
         with preserved(model):
             source = predict(model, x, batch_size=len(x)).argmax(1)
-            x_adv, apart = x.clone(), source != target
-            x_adv[apart] = ascend(
+            x_adv, attacked = x.clone(), source != target
+            x_adv[attacked] = ascend(
                 model,
-                x[apart],
-                torch.stack([source, target], 1)[apart],
-                start=_start(x, self.threat, self.seed)[apart],
+                x[attacked],
+                torch.stack([source, target], 1)[attacked],
+                start=_start(x, self.threat, self.random_state)[attacked],
                 threat=self.threat,
                 n_iter=self.n_iter,
                 objective=TARGETED[self.loss],
-                broken=_reached if self.strict_target else _left,
+                broken=_reached_target if self.strict_target else _left_source,
             )
         return x_adv
-
-
-def apgd(
-    model: nn.Module,
-    x: Float[Tensor, "n *d"],
-    y: Int[Tensor, " n"],
-    *,
-    threat: Lp,
-    n_iter: int = 100,
-    loss: Literal["ce", "dlr"] = "ce",
-    seed: int | None = None,
-) -> Float[Tensor, "n *d"]:
-    """Return `APGD(threat, ...)(model, x, y)`: the attack as a function, with the same arguments.
-
-    >>> threat = Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0))
-    >>> apgd(nn.Linear(2, 4), torch.zeros(3, 2), torch.tensor([0, 1, 2]), threat=threat, n_iter=2, loss="dlr").shape
-    torch.Size([3, 2])
-    """
-    return APGD(threat, n_iter, loss, seed)(model, x, y)
-
-
-def targeted_apgd(
-    model: nn.Module,
-    x: Float[Tensor, "n *d"],
-    target: Int[Tensor, " n"],
-    *,
-    threat: Lp,
-    n_iter: int = 100,
-    loss: Literal["dlr", "ce"] = "dlr",
-    strict_target: bool = False,
-    seed: int | None = None,
-) -> Float[Tensor, "n *d"]:
-    """Return `TargetedAPGD(threat, ...)(model, x, target)`: the attack as a function, with the same arguments.
-
-    >>> threat = Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0))
-    >>> targeted_apgd(nn.Linear(2, 4), torch.zeros(3, 2), torch.tensor([0, 1, 2]), threat=threat, n_iter=2).shape
-    torch.Size([3, 2])
-    """
-    return TargetedAPGD(threat, n_iter, loss, strict_target, seed)(model, x, target)
-
-
-def _check_options(n_iter: int, loss: str, objectives: dict[str, Objective]) -> None:
-    check_count(n_iter, "n_iter")
-    if loss not in objectives:
-        raise InvalidInputError(f"loss must be one of {sorted(objectives)}, got {loss!r}")
 
 
 def _check_classes(loss: str, n_classes: int, *, needed: int) -> None:
@@ -193,8 +151,8 @@ def _check_classes(loss: str, n_classes: int, *, needed: int) -> None:
         raise InvalidInputError(f"loss 'dlr' needs at least {needed} classes, the model has {n_classes}; use loss='ce'")
 
 
-def _start(x: Tensor, threat: Lp, seed: int | None) -> Tensor:
-    return x if seed is None else threat.random_start(x, generator=seeded(seed))
+def _start(x: Tensor, threat: Lp, random_state: int | None) -> Tensor:
+    return x if random_state is None else threat.random_start(x, generator=seeded(random_state))
 
 
 def _ce(logits: Tensor, y: Tensor) -> Tensor:
@@ -218,11 +176,11 @@ def _targeted_dlr(logits: Tensor, labels: Tensor) -> Tensor:
     return -(source - target) / scale.clamp_min(1e-12)
 
 
-def _left(predicted: Tensor, labels: Tensor) -> Tensor:
+def _left_source(predicted: Tensor, labels: Tensor) -> Tensor:
     return predicted != labels[:, 0]
 
 
-def _reached(predicted: Tensor, labels: Tensor) -> Tensor:
+def _reached_target(predicted: Tensor, labels: Tensor) -> Tensor:
     return predicted == labels[:, 1]
 
 

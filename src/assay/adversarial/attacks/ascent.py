@@ -1,4 +1,4 @@
-"""Auto-PGD's ascent (Croce, Hein, 2020): projected steps with momentum that halve themselves where they stall."""
+"""Gradient ascent of Auto-PGD, with momentum and step-size halving (Croce and Hein, 2020, algorithm 1)."""
 
 import math
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from assay.adversarial.attacks.base import Lp
 
 MOMENTUM = 0.75  # Paper: section 3, alpha.
-ASCENT_SHARE = 0.75  # Paper: section 3, rho: fewer rising steps than this since the last checkpoint halve the step.
+ASCENT_SHARE = 0.75  # Paper: section 3, rho: the step is halved if a smaller share of steps raised the objective.
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""What is climbed: scores `(n, c)` and one row of labels a sample to values `(n,)`."""
+"""The function to maximise: scores `(n, c)` and one row of labels a sample to values `(n,)`."""
 
 Broken = Callable[[Tensor, Tensor], Tensor]
-"""Where the search may end: predicted classes `(n,)` and the same labels to a mask."""
+"""The success criterion: predicted classes `(n,)` and the same labels to a mask."""
 
 
 def ascend(
@@ -29,14 +29,17 @@ def ascend(
     objective: Objective,
     broken: Broken,
 ) -> Tensor:
-    """Climb the objective from `start` within the threat's ball around `x`; the model must be held by `preserved`.
+    """Maximise the objective from `start` within the threat's ball around `x`; the caller holds the model `preserved`.
 
     Returns:
-        The first point that breaks the sample, which then leaves the batch; else the best point found.
+        The first successful point of each sample, which then leaves the batch; else the point with the highest value.
+
+    Source: Croce, Hein (2020), "Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks", algorithm 1.
     """
     x_adv = x.clone()
     state = _Ascent(x, labels, start, threat)
-    reviews = checkpoints(n_iter)
+    previous = checkpoints(n_iter)
     for step in range(n_iter + 1):
         if not len(state.index):
             return x_adv
@@ -45,16 +48,19 @@ def ascend(
         hit = broken(state.evaluate(model, objective, differentiate=step < n_iter), state.labels)
         x_adv[state.index[hit]] = state.point[hit]
         state.keep(~hit)
-        if step in reviews:
-            state.halve_where_stalled(step - reviews[step])
+        if step in previous:
+            state.halve_where_stalled(step - previous[step])
     x_adv[state.index] = state.best
     return x_adv
 
 
 def checkpoints(n_iter: int) -> dict[int, int]:
-    r"""Return the steps at which step sizes are reviewed, each with the review before it.
+    r"""Return the checkpoints of `n_iter` steps, each with the checkpoint before it.
 
     $w_j = \lceil p_j N\rceil$ with $p_1 = 0.22$ and $p_{j+1} = p_j + \max(p_j - p_{j-1} - 0.03,\ 0.06)$.
+
+    Source: Croce, Hein (2020), "Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks", section 3.
 
     >>> checkpoints(100)
     {22: 0, 41: 22, 57: 41, 70: 57, 80: 70, 87: 80, 93: 87, 99: 93}
@@ -69,7 +75,7 @@ def checkpoints(n_iter: int) -> dict[int, int]:
 
 
 class _Ascent:
-    """The state of the ascent: one row a sample in every tensor, so that broken samples leave all at once."""
+    """The state of the ascent, with one row a sample in every tensor."""
 
     def __init__(self, x: Tensor, labels: Tensor, start: Tensor, threat: Lp) -> None:
         self.threat = threat
@@ -77,7 +83,7 @@ class _Ascent:
         self.x, self.labels = x, labels
         self.point = self.previous = self.best = start
         self.gradient = self.best_gradient = torch.zeros_like(x)
-        self.value = self.best_value = self.reviewed_value = x.new_full((len(x),), -math.inf)
+        self.value = self.best_value = self.checkpoint_value = x.new_full((len(x),), -math.inf)
         self.step_size = x.new_full((len(x),), 2 * threat.eps)
         self.n_rises = torch.zeros_like(self.index)
         self.halved = torch.zeros_like(self.index, dtype=torch.bool)
@@ -115,12 +121,12 @@ class _Ascent:
         return logits.detach().argmax(1)
 
     def halve_where_stalled(self, n_steps: int) -> None:
-        """Halve the step of samples that rose too rarely or stand still, and send them back to their best point."""
-        idle = ~self.halved & (self.best_value == self.reviewed_value)
-        self.halved = (self.n_rises < ASCENT_SHARE * n_steps) | idle
+        """Halve the step of samples whose objective stalled, and restart them from their best point."""
+        unchanged = ~self.halved & (self.best_value == self.checkpoint_value)
+        self.halved = (self.n_rises < ASCENT_SHARE * n_steps) | unchanged
         rows = self.halved.view(-1, *[1] * (self.x.ndim - 1))
         self.step_size = torch.where(self.halved, self.step_size / 2, self.step_size)
         self.point = torch.where(rows, self.best, self.point)
         self.gradient = torch.where(rows, self.best_gradient, self.gradient)
         self.value = torch.where(self.halved, self.best_value, self.value)
-        self.reviewed_value, self.n_rises = self.best_value, torch.zeros_like(self.n_rises)
+        self.checkpoint_value, self.n_rises = self.best_value, torch.zeros_like(self.n_rises)

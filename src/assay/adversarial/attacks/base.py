@@ -1,4 +1,4 @@
-"""What an attack may do, and what it did: the threat model, and success that is measured anew."""
+"""Threat models, the attack protocol, and the measurement of an attack's success."""
 
 import math
 from dataclasses import dataclass, fields
@@ -12,6 +12,7 @@ from assay.adversarial.attacks.counting import PassCounter
 from assay.core import (
     InvalidInputError,
     NumericalError,
+    check_choice,
     check_finite,
     check_labels,
     check_logits,
@@ -27,7 +28,7 @@ ResultType = TypeVar("ResultType")
 
 @dataclass(frozen=True)
 class Lp:
-    r"""State what an attacker may change: $\lVert x' - x\rVert_p \le \varepsilon$ and $x'$ within the input range.
+    r"""Threat model: $\lVert x' - x\rVert_p \le \varepsilon$ and $x'$ within the input range.
 
     Args:
         norm: 2 or `math.inf`.
@@ -36,7 +37,7 @@ class Lp:
             The model must take inputs of this range: normalisation belongs inside the model.
 
     Raises:
-        InvalidInputError: Another norm, a radius that is not positive, or an empty range.
+        InvalidInputError: The norm is neither 2 nor infinity, the radius is not positive, or the range is empty.
 
     >>> threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
     >>> threat.project(torch.tensor([[0.9, -0.3]]), torch.tensor([[0.5, 0.05]])).tolist()
@@ -68,10 +69,10 @@ class Lp:
             )
 
     def project(self, x_adv: Float[Tensor, "n *d"], x: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
-        """Bring perturbed inputs back into the ball around `x` and into the range.
+        """Project perturbed inputs onto the ball around `x` and the range.
 
-        For the infinity norm this is the nearest allowed point. For the 2-norm the perturbation is shortened and then
-        clamped, which is allowed because clamping towards a range that holds `x` only brings points closer to it.
+        For the infinity norm this is the nearest point of both. For the 2-norm the perturbation is shortened and then
+        clamped; clamping to a range that contains `x` only shortens it further.
         """
         low, high = self.input_range
         if self.norm == math.inf:
@@ -85,13 +86,13 @@ class Lp:
         return (x_adv - x).flatten(1).norm(p=self.norm, dim=1)
 
     def steepest(self, gradient: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
-        r"""Return the direction of unit $p$-norm that climbs fastest: the sign, or the gradient scaled to length one.
+        r"""Return the direction of steepest ascent of unit $p$-norm: the sign, or the gradient scaled to length one.
 
         A zero gradient gives a zero direction.
         """
         if self.norm == math.inf:
             return gradient.sign()
-        # Dividing by the largest entry first keeps the squares of tiny gradients from vanishing.
+        # Dividing by the largest entry first keeps the squares of tiny gradients from underflow.
         scaled = gradient.flatten(1)
         scaled = scaled / scaled.abs().amax(1, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
         return (scaled / scaled.norm(dim=1, keepdim=True).clamp_min(1e-12)).view_as(gradient)
@@ -108,17 +109,16 @@ class Lp:
 
 
 def check_norm(norm: float) -> None:
-    """Require one of the two norms of the field.
+    """Require the norm 2 or infinity.
 
     Raises:
-        InvalidInputError: It is neither 2 nor infinity.
+        InvalidInputError: It is neither.
     """
-    if norm not in (2, math.inf):
-        raise InvalidInputError(f"norm must be 2 or math.inf, got {norm!r}")
+    check_choice(norm, (2, math.inf), "norm")
 
 
 def dual_norms(gradient: Float[Tensor, "n *d"], norm: float) -> Float[Tensor, " n"]:
-    r"""Return the dual norm of each gradient, the most that a unit step gains: $\max_{\|u\|_p\le1}\langle g,u\rangle$.
+    r"""Return the dual norm of each gradient, the largest gain of a unit step: $\max_{\|u\|_p\le1}\langle g,u\rangle$.
 
     >>> dual_norms(torch.tensor([[3.0, -4.0]]), math.inf).item(), dual_norms(torch.tensor([[3.0, -4.0]]), 2).item()
     (7.0, 5.0)
@@ -128,10 +128,10 @@ def dual_norms(gradient: Float[Tensor, "n *d"], norm: float) -> Float[Tensor, " 
 
 @runtime_checkable
 class Attack(Protocol):
-    """What every attack is: its threat model, and a call `attack(model, x, y) -> x_adv`.
+    """An attack: its threat model, and a call `attack(model, x, y) -> x_adv`.
 
-    A *targeted* attack takes the class to reach in the place of the true label. Another library's attack joins by a
-    class of three lines that names its threat model and forwards the call.
+    A *targeted* attack takes the target class instead of the true label. An attack of another library needs a class of
+    three lines that states its threat model and forwards the call.
     """
 
     @property
@@ -142,14 +142,14 @@ class Attack(Protocol):
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack did, as measured by a fresh forward pass.
+    """Result of an attack, measured by a separate forward pass.
 
     Attributes:
-        x_adv: Perturbed inputs; the input itself where the attack did not succeed or had nothing to do.
-        success: Whether the model misclassifies the sample, at `x_adv` or already before.
+        x_adv: Perturbed inputs; the input itself where the attack failed or the sample was already misclassified.
+        success: Whether the model misclassifies `x_adv`.
         distance: Size of the perturbation in the threat's norm.
-        n_forward: Forward passes, one a sample: the attack's own, its input checks, and the measurement.
-        n_backward: Backward passes, one a sample.
+        n_forward: Forward passes, counted by sample: the attack, its input checks and the measurement.
+        n_backward: Backward passes, counted by sample.
     """
 
     x_adv: Float[Tensor, "n *d"]
@@ -160,7 +160,7 @@ class AttackResult:
 
     @property
     def robust_accuracy(self) -> float:
-        """Fraction of samples that are classified correctly, also under attack."""
+        """Fraction of samples that are classified correctly under attack."""
         return 1.0 - self.success.double().mean().item()
 
     def __str__(self) -> str:
@@ -179,22 +179,25 @@ def run_attack(
     batch_size: int = 256,
     progress: bool = False,
 ) -> AttackResult:
-    """Run an attack against true labels and measure what it achieved.
+    """Run an attack against true labels and measure its success.
 
-    The attack only proposes: its points are projected onto its threat model, and success is read from a forward pass
-    of their own. Samples that the model already misclassifies are not attacked and count as successes.
+    The attack's points are projected onto its threat model, and success is measured by a separate forward pass. Samples
+    that the model already misclassifies are not attacked and count as successes.
 
     Args:
         model: Classifier with outputs `(n, c)`, `c >= 2`; it comes back as it was.
         x: Inputs within the threat's range.
-        y: True labels, or the model's own predictions to ask what changes a decision.
+        y: True labels, or the model's predictions to measure changes of the decision.
         attack: An untargeted attack, such as `MALT`.
         batch_size: Samples attacked at once.
         progress: Draw a bar on standard error.
 
+    Returns:
+        The perturbed inputs, their success and distance, and the passes.
+
     Raises:
         InvalidInputError: The model, inputs and labels do not fit each other or the threat model.
-        NumericalError: The attack proposed NaN.
+        NumericalError: The attack returned NaN.
 
     >>> from assay.adversarial import MALT, TargetedAPGD
     >>> threat = Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0))
@@ -220,16 +223,16 @@ def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> Att
 
 
 def measure(model: nn.Module, proposed: Tensor, x: Tensor, threat: Lp) -> tuple[Tensor, Tensor]:
-    """Project an attack's proposals onto the threat model and return them with the classes the model gives them.
+    """Project an attack's points onto the threat model; return them and their predicted classes.
 
     Raises:
         InvalidInputError: The attack changed the shape of its inputs.
-        NumericalError: It proposed NaN.
+        NumericalError: The attack returned NaN.
     """
     if proposed.shape != x.shape:
         raise InvalidInputError(f"the attack returned shape {tuple(proposed.shape)} for inputs {tuple(x.shape)}")
     if proposed.isnan().any():
-        raise NumericalError("the attack proposed NaN; check its step size and the model's gradients")
+        raise NumericalError("the attack returned NaN; check its step size and the model's gradients")
     x_adv = threat.project(proposed.detach(), x)
     logits = predict(model, x_adv, batch_size=len(x))
     check_finite(logits, "the model's scores on perturbed inputs")
@@ -239,7 +242,7 @@ def measure(model: nn.Module, proposed: Tensor, x: Tensor, threat: Lp) -> tuple[
 def check_attackable(
     model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"], *, threat: Lp | None = None
 ) -> int:
-    """Check a classifier with its inputs and labels; return the number of classes.
+    """Check a classifier, its inputs and labels; return the number of classes.
 
     Raises:
         InvalidInputError: One of them does not fit, or the model has a single output.
@@ -255,16 +258,6 @@ def check_attackable(
     if threat is not None:
         threat.check_inside(x)
     return n_classes
-
-
-def check_count(value: int, name: str) -> None:
-    """Require a whole number of at least one.
-
-    Raises:
-        InvalidInputError: It is smaller.
-    """
-    if value < 1:
-        raise InvalidInputError(f"{name} must be at least 1, got {value}")
 
 
 def join_results(parts: list[ResultType]) -> ResultType:

@@ -1,4 +1,4 @@
-"""An attack's price, counted exactly: samples sent forward and samples differentiated."""
+"""Counter of a classifier's forward and backward passes."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class PassCounter(nn.Module):
-    """Wrap a classifier and count what is asked of it, sample by sample.
+    """Wrap a classifier and count its forward and backward passes, one a sample.
 
     Attributes:
-        n_forward: Samples that went forward.
+        n_forward: Samples evaluated.
         n_backward: Samples whose scores were differentiated: a batch of n with k cotangents counts n k, also when
             `torch.vmap` over `torch.func.vjp` runs the k at once. (`torch.autograd.grad` with
             `is_grads_batched=True` hides the k: it would count n.)
@@ -34,7 +34,7 @@ class PassCounter(nn.Module):
 
 
 class _CountBackward(torch.autograd.Function):
-    """The identity, which notes how many cotangents come back through it."""
+    """The identity; its backward pass counts the cotangents."""
 
     @staticmethod
     def forward(scores: Tensor, counter: PassCounter) -> Tensor:
@@ -50,7 +50,7 @@ class _CountBackward(torch.autograd.Function):
 
 
 class _CountCotangents(torch.autograd.Function):
-    """The identity on a cotangent: a rule of its own under `vmap` is what lets the batched ones be counted."""
+    """The identity on a cotangent, with a rule for `vmap` that counts batched cotangents."""
 
     @staticmethod
     def forward(cotangent: Tensor, counter: PassCounter) -> Tensor:

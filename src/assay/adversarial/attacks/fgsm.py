@@ -1,4 +1,4 @@
-"""The fast gradient sign method (Goodfellow, Shlens, Szegedy, 2015): one step to the edge of the ball."""
+"""Fast gradient sign method (Goodfellow, Shlens and Szegedy, 2015, section 4)."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,22 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import Lp
-from assay.adversarial.attacks.pgd import pgd
+from assay.adversarial.attacks.pgd import PGD
 
 
 @dataclass(frozen=True)
 class FGSM:
-    r"""Take one step of the ball's radius up the cross-entropy: the cheapest attack, and a weak one.
+    r"""Take one step of the ball's radius up the cross-entropy.
 
     $x' = \Pi\big(x + \varepsilon\,\mathrm{sign}(\nabla_x \ell(f(x), y))\big)$; in the 2-norm the gradient is scaled to
-    length one in the place of its sign.
+    length one instead of taking its sign.
 
     Args:
-        threat: What may be changed.
+        threat: Threat model.
 
-    Cost: one forward and one backward pass a sample.
+    Cost: time one forward and one backward pass a sample, memory that of one batch.
 
-    Source: Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples" (2015).
+    Source: Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples" (2015), section 4.
 
     >>> import torch
     >>> attack = FGSM(Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0)))
@@ -42,15 +42,4 @@ class FGSM:
         Raises:
             InvalidInputError: The arguments do not fit each other.
         """
-        return pgd(model, x, y, threat=self.threat, n_iter=1, step_size=self.threat.eps)
-
-
-def fgsm(model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"], *, threat: Lp) -> Float[Tensor, "n *d"]:
-    """Return `FGSM(threat)(model, x, y)`: the attack as a function, with the same arguments.
-
-    >>> import torch
-    >>> threat = Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0))
-    >>> fgsm(nn.Linear(2, 3), torch.zeros(3, 2), torch.tensor([0, 1, 2]), threat=threat).shape
-    torch.Size([3, 2])
-    """
-    return FGSM(threat)(model, x, y)
+        return PGD(self.threat, n_iter=1, step_size=self.threat.eps)(model, x, y)

@@ -1,4 +1,4 @@
-"""Mesoscopic almost-linearity: how far the first-order picture of a network holds along a direction."""
+"""Mesoscopic almost-linearity along a direction (Melamed, Yehudai and Shamir, 2024)."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import check_attackable
-from assay.core import InvalidInputError, NumericalError, check_labels, check_samples, preserved
+from assay.core import InvalidInputError, NumericalError, check_labels, check_samples, input_gradient, preserved
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LinearityCurve:
-    """How the gap between two scores departs from its linearisation along a line.
+    """Error of the linearisation of a gap between two scores along a line.
 
     Attributes:
-        radii: Multiples of the direction at which it was measured.
+        radii: Multiples of the direction.
         gradient_change: Relative change of the gap's gradient; 0 for a linear network.
         logit_error: Distance between the gap and its first-order prediction, in units of the scores.
     """
@@ -59,7 +59,7 @@ def almost_linearity(
     radii: Float[Tensor, " r"],
     class_pair: Int[Tensor, "n 2"],
 ) -> LinearityCurve:
-    r"""Measure how the gradient of a score gap changes along a line, and how wrong its linearisation becomes.
+    r"""Measure the change of a score gap's gradient along a line, and the error of its linearisation.
 
     With $g = f_k - f_y$ and $x_t = x + t\,\delta$:
     $$\alpha(t) = \frac{\lVert\nabla g(x_t) - \nabla g(x)\rVert_2}{\lVert\nabla g(x)\rVert_2}, \qquad
@@ -68,9 +68,9 @@ def almost_linearity(
     Args:
         model: Classifier with outputs `(n, c)`; it comes back as it was.
         x: Inputs.
-        direction: The step of each sample at radius 1: `x_adv - x`, or a random direction of the same length.
+        direction: Step of each sample at radius 1: `x_adv - x`, or a random direction of the same length.
         radii: Multiples of the direction.
-        class_pair: For each sample the class moved to, $k$, and the class moved from, $y$.
+        class_pair: The classes $k$ and $y$ of each sample.
 
     Returns:
         One row a sample, one column a radius.
@@ -79,9 +79,10 @@ def almost_linearity(
         InvalidInputError: The arguments do not fit each other.
         NumericalError: The gradient vanishes at some sample, so that its relative change is undefined.
 
-    Cost: one forward and backward pass a sample and radius.
+    Cost: time one forward and backward pass a sample and radius, memory O(n (d + r)).
 
-    Source: Melamed, Yehudai, Shamir (2024), on mesoscopic almost-linearity.
+    Source: Melamed, Yehudai, Shamir, "MALT Powers Up Adversarial Attacks" (2024), main text: the experiments on
+    mesoscopic almost-linearity.
 
     >>> pairs = torch.tensor([[1, 0]])
     >>> curve = almost_linearity(nn.Linear(2, 3), torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([1.0]), pairs)
@@ -110,19 +111,20 @@ def almost_linearity(
 
 
 def expected_gradient_change(radius: float, n_features: int) -> float:
-    r"""Predict the relative change of a random two-layer ReLU network's gradient at distance `radius`.
+    r"""Compute the limit of the relative change of a random two-layer ReLU network's gradient at distance `radius`.
 
     $$\frac{\lVert\nabla N(x+z)-\nabla N(x)\rVert}{\lVert\nabla N(x)\rVert} \;\longrightarrow\;
       \sqrt{\tfrac2\pi\arctan\tfrac{R}{\sqrt d}}$$
     for $N(x)=\sum_i u_i\,\mathrm{relu}(\langle w_i,x\rangle)$ of growing width, with $u_i=\pm1/\sqrt m$,
     $w_i\sim\mathcal N(0, I/d)$, $\lVert x\rVert=\sqrt d$ and $z$ orthogonal to $x$, of norm $R$, drawn independently of
-    the weights: a unit switches with probability $\frac1\pi\arctan(R/\sqrt d)$.
+    the weights: a unit changes its state with probability $\frac1\pi\arctan(R/\sqrt d)$.
 
     Args:
         radius: Length of the step, in units of the input.
         n_features: Dimension of the input.
 
-    Source: derived from the setting of Melamed, Yehudai, Shamir (2024); not a statement of the paper.
+    Source: derived here for the setting of Melamed, Yehudai, Shamir, "MALT Powers Up Adversarial Attacks" (2024), main
+    text: the theorem on two-layer networks. The formula is not in the paper.
 
     >>> round(expected_gradient_change(radius=5.0, n_features=400), 3)
     0.395
@@ -131,9 +133,9 @@ def expected_gradient_change(radius: float, n_features: int) -> float:
 
 
 def _gap_and_gradient(model: nn.Module, x: Tensor, class_pair: Tensor) -> tuple[Tensor, Float[Tensor, "n d"]]:
-    point = x.detach().requires_grad_()
-    with torch.enable_grad():
-        both = model(point).gather(1, class_pair)
-        gap = both[:, 0] - both[:, 1]
-        (gradient,) = torch.autograd.grad(gap.sum(), point)
-    return gap.detach(), gradient.flatten(1)
+    def gap_of(logits: Tensor) -> Tensor:
+        first, second = logits.gather(1, class_pair).unbind(1)
+        return first - second
+
+    gap, gradient = input_gradient(model, x, gap_of)
+    return gap, gradient.flatten(1)

@@ -1,4 +1,4 @@
-"""MALT: aim targeted attacks at the nearest classes, not at the likeliest ones (Melamed et al., 2024)."""
+"""MALT, targeted attacks on the nearest classes (Melamed, Yehudai and Shamir, 2024, algorithm 1)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,22 +12,21 @@ from assay.adversarial.attacks.base import (
     AttackResult,
     Lp,
     check_attackable,
-    check_count,
     join_results,
     measure,
 )
 from assay.adversarial.attacks.counting import PassCounter
 from assay.adversarial.attacks.targeting import malt_targets, naive_targets
-from assay.core import InvalidInputError, predict, track
+from assay.core import InvalidInputError, check_choice, check_count, predict, track
 
 
 @dataclass(frozen=True)
 class MALTResult(AttackResult):
-    """What MALT did: an `AttackResult`, and which targets it took.
+    """Result of MALT: an `AttackResult` and the targets.
 
     Attributes:
-        target: The class aimed at when the sample broke; -1 where none succeeded or none was needed.
-        n_targets: Targets tried: 0 where the sample was misclassified before, all of them where none succeeded.
+        target: Target of the successful attack; -1 where none succeeded or the sample was already misclassified.
+        n_targets: Targets tried; 0 where the sample was already misclassified.
     """
 
     target: Int[Tensor, " n"]
@@ -35,28 +34,29 @@ class MALTResult(AttackResult):
 
     def __str__(self) -> str:
         tried = self.n_targets[self.target >= 0].double()
-        needed = f" A broken sample took {tried.mean():.2f} targets on average." if len(tried) else ""
-        return super().__str__() + needed
+        mean = f" Successful attacks took {tried.mean():.2f} targets on average." if len(tried) else ""
+        return super().__str__() + mean
 
 
 @dataclass(frozen=True)
 class MALT:
-    r"""Attack each sample through its nearest classes in turn, until one of them breaks it.
+    r"""Attack each sample towards its nearest classes in turn, until it is misclassified.
 
-    Targets are ranked once, by `malt_targets`; a targeted attack is then run towards the first, the second, ... on the
-    samples that still stand. Every success is measured by a forward pass of its own after projection.
+    `malt_targets` ranks the targets once. A targeted attack then runs towards the first, the second, ... on the samples
+    that are still classified correctly. Success is measured by a separate forward pass after projection.
 
     Args:
-        attack: A targeted attack, such as `TargetedAPGD`; its threat model gives the norm of the ranking.
-        k: Targets tried at most. Paper: 9.
-        candidates: Classes ranked, the likeliest first. Paper: 100.
+        attack: A targeted attack, such as `TargetedAPGD`; the ranking uses the norm of its threat model.
+        k: Largest number of targets. Paper: 9.
+        candidates: Classes ranked, those with the highest scores. Paper: 100.
         strict_target: Count only predictions of the target as success; otherwise any misclassification.
-        ranking: "malt", or "naive" for the order of confidence: the baseline, all else equal.
+        ranking: "malt", or "naive" for the baseline, the order of confidence.
 
     Raises:
-        InvalidInputError: `k` or `candidates` is below one; or `strict_target` is asked of an attack that stops early.
+        InvalidInputError: `k` or `candidates` is below one, or the attack stops before it reaches a strict target.
 
-    Cost: at most `candidates` vector-Jacobian products and `k` runs of the attack a sample.
+    Cost: time at most `candidates` vector-Jacobian products and `k` runs of the attack a sample, memory that of one
+    batch.
 
     Source: Melamed, Yehudai, Shamir, "MALT Powers Up Adversarial Attacks" (2024), algorithm 1.
 
@@ -75,12 +75,11 @@ class MALT:
     def __post_init__(self) -> None:
         check_count(self.k, "k")
         check_count(self.candidates, "candidates")
-        if self.ranking not in ("malt", "naive"):
-            raise InvalidInputError(f"ranking must be 'malt' or 'naive', got {self.ranking!r}")
+        check_choice(self.ranking, ("malt", "naive"), "ranking")
         if self.strict_target and not getattr(self.attack, "strict_target", True):
             raise InvalidInputError(
-                "strict_target needs an attack that goes on until it reaches the target; "
-                "build it with strict_target=True as well"
+                "strict_target needs an attack that continues until it reaches the target; "
+                "build the attack with strict_target=True as well"
             )
 
     @property
@@ -112,7 +111,7 @@ class MALT:
 
         Raises:
             InvalidInputError: The model, inputs and labels do not fit each other or the threat model.
-            NumericalError: The attack proposed NaN.
+            NumericalError: The attack returned NaN.
         """
         check_attackable(model, x, y, threat=self.threat)
         batches = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
@@ -123,19 +122,19 @@ class MALT:
     def _run_batch(self, model: PassCounter, x: Tensor, y: Tensor) -> MALTResult:
         success = predict(model, x, batch_size=len(x)).argmax(1) != y
         x_adv, reached, n_targets = x.clone(), torch.full_like(y, -1), torch.zeros_like(y)
-        standing = (~success).nonzero().squeeze(1)
-        targets = self._targets(model, x[standing], y[standing]) if len(standing) else y[:0, None]
-        for rank in range(targets.shape[1]):
-            if not len(standing):
+        remaining = (~success).nonzero().squeeze(1)
+        ranked = self._targets(model, x[remaining], y[remaining]) if len(remaining) else y[:0, None]
+        for rank in range(ranked.shape[1]):
+            if not len(remaining):
                 break
-            aim = targets[:, rank]
-            proposed = self.attack(model, x[standing], aim)
-            proposed, predicted = measure(model, proposed, x[standing], self.threat)
-            broken = predicted == aim if self.strict_target else predicted != y[standing]
-            n_targets[standing] += 1
-            hit = standing[broken]
-            x_adv[hit], reached[hit], success[hit] = proposed[broken], aim[broken], True
-            standing, targets = standing[~broken], targets[~broken]
+            target = ranked[:, rank]
+            proposed = self.attack(model, x[remaining], target)
+            proposed, predicted = measure(model, proposed, x[remaining], self.threat)
+            broken = predicted == target if self.strict_target else predicted != y[remaining]
+            n_targets[remaining] += 1
+            hit = remaining[broken]
+            x_adv[hit], reached[hit], success[hit] = proposed[broken], target[broken], True
+            remaining, ranked = remaining[~broken], ranked[~broken]
         distance = self.threat.distance(x_adv, x)
         return MALTResult(x_adv, success, distance, model.n_forward, model.n_backward, reached, n_targets)
 

@@ -1,4 +1,4 @@
-"""Robust accuracy: what several attacks together leave of a classifier's accuracy."""
+"""Robust accuracy under an ensemble of attacks (Croce and Hein, 2020, section 5)."""
 
 import math
 import time
@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.apgd import APGD, TargetedAPGD
-from assay.adversarial.attacks.base import Attack, Lp, check_attackable, check_count, join_results, run_attack
+from assay.adversarial.attacks.base import Attack, Lp, check_attackable, join_results, run_attack
 from assay.adversarial.attacks.malt import MALT
-from assay.core import Interval, InvalidInputError, predict, proportion_interval, track
+from assay.core import Interval, InvalidInputError, check_count, predict, proportion_interval, track
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AttackTally:
-    """What one attack of an ensemble was given, what it broke, and its price in passes, one a sample."""
+    """Samples tried and broken by one attack of an ensemble, and its passes, counted by sample."""
 
     name: str
     tried: int
@@ -35,11 +35,11 @@ class RobustnessReport:
     """Accuracy without and under attack, and which attack broke what.
 
     Attributes:
-        threat: What the attacks could change.
-        tallies: One for each attack, in the order in which they ran; each tried what those before it left standing.
-        x_adv: Perturbed inputs; the input itself where nothing broke it or it was misclassified before.
+        threat: Threat model of the attacks.
+        tallies: One for each attack, in the order of the runs; each attack tries the samples that earlier ones left.
+        x_adv: Perturbed inputs; the input itself where no attack succeeded or the sample was already misclassified.
         correct: Whether the model classifies the input as labelled.
-        broken_by: Index into `tallies` of the attack that broke the sample; -1 where none did or none was needed.
+        broken_by: Index into `tallies` of the successful attack; -1 where there is none.
         distance: Size of the perturbation in the threat's norm.
     """
 
@@ -52,17 +52,17 @@ class RobustnessReport:
 
     @property
     def robust(self) -> Bool[Tensor, " n"]:
-        """Whether each sample is classified correctly, also under every attack."""
+        """Whether each sample is classified correctly under every attack."""
         return self.correct & (self.broken_by < 0)
 
     @property
     def accuracy(self) -> Interval:
-        """Share classified correctly without attack, with its exact 95% interval."""
+        """Accuracy without attack, with its exact 95% interval."""
         return proportion_interval(int(self.correct.sum()), len(self.correct))
 
     @property
     def robust_accuracy(self) -> Interval:
-        """Share classified correctly under every attack, with its exact 95% interval."""
+        """Accuracy under every attack, with its exact 95% interval."""
         return proportion_interval(int(self.robust.sum()), len(self.correct))
 
     def __str__(self) -> str:
@@ -95,19 +95,21 @@ class RobustnessReport:
 def standard_attacks(threat: Lp, n_classes: int, *, n_iter: int = 100) -> dict[str, Attack]:
     """Return the attacks of `robust_accuracy` by name: untargeted Auto-PGD on two objectives, and MALT.
 
-    They fail differently: the cross-entropy loses its gradient where the network is very sure, the difference of
-    logits ratio (left out below its three classes) does not; MALT aims at single classes, where both objectives
-    follow the likeliest. None of them is random.
+    They fail in different ways: the gradient of the cross-entropy vanishes for confident networks, that of the
+    difference of logits ratio (which needs three classes) does not; MALT attacks towards chosen classes, where both
+    objectives follow the likeliest one. None of the attacks is random.
 
     Args:
-        threat: What may be changed.
+        threat: Threat model.
         n_classes: Outputs of the model.
         n_iter: Gradient steps of each run. Paper: 100.
 
     Raises:
-        InvalidInputError: A number is too small.
+        InvalidInputError: `n_iter` is below one.
 
-    Source: Croce, Hein (2020), the ensemble's first two; Melamed, Yehudai, Shamir (2024) for the third.
+    Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+    attacks" (2020), section 5, for the first two; Melamed, Yehudai, Shamir, "MALT Powers Up Adversarial Attacks"
+    (2024), algorithm 1, for the third.
 
     >>> list(standard_attacks(Lp(norm=2, eps=1.0, input_range=(0.0, 1.0)), n_classes=10))
     ['APGD-CE', 'APGD-DLR', 'MALT']
@@ -130,33 +132,36 @@ def robust_accuracy(
     time_limit: float = math.inf,
     progress: bool = False,
 ) -> RobustnessReport:
-    r"""Measure the share of samples that every attack leaves correctly classified, $\frac1n\sum_i \min_a r_{ia}$.
+    r"""Measure the share of samples that are classified correctly under every attack, $\frac1n\sum_i \min_a r_{ia}$.
 
-    The attacks run in turn, each on what those before it left standing: the result is that of running all on all.
-    Success is measured by `run_attack`, whose projection and fresh forward pass believe no attack. The figure is an
-    upper bound of the true robust accuracy; its interval is about the choice of samples only.
+    The attacks run in turn, each on the samples that earlier ones left, with the same result as all attacks on all
+    samples. `run_attack` measures success by projection and a separate forward pass. The result is an upper bound of
+    the true robust accuracy; its interval covers the choice of samples only.
 
     Args:
         model: Classifier with outputs `(n, c)`, `c >= 2`; it comes back as it was.
         x: Inputs within the threat's range.
         y: True labels.
-        threat: What may be changed.
+        threat: Threat model.
         attacks: Untargeted attacks by name, all of this threat; `standard_attacks` when None.
         batch_size: Samples attacked at once.
-        time_limit: Seconds after which no further batch is begun. The report then covers the first samples only: put
-            them in random order, and choose `batch_size` with this in mind.
+        time_limit: Seconds after which no further batch starts. The report then covers the first samples only: put
+            them in random order, in batches of a suitable size.
         progress: Draw a bar on standard error.
+
+    Returns:
+        Accuracy and robust accuracy with their intervals, and the attack that broke each sample.
 
     Raises:
         InvalidInputError: The arguments do not fit each other, or an attack has another threat model.
-        NumericalError: An attack proposed NaN.
+        NumericalError: An attack returned NaN.
 
-    Cost: with the standard attacks at most 11 runs of 100 forward and backward passes a sample, less for each that
-    breaks early.
+    Cost: time with the standard attacks at most 11 runs of 100 forward and backward passes a sample, memory that of one
+    batch.
 
     Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
-    attacks" (2020). Deviation: MALT stands in for the paper's targeted attacks and for its attack without gradients,
-    so that networks which hide their gradients are not caught (see `GradientMaskingWarning`).
+    attacks" (2020), section 5. Deviation: MALT replaces the paper's targeted attacks and its attack without gradients,
+    so that robust accuracy is overestimated for networks with masked gradients (see `GradientMaskingWarning`).
 
     >>> threat = Lp(norm=math.inf, eps=0.5, input_range=(-9.0, 9.0))
     >>> layer = nn.Linear(1, 2, bias=False)
@@ -168,9 +173,11 @@ def robust_accuracy(
     n_classes = check_attackable(model, x, y, threat=threat)
     if attacks is None:
         attacks = standard_attacks(threat, n_classes)
-    others = [name for name, attack in attacks.items() if attack.threat != threat]
-    if others or not attacks:
-        raise InvalidInputError(f"attacks must hold at least one, each with threat {threat}; got others in {others}")
+    different = [name for name, attack in attacks.items() if attack.threat != threat]
+    if different or not attacks:
+        raise InvalidInputError(
+            f"attacks must hold at least one attack, all with threat {threat}; got another threat in {different}"
+        )
     batches, start = [], time.monotonic()
     pairs = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
     for batch in track(pairs, "attacking", enabled=progress):
@@ -182,7 +189,7 @@ def robust_accuracy(
 
 @dataclass(frozen=True)
 class _Batch:
-    """What became of one batch: one row a sample, but `passes`, of shape (1, attacks, 2), is one row a batch."""
+    """Results of one batch: one row a sample, except `passes`, of shape (1, attacks, 2), with one row a batch."""
 
     x_adv: Tensor
     correct: Tensor
@@ -194,22 +201,22 @@ class _Batch:
 def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, attacks: list[Attack]) -> _Batch:
     correct = predict(model, x, batch_size=len(x)).argmax(1) == y
     x_adv, broken_by = x.clone(), torch.full_like(y, -1)
-    standing, passes = correct.nonzero().squeeze(1), torch.zeros(1, len(attacks), 2, dtype=torch.long)
+    remaining, passes = correct.nonzero().squeeze(1), torch.zeros(1, len(attacks), 2, dtype=torch.long)
     for number, attack in enumerate(attacks):
-        if not len(standing):
+        if not len(remaining):
             break
-        result = run_attack(model, x[standing], y[standing], attack=attack, batch_size=len(standing))
-        hit = standing[result.success]
+        result = run_attack(model, x[remaining], y[remaining], attack=attack, batch_size=len(remaining))
+        hit = remaining[result.success]
         x_adv[hit], broken_by[hit] = result.x_adv[result.success], number
-        standing = standing[~result.success]
+        remaining = remaining[~result.success]
         passes[0, number] = torch.tensor([result.n_forward, result.n_backward])
     return _Batch(x_adv, correct, broken_by, threat.distance(x_adv, x), passes)
 
 
 def _report(threat: Lp, names: list[str], joined: _Batch) -> RobustnessReport:
-    tallies, standing = [], int(joined.correct.sum())
+    tallies, remaining = [], int(joined.correct.sum())
     for number, (name, passes) in enumerate(zip(names, joined.passes.sum(0).tolist(), strict=True)):
         broken = int((joined.broken_by == number).sum())
-        tallies.append(AttackTally(name, standing, broken, *passes))
-        standing -= broken
+        tallies.append(AttackTally(name, remaining, broken, *passes))
+        remaining -= broken
     return RobustnessReport(threat, tuple(tallies), joined.x_adv, joined.correct, joined.broken_by, joined.distance)

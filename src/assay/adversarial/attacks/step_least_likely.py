@@ -1,31 +1,31 @@
-"""One step towards the class that the model finds least likely (Kurakin, Goodfellow, Bengio, 2017)."""
+"""One-step attack towards the least likely class (Kurakin, Goodfellow and Bengio, 2017, section 2.2)."""
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import Lp, check_attackable
-from assay.core import predict, preserved
+from assay.core import input_gradient, predict, preserved
 
 
 @dataclass(frozen=True)
 class StepLeastLikely:
-    r"""Take one step of the ball's radius towards the class that the model finds least likely.
+    r"""Take one step of the ball's radius towards the class with the lowest score.
 
     $x' = \Pi\big(x - \varepsilon\,\mathrm{sign}(\nabla_x \ell(f(x), \arg\min f(x)))\big)$; in the 2-norm the gradient
-    is scaled to length one in the place of its sign.
+    is scaled to length one instead of taking its sign.
 
     Args:
-        threat: What may be changed.
+        threat: Threat model.
 
-    Cost: two forward passes and one backward pass a sample.
+    Cost: time two forward passes and one backward pass a sample, memory that of one batch.
 
-    Source: Kurakin, Goodfellow, Bengio, "Adversarial machine learning at scale" (2017); one of the attacks of Cubuk,
-    Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017).
+    Source: Kurakin, Goodfellow, Bengio, "Adversarial machine learning at scale" (2017), section 2.2; one of the attacks
+    of Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017), abstract.
 
+    >>> import torch
     >>> attack = StepLeastLikely(Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0)))
     >>> attack(nn.Linear(2, 3), torch.zeros(4, 2), torch.tensor([0, 1, 2, 0])).shape
     torch.Size([4, 2])
@@ -39,27 +39,16 @@ class StepLeastLikely:
         Args:
             model: Classifier with outputs `(n, c)`; it comes back as it was.
             x: Inputs within the threat's range.
-            y: Labels; they are checked, but the step goes by the model's own scores.
+            y: Labels; they are checked, but the direction depends on the model's scores only.
 
         Raises:
             InvalidInputError: The arguments do not fit each other.
         """
         check_attackable(model, x, y, threat=self.threat)
+        x = x.detach()
         least_likely = predict(model, x, batch_size=len(x)).argmin(1)
         with preserved(model):
-            point = x.detach().requires_grad_()
-            with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(F.cross_entropy(model(point), least_likely, reduction="sum"), point)
-        return self.threat.project(x.detach() - self.threat.eps * self.threat.steepest(gradient), x.detach())
-
-
-def step_least_likely(
-    model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"], *, threat: Lp
-) -> Float[Tensor, "n *d"]:
-    """Return `StepLeastLikely(threat)(model, x, y)`: the attack as a function, with the same arguments.
-
-    >>> threat = Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0))
-    >>> step_least_likely(nn.Linear(2, 3), torch.zeros(3, 2), torch.tensor([0, 1, 2]), threat=threat).shape
-    torch.Size([3, 2])
-    """
-    return StepLeastLikely(threat)(model, x, y)
+            gradient = input_gradient(model, x, lambda logits: F.cross_entropy(logits, least_likely, reduction="none"))[
+                1
+            ]
+        return self.threat.project(x - self.threat.eps * self.threat.steepest(gradient), x)

@@ -1,4 +1,4 @@
-"""One step towards a given class, along the gap between its score and the highest."""
+"""One-step attack towards a target class (Cubuk et al., 2017)."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,24 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import Lp, check_attackable
-from assay.core import preserved
+from assay.core import input_gradient, preserved
 
 
 @dataclass(frozen=True)
 class TargetedStep:
-    r"""Take one step of the ball's radius up the gap between a target's score and the predicted class's.
+    r"""Take one step of the ball's radius up the gap between the target's score and the predicted class's.
 
     $x' = \Pi\big(x + \varepsilon\,\mathrm{steepest}(\nabla_x(f_t - f_1)(x))\big)$: the best perturbation of an affine
-    network. `MALT(TargetedStep(threat), k=c - 1)` steps towards each class in turn, and flips whatever one step can.
+    network. `MALT(TargetedStep(threat), k=c - 1)` steps towards each class in turn, and finds any change of class that
+    one step can cause.
 
     Args:
-        threat: What may be changed.
+        threat: Threat model.
 
-    Cost: two forward passes and one backward pass a sample.
+    Cost: time two forward passes and one backward pass a sample, memory that of one batch.
 
-    Source: the optimal perturbation of linear response in Cubuk, Zoph, Schoenholz, Le (2017).
+    Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017), main text: the optimal
+    perturbation in linear response.
 
     >>> attack = TargetedStep(Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0)))
     >>> attack(nn.Linear(2, 3), torch.zeros(4, 2), torch.tensor([0, 1, 2, 0])).shape
@@ -32,7 +34,7 @@ class TargetedStep:
     threat: Lp
 
     def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], target: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
-        """Return perturbed inputs; those already predicted as their target stay as they are.
+        """Return perturbed inputs; samples already predicted as their target are returned unchanged.
 
         Args:
             model: Classifier with outputs `(n, c)`; it comes back as it was.
@@ -43,11 +45,12 @@ class TargetedStep:
             InvalidInputError: The arguments do not fit each other.
         """
         check_attackable(model, x, target, threat=self.threat)
+        x = x.detach()
+
+        def gap(logits: Tensor) -> Tensor:
+            pair = torch.stack([target, logits.argmax(1)], 1)
+            return logits.gather(1, pair) @ logits.new_tensor([1.0, -1.0])
+
         with preserved(model):
-            point = x.detach().requires_grad_()
-            with torch.enable_grad():
-                logits = model(point)
-                pair = torch.stack([target, logits.argmax(1)], 1)
-                gap = logits.gather(1, pair) @ logits.new_tensor([1.0, -1.0])
-                (gradient,) = torch.autograd.grad(gap.sum(), point)
-        return self.threat.project(x.detach() + self.threat.eps * self.threat.steepest(gradient), x.detach())
+            gradient = input_gradient(model, x, gap)[1]
+        return self.threat.project(x + self.threat.eps * self.threat.steepest(gradient), x)

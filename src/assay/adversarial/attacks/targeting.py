@@ -1,4 +1,4 @@
-"""Which classes a targeted attack should aim at: the nearest to first order, or the likeliest."""
+"""Target classes ranked by distance or by confidence (Melamed, Yehudai and Shamir, 2024, algorithm 1)."""
 
 import math
 import warnings
@@ -8,14 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import vjp, vmap
 
-from assay.adversarial.attacks.base import check_attackable, check_count, check_norm, dual_norms
-from assay.core import check_finite, predict, preserved
+from assay.adversarial.attacks.base import check_attackable, check_norm, dual_norms
+from assay.core import check_count, check_finite, predict, preserved
 
 CLASSES_AT_ONCE = 8  # Cotangents under one vmap: enough to fill vector units, few enough to bound memory.
 
 
 class GradientMaskingWarning(UserWarning):
-    """Some samples have no gradient towards any class: their targets are ranked by confidence instead."""
+    """The gradient towards every class vanishes at some samples; their targets are ranked by confidence."""
 
 
 def malt_scores(
@@ -27,32 +27,33 @@ def malt_scores(
     candidates: int = 100,
     batch_size: int = 64,
 ) -> Float[Tensor, "n c"]:
-    r"""Estimate the distance from each sample to each class, as if the network were linear.
+    r"""Estimate the distance from each sample to each class to first order.
 
     $$s_k(x) = \frac{f_y(x) - f_k(x)}{\lVert \nabla_x (f_k - f_y)(x)\rVert_q}, \qquad \tfrac1p + \tfrac1q = 1.$$
 
-    For a linear network this is the smallest $\lVert\delta\rVert_p$ that makes class $k$ win over $y$.
+    For a linear network this is the smallest $\lVert\delta\rVert_p$ at which the score of $k$ reaches that of $y$.
 
     Args:
         model: Classifier with outputs `(n, c)`; it comes back as it was.
         x: Inputs.
         y: True labels; the model should predict them (a misclassified sample has negative scores).
         norm: The attack's $p$, 2 or `math.inf`; the gradient is measured in its dual.
-        candidates: Classes to score, the likeliest first. Paper: 100.
+        candidates: Classes to score, those with the highest logits. Paper: 100.
         batch_size: Samples differentiated at once, eight classes at a time.
 
     Returns:
-        Scores in units of the input; infinite for `y` itself, for classes that are no candidates and for classes
-        towards which the gradient vanishes.
+        Scores in units of the input; infinite for `y` itself, for other classes than the candidates and where the
+        gradient vanishes.
 
     Raises:
         InvalidInputError: The arguments do not fit each other.
 
-    Cost: one forward pass and `candidates` vector-Jacobian products a sample. Only norms are kept: memory is that of
-    8 `batch_size` input gradients.
+    Cost: time one forward pass and `candidates` vector-Jacobian products a sample, memory 8 `batch_size` input
+    gradients.
 
-    Source: Melamed, Yehudai, Shamir (2024). Deviations from the released code: vanishing gradients rank
-    last (there they scored 0 and ranked first), and the gap is taken from `y` in both places.
+    Source: Melamed, Yehudai, Shamir, "MALT Powers Up Adversarial Attacks" (2024), algorithm 1. Deviations from the
+    released code: classes with a vanishing gradient rank last (there they score 0 and rank first), and both the gap and
+    the gradient are taken from `y`.
 
     >>> layer = nn.Linear(2, 2, bias=False)
     >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
@@ -77,7 +78,7 @@ def malt_targets(
     candidates: int = 100,
     batch_size: int = 64,
 ) -> Int[Tensor, "n k"]:
-    """Rank the classes to aim at, nearest first by `malt_scores`; ties go to the likelier class.
+    """Rank the target classes by `malt_scores`, nearest first; of equal scores the likelier class comes first.
 
     Args:
         model: Classifier with outputs `(n, c)`; it comes back as it was.
@@ -88,13 +89,18 @@ def malt_targets(
         candidates: As for `malt_scores`.
         batch_size: As for `malt_scores`.
 
+    Returns:
+        Class indices, one row a sample.
+
     Raises:
         InvalidInputError: The arguments do not fit each other.
 
     Warns:
-        GradientMaskingWarning: Some samples have no gradient towards any class; theirs is the order of confidence.
+        GradientMaskingWarning: The gradient towards every class vanishes at some samples, ranked by confidence.
 
-    Source: Melamed, Yehudai, Shamir (2024).
+    Cost: that of `malt_scores`.
+
+    Source: Melamed, Yehudai, Shamir, "MALT Powers Up Adversarial Attacks" (2024), algorithm 1.
 
     >>> malt_targets(nn.Linear(2, 4), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), k=2).shape
     torch.Size([5, 2])
@@ -113,8 +119,8 @@ def malt_targets(
             n_masked += int(scores.isinf().all(1).sum())
     if n_masked:
         warnings.warn(
-            f"{n_masked} of {len(x)} samples have no gradient towards any class (masked or saturated gradients): "
-            "their targets are ranked by confidence, and gradient attacks will understate the risk",
+            f"the gradient towards every class vanishes at {n_masked} of {len(x)} samples (masked or saturated "
+            "gradients): their targets are ranked by confidence, and gradient attacks will understate the risk",
             GradientMaskingWarning,
             stacklevel=2,
         )
@@ -124,7 +130,7 @@ def malt_targets(
 def naive_targets(
     model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"], *, k: int = 9, batch_size: int = 256
 ) -> Int[Tensor, "n k"]:
-    """Rank the classes to aim at by confidence, highest score first, as AutoAttack does.
+    """Rank the target classes by confidence, highest score first, as AutoAttack does.
 
     Args:
         model: Classifier with outputs `(n, c)`; it comes back as it was.
@@ -133,10 +139,14 @@ def naive_targets(
         k: Targets a sample; at most all classes but `y`.
         batch_size: Samples a forward pass.
 
+    Returns:
+        Class indices, one row a sample.
+
     Raises:
         InvalidInputError: The arguments do not fit each other.
 
-    Source: Croce, Hein (2020): the targeted attacks of AutoAttack.
+    Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+    attacks" (2020), section 5: the targeted attacks.
 
     >>> naive_targets(nn.Linear(2, 4), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), k=2).shape
     torch.Size([5, 2])

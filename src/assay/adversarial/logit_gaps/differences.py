@@ -1,4 +1,4 @@
-"""Differences between the highest scores, whose law near zero decides on small perturbations (Cubuk et al., 2017)."""
+"""Logit differences and their distribution near zero (Cubuk et al., 2017)."""
 
 import math
 
@@ -10,11 +10,11 @@ from assay.core import InvalidInputError, as_generator, check_samples
 from assay.core.power_law import PowerLawFit, fit_power_law
 
 RESAMPLES = 200
-POINTS = 32  # Order statistics that the line goes through, evenly spaced in log rank.
+POINTS = 32  # Order statistics fitted, evenly spaced in log rank.
 
 
 def logit_differences(logits: Float[Tensor, "n c"], *, max_rank: int = 4) -> Float[Tensor, "n ranks"]:
-    r"""Return how far the highest score lies above the runners-up, $\Delta_{1j} = h_{(1)} - h_{(j)}$.
+    r"""Return the differences between the highest score and the next ones, $\Delta_{1j} = h_{(1)} - h_{(j)}$.
 
     Args:
         logits: Scores of at least two classes.
@@ -23,7 +23,8 @@ def logit_differences(logits: Float[Tensor, "n c"], *, max_rank: int = 4) -> Flo
     Raises:
         InvalidInputError: There is one class, or `max_rank` is below two.
 
-    Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017).
+    Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017), main text: the
+    differences $\Delta_{1j}$.
 
     >>> logit_differences(torch.tensor([[1.0, 4.0, 2.0]])).tolist()
     [[2.0, 3.0]]
@@ -32,8 +33,8 @@ def logit_differences(logits: Float[Tensor, "n c"], *, max_rank: int = 4) -> Flo
     n_classes = logits.shape[1]
     if n_classes < 2 or max_rank < 2:
         raise InvalidInputError(
-            f"differences need at least 2 classes and max_rank >= 2, got {n_classes} and {max_rank}; a single score "
-            "f stands for (0, f)"
+            f"differences need at least 2 classes and max_rank >= 2, got {n_classes} and {max_rank}; for a network "
+            "with one output f pass the scores (0, f)"
         )
     highest = logits.topk(min(max_rank, n_classes), dim=1).values
     return highest[:, :1] - highest[:, 1:]
@@ -45,27 +46,27 @@ def gap_exponent(
     quantiles: tuple[float, float] = (1e-3, 3e-2),
     generator: torch.Generator | None = None,
 ) -> PowerLawFit:
-    r"""Fit the power of the cumulative distribution of differences near zero, $\Pr(\Delta\le t)\approx a\,t^b$.
+    r"""Fit a power law to the cumulative distribution of differences near zero, $\Pr(\Delta\le t)\approx a\,t^b$.
 
-    For scores that are drawn independently from one smooth law $\Pr(\Delta_{1j}\le t)\sim t^{j-1}$: all scores between
-    must fall within $t$ as well. The line goes through 32 order statistics between two quantiles, evenly spaced in the
-    logarithm of their rank, so that the small differences count as much as the many larger ones.
+    For independent scores with a smooth distribution $\Pr(\Delta_{1j}\le t)\sim t^{j-1}$, since the scores between must
+    fall within $t$ as well. The line is fitted to 32 order statistics between two quantiles, evenly spaced in the
+    logarithm of their rank, so that small differences have the same weight as the many larger ones.
 
     Args:
-        differences: One rank of `logit_differences`, or any positive quantity whose law near zero is asked for.
-        quantiles: The window. Too low is noise, too high is beyond the power law.
-        generator: Source of the 200 bootstrap samples; None stands for a generator seeded with 0.
+        differences: One column of `logit_differences`, or another positive quantity.
+        quantiles: Window of the fit: below it there is noise, above it the power law ends.
+        generator: Source of the 200 bootstrap samples; one seeded with 0 by default.
 
     Returns:
-        The fit; its interval takes the window's upper end as given and resamples the differences below it.
+        The fit; its interval resamples the differences below the window's upper end.
 
     Raises:
         InvalidInputError: The window is empty, holds fewer than ten samples, or reaches down to ties at zero.
 
-    Cost: O(n log n); the bootstrap takes the time and memory of 200 times the samples below the upper quantile.
+    Cost: time O(n log n), and time and memory 200 times the samples below the upper quantile for the bootstrap.
 
-    Source: Cubuk, Zoph, Schoenholz, Le (2017): the distribution of logit differences. The exponents $j - 1$ are derived
-    here, for independent scores.
+    Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017), main text: the
+    distribution of logit differences. The exponents $j - 1$ are derived here, for independent scores.
 
     >>> uniform = torch.linspace(1e-4, 1, 10000, dtype=torch.float64)
     >>> round(gap_exponent(uniform.sqrt()).exponent, 3)

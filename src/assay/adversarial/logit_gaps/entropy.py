@@ -1,4 +1,4 @@
-"""Cross-entropy that also rewards, or punishes, certainty (Cubuk et al., 2017)."""
+"""Entropy-regularised cross-entropy (Cubuk et al., 2017)."""
 
 import math
 
@@ -11,11 +11,11 @@ from assay.core import InvalidInputError, check_labels
 class EntropyRegularizedLoss(nn.Module):
     r"""Compute $\frac1n\sum_i \big(-\log p_{y_i}(x_i) + \lambda H(p(x_i))\big)$ with $H(p) = -\sum_k p_k\log p_k$.
 
-    A positive weight pushes the entropy of the predictions down and the gaps between scores up. A negative one is the
-    confidence penalty, near to label smoothing.
+    A positive weight lowers the entropy of the predictions and widens the gaps between scores. A negative weight gives
+    the confidence penalty, which is similar to label smoothing.
 
-    Whether it makes a network robust is another question: the paper reports that lower entropy does; for a plain
-    perceptron our study `logit-difference-universality` reports both signs side by side.
+    The paper reports that lower entropy increases robustness; the study `logit-difference-universality` measures both
+    signs.
 
     Args:
         weight: $\lambda$, of either sign.
@@ -23,8 +23,8 @@ class EntropyRegularizedLoss(nn.Module):
     Raises:
         InvalidInputError: The weight is not finite.
 
-    Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017). The form of the
-    regulariser is the usual one; the paper's own scale of the weight is not known to us.
+    Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017), main text: the entropy
+    regulariser. Its form here is the usual one; the paper's scale of the weight is not known to us.
 
     >>> import torch
     >>> loss = EntropyRegularizedLoss(weight=1.0)
@@ -54,5 +54,5 @@ class EntropyRegularizedLoss(nn.Module):
         return -(likelihood + self.weight * (log_p.exp() * log_p).sum(1)).mean()
 
     def extra_repr(self) -> str:
-        """Name the weight in the module's repr."""
+        """Return the weight for the module's repr."""
         return f"weight={self.weight}"

@@ -1,4 +1,4 @@
-"""How often an attack changes the decision, over its size, and the power law of it (Cubuk et al., 2017)."""
+"""Adversarial error as a power law of the perturbation size (Cubuk et al., 2017)."""
 
 import math
 from collections.abc import Callable
@@ -9,12 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks import (
-    Attack,
-    Lp,
-    check_attackable,
-    run_attack,
-)
+from assay.adversarial.attacks import Attack, Lp, check_attackable, run_attack
 from assay.core import InvalidInputError, check_model, predict, seeded, track
 from assay.core.power_law import PowerLawFit, fit_power_law
 
@@ -27,14 +22,14 @@ RESAMPLES = 200
 
 @dataclass(frozen=True, eq=False)
 class ErrorCurve:
-    """Share of decisions that an attack changes, by its size.
+    """Share of decisions that an attack changes, by the size of the perturbation.
 
     Attributes:
         eps: Sizes of the perturbation, ascending.
         error: Share of samples whose predicted class changed.
         n: Samples attacked.
-        fit: The power law where the counts are neither tiny nor saturated; None where fewer than three sizes are.
-        excess: Misclassification rate at each size less the one at zero; None where no labels were given.
+        fit: Power law over the window of sizes; None if the window holds fewer than three.
+        excess: Misclassification rate at each size minus the rate at zero; None without labels.
     """
 
     eps: Float[Tensor, " e"]
@@ -44,11 +39,11 @@ class ErrorCurve:
     excess: Float[Tensor, " e"] | None = None
 
     def __str__(self) -> str:
-        law = f"The error grows as {self.fit}." if self.fit else "Too few counts for a power law."
+        law = f"The error grows as {self.fit}." if self.fit else "There are too few changes for a power law."
         return f"{self.error[-1]:.1%} of {self.n} decisions change at size {self.eps[-1]:.3g}. {law}"
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw the curve and its power law on logarithmic axes; sizes at which nothing changed are left out."""
+        """Draw the curve and its power law on logarithmic axes, without sizes of zero error."""
         from matplotlib import pyplot as plt
 
         ax = ax or plt.subplots()[1]
@@ -74,34 +69,35 @@ def adversarial_error_curve(
     batch_size: int = 256,
     progress: bool = False,
 ) -> ErrorCurve:
-    r"""Measure how many decisions an attack changes at each size, and fit $A(\varepsilon) = a\,\varepsilon^b$.
+    r"""Measure the adversarial error at each perturbation size, and fit $A(\varepsilon) = a\,\varepsilon^b$.
 
-    What counts is a change of the *predicted* class, whatever the true one: the share vanishes with the size, which a
-    misclassification rate does not. The law is fitted where at least ten samples changed and at most 30% did.
+    The adversarial error is the share of changes of the *predicted* class: unlike the misclassification rate, it
+    vanishes with the size. The window of the fit holds the sizes with at least ten changes and at most 30% of samples.
 
-    With true labels the excess error is reported beside it, $E(\varepsilon) - E(0)$ for the misclassification rate
-    $E$: the share of samples that were right and changed, for an attack has nothing to do where a decision is wrong.
+    With true labels the result also has the excess error $E(\varepsilon) - E(0)$, for the misclassification rate $E$:
+    the share of samples that were classified correctly and changed.
 
     Args:
         model: Classifier with outputs `(n, c)`; it comes back as it was. Use float64 for sizes below 1e-4.
         x: Inputs.
-        y: True labels, for the excess error. They change neither the attack nor the law.
+        y: True labels, for the excess error only.
         eps: Sizes, ascending.
         attack: Builds the attack for a threat model: a class such as `FGSM`, or `lambda threat: PGD(threat, n_iter=9)`.
         norm: Norm of the perturbation, 2 or `math.inf`.
-        input_range: Range to stay within. Unbounded by default: clipping takes away directions and bends the law.
+        input_range: Range of the inputs. Unbounded by default: clipping removes directions and changes the power law.
         batch_size: Samples attacked at once.
         progress: Draw a bar on standard error.
 
     Returns:
-        The curve; the fit's interval is a bootstrap over samples with a fixed seed.
+        The curve; the interval of the fit is from a bootstrap over samples with a fixed seed.
 
     Raises:
         InvalidInputError: The arguments do not fit each other, or the sizes do not ascend.
 
-    Cost: one run of the attack for each size.
+    Cost: time one run of the attack for each size, memory that of one batch and O(n e).
 
-    Source: Cubuk, Zoph, Schoenholz, Le (2017): adversarial error as a power law. The window is ours.
+    Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017), main text: adversarial
+    error as a power law. The window is ours.
 
     >>> from assay.adversarial import FGSM
     >>> layer = nn.Linear(1, 2, bias=False).double()
@@ -110,13 +106,15 @@ def adversarial_error_curve(
     >>> curve = adversarial_error_curve(layer, x, eps=torch.tensor([0.0205, 0.0405, 0.0805]), attack=FGSM)
     >>> curve.error.tolist(), round(curve.fit.exponent, 1)
     ([0.02, 0.04, 0.08], 1.0)
-    >>> y = (torch.arange(1000) < 500).long()  # the first half is labelled against the layer
+    >>> y = (torch.arange(1000) < 500).long()  # the layer misclassifies the first half
     >>> adversarial_error_curve(layer, x, y, eps=torch.tensor([0.1, 0.6]), attack=FGSM).excess.tolist()
     [0.0, 0.1]
     """
     check_model(model)
     if len(eps) == 0 or not (eps[:1] > 0).all() or not (eps.diff() > 0).all():
-        raise InvalidInputError(f"eps must be positive and ascending, got {eps.tolist()}")
+        raise InvalidInputError(
+            f"eps must be positive and ascending, got {eps.tolist()}; sort the sizes and drop zeros"
+        )
     if y is not None:
         check_attackable(model, x, y)
     predicted = predict(model, x, batch_size=batch_size).argmax(1)
@@ -138,7 +136,7 @@ def _fit(eps: Tensor, flips: Float[Tensor, "n e"]) -> PowerLawFit | None:
     eps, flips = eps[window], flips[:, window]
     source = seeded(0)
     resampled = torch.stack([_resampled_share(flips, source) for _ in range(RESAMPLES)])
-    resampled = resampled[(resampled > 0).all(1)]  # ten flips vanish from one resample in twenty thousand
+    resampled = resampled[(resampled > 0).all(1)]  # A resample without any of ten changes has probability 1/20,000.
     return fit_power_law(eps, error[window], eps.expand_as(resampled), resampled)
 
 

@@ -1,4 +1,4 @@
-"""What small perturbations do to decisions, predicted from clean scores and gradients (Cubuk et al., 2017)."""
+"""Linear-response prediction of adversarial error (Cubuk et al., 2017)."""
 
 import math
 
@@ -6,11 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.adversarial.attacks import (
-    check_attackable,
-    check_norm,
-    malt_scores,
-)
+from assay.adversarial.attacks import check_attackable, check_norm, malt_scores
 from assay.core import InvalidInputError, check_model, check_samples, predict, preserved
 
 
@@ -23,30 +19,32 @@ def linear_response_radius(
     candidates: int = 100,
     batch_size: int = 64,
 ) -> Float[Tensor, " n"]:
-    r"""Predict to first order how far each decision is from flipping.
+    r"""Compute the first-order distance of each sample to a change of its decision.
 
     With $h_1$ the highest score: $\min_j \Delta_{1j}(x) / \lVert\nabla(h_j - h_1)(x)\rVert_q$ for the best
-    perturbation of each class, $\tfrac1p + \tfrac1q = 1$; or for a given direction $s$ the least positive
+    perturbation of each class, $\tfrac1p + \tfrac1q = 1$; for a given direction $s$ the smallest positive
     $\Delta_{1j}(x) / \langle s, \nabla(h_j - h_1)(x)\rangle$. Exact for an affine network.
 
     Args:
         model: Classifier with outputs `(n, c)`; it comes back as it was.
         x: Inputs.
         norm: The perturbation's $p$, 2 or `math.inf`.
-        direction: What every sample is moved along, in place of the best perturbation; `norm` is then of no account.
-        candidates: Classes considered for the best perturbation, the likeliest first.
+        direction: Direction for each sample instead of the best perturbation; `norm` is then not used.
+        candidates: Classes considered for the best perturbation, those with the highest scores.
         batch_size: Samples differentiated at once.
 
     Returns:
-        Radius, or multiple of the direction, in units of the input; infinite where no class ever wins.
+        Radius in units of the input, or multiple of the direction; infinite where no class reaches the highest score.
 
     Raises:
         InvalidInputError: The arguments do not fit each other.
         NumericalError: A gradient is not finite.
 
-    Cost: `candidates` vector-Jacobian products a sample, as `malt_scores`; one Jacobian-vector one with a direction.
+    Cost: time `candidates` vector-Jacobian products a sample, or one Jacobian-vector product with a direction; memory
+    that of `malt_scores`.
 
-    Source: Cubuk, Zoph, Schoenholz, Le (2017): linear response. The radius is the least of `malt_scores`.
+    Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017), main text: linear
+    response. The radius is the smallest of `malt_scores`.
 
     >>> layer = nn.Linear(2, 2, bias=False)
     >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
@@ -63,7 +61,7 @@ def linear_response_radius(
     check_samples(direction, "direction")
     if direction.shape != x.shape:
         raise InvalidInputError(
-            f"direction must have the shape of x, {tuple(x.shape)}, got {tuple(direction.shape)}; give one a sample"
+            f"direction must have the shape of x, {tuple(x.shape)}, got {tuple(direction.shape)}; pass one a sample"
         )
     with preserved(model):
         return torch.cat(
@@ -84,25 +82,31 @@ def linear_response_error(
     candidates: int = 100,
     batch_size: int = 64,
 ) -> Float[Tensor, " e"]:
-    r"""Predict which share of decisions perturbations of each size flip, $A(\varepsilon) = \Pr_x[r(x) < \varepsilon]$.
+    r"""Predict the adversarial error at each perturbation size, $A(\varepsilon) = \Pr_x[r(x) < \varepsilon]$.
 
-    Where $\varepsilon$ is small, $A(\varepsilon)\approx P(\Delta_{12}\to0)\,\mathbb E\lVert\nabla(h_1-h_2)\rVert_q\,
+    For small $\varepsilon$, $A(\varepsilon)\approx P(\Delta_{12}\to0)\,\mathbb E\lVert\nabla(h_1-h_2)\rVert_q\,
     \varepsilon$: a power law of exponent one.
 
     Args:
-        model: As for `linear_response_radius`, which gives $r(x)$.
-        x: As there.
+        model: As for `linear_response_radius`, which computes $r(x)$.
+        x: As for `linear_response_radius`.
         eps: Sizes of the perturbation.
-        norm: As there.
-        direction: As there.
-        candidates: As there.
-        batch_size: As there.
+        norm: As for `linear_response_radius`.
+        direction: As for `linear_response_radius`.
+        candidates: As for `linear_response_radius`.
+        batch_size: As for `linear_response_radius`.
+
+    Returns:
+        Share of samples whose decision changes, for each size.
 
     Raises:
         InvalidInputError: The arguments do not fit each other.
         NumericalError: A gradient is not finite.
 
-    Source: Cubuk, Zoph, Schoenholz, Le (2017).
+    Cost: that of `linear_response_radius`.
+
+    Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017), main text: linear
+    response.
 
     >>> layer = nn.Linear(2, 2, bias=False)
     >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))

@@ -5,7 +5,6 @@ Papers: subspace-adversarial.
 
 from assay.adversarial.subspace.attack import (
     OffSubspaceAttack,
-    off_subspace_attack,
     off_subspace_radius,
     universal_off_subspace_direction,
 )
@@ -24,7 +23,6 @@ __all__ = [
     "OffSubspaceGradient",
     "SubspaceBasis",
     "expected_off_gradient",
-    "off_subspace_attack",
     "off_subspace_gradient",
     "off_subspace_radius",
     "orthogonal_complement",

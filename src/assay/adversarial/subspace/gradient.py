@@ -1,4 +1,4 @@
-"""How steep a network is in directions that its training data never take (Melamed et al., 2023)."""
+"""Input gradients orthogonal to the subspace of the data (Melamed, Yehudai and Vardi, 2023)."""
 
 import math
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from assay.core import (
     check_model,
     check_positive,
     check_samples,
+    input_gradient,
     margins,
     preserved,
 )
@@ -23,13 +24,13 @@ from assay.core import (
 
 @dataclass(frozen=True, eq=False)
 class SubspaceBasis:
-    """Hold a linear subspace of the inputs by an orthonormal basis; inputs count as flat vectors.
+    """Linear subspace of the inputs, as flat vectors, given by an orthonormal basis.
 
     Args:
-        on: Orthonormal columns that span the subspace, one row an input entry, fewer columns than rows.
+        on: Orthonormal columns that span the subspace, fewer than rows.
 
     Raises:
-        InvalidInputError: The columns are not orthonormal, or they leave nothing outside.
+        InvalidInputError: The columns are not orthonormal, or they span the whole space.
 
     >>> plane = SubspaceBasis(torch.eye(3, 2))
     >>> plane.project_off(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
@@ -48,12 +49,12 @@ class SubspaceBasis:
 
     @cached_property
     def off(self) -> Float[Tensor, "d codim"]:
-        """Orthonormal columns that span what is orthogonal to the subspace; built when first asked for."""
+        """Orthonormal columns that span the orthogonal complement; computed on first use."""
         return torch.linalg.qr(self.on, mode="complete").Q[:, self.on.shape[1] :]
 
     @property
     def complement(self) -> "SubspaceBasis":
-        """The orthogonal complement as a subspace: what is off it is on this one."""
+        """The orthogonal complement as a subspace."""
         return SubspaceBasis(self.off)
 
     def project_off(self, x: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
@@ -65,7 +66,7 @@ class SubspaceBasis:
         """Require inputs with as many entries as the basis has rows, of its dtype and device.
 
         Raises:
-            InvalidInputError: They are others.
+            InvalidInputError: The inputs do not fit.
         """
         if x[0].numel() != len(self.on) or x.dtype != self.on.dtype or x.device != self.on.device:
             raise InvalidInputError(
@@ -75,22 +76,22 @@ class SubspaceBasis:
 
 
 def orthogonal_complement(x: Float[Tensor, "n *d"], *, rank: int | None = None) -> SubspaceBasis:
-    r"""Find the linear subspace that samples span, and with it what is orthogonal to all of them.
+    r"""Compute the linear subspace that samples span, and its orthogonal complement.
 
-    The basis is made of the first right singular vectors of the data matrix. The subspace is linear, not affine: an
-    affine plane that misses the origin spans one dimension more.
+    The basis holds the first right singular vectors of the data matrix. The subspace is linear, not affine: an affine
+    plane that misses the origin spans one dimension more.
 
     Args:
-        x: Samples, one at least; they count as flat vectors of `d` entries.
+        x: Samples, one at least, taken as flat vectors of `d` entries.
         rank: Dimension of the subspace; the numerical rank of the data when None.
 
     Raises:
         InvalidInputError: The samples are all zero or span the whole space, or `rank` is out of range.
 
-    Cost: a singular value decomposition, O(n d min(n, d)) in float64; the complement takes O(d²) memory, and only
-    where it is asked for.
+    Cost: time O(n d min(n, d)) for a singular value decomposition in float64, memory O(n d); O(d²) if `off` is used.
 
-    Source: Melamed, Yehudai, Vardi (2023): the subspace P of the data.
+    Source: Melamed, Yehudai, Vardi, "Adversarial Examples Exist in Two-Layer ReLU Networks for Low Dimensional Linear
+    Subspaces" (2023), main text: the subspace P of the data.
 
     >>> basis = orthogonal_complement(torch.tensor([[2.0, 0.0, 0.0], [1.0, 1.0, 0.0]]))
     >>> basis.on.shape, basis.off.abs().tolist()
@@ -111,11 +112,11 @@ def orthogonal_complement(x: Float[Tensor, "n *d"], *, rank: int | None = None) 
 
 @dataclass(frozen=True, eq=False)
 class OffSubspaceGradient:
-    """How long the gradient of the decision is along a subspace and orthogonal to it.
+    """Lengths of the decision gradient along a subspace and orthogonal to it.
 
     Attributes:
-        on_norm: Length of its part along the subspace, one entry a sample.
-        off_norm: Length of its orthogonal part.
+        on_norm: Length of the part along the subspace.
+        off_norm: Length of the orthogonal part.
     """
 
     on_norm: Float[Tensor, " n"]
@@ -123,14 +124,14 @@ class OffSubspaceGradient:
 
     @property
     def ratio(self) -> Float[Tensor, " n"]:
-        """Orthogonal length over the length along the subspace.
+        """Orthogonal length divided by the length along the subspace.
 
         Raises:
             NumericalError: The gradient along the subspace vanishes at some sample.
         """
         if not (self.on_norm > 0).all():
             n_flat = int((self.on_norm == 0).sum())
-            raise NumericalError(f"the gradient along the subspace vanishes at {n_flat} samples; leave these out")
+            raise NumericalError(f"the gradient along the subspace vanishes at {n_flat} samples; leave them out")
         return self.off_norm / self.on_norm
 
     def __str__(self) -> str:
@@ -148,22 +149,28 @@ def off_subspace_gradient(
     $\lVert Q^\top\nabla_x g(x)\rVert$ and $\lVert(I - QQ^\top)\nabla_x g(x)\rVert$, where $g$ is the score of a network
     with one output, or the gap between the two highest scores of a classifier.
 
-    Plain (stochastic) gradient descent on data of the subspace moves no first-layer weight out of it, so that the
-    second part stays as large as the initialisation made it, unless weight decay shrinks it.
+    Plain (stochastic) gradient descent on data in the subspace does not change the orthogonal part of first-layer
+    weights, so that the second length keeps its size at initialisation unless weight decay reduces it.
 
     Args:
         model: Differentiable network with outputs `(n,)`, `(n, 1)` or `(n, c)`; it comes back as it was.
         x: Inputs.
-        basis: The subspace, as of `orthogonal_complement`.
+        basis: Subspace of the data, from `orthogonal_complement` for example.
         batch_size: Samples differentiated at once.
+
+    Returns:
+        Both lengths, one entry a sample.
 
     Raises:
         InvalidInputError: The arguments do not fit each other.
         NumericalError: The gradient is not finite.
 
-    Cost: one forward and backward pass a sample, and O(d r) for the split.
+    Cost: time two forward passes and one backward pass a sample, and O(d r) for the projection; memory that of one
+    batch.
 
-    Source: Melamed, Yehudai, Vardi (2023). Deviation: the paper has networks with one output only.
+    Source: Melamed, Yehudai, Vardi, "Adversarial Examples Exist in Two-Layer ReLU Networks for Low Dimensional Linear
+    Subspaces" (2023), main text: the theorem on the gradient orthogonal to the data. Deviation: the paper has networks
+    with one output only.
 
     >>> layer = nn.Linear(3, 1)
     >>> _ = layer.weight.data.copy_(torch.tensor([[3.0, 4.0, 5.0]]))
@@ -191,13 +198,13 @@ def off_subspace_gradient(
 
 @dataclass(frozen=True)
 class GradientLaw:
-    """What theory expects of the gradient off the subspace.
+    """Distribution of the gradient's length orthogonal to the subspace, according to theory.
 
     Attributes:
-        mean_square: Expected squared length; over it, times the codimension, the law is chi-squared.
-        lower: Length that is exceeded with at least the stated confidence.
-        upper: Length that is not exceeded with at least the stated confidence.
-        confidence: Of either bound.
+        mean_square: Expected squared length; squared length times codimension over it is chi-squared.
+        lower: Lower bound of the length.
+        upper: Upper bound of the length.
+        confidence: Probability of each bound, at least.
     """
 
     mean_square: float
@@ -209,9 +216,9 @@ class GradientLaw:
 def expected_off_gradient(
     *, width: int, active: int, dim: int, codim: int, init_scale: float | None = None
 ) -> GradientLaw:
-    r"""State the law of the gradient off the data's subspace in a trained `TwoLayerReLU`.
+    r"""Compute the distribution of the gradient orthogonal to the data of a trained `TwoLayerReLU`.
 
-    Training never sees $w_i^\perp$, so that at a point of the subspace with $k$ active units
+    Training does not change $w_i^\perp$, so that at a point of the subspace with $k$ active units
     $$\lVert\Pi_{P^\perp}\nabla N\rVert^2 = \frac{\beta^2 k}{m}\,\chi^2_\ell, \qquad
       \beta\sqrt{\tfrac{k\ell}{2m}} \le \lVert\Pi_{P^\perp}\nabla N\rVert \le \beta\sqrt{\tfrac{2k\ell}{m}},$$
     each bound with probability at least $1 - e^{-\ell/16}$. Weight decay $\lambda$ with steps $\eta$ multiplies all
@@ -219,16 +226,20 @@ def expected_off_gradient(
 
     Args:
         width: Hidden units $m$.
-        active: Units $k$ that are active at the point after training (`TwoLayerReLU.active_units`).
+        active: Units $k$ active at the point after training (`TwoLayerReLU.active_units`).
         dim: Input dimension $d$.
-        codim: Dimension $\ell$ of what is orthogonal to the data.
+        codim: Dimension $\ell$ of the orthogonal complement of the data.
         init_scale: Standard deviation $\beta$ of a weight at initialisation; $1/\sqrt d$ when None.
+
+    Returns:
+        The mean square and both bounds.
 
     Raises:
         InvalidInputError: A number is out of range.
 
-    Source: Melamed, Yehudai, Vardi (2023), the lower bound and the bound for small initialisation. The exact law and
-    the constants of both bounds are derived here; they are not quoted from the paper.
+    Source: Melamed, Yehudai, Vardi, "Adversarial Examples Exist in Two-Layer ReLU Networks for Low Dimensional Linear
+    Subspaces" (2023), main text: the theorems on the lower bound and on small initialisation. The exact law and the
+    constants of both bounds are derived here; they are not the paper's.
 
     >>> law = expected_off_gradient(width=400, active=200, dim=60, codim=40)
     >>> round(law.mean_square, 4), round(law.lower, 4), round(law.confidence, 3)
@@ -238,8 +249,8 @@ def expected_off_gradient(
     check_positive(scale, "init_scale")
     if not 0 <= active <= width or not 1 <= codim < dim:
         raise InvalidInputError(
-            f"needs 0 <= active <= width and 1 <= codim < dim, got active={active}, width={width}, codim={codim}, "
-            f"dim={dim}"
+            f"active and codim must satisfy 0 <= active <= width and 1 <= codim < dim, got active={active}, "
+            f"width={width}, codim={codim}, dim={dim}"
         )
     mean_square = scale**2 * active * codim / width
     lower, upper = math.sqrt(mean_square / 2), math.sqrt(2 * mean_square)
@@ -247,9 +258,5 @@ def expected_off_gradient(
 
 
 def margin_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the margins of some samples and the gradients of these in the inputs."""
-    point = x.detach().requires_grad_()
-    with torch.enable_grad():
-        margin = margins(model(point), y)
-        (gradient,) = torch.autograd.grad(margin.sum(), point)
-    return margin.detach(), gradient
+    """Return the margin of each sample and its gradient in the sample."""
+    return input_gradient(model, x, lambda outputs: margins(outputs, y))

@@ -31,7 +31,7 @@ def run(subject: Subject, context: Context) -> Finding:
         x,
         y,
         loss=subject.loss,
-        steps=_STEPS,
+        n_iter=_STEPS,
         probes=_PROBES,
         generator=context.generator(),
         progress=context.progress,

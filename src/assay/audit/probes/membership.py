@@ -12,13 +12,13 @@ from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipPro
 from assay.audit.subject import Subject
 from assay.core import (
     LossFunction,
+    SequentialTrainer,
     Step,
     binary_cross_entropy,
     cross_entropy,
     fit,
     isolated_rng,
     mean_loss,
-    one_by_one,
     predict,
 )
 from assay.privacy import (
@@ -120,7 +120,7 @@ def _train_shadows(subject: Subject, x: Tensor, y: Tensor, n_members: int, conte
         x,
         y,
         model_fn=partial(started_anew, subject.model),
-        trainer=one_by_one(partial(_train, loss=subject.loss, fitted=fitted)),
+        trainer=SequentialTrainer(partial(_train, loss=subject.loss, fitted=fitted)),
         n_models=n_models,
         keep=keep,
         random_state=context.seed,
@@ -137,7 +137,7 @@ def _train(
         return step.number % _CHECK_EVERY == 0 and mean_loss(step.model, x, y, loss) <= fitted
 
     adam = partial(torch.optim.Adam, lr=_LEARNING_RATE)
-    fit(model, x, y, loss=loss, optimizer=adam, steps=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
+    fit(model, x, y, loss=loss, optimizer=adam, n_iter=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
 
 
 def started_anew(model: nn.Module, source: torch.Generator) -> nn.Module:

@@ -9,7 +9,7 @@ from assay.audit.pictures import is_image, plot_picture, sample_picture, stretch
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
 from assay.audit.reading import Reading, read
 from assay.audit.subject import Subject
-from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy
+from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, seeded
 from assay.reconstruction import (
     KKTReconstructor,
     ReconstructionROC,
@@ -145,7 +145,7 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
         basis=None if attack.basis_ is None else reading.unscaled(attack.basis_),
         first_layer=reading.unscaled(_rows(reading)),
         held_out_x=held_out,
-        random_state=context.seed,
+        generator=seeded(context.seed),
     )
     matches = _matches(reading, attack, x, score)
     ours = matches[0]

@@ -1,4 +1,4 @@
-"""Dataset condensation: a few synthetic samples that train a network like the whole set.
+"""Dataset condensation: small synthetic training sets by gradient matching.
 
 Papers: dataset-condensation-contrastive.
 """

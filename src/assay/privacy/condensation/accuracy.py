@@ -1,4 +1,4 @@
-"""How well networks that are trained on a condensed set do."""
+"""Test accuracy of networks trained on a condensed set (Zhao, Mopuri and Bilen, 2021, section 3.1)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import MultiStepLR
 
 from assay.core import (
-    InvalidInputError,
     accuracy,
+    as_generator,
+    check_count,
     check_pairs,
     cross_entropy,
     fit,
@@ -27,12 +28,12 @@ from assay.privacy.condensation.siamese_augmentation import Augmentation, augmen
 
 @dataclass(frozen=True)
 class CondensedAccuracy:
-    """Hold the test accuracy of each network that was trained on a condensed set.
+    """Hold the test accuracies of networks trained on a condensed set.
 
     Attributes:
-        accuracies: One a network.
+        accuracies: Test accuracy of each network.
         n_train: Samples of the condensed set.
-        epochs: Passes over it; figures after different numbers of epochs are not to be compared.
+        epochs: Passes over the condensed set; accuracies after different numbers of epochs cannot be compared.
     """
 
     accuracies: tuple[float, ...]
@@ -68,32 +69,35 @@ def evaluate_condensed(
     lr: float = 0.01,
     batch_size: int = 256,
     augment: Augmentation | None = None,
-    seed: int = 0,
+    generator: torch.Generator | None = None,
     progress: bool = False,
 ) -> CondensedAccuracy:
-    """Train fresh networks on a condensed set and measure them on real test samples.
+    """Train new networks on a condensed set and return their accuracies on real test samples.
 
-    SGD with momentum 0.9 and weight decay 5e-4, the learning rate a tenth in the second half: the paper's.
+    The optimiser is SGD with momentum 0.9 and weight decay 5e-4, at a tenth of the learning rate in the second half.
+
+    Cost: time of training `n_models` networks for `epochs` epochs, memory of one.
 
     Args:
         x: Condensed samples.
-        y: Their classes.
-        x_test: Real samples.
-        y_test: Their classes.
+        y: Classes of the condensed samples.
+        x_test: Real test samples.
+        y_test: Classes of the test samples.
         model_fn: Builds one untrained network from a generator.
         n_models: Networks to train. Paper: 20.
         epochs: Passes over the condensed set. Paper: 300, with augmentation 1000.
         lr: Learning rate. Paper: 0.01.
         batch_size: Samples a step.
-        augment: Changes each batch before it is trained on.
-        seed: Seed of the initial weights and the order of the samples.
+        augment: Augmentation of each training batch.
+        generator: Source of the initial weights and the order of the samples; a fixed seed by default.
         progress: Draw a bar on standard error.
 
     Raises:
-        InvalidInputError: The samples do not fit each other, or a number is below one.
+        InvalidInputError: The samples do not fit each other, or a count is below one.
         NumericalError: Training diverged.
 
-    Source: Lee et al., "Dataset Condensation with Contrastive Signals" (2022), after Zhao, Mopuri and Bilen (2021).
+    Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021), section 3.1, with the settings
+    of the released code of Lee et al., "Dataset Condensation with Contrastive Signals" (2022).
 
     >>> from assay.nets import mlp
     >>> x, y = torch.eye(3), torch.arange(3)
@@ -102,17 +106,19 @@ def evaluate_condensed(
     """
     check_pairs(x, y)
     check_pairs(x_test, y_test)
-    if n_models < 1 or epochs < 1:
-        raise InvalidInputError(f"n_models and epochs must be at least 1, got {n_models} and {epochs}")
+    for value, name in ((n_models, "n_models"), (epochs, "epochs"), (batch_size, "batch_size")):
+        check_count(value, name)
+    source = as_generator(generator)
+    seed = int(torch.randint(2**31, (1,), generator=source, device=source.device))
     sgd = partial(torch.optim.SGD, lr=lr, momentum=0.9, weight_decay=5e-4)
     half = epochs * -(-len(x) // batch_size) // 2
     accuracies: list[float] = []
     for own_seed in track(spawn_seeds(seed, n_models), "training on the condensed set", enabled=progress):
-        source = seeded(own_seed)
+        own = seeded(own_seed)
         with isolated_rng(own_seed):  # layers such as dropout draw from the global state
-            model = model_fn(source).to(x)
+            model = model_fn(own).to(x)
             fit(
-                augmented(model, augment, source),
+                augmented(model, augment, own),
                 x,
                 y,
                 loss=cross_entropy,
@@ -120,7 +126,7 @@ def evaluate_condensed(
                 schedule=partial(MultiStepLR, milestones=[max(1, half)]),
                 epochs=epochs,
                 batch_size=batch_size,
-                generator=source,
+                generator=own,
             )
         accuracies.append(accuracy(predict(model, x_test), y_test))
     return CondensedAccuracy(tuple(accuracies), len(x), epochs)

@@ -1,4 +1,4 @@
-"""A few synthetic samples whose gradients are those of a whole training set."""
+"""Dataset condensation by gradient matching with contrastive signals, DCC (Lee et al., 2022)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +10,8 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from assay.core import (
-    InvalidInputError,
+    check_choice,
+    check_count,
     check_finite,
     check_labels,
     check_logits,
@@ -29,57 +30,60 @@ from assay.privacy.condensation.siamese_augmentation import Augmentation, augmen
 Matching = Literal["contrastive", "class-wise"]
 
 _SCHEDULE = {1: (10, 5), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
-"""The paper's inner steps and epochs of the network by samples a class."""
+"""Inner iterations and network epochs of the paper, by samples a class."""
 
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class DatasetCondenser(BaseEstimator):
-    """Condense a training set to a few synthetic samples of each class, on which a network trains as on the whole.
+    """Condense a training set to a few synthetic samples of each class.
 
-    The synthetic samples start as random real ones. Each outer step takes a fresh network; each of its inner steps
-    moves the synthetic samples so that their gradient nears that of a batch of real ones, then trains the network on
-    them. With "contrastive" matching (DCC) gradients are summed over classes, `ContrastiveGradientMatching`, once the
-    warm-up is over: from outer step `outer_warmup` on, and within every network from inner step `inner_warmup` on.
-    Before, and always with "class-wise" matching (DC), they are compared class by class.
+    The synthetic samples start as random real ones. Each outer iteration takes a new network. Each inner iteration
+    moves the synthetic samples so that their gradient approaches that of a real batch, then trains the network on
+    them. "class-wise" matching (DC) compares gradients class by class. "contrastive" matching (DCC) does so during the
+    warm-up, and compares gradients summed over classes (`ContrastiveGradientMatching`) from outer iteration
+    `outer_warmup` on, and in every network from inner iteration `inner_warmup` on.
 
-    The image learning rate is for standardised data. Normalisation layers that mix samples get the statistics of 16
-    real samples of each class, and keep them while gradients are compared; the paper's network has none
-    (`assay.nets.normalized_conv`). Condensed samples carry no privacy guarantee.
+    The image learning rate is for standardised data. Batch-norm layers get the statistics of 16 real samples of each
+    class, which stay fixed while gradients are compared; the paper's network (`assay.nets.normalized_conv`) has none.
+    Condensed samples carry no privacy guarantee.
 
-    Time is O(outer x inner) passes over a real batch of every class, beside training; memory that of one batch.
+    Cost: time of O(outer x inner) passes over a real batch of every class, beside training; memory of one such batch.
 
-    `check_estimator` does not apply: `fit` takes tensors of any shape, and needs `model_fn`.
+    Every check of `check_estimator` that calls `fit` fails, since `fit` takes tensors of any shape, not arrays.
 
     Args:
         n_per_class: Synthetic samples of each class.
         model_fn: Builds one untrained network from a generator.
         matching: "contrastive" (DCC) or "class-wise" (DC).
-        outer_steps: Networks. Paper: 1000. With none, random real samples are what is returned: the baseline.
-        inner_steps: Steps a network; the paper's for that many samples a class when None.
-        net_epochs: Passes over the synthetic samples between inner steps; the paper's when None.
-        outer_warmup: See above. Paper: 250.
-        inner_warmup: See above. Paper: 10.
+        n_outer_iter: Outer iterations, a new network each. Paper: 1000. With 0 the result is the baseline, random real
+            samples.
+        n_inner_iter: Inner iterations a network; None takes the paper's number for `n_per_class`.
+        net_epochs: Passes over the synthetic samples between inner iterations; None takes the paper's number.
+        outer_warmup: Outer iterations of warm-up. Paper: 250.
+        inner_warmup: Inner iterations of warm-up. Paper: 10.
         image_lr: Learning rate of the samples, by SGD with momentum 0.5. Paper: 0.1.
-        batch_size: Real samples of each class in a step, all where it has fewer. Paper: 256.
+        batch_size: Real samples of each class an iteration, all of smaller classes. Paper: 256.
         net_lr: Learning rate of the networks. Paper: 0.01.
-        augment: Changes real and synthetic samples of a class alike before gradients are compared, and what networks
-            train on: `SiameseAugmentation` makes the paper's DSAC of it.
+        augment: Augmentation, the same for real and synthetic samples of a class, before gradients are compared and in
+            the networks' training; `SiameseAugmentation` gives the paper's DSAC.
         progress: Draw a bar on standard error.
-        random_state: Seed of everything that is drawn.
+        random_state: Seed of all draws.
 
     Attributes:
         data_: Synthetic samples, `(n_per_class * classes, *d)`.
-        targets_: Their classes.
-        history_: Matching loss at every inner step; its scale changes where the warm-up ends.
+        targets_: Classes of the synthetic samples.
+        history_: Matching loss at every inner iteration; its scale changes at the end of the warm-up.
 
-    Source: Lee et al., "Dataset Condensation with Contrastive Signals" (2022); Zhao, Mopuri and Bilen (2021) for
-    "class-wise", Zhao and Bilen (2021) for augmentation.
+    Source: Lee et al., "Dataset Condensation with Contrastive Signals" (2022), main text on the bi-level warm-up, with
+    the settings of its released code; Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021),
+    section 2.3 and algorithm 1, for "class-wise"; Zhao and Bilen, "Dataset Condensation with Differentiable Siamese
+    Augmentation" (2021), section on the method, for augmentation.
 
     >>> from assay.nets import mlp
     >>> x, y = torch.randn(12, 4, generator=seeded(0)), torch.arange(12) % 3
     >>> build = lambda source: mlp((4, 5, 3), generator=source)
-    >>> DatasetCondenser(2, model_fn=build, outer_steps=1, net_epochs=1).fit(x, y).data_.shape
+    >>> DatasetCondenser(2, model_fn=build, n_outer_iter=1, net_epochs=1).fit(x, y).data_.shape
     torch.Size([6, 4])
     """
 
@@ -89,8 +93,8 @@ class DatasetCondenser(BaseEstimator):
         *,
         model_fn: Callable[[torch.Generator], nn.Module],
         matching: Matching = "contrastive",
-        outer_steps: int = 1000,
-        inner_steps: int | None = None,
+        n_outer_iter: int = 1000,
+        n_inner_iter: int | None = None,
         net_epochs: int | None = None,
         outer_warmup: int = 250,
         inner_warmup: int = 10,
@@ -104,8 +108,8 @@ class DatasetCondenser(BaseEstimator):
         self.n_per_class = n_per_class
         self.model_fn = model_fn
         self.matching: Matching = matching
-        self.outer_steps = outer_steps
-        self.inner_steps = inner_steps
+        self.n_outer_iter = n_outer_iter
+        self.n_inner_iter = n_inner_iter
         self.net_epochs = net_epochs
         self.outer_warmup = outer_warmup
         self.inner_warmup = inner_warmup
@@ -121,10 +125,11 @@ class DatasetCondenser(BaseEstimator):
 
         Args:
             x: Real samples.
-            y: Their classes; networks may have more classes than occur.
+            y: Classes of the samples; networks may have more outputs than classes that occur.
 
         Raises:
-            InvalidInputError: An option is out of range, a class has too few samples, or they do not fit the networks.
+            InvalidInputError: An option is out of range, a class has too few samples, or the samples do not fit the
+                networks.
             NumericalError: The synthetic samples diverged.
         """
         self._check_options()
@@ -141,18 +146,18 @@ class DatasetCondenser(BaseEstimator):
     ) -> tuple[Tensor, tuple[float, ...]]:
         data, history = start.clone().requires_grad_(), list[float]()
         members = [(y == label).nonzero().flatten() for label in y.unique()]
-        inner_steps, _ = self.schedule()
+        n_inner_iter, _ = self.schedule()
         optimizer = torch.optim.SGD([data], lr=self.image_lr, momentum=0.5)
-        for outer in track(range(self.outer_steps), "condensing", enabled=self.progress):
+        for outer in track(range(self.n_outer_iter), "condensing", enabled=self.progress):
             model = self.model_fn(source).to(x)
-            for inner in range(inner_steps):
-                set_statistics(model, _batch(x, y, members, 16, source)[0])
+            for inner in range(n_inner_iter):
+                set_batch_norm_statistics(model, _batch(x, y, members, 16, source)[0])
                 loss = self._loss(model, data, _batch(x, y, members, self.batch_size, source), outer, inner, source)
                 (data.grad,) = torch.autograd.grad(loss, data)
                 optimizer.step()
                 check_finite(data, "a synthetic sample")
                 history.append(loss.item())
-                if inner + 1 < inner_steps:
+                if inner + 1 < n_inner_iter:
                     self._train(model, data.detach(), source)
         return data.detach(), tuple(history)
 
@@ -165,7 +170,7 @@ class DatasetCondenser(BaseEstimator):
         inner: int,
         source: torch.Generator,
     ) -> Tensor:
-        """Return what the matching says of the synthetic samples and a batch, both augmented alike class by class."""
+        """Return the matching loss of synthetic and real samples, with the same augmentation for each class of both."""
         synthetic = data, self.targets_
         if self.augment is not None:
             seeds = torch.randint(2**31, (int(self.targets_.max()) + 1,), generator=source).tolist()
@@ -193,29 +198,27 @@ class DatasetCondenser(BaseEstimator):
         )
 
     def schedule(self) -> tuple[int, int]:
-        """Return inner steps and epochs: those given, or the paper's for the next lower number of samples a class."""
+        """Return inner iterations and epochs: the given ones, or the paper's for the next lower `n_per_class`."""
         inner, epochs = _SCHEDULE[max(size for size in _SCHEDULE if size <= self.n_per_class)]
         return (
-            inner if self.inner_steps is None else self.inner_steps,
+            inner if self.n_inner_iter is None else self.n_inner_iter,
             epochs if self.net_epochs is None else self.net_epochs,
         )
 
     def _check_options(self) -> None:
-        if self.matching not in ("contrastive", "class-wise"):
-            raise InvalidInputError(f"matching must be 'contrastive' or 'class-wise', got {self.matching!r}")
-        for name in ("n_per_class", "batch_size", "inner_steps", "net_epochs"):
+        check_choice(self.matching, ("contrastive", "class-wise"), "matching")
+        for name in ("n_per_class", "batch_size", "n_inner_iter", "net_epochs"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InvalidInputError(f"{name} must be at least 1, got {value}")
-        for name in ("outer_steps", "outer_warmup", "inner_warmup"):
-            if getattr(self, name) < 0:
-                raise InvalidInputError(f"{name} must not be negative, got {getattr(self, name)}")
+            if value is not None:
+                check_count(value, name)
+        for name in ("n_outer_iter", "outer_warmup", "inner_warmup"):
+            check_count(getattr(self, name), name, at_least=0)
         check_positive(self.image_lr, "image_lr")
         check_positive(self.net_lr, "net_lr")
 
 
-def set_statistics(model: nn.Module, x: Tensor) -> None:
-    """Give batch-norm layers the mean and variance of a batch; no other layer changes."""
+def set_batch_norm_statistics(model: nn.Module, x: Tensor) -> None:
+    """Set the mean and variance of batch-norm layers to those of a batch; no other layer changes."""
     norms = [layer for layer in model.modules() if isinstance(layer, _BATCH_NORM) and layer.track_running_stats]
     if not norms:
         return
@@ -232,14 +235,14 @@ def set_statistics(model: nn.Module, x: Tensor) -> None:
 
 
 def _batch(x: Tensor, y: Tensor, members: list[Tensor], size: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw as many samples of each class, all where it has fewer."""
+    """Draw `size` samples of each class, all of smaller classes."""
     drawn = [place[torch.randperm(len(place), generator=source)[:size].to(place.device)] for place in members]
     chosen = torch.cat(drawn)
     return x[chosen], y[chosen]
 
 
 def _augmented_alike(augment: Augmentation, seeds: list[int], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Change the samples of each class by its seed."""
+    """Augment the samples of each class by the seed of the class."""
     labels = y.unique().tolist()
     changed = [augment(x[y == label], seeded(seeds[label])) for label in labels]
     return torch.cat(changed), torch.cat([y[y == label] for label in labels])

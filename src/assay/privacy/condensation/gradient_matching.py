@@ -1,8 +1,8 @@
-"""How far the gradients of synthetic samples are from those of real ones, class by class or over all classes."""
+"""Gradient matching losses: class-wise (Zhao, Mopuri and Bilen, 2021) and contrastive (Lee et al., 2022)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from assay.core import (
     InvalidInputError,
     Parameters,
+    check_choice,
     check_labels,
     check_logits,
     check_pairs,
@@ -24,34 +25,36 @@ Metric = Literal["rowwise_cosine", "cosine", "mse"]
 
 
 def gradient_distance(a: Parameters, b: Parameters, *, metric: Metric = "rowwise_cosine") -> Float[Tensor, ""]:
-    r"""Return how far two gradients are apart.
+    r"""Compute the distance of two gradients.
 
     $$D(A, B) = \sum_{\text{layers}} \sum_{\text{rows } r} 1 - \frac{\langle A_r, B_r\rangle}{\lVert A_r\rVert
     \lVert B_r\rVert + 10^{-6}}$$
 
-    A row is what leads to one output: `(in)` of a linear layer, `(in * k * k)` of a convolution. Parameters with one
-    axis, such as biases and scales, are left out. A row of zeros, that of a unit which no sample turns on, is at
-    distance one from everything.
+    A row holds the weights of one output: `(in)` of a linear layer, `(in * k * k)` of a convolution. Parameters with
+    one axis, such as biases and scales, are left out. The row of an inactive unit is zero and has distance one from
+    every other row.
 
     Args:
         a: One gradient, by name of the parameter.
-        b: The other one.
-        metric: "rowwise_cosine" is the above; "cosine" is one minus the cosine and "mse" the mean squared difference
-            of all entries as one vector, biases included.
+        b: The other gradient.
+        metric: "rowwise_cosine" for the formula above, "cosine" for one minus the cosine, or "mse" for the mean squared
+            difference, both of all entries as one vector, biases included.
 
     Raises:
-        InvalidInputError: The gradients are of different parameters, the metric is unknown, or "rowwise_cosine" is
-            asked for where no parameter has two axes.
+        InvalidInputError: The gradients have different parameters, the metric is unknown, or no parameter has the two
+            axes that "rowwise_cosine" needs.
 
-    Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021).
+    Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021), section 2.3, with the constant
+    of the released code.
 
     >>> gradient = {"weight": torch.eye(3), "bias": torch.ones(3)}
     >>> round(gradient_distance(gradient, {"weight": -torch.eye(3), "bias": torch.ones(3)}).item(), 3)
     6.0
     """
+    check_choice(metric, get_args(Metric), "metric")
     shapes = [{name: tuple(value.shape) for name, value in gradient.items()} for gradient in (a, b)]
     if shapes[0] != shapes[1]:
-        raise InvalidInputError(f"gradients of one network are compared, got shapes {shapes[0]} and {shapes[1]}")
+        raise InvalidInputError(f"both must be gradients of one network, got shapes {shapes[0]} and {shapes[1]}")
     if metric == "rowwise_cosine":
         layers = [(a[name].flatten(1), b[name].flatten(1)) for name in a if a[name].ndim > 1]
         if not layers:
@@ -60,9 +63,7 @@ def gradient_distance(a: Parameters, b: Parameters, *, metric: Metric = "rowwise
     one, other = (torch.cat([gradient[name].flatten() for name in a]) for gradient in (a, b))
     if metric == "cosine":
         return _one_minus_cosine(one, other)
-    if metric == "mse":
-        return (one - other).square().mean()
-    raise InvalidInputError(f"metric must be 'rowwise_cosine', 'cosine' or 'mse', got {metric!r}")
+    return (one - other).square().mean()
 
 
 def _one_minus_cosine(a: Float[Tensor, "*r d"], b: Float[Tensor, "*r d"]) -> Float[Tensor, "*r"]:
@@ -70,10 +71,11 @@ def _one_minus_cosine(a: Float[Tensor, "*r d"], b: Float[Tensor, "*r d"]) -> Flo
 
 
 class _GradientMatching(nn.Module, ABC):
-    """What both losses share: the metric, the samples that they take, and whose gradients are compared."""
+    """Inputs and metric of a gradient matching loss."""
 
     def __init__(self, metric: Metric = "rowwise_cosine") -> None:
         super().__init__()
+        check_choice(metric, get_args(Metric), "metric")
         self.metric: Metric = metric
 
     def forward(
@@ -89,9 +91,9 @@ class _GradientMatching(nn.Module, ABC):
         Args:
             model: Network whose gradients are compared, in evaluation mode; it comes back as it was.
             x: Synthetic samples.
-            y: Their classes.
+            y: Classes of the synthetic samples.
             real_x: Real samples; no gradient reaches them.
-            real_y: Their classes, the same ones as in `y`, as many of each as there are.
+            real_y: Classes of the real samples, the same classes as in `y`, in any numbers.
 
         Raises:
             InvalidInputError: The samples do not fit each other, or a class has only real or only synthetic samples.
@@ -104,22 +106,26 @@ class _GradientMatching(nn.Module, ABC):
     def _distance(
         self, gradient: Callable[[Tensor, Tensor], Parameters], x: Tensor, y: Tensor, real_x: Tensor, real_y: Tensor
     ) -> Tensor:
-        """Compare the gradients that synthetic and real samples have."""
+        """Return the distance between the gradients of synthetic and real samples."""
 
 
 @final
 class ClassWiseGradientMatching(_GradientMatching):
-    r"""Sum over classes the distance between the gradients of a class's synthetic and real samples.
+    r"""Compute the distance between the gradients of each class's synthetic and real samples, summed over classes (DC).
 
-    $\sum_c D\big(\nabla_\theta L(S_c), \nabla_\theta L(T_c)\big)$, with L the mean cross-entropy. What all classes have
-    in common is a large part of every class's gradient, and the loss is spent on it: the baseline.
+    $\sum_c D\big(\nabla_\theta L(S_c), \nabla_\theta L(T_c)\big)$, with L the mean cross-entropy. Features common to
+    all classes are a large part of every class's gradient, so that the loss mostly matches them.
 
-    Cost: c passes forward and backward of the real samples, c differentiable ones of the synthetic.
+    Cost: time O(c) passes forward and backward, c classes; memory of one class's samples, and of the graph of all
+    synthetic ones.
 
     Args:
         metric: See `gradient_distance`.
 
-    Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021).
+    Raises:
+        InvalidInputError: The metric is unknown.
+
+    Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021), section 2.3 and algorithm 1.
 
     >>> x, y = torch.eye(4), torch.arange(4) % 2
     >>> ClassWiseGradientMatching()(nn.Linear(4, 2), x, y, x, y).item() < 0.01
@@ -129,7 +135,7 @@ class ClassWiseGradientMatching(_GradientMatching):
     def _distance(
         self, gradient: Callable[[Tensor, Tensor], Parameters], x: Tensor, y: Tensor, real_x: Tensor, real_y: Tensor
     ) -> Tensor:
-        # Not by vmap: in torch 2.13 it gets the second derivative in an instance norm's scale and shift wrong.
+        # Not by vmap: in torch 2.13 its second derivative in an instance norm's scale and shift is wrong.
         distances: list[Tensor] = []
         for label in y.unique():
             own, real_own = y == label, real_y == label
@@ -140,17 +146,21 @@ class ClassWiseGradientMatching(_GradientMatching):
 
 @final
 class ContrastiveGradientMatching(_GradientMatching):
-    r"""Return the distance between the gradients of all synthetic and all real samples, summed over classes first.
+    r"""Compute the distance between synthetic and real gradients that are summed over classes first (DCC).
 
-    $D\big(\nabla_\theta L(S), \frac1C \sum_c \nabla_\theta L(T_c)\big)$. Over the classes, the gradients of what they
-    have in common cancel: the softmax probabilities of a sample sum to one. What remains tells classes apart. For a
-    linear softmax model with zero weights and balanced classes, row r of the summed gradient is
-    $\frac1C(\bar x - \bar x_r)$, mean of all samples minus mean of class r, whatever vector is added to all samples.
+    $D\big(\nabla_\theta L(S), \frac1C \sum_c \nabla_\theta L(T_c)\big)$. In the sum, the gradients of features common
+    to all classes cancel, because the softmax probabilities of a sample sum to one, and the differences between classes
+    remain. For a linear softmax model with zero weights and balanced classes, row r of the summed gradient is
+    $\frac1C(\bar x - \bar x_r)$, the mean of all samples minus that of class r: a vector added to all samples drops
+    out.
 
-    Both gradients weigh classes alike, also where a class has more samples than another. Arguments, errors and calls
-    are those of `ClassWiseGradientMatching`; the cost is one pass of each kind.
+    All classes have the same weight in both gradients, whatever their numbers of samples. Arguments, errors and calls
+    are those of `ClassWiseGradientMatching`.
 
-    Source: Lee et al., "Dataset Condensation with Contrastive Signals" (2022).
+    Cost: time of one pass forward and backward over all samples, memory of one graph.
+
+    Source: Lee et al., "Dataset Condensation with Contrastive Signals" (2022), main text, the equation above as in the
+    released code.
 
     >>> x, y = torch.eye(4), torch.arange(4) % 2
     >>> ContrastiveGradientMatching()(nn.Linear(4, 2), x, y, x, y).item() < 0.01
@@ -166,12 +176,12 @@ class ContrastiveGradientMatching(_GradientMatching):
 def _checked(
     model: nn.Module, x: Tensor, y: Tensor, real_x: Tensor, real_y: Tensor
 ) -> Callable[[Tensor, Tensor], Parameters]:
-    """Check the samples; return the function that maps some to the gradient of the mean over classes of their loss."""
+    """Check the samples; return a function from samples and targets to the gradient of their class-balanced loss."""
     check_pairs(x, y)
     check_pairs(real_x, real_y)
     if x.shape[1:] != real_x.shape[1:]:
         raise InvalidInputError(
-            f"synthetic samples have shape {tuple(x.shape[1:])}, real ones {tuple(real_x.shape[1:])}; give the same"
+            f"synthetic samples have shape {tuple(x.shape[1:])}, real ones {tuple(real_x.shape[1:])}; pass one shape"
         )
     labels = [each.unique().tolist() for each in (y, real_y)]
     if labels[0] != labels[1]:

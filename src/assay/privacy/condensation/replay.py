@@ -1,4 +1,4 @@
-"""A memory of condensed samples for learning one task after the other."""
+"""Replay memory of condensed samples for continual learning (Lee et al., 2022)."""
 
 from typing import Any, final
 
@@ -13,19 +13,21 @@ from assay.privacy.condensation.condenser import DatasetCondenser
 
 @final
 class CondensedReplay:
-    """Keep a few condensed samples of each class that was seen, to train on beside those of the next task.
+    """Keep condensed samples of the classes of past tasks, for training beside the samples of the next task.
 
-    A task's classes are condensed when it is observed, against each other only; its samples are then no longer needed.
+    The classes of a task are condensed together when the task is observed; its samples are then no longer needed.
+
+    Cost: time of one condensation a task, memory O(`n_per_class`) samples a class.
 
     Args:
-        condenser: How; it is copied for each task.
+        condenser: Condenser with its options; each task fits a copy.
 
-    Source: Lee et al., "Dataset Condensation with Contrastive Signals" (2022).
+    Source: Lee et al., "Dataset Condensation with Contrastive Signals" (2022), section on continual learning.
 
     >>> from assay.nets import mlp
     >>> x, y = torch.randn(8, 4, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 4
     >>> build = lambda source: mlp((4, 5, 4), generator=source)
-    >>> replay = CondensedReplay(DatasetCondenser(1, model_fn=build, outer_steps=1))
+    >>> replay = CondensedReplay(DatasetCondenser(1, model_fn=build, n_outer_iter=1))
     >>> for task in (y < 2, y >= 2):
     ...     _ = replay.observe(x[task], y[task])
     >>> replay.memory[1].sort().values
@@ -38,6 +40,10 @@ class CondensedReplay:
 
     def observe(self, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> "CondensedReplay":
         """Condense a task's samples and keep the result.
+
+        Args:
+            x: Samples of the task.
+            y: Classes of the samples.
 
         Raises:
             InvalidInputError: A class was observed before, or the condenser refuses the samples.
@@ -54,7 +60,7 @@ class CondensedReplay:
 
     @property
     def memory(self) -> tuple[Float[Tensor, "m *d"], Int[Tensor, " m"]]:
-        """Condensed samples of all tasks so far, and their classes.
+        """Condensed samples of all observed tasks, and their classes.
 
         Raises:
             InvalidInputError: No task was observed.

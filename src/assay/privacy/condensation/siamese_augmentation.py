@@ -1,4 +1,4 @@
-"""Differentiable augmentation that changes all images of a batch alike."""
+"""Differentiable Siamese augmentation, the same for all images of a batch (Zhao and Bilen, 2021)."""
 
 import math
 from collections.abc import Callable
@@ -10,32 +10,34 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, check_choice
 
 Augmentation: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
-"""A function of a batch and a generator: the same generator state, the same change."""
+"""A function of a batch and a generator; equal generator states give equal changes."""
 
 Change = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
 @dataclass(frozen=True)
 class SiameseAugmentation:
-    """Change all images of a batch in the same way, drawn from a generator, differentiable in the images.
+    """Augment all images of a batch by one random change, differentiably in the images.
 
-    One of the changes is drawn for each call, and its strength: "color" changes brightness, saturation and contrast by
-    up to 0.5, a factor in [0, 2] and a factor in [0.5, 1.5]; "crop" shifts by up to an eighth of the image, with zeros
-    behind it; "cutout" sets a square of half the image's side to zero; "flip" mirrors left and right, half of the time;
-    "scale" stretches height and width by factors in [1/1.2, 1.2]; "rotate" turns by up to 15 degrees. Called with
-    generators in the same state, real and synthetic images are changed alike, which is what keeps their gradients
-    comparable.
+    Each call draws one of the changes and its strength: "color" changes brightness, saturation and contrast by up to
+    0.5, a factor in [0, 2] and a factor in [0.5, 1.5]; "crop" shifts by up to an eighth of the image and fills with
+    zeros; "cutout" sets a square of half the image's side to zero; "flip" mirrors left and right with probability one
+    half; "scale" stretches height and width by factors in [1/1.2, 1.2]; "rotate" turns by up to 15 degrees. Generators
+    in the same state give real and synthetic images the same change, so that their gradients stay comparable.
+
+    Cost: time and memory O(n d), one pass over the images.
 
     Args:
-        changes: What is drawn from. Paper: all six.
+        changes: Changes to draw from. Paper: all six.
 
     Raises:
         InvalidInputError: There is no change, or one is unknown.
 
-    Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (2021).
+    Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (2021), section on the
+    method, with the strengths of the released code.
 
     >>> images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> SiameseAugmentation()(images, torch.Generator().manual_seed(1)).shape
@@ -45,15 +47,16 @@ class SiameseAugmentation:
     changes: tuple[Change, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.changes) - set(get_args(Change)))
-        if unknown or not self.changes:
-            raise InvalidInputError(f"changes must be some of {', '.join(get_args(Change))}, got {self.changes}")
+        if not self.changes:
+            raise InvalidInputError(f"changes must hold at least one of {', '.join(get_args(Change))}, got none")
+        for change in self.changes:
+            check_choice(change, get_args(Change), "each of changes")
 
     def __call__(self, x: Float[Tensor, "n *d"], generator: torch.Generator) -> Float[Tensor, "n *d"]:
-        """Return the changed images."""
+        """Return the augmented images."""
         if x.ndim != 4:
             raise InvalidInputError(f"images must have shape (n, channels, h, w), got {tuple(x.shape)}")
-        # Four numbers in [0, 1), whatever is drawn, so that the state after a call does not depend on it.
+        # Always four numbers in [0, 1), so that the generator's state after a call does not depend on the change.
         which, *amounts = torch.rand(4, generator=generator, dtype=torch.float64, device=generator.device).tolist()
         change = self.changes[int(which * len(self.changes))]
         return _CHANGES[change](x, *amounts)
@@ -99,7 +102,7 @@ def _rotate(x: Tensor, turn: float, *_: float) -> Tensor:
 
 
 def _resampled(x: Tensor, matrix: list[list[float]]) -> Tensor:
-    """Return the images read at places that a 2 x 2 matrix leads to from the centre; zeros outside."""
+    """Resample images under a 2 x 2 linear map about the centre, with zeros outside."""
     theta = F.pad(x.new_tensor(matrix), (0, 1)).expand(len(x), 2, 3)
     places = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, places, align_corners=False)
@@ -116,7 +119,7 @@ _CHANGES: dict[str, Callable[..., Tensor]] = {
 
 
 def augmented(model: nn.Module, augment: Augmentation | None, generator: torch.Generator) -> nn.Module:
-    """Return a network that changes its inputs before the model sees them, or the model where nothing is changed."""
+    """Return a network that augments its inputs before the model, or the model itself without an augmentation."""
     return model if augment is None else _Augmented(model, augment, generator)
 
 

@@ -1,4 +1,4 @@
-"""How fast a network's tangent kernel turns while it trains."""
+"""Velocity of the tangent kernel during training (Fort et al., 2020)."""
 
 import copy
 from collections.abc import Sequence
@@ -26,15 +26,17 @@ def kernel_velocity(
     dt: float = 1.0,
     batch_size: int = 64,
 ) -> Float[Tensor, " _"]:
-    r"""Return how fast the tangent kernel turns between the states of a training run.
+    r"""Compute the velocity of the tangent kernel between the states of a training run.
 
     $v(t) = S(K_t, K_{t+dt}) / dt$ with $K_t = J_t J_t^\top$, $J_t$ the Jacobian of all outputs on the probe samples in
-    the parameters, and S the `kernel_distance`. Time O(t n c p) beside t Jacobians, memory O(n c p).
+    the parameters, and S the `kernel_distance`.
+
+    Cost: time O(t n c p (1 + n c)), memory O(n c p + n^2 c^2), for t states.
 
     Args:
-        model: The network, in evaluation mode; it comes back as it was.
+        model: Network, in evaluation mode; it comes back as it was.
         x: Probe samples.
-        states: At least two states in the order of training, as `model.state_dict()` gives them (clone them there).
+        states: At least two states in the order of training, clones of `model.state_dict()`.
         dt: Time between two states, in any unit.
         batch_size: Samples differentiated at once.
 
@@ -45,7 +47,8 @@ def kernel_velocity(
         InvalidInputError: There are fewer than two states, or one does not fit the model.
         NumericalError: A velocity came out NaN or infinite.
 
-    Source: Fort et al., "Deep learning versus kernel learning" (2020).
+    Source: Fort et al., "Deep learning versus kernel learning: an empirical study of loss landscape geometry and the
+    time evolution of the Neural Tangent Kernel" (2020), figure 7.
 
     >>> model = nn.Linear(3, 2)
     >>> kernel_velocity(model, torch.eye(3), [model.state_dict(), model.state_dict()]).abs() < 1e-6
@@ -69,5 +72,5 @@ def kernel_velocity(
             velocities.append(kernel_distance(before, kernel) / dt)
         before = kernel
     result = torch.stack(velocities)
-    check_finite(result, "a kernel's velocity")
+    check_finite(result, "a kernel velocity")
     return result

@@ -77,7 +77,7 @@ class ShadowEnsemble:
             x: The pool: possible members and non-members of the targets' training sets.
             y: Its labels.
             model_fn: Builds one untrained network from a generator.
-            trainer: `StackedTrainer`, or `one_by_one` of your own training function.
+            trainer: `StackedTrainer`, or `SequentialTrainer` with your own training function.
             n_models: Number of shadow models. Paper (Wen et al.): 64.
             keep: Share of the models trained on a sample. Paper: 0.5.
             random_state: Seed of the parts, the initial weights and the training.

@@ -66,7 +66,7 @@ def evaluate_poison(
         y: Their classes.
         test: Clean test inputs and their classes.
         model_fn: Builds one untrained network from a generator.
-        trainer: `StackedTrainer`, or `one_by_one` of your own training function, which may include a defence.
+        trainer: `StackedTrainer`, or `SequentialTrainer` with your own training function, which may include a defence.
         n_victims: Number of victims; victims vary, so take several.
         generator: Source of initial weights and training; seed it alike for poisons that are compared. A fixed seed by
             default.

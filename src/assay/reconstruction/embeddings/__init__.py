@@ -1,4 +1,4 @@
-"""From recovered embeddings to inputs: inversion and retrieval.
+"""Inversion and retrieval: inputs from recovered embeddings.
 
 Papers: reconstruction-transfer.
 """

@@ -1,4 +1,4 @@
-"""What makes images likelier than noise: little variation, or an untrained network that draws them more easily."""
+"""Image priors: total variation and the deep image prior (Ulyanov et al., 2018)."""
 
 import torch
 import torch.nn.functional as F
@@ -8,24 +8,28 @@ from assay.nets.initialization import new_layer
 
 
 def total_variation(x: Tensor) -> Tensor:
-    """Return the mean absolute difference of neighbouring pixels, summed over both directions; 0 for flat inputs."""
+    """Return the mean absolute difference of neighbouring pixels, summed over both directions; 0 for flat inputs.
+
+    >>> total_variation(torch.eye(2)[None])
+    tensor(2.)
+    """
     if x.ndim < 3:
         return x.new_zeros(())
     return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()
 
 
 class DeepImagePrior(nn.Module):
-    """Draw an image in [0, 1] from fixed noise, by a small hourglass of convolutions with skip connections.
+    """Generate an image in [0, 1] from fixed noise by a small convolutional hourglass with skip connections.
 
-    Convolutions of random weights favour smooth, self-similar images, so that fitting the weights instead of the pixels
-    acts as a prior that needs no data.
+    Convolutions with random weights favour smooth, self-similar images: fitting the weights instead of the pixels acts
+    as a prior without data.
 
     Args:
         shape: Channels, height and width of the image.
         generator: Source of the noise and of the initial weights.
-        widths: Channels of each level; a level that would be less than four pixels high or wide is left out.
+        widths: Channels of each level; levels of fewer than four pixels in height or width are left out.
 
-    Source: Ulyanov et al., Deep Image Prior (2018); the layers are ours.
+    Source: Ulyanov et al., Deep Image Prior (2018), equation of the parametrised image; the layers are ours.
     """
 
     def __init__(
@@ -39,12 +43,12 @@ class DeepImagePrior(nn.Module):
         self.last = new_layer(nn.Conv2d, widths[0], shape[0], 1, generator=generator)
 
     def forward(self) -> Tensor:
-        """Draw the image, as a batch of one."""
+        """Generate the image, as a batch of one."""
         return self.last(self.body(self.noise)).sigmoid()
 
 
 class _Level(nn.Module):
-    """One level of the hourglass: halve the image, go down, double it, and join what came past on this level."""
+    """One level of the hourglass: downsample, apply the inner level, upsample, and join the skip connection."""
 
     def __init__(self, n_in: int, widths: tuple[int, ...], generator: torch.Generator) -> None:
         super().__init__()

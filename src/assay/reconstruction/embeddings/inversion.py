@@ -1,4 +1,4 @@
-"""Images from embeddings, for any differentiable encoder."""
+"""Inversion of embeddings to images, for any differentiable encoder (Oz et al., 2024, section 3.2)."""
 
 from dataclasses import dataclass, field
 
@@ -11,6 +11,8 @@ from assay.core import (
     InvalidInputError,
     NumericalError,
     as_generator,
+    check_choice,
+    check_count,
     check_model,
     check_positive,
     check_samples,
@@ -23,12 +25,12 @@ from assay.reconstruction.embeddings.image_prior import total_variation as smoot
 
 @dataclass(frozen=True, eq=False)
 class InversionResult:
-    """Hold an image whose embedding points where it was asked to.
+    """Hold an image with the embedding that was asked for.
 
     Attributes:
         image: The image, in [0, 1].
-        cosine: Between its embedding and the target.
-        history: The cosine at 101 moments of the search or fewer.
+        cosine: Cosine between its embedding and the target.
+        history: The cosine at up to 101 steps of the search.
     """
 
     image: Float[Tensor, "ch h w"]
@@ -48,8 +50,8 @@ def invert_embedding(
     method: str = "pixels",
     total_variation: float = 0.1,
     jitter: int = 0,
-    steps: int = 300,
-    learning_rate: float = 0.05,
+    n_iter: int = 300,
+    lr: float = 0.05,
     generator: torch.Generator | None = None,
     progress: bool = False,
 ) -> InversionResult:
@@ -57,67 +59,72 @@ def invert_embedding(
 
     $$\min_s 1 - \cos(F(s), t) + \tau \, \mathrm{mean}\, \lvert\nabla s\rvert,$$
 
-    by Adam, over pixels ("pixels") or over the weights of an untrained network that draws the image, without the last
-    term ("deep_image_prior"). The cosine, since the scale of a reconstructed embedding is unknown. Where the target
-    was centred, so must be the encoder's output. Each step costs a forward and a backward pass of the encoder.
+    by Adam, over pixels ("pixels") or over the weights of a deep image prior, without the last term
+    ("deep_image_prior"). The loss is the cosine because the scale of a reconstructed embedding is unknown. For a
+    centred target the encoder's output must be centred as well.
+
+    Cost: time O(n_iter) forward and backward passes of the encoder, memory of one pass.
 
     Args:
-        encoder: Takes images of shape (1, ch, h, w) in [0, 1]; it comes back as it was.
+        encoder: Network on images of shape (1, ch, h, w) in [0, 1]; it comes back as it was.
         target: The embedding.
-        image_shape: Channels, height and width of the image; it may be smaller than what the encoder was trained on
-            where the encoder resizes its inputs.
+        image_shape: Channels, height and width of the image; smaller than the encoder's training images if the encoder
+            resizes its inputs.
         method: "pixels" or "deep_image_prior".
-        total_variation: The factor $\tau$ of the mean absolute difference of neighbouring pixels.
-        jitter: Most pixels that the image is shifted by before each step, up or down and left or right, by chance. A
-            deep encoder is satisfied by patterns that nobody else sees; few of them survive a shift.
-        steps: Steps of Adam.
-        learning_rate: Where a cosine to zero starts: in logits of the pixels, or in weights.
-        generator: Source of the start; None stands for a generator seeded with 0.
+        total_variation: Factor $\tau$ of the mean absolute difference of neighbouring pixels.
+        jitter: Largest random shift of the image before each step, in pixels along each axis; it removes
+            high-frequency patterns to which only the encoder responds.
+        n_iter: Steps of Adam.
+        lr: Initial learning rate, which falls to zero along a cosine: in logits of the pixels, or in weights.
+        generator: Source of the start and of the shifts; seeded with 0 when None.
         progress: Draw a bar on standard error.
+
+    Returns:
+        The image and its cosine with the target.
 
     Raises:
         InvalidInputError: The encoder's output does not fit the target, or an option is out of range.
         NumericalError: The search diverged.
 
-    Source: Oz et al., Reconstructing Training Data From Real World Models Trained with Transfer Learning (2024), who
-    fit a deep image prior to each embedding. The jitter is from Mordvintsev et al., Inceptionism (2015).
+    Source: Oz et al., Reconstructing Training Data From Real World Models Trained with Transfer Learning (2024),
+    section 3.2, for the deep image prior; Mordvintsev et al., Inceptionism (2015), for the jitter. "pixels" is ours.
 
     >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))
     >>> _ = nn.init.eye_(encoder[1].weight)
     >>> target = torch.eye(4)[0]
-    >>> invert_embedding(encoder, target, image_shape=(1, 2, 2), total_variation=0.0, steps=100).cosine > 0.9
+    >>> invert_embedding(encoder, target, image_shape=(1, 2, 2), total_variation=0.0, n_iter=100).cosine > 0.9
     True
     """
-    _check(encoder, target, method, steps, learning_rate, total_variation, jitter)
+    _check(encoder, target, method, n_iter, lr, total_variation, jitter)
     generator = as_generator(generator)
     if method == "pixels":
         source, weight = _Pixels(image_shape, generator), total_variation
     else:
         source, weight = DeepImagePrior(image_shape, generator=generator), 0.0
     source = source.to(target)
-    optimizer = torch.optim.Adam(source.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    optimizer = torch.optim.Adam(source.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_iter)
     history = []
     with preserved(encoder):
-        for step in track(range(steps), "inverting", enabled=progress):
+        for step in track(range(n_iter), "inverting", enabled=progress):
             image = source()
             cosine = _cosine(encoder, _shifted(image, jitter, generator), target)
             optimizer.zero_grad()
             (weight * smoothness(image) - cosine).backward()
             optimizer.step()
             schedule.step()
-            if step % max(1, steps // 100) == 0:
+            if step % max(1, n_iter // 100) == 0:
                 history.append(cosine.item())
         with torch.no_grad():
             image = source()
             final = _cosine(encoder, image, target)
     if not torch.isfinite(final):
-        raise NumericalError("the inversion diverged: its cosine is NaN or infinite; lower learning_rate")
+        raise NumericalError("the inversion diverged: its cosine is NaN or infinite; lower lr")
     return InversionResult(image[0], final.item(), [*history, final.item()])
 
 
 class _Pixels(nn.Module):
-    """An image with a logit for each pixel."""
+    """An image with one logit per pixel."""
 
     def __init__(self, shape: tuple[int, int, int], generator: torch.Generator) -> None:
         super().__init__()
@@ -132,13 +139,13 @@ def _cosine(encoder: nn.Module, image: Tensor, target: Tensor) -> Tensor:
     if embedding.shape != target.shape:
         raise InvalidInputError(
             f"the encoder gives {len(embedding)} features for one image of shape {tuple(image.shape[1:])}, the target "
-            f"has {len(target)}; they must be as many"
+            f"has {len(target)}; pass a target of the encoder's output size"
         )
     return F.cosine_similarity(embedding, target, dim=0)
 
 
 def _shifted(image: Tensor, jitter: int, generator: torch.Generator) -> Tensor:
-    """Shift an image by chance; its edges are repeated where it leaves a gap."""
+    """Shift an image at random and fill the gap with its edge pixels."""
     if not jitter:
         return image
     high, wide = image.shape[-2:]
@@ -147,15 +154,13 @@ def _shifted(image: Tensor, jitter: int, generator: torch.Generator) -> Tensor:
 
 
 def _check(
-    encoder: nn.Module, target: Tensor, method: str, steps: int, rate: float, variation: float, jitter: int
+    encoder: nn.Module, target: Tensor, method: str, n_iter: int, lr: float, variation: float, jitter: int
 ) -> None:
     check_model(encoder)
     check_samples(target[None], "target")
-    if method not in ("pixels", "deep_image_prior"):
-        raise InvalidInputError(f"method must be 'pixels' or 'deep_image_prior', got {method!r}")
-    check_positive(steps, "steps")
-    check_positive(rate, "learning_rate")
+    check_choice(method, ("pixels", "deep_image_prior"), "method")
+    check_count(n_iter, "n_iter")
+    check_positive(lr, "lr")
     if not variation >= 0:
         raise InvalidInputError(f"total_variation must not be negative, got {variation!r}")
-    if not jitter >= 0:
-        raise InvalidInputError(f"jitter must not be negative, got {jitter!r}")
+    check_count(jitter, "jitter", at_least=0)

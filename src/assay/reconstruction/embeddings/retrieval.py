@@ -1,4 +1,4 @@
-"""Which records of a data base reconstructed embeddings point at."""
+"""Retrieval of training records by reconstructed embeddings."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,18 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_samples
+from assay.core import InvalidInputError, check_count, check_samples
 
 
 @dataclass(frozen=True, eq=False)
 class RetrievalAudit:
-    """Say how many members reconstructed embeddings lead to.
+    """Hold the precision and recall of retrieval by reconstructed embeddings.
 
     Attributes:
-        retrieved: Index in the pool of what is nearest to each representative.
+        retrieved: Index in the pool of the nearest record of each representative.
         precision: Share of the representatives whose nearest record is a member.
-        recall: Share of the members that are nearest to some representative.
-        chance: Share of members in the pool: the precision of pointing blindly.
+        recall: Share of the members that are the nearest record of some representative.
+        chance: Share of members in the pool: the precision of a random choice.
     """
 
     retrieved: Int[Tensor, " k"]
@@ -40,20 +40,25 @@ def retrieval_audit(
 ) -> RetrievalAudit:
     r"""Look up the nearest record of a pool, $\arg\max_j \cos(\hat x_i, x_j)$, for each of the first k representatives.
 
-    This shows a leak where nothing can turn an embedding back into what it encodes. Time is O(k n d).
+    This shows a leak even without a way to invert embeddings.
+
+    Cost: time O(k n d), memory O(k n).
 
     Args:
         representatives: Reconstructed embeddings, the best first.
-        pool_embeddings: Embeddings of known records, the training samples hidden among them, in the space that the
-            network takes: centred and scaled as its inputs were. Without centring all cosines are high.
-        members: Which of them the network was trained on.
-        k: How many representatives to look up; all where there are fewer.
+        pool_embeddings: Embeddings of known records, among them the training samples, in the input space of the
+            network: centred and scaled like its inputs. Without centring all cosines are high.
+        members: Training samples among the records.
+        k: Number of representatives to look up; all of them if there are fewer.
+
+    Returns:
+        The retrieved records, precision, recall and chance level.
 
     Raises:
-        InvalidInputError: Shapes differ, k is not positive, or the pool holds no member or nothing else.
+        InvalidInputError: Shapes differ, k is not positive, or the pool lacks members or non-members.
 
-    Source: Oz et al., Reconstructing Training Data From Real World Models Trained with Transfer Learning (2024); the
-    measure is ours.
+    Source: Oz et al., Reconstructing Training Data From Real World Models Trained with Transfer Learning (2024),
+    section 3.1, for the embeddings; the measure is ours.
 
     >>> import torch
     >>> pool = torch.eye(4)
@@ -65,12 +70,13 @@ def retrieval_audit(
     if representatives.shape[1] != pool_embeddings.shape[1] or len(members) != len(pool_embeddings):
         raise InvalidInputError(
             f"representatives {tuple(representatives.shape)}, pool_embeddings {tuple(pool_embeddings.shape)} and "
-            f"members {tuple(members.shape)} do not fit: give embeddings of one length, and one flag a record"
+            f"members {tuple(members.shape)} do not fit: pass embeddings of one length, and one flag per record"
         )
-    if k < 1 or members.all() or not members.any():
+    check_count(k, "k")
+    if members.all() or not members.any():
         raise InvalidInputError(
-            f"k must be at least 1 and the pool hold members and others; got k={k} and {int(members.sum())} members "
-            f"among {len(members)}"
+            f"the pool must hold members and other records, got {int(members.sum())} members among {len(members)}; "
+            "add the records that are missing"
         )
     retrieved = (F.normalize(representatives[:k]) @ F.normalize(pool_embeddings).T).argmax(1)
     hits = members[retrieved]

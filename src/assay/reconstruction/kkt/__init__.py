@@ -1,25 +1,31 @@
-"""Training samples from the stationarity (KKT) conditions of a trained network.
+"""Reconstruction of training samples from the stationarity (KKT) conditions of a trained network.
 
 Papers: reconstruction-multiclass, reconstruction-general-losses, reconstruction-transfer, reconstruction-frontier.
 """
 
 from assay.reconstruction.kkt.consensus import (
-    DISTANCE,
+    CONSENSUS_DISTANCE,
+    ConsensusSelector,
 )
-from assay.reconstruction.kkt.entry import (
-    dense_head,
-    first_layer_inputs,
+from assay.reconstruction.kkt.data_span import (
+    DataSpan,
+    compress_first_layer,
+    noise_rank,
 )
 from assay.reconstruction.kkt.exact import (
     ExactSamples,
     exact_samples,
 )
+from assay.reconstruction.kkt.input_layer import (
+    dense_head,
+    first_layer_inputs,
+)
 from assay.reconstruction.kkt.merge_units import (
-    Condensed,
-    condense,
+    MergedUnits,
+    merge_parallel_units,
 )
 from assay.reconstruction.kkt.multipliers import (
-    LABELLED,
+    LABELLED_OBJECTIVES,
     Objective,
     check_objective,
     margin_cotangents,
@@ -27,14 +33,6 @@ from assay.reconstruction.kkt.multipliers import (
 from assay.reconstruction.kkt.reconstructor import (
     EmbeddingReconstructor,
     KKTReconstructor,
-)
-from assay.reconstruction.kkt.selector import (
-    ConsensusSelector,
-)
-from assay.reconstruction.kkt.subspace import (
-    Subspace,
-    compress_first_layer,
-    noise_rank,
 )
 from assay.reconstruction.kkt.surrogate import (
     SurrogateReLU,
@@ -46,24 +44,24 @@ from assay.reconstruction.kkt.target import (
 )
 
 __all__ = [
-    "DISTANCE",
-    "LABELLED",
-    "Condensed",
+    "CONSENSUS_DISTANCE",
+    "LABELLED_OBJECTIVES",
     "ConsensusSelector",
+    "DataSpan",
     "EmbeddingReconstructor",
     "ExactSamples",
     "KKTReconstructor",
+    "MergedUnits",
     "Objective",
-    "Subspace",
     "SurrogateReLU",
     "check_objective",
     "compress_first_layer",
-    "condense",
     "dense_head",
     "exact_samples",
     "first_layer_inputs",
     "initial_network",
     "margin_cotangents",
+    "merge_parallel_units",
     "noise_rank",
     "set_sharpness",
     "with_surrogate_relu",

@@ -1,18 +1,20 @@
-"""What independent restarts agree on: the reconstructions worth looking at, chosen without the training data."""
+"""Consensus of independent searches by clustering, without the training data (Oz et al., 2024)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_fraction, check_samples
+from assay.core import InvalidInputError, check_count, check_fraction, check_samples
 
-DISTANCE = 0.3
-"""Cosine distance up to which candidates that independent searches found are taken for the same sample."""
+CONSENSUS_DISTANCE = 0.3
+"""Cosine distance up to which candidates of independent searches count as the same sample."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +24,10 @@ class Consensus:
     Attributes:
         centres: Weighted means of each cluster's members, at their mean norm.
         support: Number of distinct restarts with a member in the cluster.
-        cohesion: Norm of the mean of the members' directions, 1 where they are all the same.
-        multipliers: Mean over restarts of the members' summed multipliers.
+        cohesion: Norm of the mean direction of the members, 1 if all are equal.
+        multipliers: Sum of the members' multipliers, averaged over restarts.
         labels: Label of the members.
-        members: Cluster of each candidate; -1 where its cluster was dropped for a better one close to it.
+        members: Cluster of each candidate; -1 if its cluster was dropped as a duplicate of a better one.
     """
 
     centres: Float[Tensor, "k d"]
@@ -42,24 +44,25 @@ def consensus(
     *,
     labels: Int[Tensor, " _"] | None = None,
     multipliers: Float[Tensor, "_ *c"] | None = None,
-    distance: float = DISTANCE,
+    distance: float = CONSENSUS_DISTANCE,
     duplicate: float = 0.2,
 ) -> Consensus:
-    r"""Cluster candidates by direction and rank the clusters by how many restarts agree.
+    r"""Cluster candidates by direction and rank the clusters by the votes of the restarts.
 
-    Searches from different starts that end near the same training sample agree, failures scatter. Average linkage on
-    $1 - \cos$, within each label. A member weighs $\lVert\lambda_i\rVert \lVert x_i \rVert$, its share of the
-    weights; each restart votes for a cluster with its heaviest member there, and clusters are ranked by the sum of the
-    votes. One whose centre lies within `duplicate` of a better one is dropped.
-    Time and memory are quadratic in m.
+    Searches from different starts that end near the same training sample agree; failures scatter. The clustering is
+    average linkage on $1 - \cos$ within each label. A member weighs $\lVert\lambda_i\rVert \lVert x_i \rVert$; each
+    restart votes for a cluster with its heaviest member there, and clusters are ranked by the sum of their votes. A
+    cluster whose centre is within `duplicate` of a better one is dropped.
+
+    Cost: time O(m^2 d), memory O(m^2).
 
     Args:
         pool: Candidates of all restarts.
-        restarts: Which restart each came from: duplicates of one restart are no agreement.
-        labels: Label of each; one for all when None.
-        multipliers: Multiplier of each, of either sign, or one for each output; 1 when None.
-        distance: Cosine distance up to which clusters join.
-        duplicate: Cosine distance below which two centres are the same sample.
+        restarts: Restart of each candidate: duplicates within a restart are no agreement.
+        labels: Label of each candidate; the same for all when None.
+        multipliers: Multiplier of each candidate, of either sign, or one per output; 1 when None.
+        distance: Largest cosine distance at which clusters join.
+        duplicate: Cosine distance below which two centres count as the same sample.
 
     Returns:
         The clusters, those with most votes first.
@@ -67,8 +70,8 @@ def consensus(
     Raises:
         InvalidInputError: Lengths differ, or a distance is not between 0 and 1.
 
-    Source: Oz et al., Reconstructing Training Data From Real World Models (2024); counting distinct
-    restarts and weighting members is ours.
+    Source: Oz et al., Reconstructing Training Data From Real World Models Trained with Transfer Learning (2024),
+    section on identifying good reconstructions without the training set; distinct restarts, weights and votes are ours.
 
     >>> found = consensus(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), torch.tensor([0, 1, 0]))
     >>> found.support.tolist()
@@ -80,7 +83,10 @@ def consensus(
     labels = torch.zeros(len(pool), dtype=torch.long, device=pool.device) if labels is None else labels
     multipliers = torch.ones_like(pool[:, 0]) if multipliers is None else multipliers
     if not len(pool) == len(restarts) == len(labels) == len(multipliers):
-        raise InvalidInputError("pool, restarts, labels and multipliers must have one entry a candidate each")
+        raise InvalidInputError(
+            f"pool, restarts, labels and multipliers must have one entry a candidate each, got {len(pool)}, "
+            f"{len(restarts)}, {len(labels)} and {len(multipliers)}"
+        )
     norms = pool.norm(dim=1).clamp_min(torch.finfo(pool.dtype).tiny)
     clusters = _cluster((pool / norms[:, None]).double().cpu().numpy(), labels.cpu().numpy(), distance)
     member = torch.nn.functional.one_hot(torch.as_tensor(clusters, device=pool.device)).to(pool)
@@ -101,20 +107,98 @@ def consensus(
     return Consensus(centres, support[keep], cohesion[keep], strength, labels[first].long(), members)
 
 
+class ConsensusSelector(BaseEstimator):
+    r"""Select candidates on which independent runs of an attack agree, without the training data.
+
+    Clusters candidates as `consensus` does and keeps clusters with members of at least `min_runs` distinct runs, those
+    with most votes first. `KKTReconstructor` selects its `reconstructions_` in the same way; use the selector to pool
+    several fits.
+
+    `check_estimator`: no check that calls `fit(X)` or `fit(X, y)` can hold, since `fit` needs the run of each
+    candidate.
+
+    Cost: time O(m^2 d), memory O(m^2).
+
+    Args:
+        distance_threshold: Largest cosine distance at which clusters join.
+        min_runs: Least number of distinct runs in a cluster.
+
+    Attributes:
+        representatives_: Mean of the members of each cluster, at their mean norm, `(k, d)`.
+        sizes_: Members of each cluster.
+        n_runs_: Distinct runs among the members.
+        tightness_: Norm of the mean direction of the members, 1 if all are equal; for equal weights its square is
+            their mean cosine, self-pairs included.
+        labels_: Cluster of each candidate; -1 if its cluster was not kept.
+
+    Source: Oz et al., Reconstructing Training Data From Real World Models Trained with Transfer Learning (2024),
+    section on identifying good reconstructions without the training set; linkage, threshold and counting runs are ours.
+
+    >>> selector = ConsensusSelector().fit(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), torch.tensor([0, 1, 0]))
+    >>> selector.n_runs_.tolist(), selector.labels_.tolist()
+    ([2], [0, 0, -1])
+    """
+
+    def __init__(self, distance_threshold: float = 0.15, min_runs: int = 2) -> None:
+        self.distance_threshold = distance_threshold
+        self.min_runs = min_runs
+
+    def fit(
+        self,
+        candidates: Float[Tensor, "m d"],
+        run_ids: Int[Tensor, " _"],
+        *,
+        multipliers: Float[Tensor, "_ *c"] | None = None,
+        classes: Int[Tensor, " _"] | None = None,
+    ) -> "ConsensusSelector":
+        """Cluster candidates.
+
+        Args:
+            candidates: Candidates of all runs.
+            run_ids: Run of each candidate.
+            multipliers: Weight of each candidate per unit of its norm: the attack's multipliers, so that candidates
+                without a share in the weights have no vote. Equal weights when None.
+            classes: Class of each candidate, clustered separately; one class when None.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InvalidInputError: Lengths differ, the threshold is not between 0 and 1, or `min_runs` is not positive.
+        """
+        check_samples(candidates, "candidates")
+        check_count(self.min_runs, "min_runs")
+        if multipliers is None:
+            multipliers = 1 / candidates.norm(dim=1).clamp_min(torch.finfo(candidates.dtype).tiny)
+        options = {"labels": classes, "multipliers": multipliers, "distance": self.distance_threshold}
+        found = consensus(candidates, run_ids, **options)
+        kept = (found.support >= self.min_runs).nonzero()[:, 0]
+        self.representatives_, self.n_runs_ = found.centres[kept], found.support[kept]
+        self.tightness_ = found.cohesion[kept]
+        self.sizes_ = (found.members[:, None] == kept).sum(0)
+        self.labels_ = torch.where(torch.isin(found.members, kept), torch.searchsorted(kept, found.members), -1)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.no_validation = True
+        return tags
+
+
 def _votes(
     share: Float[Tensor, " m"], restarts: Int[Tensor, " m"], clusters: Int[Tensor, " m"]
 ) -> Float[Tensor, "r k"]:
-    """Return the heaviest member that each restart has in each cluster, 0 where it has none."""
+    """Return the weight of the heaviest member of each restart in each cluster, 0 without a member."""
     names, number = restarts.unique(return_inverse=True)
     n_clusters = int(clusters.max()) + 1
     votes = share.new_zeros(len(names) * n_clusters)
-    tiny = torch.finfo(share.dtype).tiny  # a member without weight is present all the same
+    tiny = torch.finfo(share.dtype).tiny  # a member without weight still counts as present
     votes.scatter_reduce_(0, number * n_clusters + clusters, share.clamp_min(tiny), "amax")
     return votes.view(len(names), n_clusters)
 
 
 def _cluster(directions: np.ndarray, labels: np.ndarray, distance: float) -> np.ndarray:
-    """Number the clusters 0, 1, ... with none across labels."""
+    """Number the clusters 0, 1, ...; no cluster spans two labels."""
     clusters = np.zeros(len(directions), dtype=np.int64)
     count = 0
     for label in np.unique(labels):
@@ -131,7 +215,7 @@ def _cluster(directions: np.ndarray, labels: np.ndarray, distance: float) -> np.
 
 
 def _distinct(directions: Float[Tensor, "k d"], score: Float[Tensor, " k"], duplicate: float) -> Int[Tensor, " kept"]:
-    """Order by score and leave out what is too close to one kept before."""
+    """Order by score and drop duplicates of earlier entries."""
     kept: list[int] = []
     cosines = (directions @ directions.T).cpu()
     # Rounded, so that clusters of equal agreement keep the order of the pool.

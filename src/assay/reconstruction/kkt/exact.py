@@ -1,4 +1,4 @@
-"""Training samples read off the weights exactly, where a network with one hidden layer trained to convergence."""
+"""Exact training samples of a converged network with one hidden layer."""
 
 import copy
 from dataclasses import dataclass
@@ -7,24 +7,24 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_model, check_positive, seeded
-from assay.reconstruction.kkt.entry import from_first_layer
+from assay.core import InvalidInputError, as_generator, check_count, check_model
+from assay.reconstruction.kkt.data_span import noise_rank
 from assay.reconstruction.kkt.exact_rows import Rows, choose, distinct_rows, outer, read_gates, rescale, sharpness
-from assay.reconstruction.kkt.subspace import noise_rank
+from assay.reconstruction.kkt.input_layer import from_first_layer
 
 LARGEST_RANK = 40
-"""Spans of more dimensions are not tried: it was measured on 30 samples, and work grows with the square and more."""
+"""Largest dimension of the span that is tried; the cost grows with its square or faster."""
 
 
 @dataclass(frozen=True, eq=False)
 class ExactSamples:
-    """Hold samples that exact equations pin down, those with most equations to spare first.
+    """Hold samples that exact equations determine, the most overdetermined first.
 
     Attributes:
-        samples: Samples as the first layer reads them.
-        multipliers: Their factors in the stationarity of the loss.
+        samples: Samples as inputs of the first layer.
+        multipliers: Their multipliers in the stationarity condition.
         labels: Their classes, 0 or 1.
-        spare: Exact equations that each fulfils beyond the number of its unknowns.
+        spare: Exact equations of each sample beyond the number of its unknowns.
     """
 
     samples: Float[Tensor, "k d"]
@@ -39,62 +39,58 @@ def exact_samples(
     input_shape: tuple[int, ...] | None = None,
     n_starts: int = 400,
     n_rounds: int = 4,
-    random_state: int = 0,
+    generator: torch.Generator | None = None,
 ) -> ExactSamples:
     r"""Read training samples off a converged network with one hidden layer and one logit.
 
-    With weight decay, training ends where $r_j = (w_j, b_j) / v_j$ is, up to one factor $c_j$ a unit,
+    At the end of training with weight decay, the row $r_j = (w_j, b_j) / v_j$ of each hidden unit is, up to a factor,
 
     $$r_j = c_j \sum_i g_{ij} z_i, \qquad z_i = \lambda_i s_i (x_i, 1), \qquad g_{ij} = 1[w_j^\top x_i + b_j > 0],$$
 
-    a sum over a subset of the samples; only where a sample sits on a unit's kink, $w_j^\top x_i + b_j = 0$,
-    is $g_{ij}$ a fraction. So each sample has a dual $m_i$, $\langle m_i, z_l \rangle = \delta_{il}$, that is exactly
-    orthogonal to every row whose gate is off. The search is for such facets:
+    a sum over a subset of the samples; $g_{ij}$ is fractional only for a sample on the kink of a unit,
+    $w_j^\top x_i + b_j = 0$. So each sample has a dual vector $m_i$, $\langle m_i, z_l \rangle = \delta_{il}$, that is
+    exactly orthogonal to every row with a closed gate. Each round searches for such duals:
 
-    1. From random directions and differences of rows, least absolute deviations find duals that hold many exact zeros.
-    2. The values of the open gates give the factors $c_j$, after which gates are 0 or 1 to a hundredth.
-    3. Each $z_i$ solves linear equations: zero at its kinks, orthogonal to the other duals, with the right sign
-       elsewhere. Duals that contradict most others are left out.
-    4. Samples that are pinned down confine the duals that are still missing; back to 1 in what is left.
+    1. Least absolute deviations, from random directions and differences of rows, find duals with many exact zeros.
+    2. The open gates give the factors $c_j$; after division by them gates are 0 or 1 up to a hundredth.
+    3. Each $z_i$ solves linear equations: zero at its kinks, orthogonal to the other duals, of the right sign
+       elsewhere. Duals that contradict most others are dropped.
+    4. The samples found so far restrict the starts of the next round.
 
-    Measured on nets of 500 hidden units that were trained on 30 digits for 21 000 steps, four rounds returned 10, 8, 0
-    and 2 samples of the nets that it was developed on, all of correlation above 0.98 with a training image; of three
-    others 3, 4 and 0, of which 6 are above 0.95 and one is no training image: strong evidence, not a proof. It took 5
-    to 9 CPU seconds. Where a net has few distinct units, sums and differences of gates are gates too, and little can
-    be told.
+    A sample is returned if more of these equations hold exactly than it has unknowns: strong evidence, not a proof.
+    Nothing is returned if training did not converge, if there are fewer than three distinct units per dimension of the
+    span, or if the span has more than 40 dimensions.
 
-    A sample is returned if more of these equations hold exactly than it has unknowns. Where training did not
-    converge, no more than three units a dimension of the span are distinct, or the span has more than 40 dimensions,
-    nothing is. Time is O(rounds x starts x distinct units x rank^2).
+    Cost: time O(n_rounds * n_starts * distinct units * rank^2), memory O(distinct units * (n_starts + rank^2)).
 
     Args:
         model: Network with one hidden layer of ReLUs with biases, and one output; it comes back as it was.
         input_shape: Shape of one input; flat when None.
-        n_starts: Random directions of the first round; each later one takes twice as many.
-        n_rounds: Rounds of search; the first four find most.
-        random_state: Seed of the directions.
+        n_starts: Random directions of the first round; each later round takes twice as many.
+        n_rounds: Rounds of the search.
+        generator: Source of the directions; seeded with 0 when None.
 
     Returns:
-        The samples, none where nothing is exact.
+        The samples; none if no equations hold exactly.
 
     Raises:
         InvalidInputError: The network has another form, or a number is not positive.
 
-    Source: the structure follows from Lyu and Li, Gradient Descent Maximizes the Margin of Homogeneous Neural Networks
-    (2020), as in `KKTReconstructor`; the search for facets is ours.
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), stationarity equation,
+    written out for one hidden layer; the search for duals is ours.
 
     >>> net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1, bias=False))
     >>> exact_samples(net).samples.shape
     torch.Size([0, 6])
     """
-    check_positive(n_starts, "n_starts")
-    check_positive(n_rounds, "n_rounds")
+    check_count(n_starts, "n_starts")
+    check_count(n_rounds, "n_rounds")
     check_model(model)
     layers = _layers(model, input_shape)
     if layers is None:
         raise InvalidInputError(
-            "samples can be read off exactly from networks with one hidden layer of ReLUs with biases and one output "
-            "only; use KKTReconstructor for others"
+            "exact samples need a network with one hidden layer of ReLUs with biases and one output; "
+            "use KKTReconstructor for other networks"
         )
     first, last = layers
     incoming = torch.column_stack([first.weight, first.bias]).detach().double().cpu()
@@ -104,7 +100,7 @@ def exact_samples(
         basis = torch.linalg.svd(incoming, full_matrices=False)[2][:rank]
         rows = distinct_rows(incoming @ basis.T, outgoing, basis[:, -1])
         if len(rows.values) >= 3 * rank:
-            found = _search(rows, n_starts, n_rounds, seeded(random_state))
+            found = _search(rows, n_starts, n_rounds, as_generator(generator))
             if found is not None:
                 return _to_inputs(found, rank, basis, first.weight)
     empty = first.weight.new_zeros(0)
@@ -114,15 +110,15 @@ def exact_samples(
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """Hold what the gates of k candidates say about their samples.
+    """Hold the samples that follow from the gates of k candidates.
 
     Attributes:
-        z: The samples' factors.
-        violation: Sum of what the equations at gates and kinks miss by.
+        z: Samples with a last coordinate 1, times label and multiplier.
+        violation: Sum of the residuals of the equations at gates and kinks.
         kinks: Number of kinks.
-        held: Number of kinks that the factor meets.
-        duals: Number of other candidates' duals that the factor is orthogonal to.
-        pinned: Smallest singular value but one of the equations that hold: zero where they leave freedom.
+        held: Number of kinks on which the sample lies.
+        duals: Number of duals of other candidates to which the sample is orthogonal.
+        pinned: Second smallest singular value of the equations that hold: zero if they do not determine the sample.
     """
 
     z: Float[Tensor, "k r"]
@@ -133,7 +129,7 @@ class _Fit:
     pinned: Float[Tensor, " k"]
 
     def consistent(self) -> Bool[Tensor, " k"]:
-        """Tell which factors meet nearly all equations that their gates give."""
+        """Tell which samples fulfil nearly all equations of their gates."""
         return (self.held >= 0.95 * self.kinks) & (self.violation < 0.1) & (self.duals >= 0.9 * (len(self.z) - 1))
 
 
@@ -176,7 +172,7 @@ def _search(rows: Rows, n_starts: int, n_rounds: int, source: torch.Generator) -
 
 
 def _consistent(rows: Rows, duals: Float[Tensor, "k r"], *, share: float = 0.85, most: int = 12) -> Int[Tensor, " m"]:
-    """Leave out, one at a time, the dual whose sample is orthogonal to the fewest others."""
+    """Drop, one at a time, the dual whose sample is orthogonal to the fewest others."""
     kept = torch.arange(len(duals))
     while True:
         fit = _solve(rows, duals[kept])
@@ -187,14 +183,14 @@ def _consistent(rows: Rows, duals: Float[Tensor, "k r"], *, share: float = 0.85,
 
 
 def _solve(rows: Rows, duals: Float[Tensor, "k r"], *, pins: bool = False, steps: int = 50) -> _Fit:
-    r"""Solve for samples whose gates are known, by least absolute deviations.
+    r"""Solve for samples with known gates, by least absolute deviations.
 
     Minimises, with $\langle m_i, z_i \rangle = 1$, the absolute values of $\langle h_j, z_i \rangle$ at kinks and of
-    $\langle m_l, z_i \rangle$, plus the parts of $\langle h_j, z_i \rangle$ on the wrong side of other gates. Of both
-    labels the better one is kept.
+    $\langle m_l, z_i \rangle$, plus the parts of $\langle h_j, z_i \rangle$ on the wrong side of other gates. The
+    better of both labels is kept.
     """
     k, rank = duals.shape
-    gates = nn.functional.pad(rows.gates(duals), (0, 1), value=1.0).repeat(2, 1)  # the last plane tells the label
+    gates = nn.functional.pad(rows.gates(duals), (0, 1), value=1.0).repeat(2, 1)  # the last plane carries the label
     kink = (gates > 0.02) & (gates < 0.97)
     side = (gates >= 0.97).double() - (gates.abs() < 0.01).double()
     side[k:] *= -1
@@ -223,20 +219,20 @@ def _solve(rows: Rows, duals: Float[Tensor, "k r"], *, pins: bool = False, steps
 
 
 def _freedom(equations: Float[Tensor, "e r"]) -> Tensor:
-    """Return the smallest singular value but one, 0 where there are too few equations for one solution."""
+    """Return the second smallest singular value, 0 if there are too few equations for a unique solution."""
     enough = len(equations) >= equations.shape[1] - 1
     return torch.linalg.svdvals(equations)[equations.shape[1] - 2] if enough else equations.new_zeros(())
 
 
 def _complement(vectors: Float[Tensor, "k r"], rank: int) -> Float[Tensor, "r s"]:
-    """Return an orthonormal basis, as columns, of what is orthogonal to some independent vectors."""
+    """Return an orthonormal basis, as columns, of the orthogonal complement of independent vectors."""
     if len(vectors) == 0:
         return torch.eye(rank).double()
     return torch.linalg.svd(vectors / vectors.norm(dim=1, keepdim=True))[2][len(vectors) :].T
 
 
 def _to_inputs(fit: _Fit, rank: int, basis: Float[Tensor, "r e"], like: Tensor) -> ExactSamples:
-    """Keep what more equations pin down than it has unknowns; the last entry tells sign and factor."""
+    """Keep overdetermined samples; the last coordinate gives label and multiplier."""
     spare = fit.held + fit.duals - (rank - 1)
     kept = torch.nonzero(fit.consistent() & (spare >= 2)).flatten()
     kept = kept[spare[kept].argsort(descending=True, stable=True)]
@@ -247,7 +243,7 @@ def _to_inputs(fit: _Fit, rank: int, basis: Float[Tensor, "r e"], like: Tensor) 
 
 
 def can_be_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> bool:
-    """Tell whether a network has the form that `exact_samples` needs.
+    """Tell whether a network has one hidden layer of ReLUs with biases and one output.
 
     >>> can_be_read(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1)))
     True
@@ -256,7 +252,7 @@ def can_be_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) ->
 
 
 def _layers(model: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Linear, nn.Linear] | None:
-    """Return both layers of a network that computes what they do with a ReLU between them."""
+    """Return both layers of a network that is equivalent to them with a ReLU between."""
     dense = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]
     if len(dense) != 2 or not all(isinstance(layer, nn.Linear) for layer in dense):
         return None

@@ -1,4 +1,4 @@
-"""The distinct rows of a converged first layer, and directions that are orthogonal to many of them."""
+"""Distinct rows of a converged first layer, and dual vectors orthogonal to many of them."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,9 +14,9 @@ class Rows:
     """Hold the distinct rows $(w_j, b_j) / v_j$ in coordinates of their span.
 
     Attributes:
-        values: The rows, divided by the factors that are known so far.
-        planes: Where each unit switches: unit normals, positive on its active side.
-        constant: The functional that reads a vector's last entry.
+        values: The rows, divided by the factors found so far.
+        planes: Kink of each unit: unit normals, positive on its active side.
+        constant: Linear functional that returns the last entry of a vector.
     """
 
     values: Float[Tensor, "u r"]
@@ -25,15 +25,15 @@ class Rows:
 
     @cached_property
     def outer(self) -> Float[Tensor, "u rr"]:
-        """Each row's product with itself."""
+        """Outer product of each row with itself."""
         return outer(self.values)
 
     def gates(self, duals: Float[Tensor, "k r"]) -> Float[Tensor, "k u"]:
-        """Return what duals say of the gates."""
+        """Return the gates of all units according to the duals."""
         return duals @ self.values.T
 
     def differences(self, count: int, source: torch.Generator) -> Float[Tensor, "k r"]:
-        """Return differences of neighbouring rows, drawn at random: many differ in one sample's gate."""
+        """Return differences of neighbouring rows, drawn at random: many differ in the gate of one sample."""
         apart = torch.cdist(self.values, self.values).fill_diagonal_(torch.inf)
         near = apart.topk(min(6, len(apart) - 1), largest=False).indices
         pairs = (self.values[:, None] - self.values[near]).flatten(0, 1)
@@ -41,12 +41,12 @@ class Rows:
 
 
 def outer(vectors: Float[Tensor, "k r"]) -> Float[Tensor, "k rr"]:
-    """Return each vector's product with itself, flat."""
+    """Return the outer product of each vector with itself, flat."""
     return (vectors[:, :, None] * vectors[:, None, :]).flatten(1)
 
 
 def distinct_rows(incoming: Float[Tensor, "h r"], outgoing: Float[Tensor, " h"], constant: Float[Tensor, " r"]) -> Rows:
-    """Average the rows of units that agree, and leave out units of next to no weight."""
+    """Average the rows of parallel units, and drop units of negligible weight."""
     strong = outgoing.abs() > 0.02 * outgoing.abs().max()
     rows, outgoing = incoming[strong] / outgoing[strong, None], outgoing[strong]
     if len(rows) < 2:
@@ -62,13 +62,13 @@ def distinct_rows(incoming: Float[Tensor, "h r"], outgoing: Float[Tensor, " h"],
 def read_gates(
     rows: Rows, starts: Float[Tensor, "k r"], free: Float[Tensor, "r s"], *, batch_size: int = 400
 ) -> Float[Tensor, "m r"]:
-    """Find duals that hold many exact zeros, each once, those with most zeros first.
+    """Find distinct duals with many exact zeros, those with most zeros first.
 
     Args:
         rows: Distinct rows.
-        starts: Guesses of samples' factors: they set the gates to begin with.
-        free: Columns that span where the duals may lie.
-        batch_size: Starts worked on at once.
+        starts: Guesses of samples, which set the initial gates.
+        free: Columns that span the space of the duals.
+        batch_size: Starts processed at once.
     """
     inside = replace(rows, values=rows.values @ free)
     found = [_absolute_deviations(rows, inside, part) for part in starts.split(batch_size)]
@@ -83,7 +83,7 @@ def read_gates(
 
 
 def _absolute_deviations(rows: Rows, inside: Rows, starts: Float[Tensor, "k r"]) -> Float[Tensor, "m s"]:
-    """Fit gates with duals, by reweighted least squares that hardly mind an open gate; return three stages."""
+    """Fit gates with duals, by reweighted least squares with little weight on open gates; return three stages."""
     sign = (starts @ rows.constant).sign()
     sign[sign == 0] = 1
     before = (starts * sign[:, None]) @ rows.planes.T
@@ -102,7 +102,7 @@ def _absolute_deviations(rows: Rows, inside: Rows, starts: Float[Tensor, "k r"])
 
 
 def _zeros_only(rows: Rows, duals: Float[Tensor, "k s"], rounds: int) -> Float[Tensor, "k s"]:
-    """Reweigh on the closed gates alone, with the mean of the open ones held at one."""
+    """Reweigh on the closed gates alone, with the mean of the open gates fixed at one."""
     for _ in range(rounds):
         gates = rows.gates(duals)
         on = (gates > 0.5).double()
@@ -113,7 +113,7 @@ def _zeros_only(rows: Rows, duals: Float[Tensor, "k s"], rounds: int) -> Float[T
 
 
 def _weighted(rows: Rows, weight: Tensor, target: Tensor | None, right: Tensor | None = None) -> Tensor:
-    """Solve weighted normal equations, with a ridge as small as rounding."""
+    """Solve weighted normal equations, with a ridge of the size of rounding errors."""
     rank = rows.values.shape[1]
     normal = (weight @ rows.outer).reshape(-1, rank, rank)
     normal = normal + 1e-9 * normal.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(rank)
@@ -145,7 +145,7 @@ def _to_mode(rows: Rows, duals: Float[Tensor, "k r"], *, bins: int = 80) -> Floa
 def rescale(
     rows: Rows, duals: Float[Tensor, "k r"], *, rounds: int = 4, leading: int = 20
 ) -> tuple[Rows, Float[Tensor, "k r"]]:
-    """Divide each row by the median of what the leading duals find at its open gates."""
+    """Divide each row by the median of its open gates over the leading duals."""
     for _ in range(rounds):
         duals = _to_mode(rows, duals)
         gates = rows.gates(duals[:leading])
@@ -155,7 +155,7 @@ def rescale(
 
 
 def sharpness(gates: Float[Tensor, "k u"]) -> Int[Tensor, " k"]:
-    """Count gates that are zero or one, less those that just miss it, or are no gates at all."""
+    """Count gates that equal zero or one, minus penalties for near misses and for values outside [0, 1]."""
     zeros, ones = gates.abs(), (gates - 1).abs()
     sharp = (zeros < 3e-3) | (ones < 0.01)
     missed = ((ones >= 0.01) & (ones < 0.05)) | ((zeros >= 3e-3) & (zeros < 0.02))
@@ -165,14 +165,14 @@ def sharpness(gates: Float[Tensor, "k u"]) -> Int[Tensor, " k"]:
 def choose(
     gates: Float[Tensor, "k u"], score: Tensor, *, least: float, alike: float = 0.97, new: float = 0.02
 ) -> Int[Tensor, " m"]:
-    """Return indices of independent gate vectors in order of their score.
+    """Return indices of independent gate vectors in the order of their scores.
 
     Args:
         gates: Gate vectors.
         score: Their scores.
-        least: Score below which none is taken.
-        alike: Cosine to one taken before, above which a vector is left out.
-        new: Part of a vector outside the span of those taken before, below which it is left out; 0 for any.
+        least: Lowest score.
+        alike: Largest cosine to an earlier choice.
+        new: Least part of a vector outside the span of the earlier choices; 0 for no such test.
     """
     unit = gates / gates.norm(dim=1, keepdim=True)
     taken: list[int] = []

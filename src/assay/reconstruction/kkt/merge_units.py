@@ -1,4 +1,4 @@
-"""Parallel hidden units of a trained network as one, without changing what it says about its training data."""
+"""Merging of parallel hidden units, which leaves the stationarity loss of the network unchanged."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor, nn
 
-from assay.reconstruction.kkt.subspace import dense_layer
+from assay.reconstruction.kkt.data_span import dense_layer
 from assay.reconstruction.kkt.surrogate import SurrogateReLU
 
 
 @dataclass(frozen=True, eq=False)
-class Condensed:
-    """Hold a condensed network.
+class MergedUnits:
+    """Hold a network with merged units.
 
     Attributes:
-        model: Copy with fewer hidden units, and each ReLU a `SurrogateReLU` whose sharpness fits the merged units.
-        widths: Hidden units of each layer that are left.
-        lost: Fraction of the parameters' energy that merging gave up.
+        model: Copy with fewer hidden units and `SurrogateReLU` gates, their sharpness scaled to the merged units.
+        widths: Remaining hidden units of each layer.
+        lost: Fraction of the energy of the parameters that merging discarded.
     """
 
     model: nn.Sequential
@@ -26,24 +26,27 @@ class Condensed:
     lost: float
 
 
-def condense(model: nn.Sequential, *, tolerance: float = 3e-3, negligible: float = 1e-4) -> Condensed:
-    r"""Merge hidden units that are multiples of one another, and drop those that are next to nothing.
+def merge_parallel_units(model: nn.Sequential, *, tolerance: float = 3e-3, negligible: float = 1e-4) -> MergedUnits:
+    r"""Merge hidden units that are multiples of one another, and drop negligible ones.
 
     Units $(w_j, b_j, v_j)$ with equal gates on the training data end training parallel:
-    $w_j = c_j w$, $b_j = c_j b$, $v_j = c_j v$ with $c_j > 0$ and $v_j$ the outgoing weights. One unit with
-    $c^2 = \sum_j c_j^2$ computes the same function, and for any inputs and gates its gradient has the same distance to
-    it as theirs have together: the stationarity loss is the same, at the price of the distinct units only. The gate's
-    sharpness is divided by the growth of the unit, so that gates do not change either.
+    $w_j = c_j w$, $b_j = c_j b$, $v_j = c_j v$ with $c_j > 0$ and $v_j$ the outgoing weights. A single unit with
+    $c^2 = \sum_j c_j^2$ computes the same function and has the same stationarity loss for any inputs and gates, at
+    the cost of the distinct units only. The sharpness of its gate is divided by the growth of the unit, so that gates
+    stay the same.
 
     Args:
         model: `nn.Linear` and `nn.ReLU` in turn, ending with `nn.Linear`.
-        tolerance: Units merge where their directions differ by less than this, on average, as 1 - cosine.
-        negligible: Fraction of the parameters' energy that may be dropped with the weakest units of a layer.
+        tolerance: Largest difference of merged directions, on average, as 1 - cosine.
+        negligible: Fraction of the energy of the parameters that may be dropped with the weakest units of a layer.
+
+    Returns:
+        The smaller network, its widths and the energy that it lacks.
 
     >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
     >>> net[0].weight.data = torch.tensor([[3.0, 3.0], [4.0, 4.0]])
     >>> net[2].weight.data = torch.tensor([[3.0, 4.0]])
-    >>> small = condense(net)
+    >>> small = merge_parallel_units(net)
     >>> small.widths, small.model(torch.ones(1, 2)).item() == net(torch.ones(1, 2)).item()
     ((1,), True)
     """
@@ -61,13 +64,13 @@ def condense(model: nn.Sequential, *, tolerance: float = 3e-3, negligible: float
         layers += [_linear(weights[k], biases[k], dense[0].weight), SurrogateReLU(scale=sharpness)]
     layers.append(_linear(weights[-1], biases[-1], dense[0].weight))
     widths = tuple(len(weight) for weight in weights[:-1])
-    return Condensed(nn.Sequential(*layers), widths, 1 - _energy(weights, biases) / before)
+    return MergedUnits(nn.Sequential(*layers), widths, 1 - _energy(weights, biases) / before)
 
 
 def _merge_units(
     incoming: np.ndarray, outgoing: np.ndarray, tolerance: float, budget: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the merged incoming rows and outgoing columns, and how much longer each row is than its members."""
+    """Return the merged incoming rows and outgoing columns, and the ratio of each row's length to its members'."""
     length, weight = np.linalg.norm(incoming, axis=1), np.linalg.norm(outgoing, axis=0)
     energy = length**2 + weight**2
     order = np.argsort(energy)

@@ -1,4 +1,4 @@
-"""The weights of the candidates' gradients, in the forms that the ways of training leave them."""
+"""Multipliers of the stationarity conditions, one form for each objective (Haim et al., 2022; Buzaglo et al., 2023)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, check_choice
 
 Objective: TypeAlias = Literal["binary", "multiclass", "vector", "regression", "displacement"]
-"""How trained weights are made of their samples' gradients; see `KKTReconstructor`."""
+"""Form of the stationarity conditions; see `KKTReconstructor`."""
 
-LABELLED = ("binary", "multiclass", "vector")
-"""The objectives whose multipliers have a sign that a label gives."""
+LABELLED_OBJECTIVES = ("binary", "multiclass", "vector")
+"""Objectives whose multipliers take their sign from a label."""
 
 
 @dataclass(frozen=True, eq=False)
 class Multipliers(ABC):
-    r"""Hold the multipliers of r restarts with m candidates each, as the search varies them.
+    r"""Hold the multipliers of r restarts with m candidates each, in the parametrisation of the search.
 
-    A candidate pulls on the weights by $J(x_i)^\top \mu_i$, J the Jacobian of its outputs in the weights. Its
-    cotangent $\mu_i$ has one entry an output.
+    A candidate contributes $J(x_i)^\top \mu_i$ to the weights, J the Jacobian of its outputs in the weights. Its
+    cotangent $\mu_i$ has one entry per output.
 
     Attributes:
-        raw: What the search varies; all of it starts with the axes of restarts and candidates.
-        scale: Size of a multiplier where its raw value is 1.
-        labels: Labels of one restart's candidates; None where multipliers have either sign.
+        raw: Free parameters of the search; their first two axes are restarts and candidates.
+        scale: Size of a multiplier whose raw value is 1.
+        labels: Labels of the candidates of one restart; None for multipliers of either sign.
     """
 
     raw: tuple[Float[Tensor, "r m ..."], ...]
@@ -37,18 +37,18 @@ class Multipliers(ABC):
 
     @abstractmethod
     def cotangents(self, outputs: Float[Tensor, "r m c"]) -> Float[Tensor, "r m c"]:
-        """Return the cotangents of candidates with these outputs."""
+        """Return the cotangents of candidates, given their outputs."""
 
     @abstractmethod
     def values(self) -> Float[Tensor, "r m *c"]:
-        """Return the multipliers as they are reported."""
+        """Return the multipliers as reported to the user."""
 
     def at(self, raw: Sequence[Tensor]) -> "Multipliers":
-        """Return the same form with other raw values."""
+        """Return a copy with other raw values."""
         return replace(self, raw=tuple(raw))
 
     def part(self, some: slice) -> "Multipliers":
-        """Return those of some candidates, detached."""
+        """Return the multipliers of a slice of the candidates, detached."""
         labels = None if self.labels is None else self.labels[some]
         return replace(self, raw=tuple(value.detach()[:, some] for value in self.raw), labels=labels)
 
@@ -58,6 +58,9 @@ class MarginMultipliers(Multipliers):
     r"""Weigh margins: $\mu_i = \lambda_i (e_{y_i} - e_j)$, j the best other class; $\lambda_i s_i$ for one output.
 
     $\lambda_i$ is a softplus, positive by construction.
+
+    Source: Haim et al. (2022), stationarity equation, for one output; Buzaglo et al., Reconstructing Training Data from
+    Multiclass Neural Networks (2023), equation of the multiclass stationarity loss.
     """
 
     labels: Int[Tensor, " m"]
@@ -75,8 +78,11 @@ class MarginMultipliers(Multipliers):
 class SimplexMultipliers(Multipliers):
     r"""Weigh one class against all others: $\mu_i = \lambda_i (e_{y_i} - q_i)$, $q_i$ on their simplex.
 
-    The exact form for softmax cross-entropy with weight decay w, where $\lambda_i = (1 - p_{i y_i}) / (n w)$ and $q_i$
-    are the other classes' probabilities, normalised; margins are its limit as w falls to zero.
+    The exact form for softmax cross-entropy with weight decay w, with $\lambda_i = (1 - p_{i y_i}) / (n w)$ and $q_i$
+    the normalised probabilities of the other classes; margins are its limit as w tends to zero.
+
+    Source: Buzaglo et al., Deconstructing Data Reconstruction (2023), equation of the loss-derivative multipliers, with
+    the derivative of cross-entropy; the simplex is ours.
     """
 
     labels: Int[Tensor, " m"]
@@ -86,7 +92,7 @@ class SimplexMultipliers(Multipliers):
         return self.values()
 
     def values(self) -> Float[Tensor, "r m c"]:
-        """Return one entry a class, summing to zero."""
+        """Return one entry per class; they sum to zero."""
         strength, logits = self.raw
         own = nn.functional.one_hot(self.labels, logits.shape[-1])
         others = logits.masked_fill(own.bool(), float("-inf")).softmax(-1)
@@ -97,8 +103,11 @@ class SimplexMultipliers(Multipliers):
 class FreeMultipliers(Multipliers):
     r"""Weigh every output by a number of either sign: $\mu_i \in R^c$.
 
-    The form for any differentiable loss with weight decay w, where $\mu_i = -\ell'(\Phi(x_i), y_i) / (n w)$, and for
+    The form for any differentiable loss with weight decay w, with $\mu_i = -\ell'(\Phi(x_i), y_i) / (n w)$, and for
     the displacement from known initial weights.
+
+    Source: Buzaglo et al., Deconstructing Data Reconstruction (2023), equation of the general reconstruction loss; Loo
+    et al. (2024), equation of the reconstruction loss, for the displacement.
     """
 
     def cotangents(self, outputs: Float[Tensor, "r m c"]) -> Float[Tensor, "r m c"]:
@@ -106,7 +115,7 @@ class FreeMultipliers(Multipliers):
         return self.scale * self.raw[0]
 
     def values(self) -> Float[Tensor, "r m *c"]:
-        """Return one entry an output, without the axis where there is one output."""
+        """Return one entry per output, without that axis for a single output."""
         return self.scale * self.raw[0].squeeze(-1)
 
 
@@ -117,20 +126,23 @@ def start_multipliers(
     scale: float,
     generators: Sequence[torch.Generator],
 ) -> Multipliers:
-    """Build where the search starts: equal multipliers with balanced labels, or normal ones of either sign.
+    """Build the initial multipliers: equal ones with balanced labels, or normal ones of either sign.
 
     Args:
-        objective: Which form.
+        objective: Form of the multipliers.
         x: Starting points of the candidates, for their number, dtype and device.
         n_outputs: Outputs of the network.
         scale: Size of a multiplier.
-        generators: Source of each restart's draws.
+        generators: One generator per restart.
+
+    Returns:
+        Multipliers of the objective's form.
 
     >>> start_multipliers("binary", torch.zeros(1, 4, 2), 1, 1.0, []).labels
     tensor([0, 1, 0, 1])
     """
     restarts, candidates = x.shape[:2]
-    if objective not in LABELLED:
+    if objective not in LABELLED_OBJECTIVES:
         draws = [torch.randn(candidates, n_outputs, generator=source) for source in generators]
         return FreeMultipliers((0.3 * torch.stack(draws).to(x),), scale, None)
     labels = torch.arange(candidates, device=x.device) % max(n_outputs, 2)
@@ -145,7 +157,7 @@ def margin_cotangents(
 ) -> Float[Tensor, "*r n c"]:
     r"""Return the gradient of $\sum_i \lambda_i m_i$ in the outputs, $m_i$ the margins of `core.margins`.
 
-    For one output the label of the other class is 0 or -1; nothing is checked.
+    For one output the negative class is 0 or -1. The inputs are not checked.
 
     >>> margin_cotangents(torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([1]), torch.tensor([3.0])).tolist()
     [[-3.0, 3.0, 0.0]]
@@ -159,17 +171,15 @@ def margin_cotangents(
 
 
 def check_objective(objective: str, n_outputs: int) -> None:
-    """Require an objective that exists and fits the number of outputs.
+    """Require a known objective that fits the number of outputs.
 
     Raises:
-        InvalidInputError: It does not.
+        InvalidInputError: The objective is unknown or does not fit.
 
     >>> check_objective("binary", 1)
     """
-    known = Objective.__args__
-    if objective not in known:
-        raise InvalidInputError(f"objective must be one of {', '.join(map(repr, known))}, got {objective!r}")
-    if objective in LABELLED and (objective == "binary") != (n_outputs == 1):
+    check_choice(objective, Objective.__args__, "objective")
+    if objective in LABELLED_OBJECTIVES and (objective == "binary") != (n_outputs == 1):
         fitting = "'binary'" if n_outputs == 1 else "'multiclass' or 'vector'"
         raise InvalidInputError(
             f"objective={objective!r} does not fit a network with {n_outputs} outputs; use {fitting}"

@@ -1,4 +1,4 @@
-"""Training samples recovered from the weights of a trained network."""
+"""Reconstruction of training samples from the KKT conditions of a trained network (Haim et al., 2022)."""
 
 import copy
 import math
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from assay.core import (
     InvalidInputError,
     Parameters,
+    check_choice,
+    check_count,
     check_model,
     check_positive,
     preserved,
@@ -21,99 +23,85 @@ from assay.core import (
 from assay.reconstruction.kkt.consensus import consensus
 from assay.reconstruction.kkt.exact import ExactSamples, can_be_read, exact_samples
 from assay.reconstruction.kkt.multipliers import (
-    LABELLED,
+    LABELLED_OBJECTIVES,
     Multipliers,
     Objective,
     check_objective,
     start_multipliers,
 )
-from assay.reconstruction.kkt.pace import pace
-from assay.reconstruction.kkt.search import StationarityGap, search
+from assay.reconstruction.kkt.search import StationarityGap, search, search_scale
 from assay.reconstruction.kkt.target import Target, build_target, initial_network
 
 
 class KKTReconstructor(BaseEstimator):
     r"""Recover training samples of a ReLU network from its weights alone.
 
-    Gradient training of a homogeneous network, or of any network with weight decay, ends where the weights are a
-    weighted sum of the training samples' gradients. The estimator searches for samples and multipliers that satisfy
+    At the end of training the weights are a weighted sum of the gradients of the training samples. The estimator
+    searches for samples x and multipliers $\mu$ that satisfy this stationarity condition,
 
     $$\min_{x, \mu} \Big\lVert \theta - \sum_i J_\theta(x_i)^\top \mu_i \Big\rVert^2,$$
 
-    J the Jacobian of the outputs in the weights. The objective says what is known of $\mu_i$:
+    J the Jacobian of the outputs in the weights. The objective is the form of $\mu_i$:
 
-    - "binary": $\lambda_i s_i$, $\lambda_i \ge 0$, for a network with one logit;
-    - "multiclass": $\lambda_i (e_{y_i} - e_j)$, j the best other class: the margins of cross-entropy;
-    - "vector": $\lambda_i (e_{y_i} - q_i)$, $q_i$ on the other classes' simplex: cross-entropy with weight decay;
-    - "regression": any real vector: any differentiable loss with weight decay; no labels;
-    - "displacement": the same, with $\theta - \theta_0$ in the place of $\theta$: training without weight decay from
-      known initial weights, near which the network is linear.
+    - "binary": $\lambda_i s_i$, $\lambda_i \ge 0$, $s_i$ the sign of the label: one logit;
+    - "multiclass": $\lambda_i (e_{y_i} - e_j)$, j the best other class: margins of cross-entropy;
+    - "vector": $\lambda_i (e_{y_i} - q_i)$, $q_i$ on the simplex of the other classes: cross-entropy with weight decay;
+    - "regression": any real vector: any differentiable loss with weight decay, no labels;
+    - "displacement": the same for $\theta - \theta_0$: known initial weights, no weight decay, nearly linear training.
 
-    Beyond the papers' search it (a) looks in the span of the data only, read off the first layer, (b) merges parallel
-    hidden units, (c) sharpens the gates during the search instead of tuning one sharpness, (d) takes long steps that
-    cool down, (e) runs several restarts at once and returns what they agree on. Nothing is tuned on the network and no
-    training data is used.
-    Time is O(restarts x steps x candidates x hidden units x rank).
+    Samples are found as inputs of the first layer: compare them with `first_layer_inputs`. The weights hardly determine
+    their scale, nor their sign for multipliers of either sign: compare directions.
 
-    Starts, learning rates and the gates' first sharpness are for spans of up to 32 dimensions. Beyond, all are taken
-    times 32 / dimensions; where the first layer is not dense, starts and learning rates are taken times 0.1, and Adam
-    has its usual memory.
+    `check_estimator`: no check that fits on an array can hold, since `fit` takes a trained network.
 
-    Samples are found as the first layer reads them: what a network does to its inputs before, such as taking out a
-    mean image, leaves no trace in the weights. `first_layer_inputs` puts samples for comparison in the same
-    coordinates. Where the first layer is not dense, all of input space is searched.
-
-    `check_estimator` does not apply: `fit` takes a trained network, not an array.
+    Cost: time O(n_restarts * n_iter * candidates * p), memory O(n_restarts * (batch_size * hidden units + p)).
 
     Args:
         objective: One of the above.
-        n_candidates: Candidates of each restart; "auto" takes four for each dimension of the span.
+        n_candidates: Candidates of each restart; "auto" takes four for each dimension of the data's span.
         n_restarts: Independent searches.
-        subspace: Dimension of the span; "auto" reads it off the spectrum; None searches all inputs.
+        subspace: Dimension of the span; "auto" estimates it from the first layer; None searches all inputs.
         relu_alpha: Sharpness of the gates at the start and at the end of the search.
-        lr_x: Learning rate of the candidates.
+        lr_x: Learning rate of the candidates. Beyond 32 dimensions of the span, learning rates, starts and the first
+            sharpness are multiplied by 32 / dimensions; behind a convolution the first two by 0.1.
         lr_multipliers: Learning rate of the multipliers.
         init_scale: Standard deviation of the starting points.
-        max_iter: Steps of each search.
+        n_iter: Steps of each search.
         input_shape: Shape of one input; flat when None.
         init_state: Weights before training by name, for "displacement".
-        kernels: For "displacement": gradients at the "initial" weights, exact for a linearised network; at the "final"
-            ones, the paper's default; or at "both" with multipliers for each, at twice the time: on networks of finite
-            width these recover far more.
-        batch_size: Candidates of each restart worked on at once, at twice the time; all when None.
+        kernels: For "displacement": gradients at the "initial" weights (exact for a linearised network), at the "final"
+            weights (the paper's default), or at "both" with multipliers for each, at twice the time.
+        batch_size: Candidates of each restart processed at once, at twice the time; all when None.
         dtype: Precision of the search.
-        exact: First read off what `exact_samples` can, for "binary" and one hidden layer with one logit; other
-            networks are searched only. It takes about as long as the search, and finds samples where training
-            converged.
+        exact: Take the samples of `exact_samples` first, for "binary" and one hidden layer; no effect on others.
         progress: Draw a bar on standard error.
         random_state: Seed of the starting points.
 
     Attributes:
-        reconstructions_: Samples read off exactly, then what at least two restarts agree on, those with most weight
-            first, `(k, *input_shape)`. The scale of the latter is hardly determined by the weights, and multipliers of
-            either sign leave their sign to the gates: compare directions.
-        n_exact_: How many were read off exactly; they lead the pool as well.
-        support_: How many restarts found each of them; those read off count for all.
-        cohesion_: How closely the members of each agree, 1 where they are all the same.
-        multipliers_: Their multipliers: `(k,)` factors of margins, or numbers of either sign for one output; else
-            `(k, c)`, one an output. With `kernels="both"` the sum of the two.
-        labels_: Their classes; None where multipliers have either sign.
-        pool_: All candidates of all restarts, `(n_restarts * n_candidates, *input_shape)`, behind those read off.
+        reconstructions_: Exact samples, then the consensus of at least two restarts, by weight, `(k, *input_shape)`.
+        n_exact_: Number of exact samples; they lead the pool as well.
+        support_: Number of restarts that found each reconstruction; all restarts for exact samples.
+        cohesion_: Agreement of the restarts on each reconstruction, 1 if all are equal.
+        multipliers_: Their multipliers: `(k,)` for margins and for one output, else `(k, c)`. With `kernels="both"` the
+            sum of the two.
+        labels_: Their classes; None for multipliers of either sign.
+        pool_: Exact samples and all candidates of all restarts, `(n_exact_ + n_restarts * candidates, *input_shape)`.
         pool_multipliers_: Multipliers of the pool.
         pool_labels_: Classes of the pool.
-        basis_: Orthonormal rows that span the search space; None where all inputs were searched.
-        rank_: Dimension of the data's span, as the first dense layer tells it.
-        residual_: Norm of what each restart leaves unexplained, relative to the weights or their displacement.
+        basis_: Orthonormal rows that span the search space; None if all inputs were searched.
+        rank_: Dimension of the data's span, as estimated from the first dense layer.
+        residual_: Norm of the residual of each restart, relative to the weights or their displacement.
         history_: Mean squared relative residual over the search.
 
-    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022); Buzaglo et al.,
-    Reconstructing Training Data from Multiclass Neural Networks (2023) and Deconstructing Data Reconstruction (2023),
-    for "vector" and "regression"; Loo et al., Understanding Reconstruction Attacks with the Neural Tangent Kernel and
-    Dataset Distillation (2024), for "displacement". The span, merging units, the sharpening, the step
-    sizes and the consensus are ours.
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), equation of the stationarity
+    loss; Buzaglo et al., Reconstructing Training Data from Multiclass Neural Networks (2023), equation of the
+    multiclass loss, and Deconstructing Data Reconstruction (2023), theorem 3.1 and equation of the general loss, for
+    "vector" and "regression"; Loo et al., Understanding Reconstruction Attacks with the Neural Tangent Kernel and
+    Dataset Distillation (2024), equation of the reconstruction loss, for "displacement". Span, merged units,
+    sharpening, learning rates and consensus are ours.
 
     >>> net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1, bias=False))
-    >>> KKTReconstructor(n_candidates=4, n_restarts=2, subspace=3, max_iter=2).fit(net).pool_.shape
+    >>> KKTReconstructor(n_candidates=4, n_restarts=2, subspace=3, n_iter=2).fit(net).pool_.shape
     torch.Size([8, 6])
     """
 
@@ -128,7 +116,7 @@ class KKTReconstructor(BaseEstimator):
         lr_x: float = 0.2,
         lr_multipliers: float = 0.1,
         init_scale: float = 0.5,
-        max_iter: int = 1500,
+        n_iter: int = 1500,
         input_shape: tuple[int, ...] | None = None,
         init_state: Parameters | None = None,
         kernels: Literal["initial", "final", "both"] = "both",
@@ -139,14 +127,14 @@ class KKTReconstructor(BaseEstimator):
         random_state: int = 0,
     ) -> None:
         self.objective: Objective = objective
-        self.n_candidates = n_candidates
+        self.n_candidates: int | Literal["auto"] = n_candidates
         self.n_restarts = n_restarts
         self.subspace: int | Literal["auto"] | None = subspace
         self.relu_alpha = relu_alpha
         self.lr_x = lr_x
         self.lr_multipliers = lr_multipliers
         self.init_scale = init_scale
-        self.max_iter = max_iter
+        self.n_iter = n_iter
         self.input_shape = input_shape
         self.init_state = init_state
         self.kernels: Literal["initial", "final", "both"] = kernels
@@ -161,14 +149,15 @@ class KKTReconstructor(BaseEstimator):
 
         Args:
             model: Trained ReLU network in evaluation mode; it comes back as it was.
-            y: Not used; here because scikit-learn passes it.
+            y: Not used, present for scikit-learn.
 
         Returns:
             The estimator itself.
 
         Raises:
             InvalidInputError: The network has no ReLU, dropout is on, weights are not finite, the shape of an input
-                is needed and missing, or the outputs or the initial weights do not fit the objective.
+                is needed and missing, the outputs or the initial weights do not fit the objective, or an option is
+                out of range.
             NumericalError: The search diverged.
         """
         self._check(model)
@@ -176,41 +165,42 @@ class KKTReconstructor(BaseEstimator):
             target = self._target(model)
         check_objective(self.objective, target.n_outputs)
         gap = StationarityGap(target.model, goal=target.goal, points=target.points, batch_size=self.batch_size)
-        suited = pace(target)
-        x, multipliers = self._start(target, suited.length * self.init_scale, gap.energy)
+        scale = search_scale(target)
+        x, multipliers = self._start(target, scale.length * self.init_scale, gap.energy)
         found, multipliers, gaps, self.history_ = search(
             gap,
             x,
             multipliers,
-            lr_x=suited.length * self.lr_x,
-            lr_multipliers=suited.length * self.lr_multipliers,
-            max_iter=self.max_iter,
-            relu_alpha=(suited.sharpness * self.relu_alpha[0], self.relu_alpha[1]),
-            memory=suited.memory,
+            lr_x=scale.length * self.lr_x,
+            lr_multipliers=scale.length * self.lr_multipliers,
+            n_iter=self.n_iter,
+            relu_alpha=(scale.sharpness * self.relu_alpha[0], self.relu_alpha[1]),
+            beta2=scale.beta2,
             progress=self.progress,
         )
         self.rank_, self.basis_, self.residual_ = target.rank, target.basis, gaps.sqrt()
         self._keep(target, found, multipliers)
         self.n_exact_ = 0
         if self.exact and self.objective == "binary" and can_be_read(model, self.input_shape):
-            self._lead(exact_samples(model, input_shape=self.input_shape, random_state=self.random_state))
+            self._lead(exact_samples(model, input_shape=self.input_shape, generator=seeded(self.random_state)))
         return self
 
     def _check(self, model: nn.Module) -> None:
         check_model(model)
         require_inspected(model, kinds=("weights", "dropout", "batch-norm"))
-        low, high = self.relu_alpha
-        options = (self.lr_x, self.lr_multipliers, self.init_scale, self.max_iter, self.n_restarts, low, high)
-        names = ("lr_x", "lr_multipliers", "init_scale", "max_iter", "n_restarts", "relu_alpha", "relu_alpha")
-        for value, name in zip(options, names, strict=True):
-            check_positive(value, name)
-        for value, name in ((self.n_candidates, "n_candidates"), (self.batch_size, "batch_size")):
-            if isinstance(value, int):
-                check_positive(value, name)
+        for name in ("lr_x", "lr_multipliers", "init_scale"):
+            check_positive(getattr(self, name), name)
+        for sharpness in self.relu_alpha:
+            check_positive(sharpness, "relu_alpha")
+        for name in ("n_iter", "n_restarts"):
+            check_count(getattr(self, name), name)
+        if self.n_candidates != "auto":
+            check_count(self.n_candidates, "n_candidates")
+        if self.batch_size is not None:
+            check_count(self.batch_size, "batch_size")
         if (self.objective == "displacement") != (self.init_state is not None):
             raise InvalidInputError("objective='displacement' and init_state=(weights before training) go together")
-        if self.kernels not in ("initial", "final", "both"):
-            raise InvalidInputError(f"kernels must be 'initial', 'final' or 'both', got {self.kernels!r}")
+        check_choice(self.kernels, ("initial", "final", "both"), "kernels")
 
     def _target(self, model: nn.Module) -> Target:
         twin = copy.deepcopy(model).to(self.dtype).requires_grad_(False)
@@ -219,11 +209,11 @@ class KKTReconstructor(BaseEstimator):
         return build_target(twin, initial=initial, kernels=self.kernels, **options)
 
     def _start(self, target: Target, spread: float, energy: float) -> tuple[Tensor, list[Multipliers]]:
-        """Draw starting points; each restart has a seed of its own, so that more restarts only add to the pool."""
+        """Draw starting points, with one seed per restart, so that more restarts only add to the pool."""
         if self.n_candidates == "auto" and not target.rank:
             raise InvalidInputError("the network has no dense layer to count samples in; pass n_candidates as a number")
-        wanted = self.n_candidates if isinstance(self.n_candidates, int) else 4 * target.rank
-        fewest = max(target.n_outputs, 2) if self.objective in LABELLED else 1
+        wanted = 4 * target.rank if self.n_candidates == "auto" else self.n_candidates
+        fewest = max(target.n_outputs, 2) if self.objective in LABELLED_OBJECTIVES else 1
         shape = (max(wanted, fewest), *target.coordinates)
         like = next(target.model.parameters())
         sources = [seeded(seed) for seed in spawn_seeds(self.random_state, self.n_restarts)]
@@ -232,7 +222,7 @@ class KKTReconstructor(BaseEstimator):
         return x, [start_multipliers(self.objective, x, target.n_outputs, scale, sources) for _ in target.points]
 
     def _keep(self, target: Target, found: Tensor, multipliers: list[Multipliers]) -> None:
-        """Store the pool and what the restarts agree on, in the user's input space."""
+        """Store the pool and the consensus of the restarts, in the user's input space."""
         restarts = torch.arange(self.n_restarts, device=found.device).repeat_interleave(found.shape[1])
         values, labels = torch.stack([one.values() for one in multipliers]).sum(0), multipliers[0].labels
         found, values = found.flatten(0, 1), values.flatten(0, 1)
@@ -246,7 +236,7 @@ class KKTReconstructor(BaseEstimator):
         self.pool_, self.pool_multipliers_, self.pool_labels_ = target.to_inputs(found), values, labels
 
     def _lead(self, exact: ExactSamples) -> None:
-        """Put samples that were read off exactly first, and drop their copies among what restarts agree on."""
+        """Put exact samples first, and drop their copies from the consensus."""
         found, labels, count = self.reconstructions_, self.labels_, len(exact.samples)
         if count == 0 or labels is None or self.pool_labels_ is None:
             return
@@ -272,6 +262,5 @@ class KKTReconstructor(BaseEstimator):
 
 
 EmbeddingReconstructor = KKTReconstructor
-"""The name for the attack on a head that was trained on embeddings. The paper drops its prior for the range of pixels
-there; this search has none in the first place. Candidates are in the space that the head takes: centred and scaled as
-its training embeddings were."""
+"""The same attack on a head trained on embeddings (Oz et al., 2024, section 3.1): candidates are in the input space of
+the head, centred and scaled like its training embeddings."""

@@ -1,6 +1,7 @@
-"""The search for samples whose weighted gradients add up to the weights, many starts at a time."""
+"""Minimisation of the stationarity loss over samples and multipliers, many restarts at once (Haim et al., 2022)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,26 +13,63 @@ from assay.core import NumericalError, Parameters, named_parameters, track
 from assay.reconstruction.kkt.chain import Chain, is_chain
 from assay.reconstruction.kkt.multipliers import Multipliers
 from assay.reconstruction.kkt.surrogate import set_sharpness
+from assay.reconstruction.kkt.target import Target
 
 _Back = Callable[[list[Tensor]], list[Tensor]]
-"""What carries a change of the sums of gradients back to the candidates and the raw multipliers."""
+"""Pullback from the sums of gradients to the candidates and the raw multipliers."""
+
+LARGE_SPAN = 32
+"""Dimension of the span beyond which starts, learning rates and the first sharpness shrink."""
+
+
+@dataclass(frozen=True)
+class SearchScale:
+    """Hold the settings of the search that depend on the network.
+
+    Attributes:
+        length: Factor on starts and learning rates.
+        sharpness: Factor on the first sharpness of the gates.
+        beta2: Decay of Adam's second moment.
+    """
+
+    length: float
+    sharpness: float
+    beta2: float
+
+
+def search_scale(target: Target) -> SearchScale:
+    """Return the settings that suit a network; the guide on choices in reconstruction has the comparisons.
+
+    Sharp gates make gradients jump: behind dense layers a shorter second moment than Adam's usual one finds more. The
+    larger the span, the softer the gates must be at the start: those of a candidate near zero are soft, and its
+    multiplier makes up for its length. Where the first layer is not dense, small steps and the usual second moment
+    are needed.
+    """
+    if len(target.coordinates) > 1:
+        return SearchScale(length=0.1, sharpness=1.0, beta2=0.999)
+    factor = min(1.0, LARGE_SPAN / max(target.rank, 1))
+    return SearchScale(length=factor, sharpness=factor, beta2=0.95)
 
 
 class StationarityGap:
     r"""Compute $\lVert g - \sum_k \sum_i J_{\theta_k}(x_i)^\top \mu_{ki}\rVert^2 / \lVert g\rVert^2$.
 
-    g is what the gradients must add up to: the weights themselves, or their displacement. $\theta_k$ are the weights
-    at which gradients are taken, one set of multipliers each: the trained weights, and where wanted the initial ones.
+    The goal g is the weights or their displacement. Gradients are taken at the weights $\theta_k$, with one set of
+    multipliers each: at the trained weights, and optionally at the initial ones.
 
-    Several sets of candidates, the restarts, are measured at once. A chain of dense layers has its gradients in closed
-    form (`Chain`); in any other network each set gets its own copy of the parameters, a view, through
-    `torch.func.vmap`, so that one backward pass gives every set its sum of gradients.
+    All restarts are measured at once. A chain of dense layers has its gradients in closed form (`Chain`); in any other
+    network each restart gets a view of the parameters through `torch.func.vmap`, so that one backward pass gives every
+    restart its sum of gradients.
 
     Args:
         model: Network with `SurrogateReLU` gates.
-        goal: What the gradients must add up to; the model's own weights when None.
+        goal: Target of the sum of gradients; the model's own weights when None.
         points: Weights at which gradients are taken; the model's own when None.
         batch_size: Candidates of each restart whose graph is held at once; all when None.
+
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), equation of the stationarity
+    loss; Loo et al., Understanding Reconstruction Attacks with the Neural Tangent Kernel and Dataset Distillation
+    (2024), equation of the reconstruction loss, for the displacement. The division by the goal is ours.
     """
 
     def __init__(
@@ -50,20 +88,20 @@ class StationarityGap:
         self.is_chain = is_chain(model)
 
     def __call__(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
-        """Return each set's gap, differentiable in `x` and the raw multipliers."""
+        """Return the gap of each restart, differentiable in `x` and the raw multipliers."""
         return self._squared(self._rest(self._explained(x, multipliers, create_graph=True)))
 
     def measure(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
-        """Return each set's gap, not differentiable, in batches."""
+        """Return the gap of each restart, not differentiable, in batches."""
         return self._squared(self._rest(self._summed(x, multipliers)))
 
     def gradients(
         self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]
     ) -> tuple[Float[Tensor, " r"], list[Tensor]]:
-        """Return each set's gap and the gradient of their sum in `x` and in every raw multiplier, exact in batches.
+        """Return the gap of each restart and its gradient in `x` and in every raw multiplier, exact in batches.
 
-        With batches, a first pass adds up the gradients without a graph, a second one carries the difference, by then
-        known, back to one batch of candidates after the other: twice the time, and memory for one batch.
+        With batches, a first pass adds up the gradients without a graph; a second pass propagates the residual back
+        to one batch of candidates after the other. This takes twice the time and the memory of one batch.
         """
         if self.batch_size is None:
             explained, back = self._pass(x, multipliers)
@@ -96,7 +134,7 @@ class StationarityGap:
         return total
 
     def _pass(self, x: Tensor, multipliers: Sequence[Multipliers]) -> tuple[list[Tensor], _Back]:
-        """Return the sums of weighted gradients, detached, and what carries a change of them back to the leaves."""
+        """Return the sums of weighted gradients, detached, and their pullback to the leaves."""
         if self.is_chain:
             return self._chain_pass(x, multipliers)
         explained = self._explained(x, multipliers, create_graph=True)
@@ -152,48 +190,48 @@ def search(
     *,
     lr_x: float,
     lr_multipliers: float,
-    max_iter: int,
+    n_iter: int,
     relu_alpha: tuple[float, float],
-    memory: float,
+    beta2: float,
     progress: bool = False,
 ) -> tuple[Float[Tensor, "r m ..."], list[Multipliers], Float[Tensor, " r"], list[float]]:
-    """Minimise the gap over candidates and multipliers with Adam, sharpening the gates on the way.
+    """Minimise the gap over candidates and multipliers with Adam while the gates sharpen.
 
-    The learning rates fall to zero along a cosine, the gates' sharpness grows geometrically.
+    The learning rates fall to zero along a cosine; the sharpness of the gates grows geometrically.
 
     Args:
-        gap: What is minimised.
+        gap: Function to minimise.
         x: Starting points of each restart.
-        multipliers: Where the multipliers start, one set for each of the gap's points.
+        multipliers: Initial multipliers, one set for each of the gap's points.
         lr_x: Learning rate of the candidates.
         lr_multipliers: Learning rate of the raw multipliers.
-        max_iter: Steps.
+        n_iter: Steps.
         relu_alpha: Sharpness of the gates at the start and at the end.
-        memory: Decay of Adam's mean of squared gradients.
+        beta2: Decay of Adam's second moment.
         progress: Draw a bar on standard error.
 
     Returns:
-        Candidates, multipliers, the final gap of each restart, and the mean gap at 101 moments or fewer.
+        Candidates, multipliers, the final gap of each restart, and the mean gap at up to 101 steps.
 
     Raises:
-        NumericalError: The gap came out NaN or infinite.
+        NumericalError: The gap is NaN or infinite.
     """
     x = x.clone().requires_grad_()
     multipliers = [one.at([value.clone().requires_grad_() for value in one.raw]) for one in multipliers]
     leaves = _leaves(x, multipliers)
     groups = [{"params": [x], "lr": lr_x}, {"params": leaves[1:], "lr": lr_multipliers}]
-    optimizer = torch.optim.Adam(groups, betas=(0.9, memory), fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max_iter)
+    optimizer = torch.optim.Adam(groups, betas=(0.9, beta2), fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_iter)
     history = []
     low, high = relu_alpha
-    for step in track(range(max_iter), "searching", enabled=progress):
-        set_sharpness(gap.model, low * (high / low) ** (step / max_iter))
+    for step in track(range(n_iter), "searching", enabled=progress):
+        set_sharpness(gap.model, low * (high / low) ** (step / n_iter))
         gaps, gradients = gap.gradients(x, multipliers)
         for leaf, gradient in zip(leaves, gradients, strict=True):
             leaf.grad = gradient
         optimizer.step()
         schedule.step()
-        if step % max(1, max_iter // 100) == 0:
+        if step % max(1, n_iter // 100) == 0:
             history.append(gaps.mean().item())
     set_sharpness(gap.model, high)
     multipliers = [one.part(slice(None)) for one in multipliers]

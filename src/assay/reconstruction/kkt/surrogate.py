@@ -1,4 +1,4 @@
-"""A ReLU whose gradient is smooth, and networks that use it."""
+"""Surrogate gradient for ReLU (Haim et al., 2022)."""
 
 import copy
 from typing import Any
@@ -12,7 +12,7 @@ from assay.core import InvalidInputError, check_positive
 
 
 class _SurrogateReLU(torch.autograd.Function):
-    """ReLU forward, sigmoid gate backward; the gate is made of plain operations, so it differentiates again."""
+    """ReLU forward, sigmoid gate backward; the gate consists of plain operations, so it can be differentiated."""
 
     generate_vmap_rule = True
 
@@ -33,18 +33,19 @@ class _SurrogateReLU(torch.autograd.Function):
 class SurrogateReLU(nn.Module):
     r"""Compute $\max(z, 0)$ with the derivative $s(\alpha z)$, $s$ the logistic sigmoid.
 
-    The derivative of ReLU is a step, whose own derivative is zero wherever it exists: a search that differentiates
-    through a network's gradient gets no signal from its gates. The sigmoid gives one, and lets a sample sit on a kink
-    with a fractional gate, as many do at the end of training.
+    The derivative of ReLU is a step function, whose derivative is zero almost everywhere: a search that differentiates
+    through a network's gradient gets no signal from its gates. The sigmoid gives a signal, and allows fractional gates
+    for the many samples that lie on a kink at the end of training.
 
     Args:
-        alpha: Sharpness of the gate; it may be changed at any time through the attribute `alpha`.
-        scale: Factor on the sharpness of each unit; one for all when None.
+        alpha: Sharpness of the gate; it can be changed through the attribute `alpha`.
+        scale: Factor on the sharpness of each unit; 1 when None.
 
     Raises:
         InvalidInputError: `alpha` is not positive.
 
-    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022).
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), appendix with the
+    implementation details (modified ReLU).
 
     >>> SurrogateReLU(10.0)(torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
@@ -60,7 +61,7 @@ class SurrogateReLU(nn.Module):
         self.register_buffer("scale", torch.ones(1) if scale is None else scale, persistent=False)
 
     def forward(self, z: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        """Apply the gate to pre-activations, whose last axis is the units'."""
+        """Apply ReLU to pre-activations; their last axis is the units."""
         return _SurrogateReLU.apply(z, (self.alpha * self.scale).to(z))
 
     def extra_repr(self) -> str:
@@ -69,14 +70,14 @@ class SurrogateReLU(nn.Module):
 
 
 def with_surrogate_relu(model: nn.Module, alpha: float = 100.0) -> nn.Module:
-    """Copy a network and give every ReLU in it, module or function, the surrogate's derivative.
+    """Copy a network and replace the derivative of every ReLU, module or function, by the surrogate.
 
     Args:
         model: Network that uses `nn.ReLU`, `torch.relu`, `Tensor.relu` or `nn.functional.relu`.
         alpha: Sharpness of the gates; `set_sharpness` changes it later.
 
     Returns:
-        A copy with the same outputs; the model itself is not touched.
+        A copy with the same outputs; the model is unchanged.
 
     Raises:
         InvalidInputError: The network has neither a ReLU module nor a call of one in its `forward`.
@@ -103,8 +104,8 @@ def set_sharpness(model: nn.Module, alpha: float) -> None:
     """Set the sharpness of every `SurrogateReLU` in a network, in place.
 
     Args:
-        model: What `with_surrogate_relu` returned.
-        alpha: The new sharpness.
+        model: Network from `with_surrogate_relu`.
+        alpha: New sharpness.
 
     >>> net = with_surrogate_relu(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
     >>> set_sharpness(net, 300.0)
@@ -117,7 +118,7 @@ def set_sharpness(model: nn.Module, alpha: float) -> None:
 
 
 class _FunctionalSurrogate(nn.Module):
-    """Run a network whose `forward` calls relu as a function, with those calls swapped."""
+    """Run a network with functional calls of relu replaced by the surrogate."""
 
     def __init__(self, model: nn.Module, alpha: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the gradients of the training samples must add up to, in the coordinates of their span."""
+"""Target of the search: the network in coordinates of the data's span, and the sum that gradients must match."""
 
 import copy
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from assay.core import InvalidInputError, Parameters, named_parameters
-from assay.reconstruction.kkt.entry import first_dense_layer, first_layer, from_first_layer
-from assay.reconstruction.kkt.merge_units import condense
-from assay.reconstruction.kkt.subspace import noise_rank, span, write_in_basis
+from assay.reconstruction.kkt.data_span import noise_rank, span, write_in_basis
+from assay.reconstruction.kkt.input_layer import first_dense_layer, first_layer, from_first_layer
+from assay.reconstruction.kkt.merge_units import merge_parallel_units
 from assay.reconstruction.kkt.surrogate import with_surrogate_relu
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Hold the network that the search runs on, its goal, and the way back from its inputs to the user's.
+    """Hold the network of the search, its goal, and the map from its inputs back to the user's.
 
     Attributes:
         model: Network with `SurrogateReLU` gates that takes coordinates.
-        goal: What the gradients must add up to, by parameter.
+        goal: Target of the sum of gradients, by parameter.
         points: Weights at which gradients are taken.
         n_outputs: Outputs of the network.
-        coordinates: Shape of one candidate as the search sees it.
+        coordinates: Shape of one candidate in the search.
         shape: Shape of one reconstruction.
         basis: Orthonormal rows that span the search space; None where all inputs are searched.
         rank: Dimension of the span of the data.
@@ -52,16 +52,19 @@ def build_target(
     initial: nn.Module | None = None,
     kernels: Literal["initial", "final", "both"] = "both",
 ) -> Target:
-    """Leave out what comes before the first layer, write that in the span of the data, and swap the gates.
+    """Cut the network at its input layer, write that layer in a basis of the data's span, and swap the gates.
 
-    Parallel hidden units are merged, but not where the goal is a displacement: there they start apart.
+    Parallel hidden units are merged, except for a displacement: their initial weights are not parallel.
 
     Args:
         model: Network in evaluation mode, its parameters frozen.
         subspace: Dimension of the span; "auto" reads it off the spectrum; None searches all inputs.
         input_shape: Shape of one input; flat when None.
-        initial: The network before training, where that is known.
-        kernels: Weights at which gradients are taken, where the initial ones are known.
+        initial: The network before training, if known.
+        kernels: Weights at which gradients are taken, if the initial ones are known.
+
+    Raises:
+        InvalidInputError: The first layer is not dense, `subspace` is out of range, or the network has no ReLU.
     """
     models = [model] if initial is None else [model, initial]
     entered = [from_first_layer(one, input_shape) for one in models]
@@ -72,7 +75,9 @@ def build_target(
     nets = [one if basis is None else write_in_basis(one, basis) for one, _ in entered]
     merge = initial is None and basis is not None
     chain = nets[0]
-    gated = condense(chain).model if merge and isinstance(chain, nn.Sequential) else with_surrogate_relu(chain)
+    gated = (
+        merge_parallel_units(chain).model if merge and isinstance(chain, nn.Sequential) else with_surrogate_relu(chain)
+    )
     gated.requires_grad_(False)
     coordinates = read if basis is None else (*read[:-1], len(basis))
     with torch.no_grad():
@@ -87,10 +92,10 @@ def build_target(
 
 
 def initial_network(model: nn.Module, state: Parameters) -> nn.Module:
-    """Copy a network and give it its initial weights.
+    """Copy a network and load its initial weights.
 
     Raises:
-        InvalidInputError: A parameter is missing or of another shape, or nothing has moved.
+        InvalidInputError: A parameter is missing or has another shape, or no weight has changed.
     """
     wanted = named_parameters(model)
     wrong = [name for name, value in wanted.items() if name not in state or state[name].shape != value.shape]
@@ -107,9 +112,9 @@ def initial_network(model: nn.Module, state: Parameters) -> nn.Module:
 
 
 def _basis(models: list[nn.Module], subspace: int | Literal["auto"] | None) -> tuple[Tensor | None, int]:
-    """Return a basis of the span, None to search all inputs, and the dimension that the weights tell."""
+    """Return a basis of the span (None: search all inputs) and its dimension as estimated from the weights."""
     if isinstance(subspace, int):
-        first_dense_layer(models[0])  # or an error
+        first_dense_layer(models[0])  # raises where the span cannot be estimated
     dense = [layer for one in models for layer in one.modules() if isinstance(layer, nn.Linear)]
     if not dense:
         return None, 0
@@ -122,6 +127,6 @@ def _basis(models: list[nn.Module], subspace: int | Literal["auto"] | None) -> t
     if subspace is None or first_layer(models[0])[1] is not dense[0]:
         return None, rank
     if len(models) == 1:
-        # A direction too many only costs time, one too few loses samples.
+        # A superfluous direction only costs time; a missing one loses samples.
         rank = min(rank + 2, *weight.shape)
     return span(weight, rank), rank

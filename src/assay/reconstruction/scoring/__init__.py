@@ -1,4 +1,4 @@
-"""Scores of reconstructions against the training set and their null distributions.
+"""Scores of reconstructions against the training set and null distributions.
 
 Papers: reconstruction-multiclass, reconstruction-frontier.
 """

@@ -1,4 +1,4 @@
-"""Whether what is recovered tells training samples from others, as a ROC."""
+"""Membership ROC of reconstructions (Maciazek and Allison, 2025)."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from assay.reconstruction.scoring.similarity import normalized_correlation
 
 @dataclass(frozen=True, eq=False)
 class ReconstructionROC:
-    """Hold how well the best correlation with a candidate tells members from non-members.
+    """Hold the ROC of membership by the best correlation with a candidate.
 
     Attributes:
         members: Best correlation of each training sample.
         nonmembers: Best correlation of each other sample.
-        curve: Share of members against share of non-members above each threshold, and the area under the curve.
+        curve: True against false positive rate over the thresholds, and the area under the curve.
     """
 
     members: Float[Tensor, " n"]
@@ -25,22 +25,22 @@ class ReconstructionROC:
     curve: ROC
 
     def tpr_at(self, fpr: float) -> float:
-        """Return the share of members above the threshold that at most `fpr` of the non-members pass."""
+        """Return the true positive rate at a false positive rate of at most `fpr`."""
         return self.curve.tpr_at(fpr)
 
     def __str__(self) -> str:
         lowest = max(0.01, 1 / len(self.nonmembers))
         return (
             f"At a false positive rate of {lowest:.2g} over {len(self.nonmembers)} non-members, "
-            f"{self.tpr_at(lowest):.0%} of {len(self.members)} members are told by their best candidate "
+            f"{self.tpr_at(lowest):.0%} of {len(self.members)} members are identified by their best candidate "
             f"(area under the curve {self.curve.auc:.2f})."
         )
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the curve, with what guessing would reach.
+        """Draw the curve, beside the diagonal of guessing.
 
         Args:
-            ax: Where to draw; a new figure when None.
+            ax: Axes to draw on; a new figure when None.
         """
         from matplotlib import pyplot as plt
 
@@ -62,26 +62,27 @@ def reconstruction_roc(
     mean: Float[Tensor, "..."] | None = None,
     either_sign: bool = False,
 ) -> ReconstructionROC:
-    r"""Measure how well recovered samples betray membership: the ROC of $\max_j \mathrm{NCC}(x, \hat x_j)$.
+    r"""Compute the ROC of membership inference by the score $\max_j \mathrm{NCC}(x, \hat x_j)$.
 
-    A rate of success says little without its rate of false alarms, which this curve puts beside it. Time is
-    O((n + k) m d).
+    A success rate means little without the false positive rate, which the curve shows beside it.
+
+    Cost: time O((n + k) m d), memory O((n + k) m).
 
     Args:
-        candidates: Reconstructions or a whole pool, as the network takes its inputs.
-        members: Training samples before the mean is taken out.
-        nonmembers: Samples of the same kind that the network was not trained on.
-        mean: What was taken out of the training samples for the network; nothing when None.
-        either_sign: Whether a candidate's negative counts as well, as where the attack cannot know the sign.
+        candidates: Reconstructions or a whole pool, in the input space of the network.
+        members: Training samples before the mean is subtracted.
+        nonmembers: Held-out samples of the same distribution.
+        mean: Mean that was subtracted from the training samples; zero when None.
+        either_sign: Count the negative of a candidate as well, for attacks that cannot know the sign.
 
     Returns:
         Scores and curve.
 
     Raises:
-        InvalidInputError: Shapes differ, or something is empty or not finite.
+        InvalidInputError: Shapes differ, or an argument is empty or not finite.
 
     Source: Maciazek and Allison, Vulnerability of Transfer-Learned Neural Networks to Data Reconstruction Attacks in
-    Small-Data Regime (2025): their Neyman-Pearson evaluation, here with the correlation for a score.
+    Small-Data Regime (2025), section on the Neyman-Pearson evaluation, here with the correlation as the score.
 
     >>> import torch
     >>> x = torch.eye(6)

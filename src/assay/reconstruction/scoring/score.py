@@ -1,4 +1,4 @@
-"""How many training samples were recovered, beside what chance would have recovered."""
+"""Scores of reconstructions against the training set, beside three null distributions (Haim et al., 2022)."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,28 +10,28 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_finite, check_samples, seeded
+from assay.core import InvalidInputError, as_generator, check_finite, check_samples
 from assay.reconstruction.scoring.similarity import normalized_correlation, structural_similarity
 
 
 @dataclass(frozen=True, eq=False)
 class ReconstructionScore:
-    """Hold each training sample's best reconstruction and what three nulls reach.
+    """Hold the best reconstruction of each training sample, and the scores of three nulls.
 
     Attributes:
-        train_x: The training samples, mean taken out.
-        best: The candidate most like each of them, as it came.
+        train_x: The training samples, mean subtracted.
+        best: The candidate nearest to each sample, unscaled.
         index: Its index among the candidates.
         ncc: Its correlation with the sample.
-        ssim: Structural similarity of the two, mean put back and the candidate scaled to [0, 1]; None unless images
-            of shape (n, channels, height, width) were given. Misleading on black backgrounds: look at `ncc`.
-        mean: What was taken out.
+        ssim: Structural similarity of the two, mean added back and the candidate scaled to [0, 1]; None unless images
+            of shape (n, channels, height, width) were given. Misleading on black backgrounds: prefer `ncc`.
+        mean: The mean that was subtracted.
         random_ncc: Best correlation with as many random vectors of the same subspace.
-        row_ncc: Best correlation with a row of the first layer, either sign; None where no rows were given.
-        held_out_ncc: Best correlation of each held-out sample with the same candidates; None where none were given.
-        random_ssim: What `ssim` is, for the random vectors.
-        row_ssim: What `ssim` is, for the rows.
-        held_out_ssim: What `ssim` is, for the held-out samples.
+        row_ncc: Best correlation with a row of the first layer, of either sign; None without rows.
+        held_out_ncc: Best correlation of each held-out sample with the same candidates; None without such samples.
+        random_ssim: `ssim` of the random vectors.
+        row_ssim: `ssim` of the rows.
+        held_out_ssim: `ssim` of the held-out samples.
     """
 
     train_x: Float[Tensor, "n ..."]
@@ -58,21 +58,21 @@ class ReconstructionScore:
         return int((self.ncc > 0.9).sum())
 
     def nulls(self, threshold: float = 0.75) -> dict[str, int]:
-        """Count what each null brings above a threshold: random candidates, first-layer rows, held-out samples."""
+        """Count the matches of each null above a threshold: random candidates, first-layer rows, held-out samples."""
         found = {"random": self.random_ncc, "rows": self.row_ncc, "held out": self.held_out_ncc}
         return {name: int((value > threshold).sum()) for name, value in found.items() if value is not None}
 
     def ssim_counts(self, threshold: float = 0.4) -> dict[str, int]:
-        """Count matches above a structural similarity, and what each null brings; empty where there are no images.
+        """Count the matches above a structural similarity, and those of each null; empty without images.
 
-        The papers count at 0.4. The mean image alone can pass it: never read the first count without the others.
+        The papers count at 0.4. The mean image alone can pass it: compare the first count with the nulls.
         """
         found = {"recovered": self.ssim, "random": self.random_ssim, "rows": self.row_ssim}
         found["held out"] = self.held_out_ssim
         return {name: int((value > threshold).sum()) for name, value in found.items() if value is not None}
 
     def rescaled(self) -> Float[Tensor, "n ..."]:
-        """Return the matches as images: at the scale that fits best, which the weights leave open, mean put back."""
+        """Return the matches as images: at the best-fitting scale, with the mean added back."""
         size = (self.best * self.train_x).flatten(1).sum(1)
         size = size / self.best.flatten(1).square().sum(1).clamp_min(torch.finfo(size.dtype).tiny)
         return self.best * size.reshape(-1, *[1] * (self.best.ndim - 1)) + self.mean
@@ -85,14 +85,14 @@ class ReconstructionScore:
         return f"{text} SSIM > 0.4: {_listed(self.ssim_counts())}." if self.ssim is not None else text
 
     def plot(self, n: int = 12, *, ax: Axes | None = None) -> Axes:
-        """Show the best recovered samples above their reconstructions, one column each.
+        """Show the best recovered samples above their reconstructions, one pair per column.
 
         Args:
             n: Columns.
-            ax: Where to draw; a new figure when None.
+            ax: Axes to draw on; a new figure when None.
 
         Raises:
-            InvalidInputError: The samples are no images.
+            InvalidInputError: The samples are not images.
         """
         from matplotlib import pyplot as plt
 
@@ -122,34 +122,37 @@ def score_reconstructions(
     held_out_x: Float[Tensor, "k ..."] | None = None,
     half_resolution: bool = False,
     vote: bool = False,
-    random_state: int = 0,
+    generator: torch.Generator | None = None,
 ) -> ReconstructionScore:
-    r"""Match every training sample with its nearest candidate, and every null with the same freedom.
+    r"""Match every training sample with its nearest candidate by normalised correlation, and score the nulls alike.
 
-    Nearest by normalised correlation after the mean image was taken out of the training samples. Best-of-m rises
-    with m and falls with the dimension by chance alone, so the count means nothing without its nulls.
+    The best of m correlations rises with m and falls with the dimension by chance alone, so that the count means
+    nothing without the nulls.
+
+    Cost: time O(n m d), memory O(n m).
 
     Args:
-        candidates: Reconstructions or a whole pool, as the network takes its inputs.
-        train_x: Training samples before the mean is taken out.
-        mean: What was taken out of the training samples for the network; nothing when None.
-        basis: Rows that span where the candidates were searched; all of input space when None.
-        first_layer: First layer's weight, the naive leak.
-        held_out_x: Samples of the same kind that the network was not trained on, treated as `train_x` is.
+        candidates: Reconstructions or a whole pool, in the input space of the network.
+        train_x: Training samples before the mean is subtracted.
+        mean: Mean that was subtracted from the training samples; zero when None.
+        basis: Rows that span the search space of the candidates; all of input space when None.
+        first_layer: Weight of the first layer, whose rows are the naive leak.
+        held_out_x: Held-out samples of the same distribution, treated like `train_x`.
         half_resolution: Correlate images at half their height and width, by bicubic interpolation: the paper's
             choice for CIFAR-10.
-        vote: Take the mean of all candidates whose distance $2 (1 - \mathrm{NCC})$ is within 1.1 times the nearest
-            one's, as they come: an option of the paper's. `index` stays the nearest.
-        random_state: Seed of the random candidates.
+        vote: Replace the nearest candidate by the mean of all candidates whose distance $2 (1 - \mathrm{NCC})$ is
+            within 1.1 times the smallest: an option of the paper's code. `index` stays the nearest.
+        generator: Source of the random candidates; seeded with 0 when None.
 
     Returns:
         The matches, the counts and the nulls.
 
     Raises:
-        InvalidInputError: Shapes differ, something is empty or not finite, or half the resolution of what are no
-            images of shape (n, channels, height, width) is asked for.
+        InvalidInputError: Shapes differ, an argument is empty or not finite, or `half_resolution` is set for samples
+            that are not images of shape (n, channels, height, width).
 
-    Source: Haim et al. (2022); the nulls are ours.
+    Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), section on results
+    (evaluation of the reconstructions); the nulls are ours.
 
     >>> x = torch.eye(4)
     >>> print(score_reconstructions(2 * x, x).n90)
@@ -178,7 +181,7 @@ def score_reconstructions(
     if first_layer is not None:
         leak = first_layer.detach().to(train_x).reshape(-1, *shape)
         rows = match(train_x, torch.cat([leak, -leak]))
-    random = match(train_x, _random_candidates(len(candidates), train_x, basis, random_state))
+    random = match(train_x, _random_candidates(len(candidates), train_x, basis, as_generator(generator)))
     nulls = [(None, None) if null is None else (null.ncc, null.ssim) for null in (random, rows, held_out)]
     nccs, ssims = zip(*nulls, strict=True)
     return ReconstructionScore(train_x - mean, found.best, found.index, found.ncc, found.ssim, mean, *nccs, *ssims)
@@ -195,7 +198,7 @@ class _Match:
 
 
 def _match(x: Tensor, candidates: Tensor, mean: Tensor, half_resolution: bool, vote: bool) -> _Match:
-    """Find each sample's nearest candidate, which is to be the sample less the mean."""
+    """Find the candidate nearest to each sample minus the mean."""
     centred = x - mean
     compare = _correlation_at_half if half_resolution else normalized_correlation
     correlation = compare(centred, candidates)
@@ -214,9 +217,9 @@ def _correlation_at_half(a: Tensor, b: Tensor) -> Tensor:
     return normalized_correlation(a, b)
 
 
-def _random_candidates(m: int, like: Tensor, basis: Tensor | None, seed: int) -> Tensor:
+def _random_candidates(m: int, like: Tensor, basis: Tensor | None, generator: torch.Generator) -> Tensor:
     width = like[0].numel() if basis is None else len(basis)
-    draws = torch.randn(m, width, generator=seeded(seed)).to(like)
+    draws = torch.randn(m, width, generator=generator).to(like)
     return (draws if basis is None else draws @ basis.to(like)).reshape(m, *like.shape[1:])
 
 
@@ -238,6 +241,6 @@ def _images(x: Tensor) -> Tensor:
     side = round(x[0].numel() ** 0.5)
     if side * side != x[0].numel():
         raise InvalidInputError(
-            f"samples of shape {tuple(x.shape[1:])} are no images; score samples of shape (channels, height, width)"
+            f"samples of shape {tuple(x.shape[1:])} are not images; score samples of shape (channels, height, width)"
         )
     return x.reshape(len(x), 1, side, side)

@@ -101,8 +101,8 @@ def search(cell: RemedyCell) -> dict[str, Any]:
     def reward(model: torch.nn.Module) -> float:
         return robust_accuracies(model, x[held], y[held], EPS)["FGSM"]
 
-    found = search_architectures(SPACE, grow, reward, n_children=sizes.children, generator=seeded(seed))
-    by_clean = max(found.children, key=lambda drawn: accuracy(predict(drawn.model, x[held]), y[held]))
+    found = search_architectures(SPACE, grow, reward, n_trials=sizes.children, generator=seeded(seed))
+    by_clean = max(found.trials, key=lambda drawn: accuracy(predict(drawn.model, x[held]), y[held]))
     test = x_test[: sizes.n_reward], y_test[: sizes.n_reward]
     chosen = {"reward": found.best, "clean": by_clean}
     return {

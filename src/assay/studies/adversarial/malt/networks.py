@@ -6,12 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    Lp,
-)
-from assay.adversarial.attacks import (
-    pgd,
-)
+from assay.adversarial import PGD, Lp
 from assay.core import MissingDataError, cross_entropy, seeded
 from assay.data import load
 from assay.nets import mlp
@@ -60,11 +55,13 @@ def train_robust(
     x, y = image_pairs(sources, "train", n_train, source)
     model = build(hidden, source)
     threat = Lp(norm=math.inf, eps=eps, input_range=(0.0, 1.0))
+    attack = PGD(threat, n_iter=2, step_size=0.75 * eps)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * math.ceil(n_train / 128))
     for _ in range(epochs):
         for batch in torch.randperm(n_train, generator=source).split(128):
-            harder = pgd(model, x[batch], y[batch], threat=threat, n_iter=2, step_size=0.75 * eps, generator=source)
+            start = threat.random_start(x[batch], generator=source)
+            harder = attack(model, x[batch], y[batch], start=start)
             optimizer.zero_grad()
             cross_entropy(model(harder), y[batch]).backward()
             optimizer.step()

@@ -6,12 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from assay.adversarial import (
-    SubspaceBasis,
-)
-from assay.adversarial.subspace import (
-    off_subspace_attack,
-)
+from assay.adversarial import OffSubspaceAttack, SubspaceBasis
 from assay.core import accuracy, binary_cross_entropy, fit, margins, seeded
 from assay.data import load
 from assay.nets import TwoLayerReLU
@@ -65,7 +60,7 @@ def flip_images(cell: tuple[Images, int]) -> dict[str, Tensor]:
         model = TwoLayerReLU(x.shape[1], settings.units, init_scale=init_scale, generator=seeded(seed))
         sgd = partial(torch.optim.SGD, lr=0.005, weight_decay=0.1 if variant.decay else 0.0)
         stop = None if variant.decay else lambda step: step.number % 25 == 0 and accuracy(step.model(x), y) >= 0.99
-        options = {"steps": settings.steps, "batch_size": 64, "generator": seeded(seed + 1), "stop": stop}
+        options = {"n_iter": settings.steps, "batch_size": 64, "generator": seeded(seed + 1), "stop": stop}
         fit(model, x, y, loss=binary_cross_entropy, optimizer=sgd, **options)
         margin = margins(model(x_test).detach(), y_test)
         right = (margin > 0).nonzero().squeeze(1)[: settings.attacked]
@@ -85,7 +80,7 @@ def climb_ladder(model: TwoLayerReLU, x: Tensor, y: Tensor, basis: SubspaceBasis
     for rung in LADDER:
         if not len(standing):
             break
-        point = off_subspace_attack(model, x[standing], y[standing], basis=basis, max_norm=rung, n_iter=10)
+        point = OffSubspaceAttack(basis, max_norm=rung, n_iter=10)(model, x[standing], y[standing])
         broken = margins(model(point).detach(), y[standing]) <= 0
         x_adv[standing[broken]], radius[standing[broken]] = point[broken], rung
         standing = standing[~broken]

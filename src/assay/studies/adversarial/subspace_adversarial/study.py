@@ -103,7 +103,7 @@ def run(settings: Settings, lab: Lab) -> None:
 def train(model: TwoLayerReLU, x: Tensor, y: Tensor, *, stop: Callable[[Step], bool] | None, steps: int, **sgd: float):
     """Train by full-batch gradient descent on the logistic loss."""
     optimizer = partial(torch.optim.SGD, **sgd)
-    return fit(model, x, y, loss=binary_cross_entropy, optimizer=optimizer, steps=steps, stop=stop)
+    return fit(model, x, y, loss=binary_cross_entropy, optimizer=optimizer, n_iter=steps, stop=stop)
 
 
 # --- C1 and C4: the law, to the last digit -------------------------------------------------------------------------

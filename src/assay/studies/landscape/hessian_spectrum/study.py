@@ -111,7 +111,7 @@ def blob_spectrum(cell: tuple[Settings, float, int, int, int]) -> dict[str, Any]
     at_start = gradient_covariance_alignment(model, x, y, loss=cross_entropy)
     sgd = partial(torch.optim.SGD, lr=0.05, momentum=0.9)
     trained = fit(
-        model, x, y, loss=cross_entropy, optimizer=sgd, steps=settings.steps, stop=lambda step: step.loss <= target
+        model, x, y, loss=cross_entropy, optimizer=sgd, n_iter=settings.steps, stop=lambda step: step.loss <= target
     )
     if trained.loss > target:
         raise NumericalError(f"training stopped at loss {trained.loss:.3g}: spectra compare at equal loss only")
@@ -208,11 +208,11 @@ def large_then_small(cell: tuple[Settings, int]) -> dict[str, Any]:
     def go_on(start: nn.Module, order: int) -> nn.Module:
         model = copy.deepcopy(start)
         draws = {"batch_size": settings.small_batch, "generator": seeded(order)}
-        fit(model, x, y, loss=cross_entropy, optimizer=sgd, steps=settings.small_batch_steps, **draws)
+        fit(model, x, y, loss=cross_entropy, optimizer=sgd, n_iter=settings.small_batch_steps, **draws)
         return model
 
     large = mlp((64, 64, 10), generator=seeded(seed))
-    fit(large, x, y, loss=cross_entropy, optimizer=sgd, steps=settings.large_batch_steps)
+    fit(large, x, y, loss=cross_entropy, optimizer=sgd, n_iter=settings.large_batch_steps)
     small, other = go_on(large, seed), go_on(large, seed + 1)
     independent = go_on(mlp((64, 64, 10), generator=seeded(seed + 2)), seed + 2)
     walk = partial(linear_path, x=x, y=y, loss=cross_entropy)

@@ -81,7 +81,7 @@ def velocities(
             states.append({name: value.clone() for name, value in step.model.state_dict().items()})
 
     sgd = partial(torch.optim.SGD, lr=0.01, momentum=0.9, weight_decay=5e-4)
-    options: dict[str, Any] = {"steps": every * points, "batch_size": 256, "callbacks": [keep], "generator": source}
+    options: dict[str, Any] = {"n_iter": every * points, "batch_size": 256, "callbacks": [keep], "generator": source}
     fit(model, x, y, loss=cross_entropy, optimizer=sgd, **options)
     return kernel_velocity(model, probe, states, dt=float(every))
 
@@ -103,7 +103,7 @@ def learn_in_tasks(
             torch.cat([x[new], seen_x.repeat(repeats, 1, 1, 1)]),
             torch.cat([y[new], seen_y.repeat(repeats)]),
         )
-        fit(model, batch_x, batch_y, loss=cross_entropy, optimizer=sgd, steps=steps, batch_size=64, generator=source)
+        fit(model, batch_x, batch_y, loss=cross_entropy, optimizer=sgd, n_iter=steps, batch_size=64, generator=source)
         seen_x, seen_y = replay.observe(x[new], y[new]).memory
     return accuracy(predict(model, x_test), y_test)
 

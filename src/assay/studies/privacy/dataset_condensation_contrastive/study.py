@@ -168,16 +168,16 @@ def condense_vectors(item: tuple[Settings, float, int]) -> Cell:
     settings, level, seed = item
     problem = common_vector_problem(level, settings.toy_per_class, seed)
     condenser = partial(
-        DatasetCondenser, 1, model_fn=build_perceptron, inner_steps=8, net_epochs=10, batch_size=64, random_state=seed
+        DatasetCondenser, 1, model_fn=build_perceptron, n_inner_iter=8, net_epochs=10, batch_size=64, random_state=seed
     )
-    plain: dict[str, Any] = {"outer_steps": settings.toy_outer, "outer_warmup": 0, "inner_warmup": 0}
-    sets = {"random": condenser(outer_steps=0)}
+    plain: dict[str, Any] = {"n_outer_iter": settings.toy_outer, "outer_warmup": 0, "inner_warmup": 0}
+    sets = {"random": condenser(n_outer_iter=0)}
     sets |= {name: condenser(matching=matching, **plain) for name, matching in MATCHINGS.items()}
     if level in settings.high_rate_at:
         high = {name: condenser(matching=matching, image_lr=1.0, **plain) for name, matching in MATCHINGS.items()}
         sets |= {f"{name}, high rate": each for name, each in high.items()}
     if level == settings.warmup_at:
-        sets["DCC, warm-up"] = condenser(outer_steps=settings.toy_outer, outer_warmup=settings.toy_outer // 4)
+        sets["DCC, warm-up"] = condenser(n_outer_iter=settings.toy_outer, outer_warmup=settings.toy_outer // 4)
     for each in sets.values():
         each.fit(*problem[:2])
     cell = {name: judge(settings, build_perceptron, each, problem, seed) for name, each in sets.items()}
@@ -193,7 +193,7 @@ def condense_vectors(item: tuple[Settings, float, int]) -> Cell:
 
 def judge(settings: Settings, build: Build, condensed: DatasetCondenser, problem: Problem, seed: int) -> Tensor:
     """Return the test accuracy of networks that are trained on a condensed set."""
-    options: dict[str, Any] = {"n_models": settings.judges, "epochs": settings.judge_epochs, "seed": seed}
+    options: dict[str, Any] = {"n_models": settings.judges, "epochs": settings.judge_epochs, "generator": seeded(seed)}
     found = evaluate_condensed(condensed.data_, condensed.targets_, *problem[2:], model_fn=build, **options)
     return torch.tensor(found.mean)
 
@@ -204,7 +204,7 @@ def image_condenser(settings: Settings, build: Build, seed: int, matching: Match
         1,
         model_fn=build,
         matching=matching or "contrastive",
-        outer_steps=settings.outer if matching else 0,
+        n_outer_iter=settings.outer if matching else 0,
         outer_warmup=settings.outer // 4,
         batch_size=settings.batch_size,
         random_state=seed,

@@ -45,9 +45,7 @@ class Ablation:
 def ablate(cell: Ablation) -> dict[str, float]:
     """Return what the first restart finds, and all that fit in the time."""
     trained = train(cell.victim, cell.seed)
-    attack = partial(
-        _restart, KKTReconstructor("binary", n_restarts=1, max_iter=cell.max_iter, **VARIANTS[cell.variant])
-    )
+    attack = partial(_restart, KKTReconstructor("binary", n_restarts=1, n_iter=cell.max_iter, **VARIANTS[cell.variant]))
     pools, seconds = _until(cell.seconds, attack, trained.model)
     inputs = (trained.x - trained.mean).flatten(1)
     first, best = _best(inputs, pools[0]), _best(inputs, torch.cat(pools))
@@ -89,7 +87,7 @@ def simulate(cell: Simulation) -> dict[str, Tensor]:
     x, y, others, start, end = train_few_steps(cell)
     shape = tuple(x.shape[1:])
     begin = time.process_time()
-    options = {"n_epochs": cell.steps, "lr": cell.learning_rate, "max_iter": cell.max_iter, "input_shape": shape}
+    options = {"epochs": cell.steps, "lr": cell.learning_rate, "n_iter": cell.max_iter, "input_shape": shape}
     found = SimulatedDynamicsReconstructor(start.state_dict(), n_samples=cell.n, **options).fit(end)
     seconds = time.process_time() - begin
     best = _best(x, found.reconstructions_)
@@ -102,7 +100,7 @@ def simulate(cell: Simulation) -> dict[str, Tensor]:
         "seconds": seconds,
     }
     if cell.kind == "dense":
-        few: dict[str, Any] = {"n_candidates": 4 * cell.n, "n_restarts": 1, "max_iter": cell.max_iter}
+        few: dict[str, Any] = {"n_candidates": 4 * cell.n, "n_restarts": 1, "n_iter": cell.max_iter}
         known: dict[str, Any] = {"init_state": start.state_dict(), "kernels": "both"}
         for name, attack in (
             ("stationarity", KKTReconstructor("multiclass", **few)),
@@ -128,7 +126,7 @@ def train_few_steps(cell: Simulation) -> tuple[Tensor, Tensor, Tensor, nn.Module
         start = mlp((64, 64, 10), generator=seeded(cell.seed))
     end = copy.deepcopy(start)
     sgd = partial(torch.optim.SGD, lr=cell.learning_rate)
-    fit(end, x[: cell.n], y[: cell.n], loss=cross_entropy, optimizer=sgd, steps=cell.steps)
+    fit(end, x[: cell.n], y[: cell.n], loss=cross_entropy, optimizer=sgd, n_iter=cell.steps)
     return x[: cell.n], y[: cell.n], x[cell.n :], start, end
 
 

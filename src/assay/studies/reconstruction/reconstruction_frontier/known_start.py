@@ -93,7 +93,7 @@ def attack_known_start(cell: KnownStart) -> dict[str, Tensor]:
         kernels=cell.kernels,
         n_candidates=2 * cell.n,
         n_restarts=cell.n_restarts,
-        max_iter=cell.max_iter,
+        n_iter=cell.max_iter,
     ).fit(victim.end)
     seconds = time.process_time() - begin
     pool, chosen = _scored(victim, found.pool_, found), _scored(victim, found.reconstructions_, found)
@@ -133,7 +133,7 @@ def train_known_start(cell: KnownStart) -> KnownVictim:
         state = named_parameters(start)
         end.load_state_dict(unflatten(flatten(state) + moved, state))
         return KnownVictim(start, end, float((gradients @ moved - missing).square().mean()), x, y, others)
-    options = {"steps": cell.steps, "weight_decay": 0.0, "learning_rate": cell.learning_rate}
+    options = {"n_iter": cell.steps, "weight_decay": 0.0, "lr": cell.learning_rate}
     result = train_in_span(end, inputs, targets, loss=squared_error, **options)
     return KnownVictim(start, end, result.loss, x, y, others)
 
@@ -191,7 +191,7 @@ def _distilled(
     accuracies = {"accuracy_found": 0.5}  # nothing recovered: a guess
     for name, (x, y) in sets.items():
         net = mlp((x.shape[1], 200, 1), bias="first", generator=seeded(cell.seed + 1)).double()
-        options = {"steps": min(1000, cell.steps), "weight_decay": 0.0, "learning_rate": 0.01}
+        options = {"n_iter": min(1000, cell.steps), "weight_decay": 0.0, "lr": 0.01}
         train_in_span(net, x, signs(y).double(), loss=squared_error, **options)
         accuracies[f"accuracy_{name}"] = float(accuracy(predict(net, (x_test - mean).flatten(1).double()), y_test))
     return accuracies

@@ -51,7 +51,7 @@ def attack_by_shadows(cell: Shadows) -> dict[str, Tensor]:
     reconstructor = mlp((shadow_weights.shape[1], 256, 128), generator=seeded(seeds[2]))
     adam = partial(torch.optim.Adam, lr=1e-3)
     inputs, targets = (shadow_weights - centre) / spread, shadow_images.flatten(1)
-    options = {"batch_size": 256, "steps": cell.steps, "generator": seeded(seeds[3])}
+    options = {"batch_size": 256, "n_iter": cell.steps, "generator": seeded(seeds[3])}
     fit(reconstructor, inputs, targets, loss=squared_error, optimizer=adam, schedule="cosine", **options)
     found = predict(reconstructor, (weights - centre) / spread).reshape(images.shape)
     constant = targets.mean(0).reshape(1, *images.shape[1:]).expand_as(images)

@@ -13,7 +13,7 @@ from assay.reconstruction import (
 )
 from assay.reconstruction.kkt import (
     Objective,
-    condense,
+    merge_parallel_units,
 )
 from assay.studies.reconstruction.shared.attack import SHOWN
 from assay.studies.reconstruction.shared.victims import Trained, Victim, task, train
@@ -53,7 +53,7 @@ def attack(cell: Attack) -> dict[str, Tensor]:
         cell.objective,
         n_candidates=cell.n_candidates,
         n_restarts=cell.n_restarts,
-        max_iter=cell.max_iter,
+        n_iter=cell.max_iter,
         input_shape=tuple(trained.x.shape[1:]),
     ).fit(trained.model)
     seconds = time.process_time() - start
@@ -71,7 +71,7 @@ def attack(cell: Attack) -> dict[str, Tensor]:
         "n90": score.n90,
         "median": score.ncc.median(),
         "rows": score.nulls().get("rows", 0),
-        "distinct": condense(trained.model).widths[0] if is_dense else 0,
+        "distinct": merge_parallel_units(trained.model).widths[0] if is_dense else 0,
         "rank": found.rank_,
         "effective_rank": effective_rank(next(layer for layer in trained.model if isinstance(layer, nn.Linear)).weight),
         "gradient_norm": gradient_norm(cell.victim, trained),

@@ -56,7 +56,7 @@ def train_head(x: Tensor, y: Tensor, seed: int, *, n: int, width: int, steps: in
     mean = x[seen].mean(0)
     inputs = (x - mean) * NORM / (x[seen] - mean).norm(dim=1).mean()
     model = mlp((x.shape[1], width, 1), bias="first", generator=seeded(seed)).double()
-    options = {"loss": binary_cross_entropy, "weight_decay": weight_decay, "steps": steps}
+    options = {"loss": binary_cross_entropy, "weight_decay": weight_decay, "n_iter": steps}
     train_in_span(model, inputs[seen].double(), y[seen], **options)
     return Head(model.float(), members, others, inputs, mean, y[members], weight_decay)
 

@@ -12,7 +12,7 @@ from assay.data import load
 from assay.reconstruction import invert_embedding, normalized_correlation
 from assay.studies.reconstruction.reconstruction_transfer.heads import Centred, embedded, image_encoder
 
-INVERSION = {"pixels": {"jitter": 2, "total_variation": 3.0}, "deep_image_prior": {"jitter": 2, "learning_rate": 0.01}}
+INVERSION = {"pixels": {"jitter": 2, "total_variation": 3.0}, "deep_image_prior": {"jitter": 2, "lr": 0.01}}
 
 PENALTIES = (0.1, 1.0, 10.0)
 """What the linear map chooses from, by leaving out one public image at a time."""
@@ -23,7 +23,7 @@ def invert(cell: tuple[Any, Tensor, Tensor, str]) -> dict[str, Tensor]:
     settings, target, mean, method = cell
     encoder = Centred(image_encoder(settings.stand_ins), mean)
     shape = (1, 28, 28) if settings.stand_ins else (3, 32, 32)
-    options = {"method": method, "steps": settings.inversion_steps, **INVERSION[method]}
+    options = {"method": method, "n_iter": settings.inversion_steps, **INVERSION[method]}
     found = invert_embedding(encoder, target, image_shape=shape, **options)
     return {"image": found.image, "cosine": torch.tensor(found.cosine)}
 

@@ -40,7 +40,7 @@ from assay.reconstruction import (
     EmbeddingReconstructor,
 )
 from assay.reconstruction.kkt import (
-    condense,
+    merge_parallel_units,
 )
 from assay.studies.reconstruction.reconstruction_transfer.figures import (
     COUNTS_CAPTION,
@@ -193,7 +193,7 @@ def attack(cell: Cell) -> dict[str, Tensor]:
     """Train one head, attack it with the defaults, select without its training set, and score all of it."""
     settings, x, y, seed = cell
     head = train_head(x, y, seed, n=settings.n, width=settings.width, steps=settings.steps)
-    found = EmbeddingReconstructor(n_restarts=settings.n_restarts, max_iter=settings.max_iter).fit(head.model)
+    found = EmbeddingReconstructor(n_restarts=settings.n_restarts, n_iter=settings.max_iter).fit(head.model)
     pool, weights = found.pool_, found.pool_multipliers_
     runs = torch.arange(settings.n_restarts).repeat_interleave(len(pool) // settings.n_restarts)
     seen = head.inputs[head.members]
@@ -213,7 +213,7 @@ def attack(cell: Cell) -> dict[str, Tensor]:
         "median": best["n"].median(),
         "attack_residual": found.residual_.mean(),
         "true_residual": unexplained(head),
-        "units": condense(head.model).widths[0],
+        "units": merge_parallel_units(head.model).widths[0],
         "precision": precision(chosen, seen),
         "uniform": precision(pool, seen),
         "blind": precision(blind.representatives_, seen),

@@ -1,1 +1,1 @@
-"""What several studies of reconstruction share: the attacked networks, and the attack on them."""
+"""Attacked networks and the attack on them, shared by the studies of reconstruction."""

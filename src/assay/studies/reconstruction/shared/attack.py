@@ -1,4 +1,4 @@
-"""The networks of one kind: trained, searched a few restarts a cell, and scored on what all restarts found together."""
+"""Attack on the networks of one kind: training, search in cells of a few restarts, and scores of the pool."""
 
 import time
 from collections.abc import Sequence
@@ -12,32 +12,33 @@ from assay.lab import Lab
 from assay.reconstruction import (
     ConsensusSelector,
     KKTReconstructor,
+    ReconstructionScore,
     normalized_correlation,
     oracle_multipliers,
     score_reconstructions,
 )
 from assay.reconstruction.kkt import (
-    DISTANCE,
+    CONSENSUS_DISTANCE,
     Objective,
 )
 from assay.studies.reconstruction.shared.victims import Trained, Victim, load_trained, train
 
 SHOWN = 10
-"""Images kept of each network."""
+"""Images kept per network."""
 
 MOST_GRADIENTS = 50_000_000
-"""Entries of all per-sample gradients up to which the true images' multipliers are fitted."""
+"""Largest number of entries of all per-sample gradients for which the multipliers of the true images are fitted."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long each network is attacked, and in which pieces.
+    """Effort of the attack on each network.
 
     Attributes:
         n_restarts: Searches of each network.
-        restarts_at_once: Those of one cell: a run that was cut off repeats one cell at most.
+        restarts_at_once: Searches of one cell: an interrupted run repeats at most one cell.
         max_iter: Steps of each search.
-        batch_size: Candidates of each search worked on at once; all when None.
+        batch_size: Candidates of each search processed at once; all when None.
     """
 
     n_restarts: int
@@ -48,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Training:
-    """One network: its kind, the seed of its data and initial weights, and where training and attack compute."""
+    """One network: its kind, the seed of its data and initial weights, and the device."""
 
     victim: Victim
     seed: int
@@ -57,7 +58,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Search:
-    """Some restarts on one trained network; `draw` tells them from its other restarts."""
+    """Restarts of one cell on one trained network; `draw` is the index of the cell."""
 
     training: Training
     weights: Parameters
@@ -66,13 +67,13 @@ class Search:
 
     @property
     def n_restarts(self) -> int:
-        """Restarts of this cell; the last one of a network takes what is left."""
+        """Restarts of this cell; the last cell of a network takes the remainder."""
         return min(self.limits.restarts_at_once, self.limits.n_restarts - self.draw * self.limits.restarts_at_once)
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All that one network gave away, search by search."""
+    """Results of all searches of one network."""
 
     training: Training
     weights: Parameters
@@ -80,7 +81,7 @@ class Findings:
 
 
 def attack_networks(lab: Lab, name: str, victim: Victim, seeds: Sequence[int], limits: Limits) -> list[dict]:
-    """Train a network for each seed, attack it, and return counts, nulls and the images that came out best."""
+    """Train a network for each seed, attack it, and return counts, nulls and the best images."""
     trainings = [Training(victim, seed, str(lab.device)) for seed in seeds]
     weights = lab.map(trained_weights, trainings, name=f"{name}-training")
     draws = range(-(-limits.n_restarts // limits.restarts_at_once))
@@ -98,9 +99,9 @@ def trained_weights(cell: Training) -> Parameters:
 
 
 def search(cell: Search) -> dict[str, Tensor]:
-    """Search one network with the attack's defaults, and return all candidates in coordinates of their span."""
+    """Search one network with the default settings, and return all candidates in coordinates of their span."""
     trained = load_trained(cell.training.victim, cell.training.seed, cell.weights, cell.training.device)
-    options = {"max_iter": cell.limits.max_iter, "batch_size": cell.limits.batch_size, "random_state": cell.draw}
+    options = {"n_iter": cell.limits.max_iter, "batch_size": cell.limits.batch_size, "random_state": cell.draw}
     begin = time.process_time()
     found = KKTReconstructor(objective_of(cell.training.victim), n_restarts=cell.n_restarts, **options)
     found.fit(trained.model)
@@ -118,23 +119,23 @@ def search(cell: Search) -> dict[str, Tensor]:
 
 
 def in_span(samples: Tensor, found: KKTReconstructor) -> Tensor:
-    """Return samples in coordinates of the basis, which take a hundredth of the room and lose nothing."""
+    """Return samples in coordinates of the basis, which is exact and saves storage."""
     return samples.flatten(1) @ torch.as_tensor(found.basis_).T
 
 
 def objective_of(victim: Victim) -> Objective:
-    """Return what networks of this kind are taken to satisfy."""
+    """Return the objective for networks of this kind."""
     return "binary" if victim.classes == 2 else "vector"
 
 
 def score(cell: Findings) -> dict[str, Tensor]:
-    """Pool what all searches of one network found, seek agreement, and score both beside every null."""
+    """Pool the candidates of all searches of one network, select their consensus, and score both beside every null."""
     training = cell.training
     trained = load_trained(training.victim, training.seed, cell.weights, training.device)
     begin = time.process_time()
     names = ("pool", "multipliers", "labels", "restarts")
     pooled = {name: torch.cat([found[name] for found in cell.searches]) for name in names}
-    selector = ConsensusSelector(DISTANCE).fit(
+    selector = ConsensusSelector(CONSENSUS_DISTANCE).fit(
         pooled["pool"], pooled["restarts"], multipliers=pooled["multipliers"], classes=pooled["labels"]
     )
     seconds = time.process_time() - begin + sum(found["seconds"].item() for found in cell.searches)
@@ -142,7 +143,7 @@ def score(cell: Findings) -> dict[str, Tensor]:
     shape = trained.x.shape[1:]
     candidates = (pooled["pool"] @ basis).reshape(-1, *shape).to(trained.x)
     shortlist = selector.representatives_[: training.victim.n]
-    shortlist = shortlist if len(shortlist) else torch.zeros(1, len(basis))  # where nothing agrees
+    shortlist = shortlist if len(shortlist) else torch.zeros(1, len(basis))  # without any agreement
     agreed = (shortlist @ basis).reshape(-1, *shape).to(trained.x)
     options = {
         "mean": trained.mean,
@@ -153,7 +154,6 @@ def score(cell: Findings) -> dict[str, Tensor]:
     found = score_reconstructions(candidates, trained.x, **options)
     chosen = score_reconstructions(agreed, trained.x, **options)
     half = score_reconstructions(candidates, trained.x, half_resolution=True, **options)
-    nulls, ssim = found.nulls(), found.ssim_counts()
     numbers = {
         "n75": found.n75,
         "n90": found.n90,
@@ -164,13 +164,7 @@ def score(cell: Findings) -> dict[str, Tensor]:
         "precision": precision(trained, agreed),
         "pool_precision": precision(trained, candidates),
         "median": found.ncc.median(),
-        "random": nulls["random"],
-        "rows": nulls["rows"],
-        "held_out": nulls["held out"],
-        "ssim": ssim["recovered"],
-        "ssim_random": ssim["random"],
-        "ssim_rows": ssim["rows"],
-        "ssim_held_out": ssim["held out"],
+        **null_counts(found),
         "rank": len(basis),
         "seconds": seconds,
     }
@@ -182,6 +176,20 @@ def score(cell: Findings) -> dict[str, Tensor]:
     return {name: torch.as_tensor(value, dtype=torch.float64).cpu() for name, value in {**numbers, **images}.items()}
 
 
+def null_counts(found: ReconstructionScore) -> dict[str, int]:
+    """Return the matches of every null, by correlation and by structural similarity."""
+    nulls, ssim = found.nulls(), found.ssim_counts()
+    return {
+        "random": nulls["random"],
+        "rows": nulls["rows"],
+        "held_out": nulls["held out"],
+        "ssim": ssim["recovered"],
+        "ssim_random": ssim["random"],
+        "ssim_rows": ssim["rows"],
+        "ssim_held_out": ssim["held out"],
+    }
+
+
 def precision(trained: Trained, candidates: Tensor) -> Tensor:
-    """Return the share of candidates that correlate with some training image by more than 0.75."""
+    """Return the share of candidates with a correlation above 0.75 to some training image."""
     return (normalized_correlation(candidates, trained.x - trained.mean).amax(1) > 0.75).float().mean()

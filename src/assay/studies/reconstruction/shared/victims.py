@@ -1,4 +1,4 @@
-"""The networks whose weights are attacked: what they are trained on, and how."""
+"""Attacked networks: data, architecture and training."""
 
 from dataclasses import dataclass
 from functools import cache, partial
@@ -22,22 +22,22 @@ from assay.nets.initialization import new_layer
 from assay.reconstruction import train_in_span
 
 VEHICLES = (0, 1, 8, 9)
-"""Classes of CIFAR-10 that the papers set against the other six, its animals."""
+"""Vehicles among the classes of CIFAR-10; the other six are animals."""
 
 
 @dataclass(frozen=True)
 class Victim:
-    """One kind of network: what it is trained on, and how.
+    """One kind of network: its data, architecture and training.
 
     Attributes:
         source: Data set.
-        n: Training images, the same number of each class.
+        n: Training images, balanced over the classes.
         hidden: Hidden units of each layer.
         steps: Steps of gradient descent.
-        classes: 2 for one logit and odd against even classes, on CIFAR-10 vehicles against animals; else how many.
+        classes: 2 for one logit and odd against even classes (vehicles against animals on CIFAR-10), else their number.
         weight_decay: Factor of the weights in the gradient.
-        learning_rate: Where the cosine starts.
-        loss: "logistic", or "squared" or "huber" for one output that is to be 1 or -1.
+        learning_rate: Initial learning rate; it falls to zero along a cosine.
+        loss: "logistic", or "squared" or "huber" for one output with targets 1 and -1.
         channels: Output channels of a 3 x 3 convolution in front; 0 for a dense network.
         first_layer_std: Standard deviation of the first layer's initial weights; PyTorch's when None.
     """
@@ -61,7 +61,7 @@ class Victim:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network with the images that it saw, as many that it did not see, and the mean that was taken out."""
+    """A trained network with its training images and labels, and as many held-out images."""
 
     model: nn.Sequential
     x: Tensor
@@ -83,15 +83,15 @@ def train(victim: Victim, seed: int, device: str = "cpu") -> Trained:
     steps, rate, decay = victim.steps, victim.learning_rate, victim.weight_decay
     if victim.channels:
         sgd = partial(torch.optim.SGD, lr=rate, momentum=0.9, weight_decay=decay)
-        fit(model, inputs, targets, loss=loss, optimizer=sgd, schedule="cosine", steps=steps)
+        fit(model, inputs, targets, loss=loss, optimizer=sgd, schedule="cosine", n_iter=steps)
     else:
         flat = inputs.flatten(1)
-        train_in_span(model, flat, targets, loss=loss, steps=steps, weight_decay=decay, learning_rate=rate)
+        train_in_span(model, flat, targets, loss=loss, n_iter=steps, weight_decay=decay, lr=rate)
     return Trained(model.float(), x, y, others)
 
 
 def load_trained(victim: Victim, seed: int, weights: Parameters, device: str = "cpu") -> Trained:
-    """Return what `train` returned, from the weights that it ended at."""
+    """Return the result of `train` from its trained weights."""
     x, y, others = (part.to(device) for part in draw(victim, seeded(seed)))
     model = network(victim, tuple(x.shape[1:]), seed).to(device)
     model.load_state_dict(weights)
@@ -99,7 +99,7 @@ def load_trained(victim: Victim, seed: int, weights: Parameters, device: str = "
 
 
 def network(victim: Victim, shape: tuple[int, ...], seed: int) -> nn.Sequential:
-    """Build an untrained network of one kind; a dense one takes flat inputs."""
+    """Build an untrained network of one kind; dense networks take flat inputs."""
     source = seeded(seed)
     outer = victim.channels or shape[0]
     widths = (outer * torch.Size(shape[1:]).numel(), *victim.hidden, victim.n_outputs)
@@ -111,7 +111,7 @@ def network(victim: Victim, shape: tuple[int, ...], seed: int) -> nn.Sequential:
 
 
 def task(victim: Victim, y: Tensor) -> tuple[LossFunction, Tensor]:
-    """Return the mean loss that a network is trained with, and the targets that it takes for these labels."""
+    """Return the training loss of a network and its targets for the labels."""
     if victim.loss == "logistic":
         return binary_cross_entropy if victim.classes == 2 else cross_entropy, y
     return {"squared": squared_error, "huber": huber}[victim.loss], signs(y)
@@ -123,7 +123,7 @@ def huber(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def draw(victim: Victim, source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Return training images with labels and as many other images, balanced over the classes."""
+    """Return training images with labels, and as many held-out images, balanced over the classes."""
     data = _loaded(victim.source)
     labels = halves(data) if victim.classes == 2 else data.y_train
     each = victim.n // victim.classes
@@ -143,5 +143,5 @@ def halves(data: Dataset) -> Tensor:
 
 @cache
 def _loaded(source: str) -> Dataset:
-    """Read a data set once a process: every seed draws from it."""
+    """Read a data set once per process."""
     return load(source)

@@ -1,4 +1,4 @@
-"""Where a network first reads its input with weights: the coordinates in which training samples leave their trace."""
+"""Input layer of a network: its first layer with parameters, whose inputs are the coordinates of reconstructions."""
 
 from itertools import pairwise
 
@@ -10,10 +10,10 @@ from assay.core import InvalidInputError, check_samples, preserved, seeded
 
 
 def first_layer(model: nn.Module) -> tuple[str, nn.Module]:
-    """Return the name and the module of the first layer that has parameters.
+    """Return the name and the module of the first layer with parameters.
 
     Raises:
-        InvalidInputError: There is none.
+        InvalidInputError: The network has no parameters.
 
     >>> first_layer(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))[0]
     '1'
@@ -25,31 +25,31 @@ def first_layer(model: nn.Module) -> tuple[str, nn.Module]:
 
 
 def first_dense_layer(model: nn.Module) -> tuple[str, nn.Linear]:
-    """Return the name and the module of the first layer that has parameters, which must be dense.
+    """Return the name and the module of the first layer with parameters, which must be dense.
 
     Raises:
-        InvalidInputError: It is a convolution or something else.
+        InvalidInputError: The layer is not an `nn.Linear`.
     """
     name, layer = first_layer(model)
     if isinstance(layer, nn.Linear):
         return name, layer
     raise InvalidInputError(
-        f"the first layer with parameters is {type(layer).__name__}, but the span of the data is read off a dense "
-        "first layer (nn.Linear); pass subspace=None or 'auto', and input_shape=(...), to search in input space"
+        f"the first layer with parameters is {type(layer).__name__}, but the span of the data is estimated from a "
+        "dense first layer (nn.Linear); pass subspace=None or 'auto', and input_shape=(...), to search in input space"
     )
 
 
 def first_layer_inputs(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """Return what a network's first layer with parameters reads: samples after a fixed normalisation in front.
+    """Return the inputs of a network's first layer with parameters: samples after any fixed normalisation.
 
-    Reconstructions live in these coordinates: score them against these rather than the samples themselves.
+    Reconstructions are in these coordinates: score them against these rather than against the samples.
 
     Args:
         model: Network; it comes back as it was.
         x: Its inputs.
 
     Raises:
-        InvalidInputError: The network does not run on them, or runs another layer with parameters first.
+        InvalidInputError: The network does not run on the inputs, or runs another layer with parameters first.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     >>> first_layer_inputs(net, torch.ones(3, 2, 2)).shape
@@ -76,24 +76,24 @@ def first_layer_inputs(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Ten
             handle.remove()
     if not calls or calls[0][0] is not first:
         raise InvalidInputError(
-            f"the network does not run {name!r} first, though it holds it first; reorder its layers"
+            f"the network holds {name!r} first but runs another layer first; define its layers in the order of use"
         )
     return calls[0][1]
 
 
 def from_first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
-    """Return a network without what it does before its first layer with parameters, and the shape that layer reads.
+    """Return a network from its input layer on, and the shape of that layer's inputs.
 
-    A mean image taken out, a scaling of channels or a flattening has no weights, so it leaves no trace of its own in
-    them: samples are found as the first layer reads them. A network that computes what a chain of its dense layers
-    with ReLU between them does, is returned as that chain.
+    A subtracted mean image, a scaling of channels or a flattening has no weights, so it leaves no trace in them:
+    samples are found as inputs of the first layer. A network that is equivalent to a chain of its dense layers with
+    ReLU between them is returned as that chain.
 
     Args:
         model: Network in evaluation mode, its parameters frozen.
-        shape: Shape of one input; flat as a dense first layer reads it when None.
+        shape: Shape of one input; when None, the flat shape of a dense first layer.
 
     Raises:
-        InvalidInputError: The network does not run on such inputs, or uses them elsewhere than in its first layer.
+        InvalidInputError: The network does not run on such inputs, or uses them outside its first layer.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> chain, shape = from_first_layer(net, (2, 2))
@@ -105,7 +105,7 @@ def from_first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> tuple[n
     flat = (first.in_features,) if isinstance(first, nn.Linear) else None
     if shape is None and flat is None:
         raise InvalidInputError(
-            f"the first layer with parameters is {type(first).__name__}, so the shape of an input cannot be read off "
+            f"the first layer with parameters is {type(first).__name__}, so the shape of an input does not follow from "
             "the weights; pass input_shape=(channels, height, width)"
         )
     if shape is not None and flat is not None and torch.Size(shape).numel() == flat[0] and not _runs(model, shape):
@@ -118,7 +118,10 @@ def from_first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> tuple[n
         expected = inside(coordinates).reshape(16, -1)
         elsewhere = inside(coordinates, filled=1.0).reshape(16, -1)
         if not torch.equal(expected, elsewhere):
-            raise InvalidInputError("the network uses its input elsewhere than in its first layer, beside it")
+            raise InvalidInputError(
+                "the network uses its input outside its first layer as well; "
+                "pass a network whose first layer alone reads the input"
+            )
         chain = dense_chain(model)
         if chain is None or not _close(chain(coordinates), expected):
             return inside, tuple(read.shape[1:])
@@ -126,7 +129,7 @@ def from_first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> tuple[n
 
 
 def dense_chain(model: nn.Module) -> nn.Sequential | None:
-    """Return the chain of a network's dense layers with ReLU between them, or None where it holds something else.
+    """Return the chain of a network's dense layers with ReLU between them, or None for other networks.
 
     >>> len(dense_chain(nn.Sequential(nn.Flatten(), nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
     3
@@ -141,10 +144,10 @@ def dense_chain(model: nn.Module) -> nn.Sequential | None:
 
 
 def dense_head(model: nn.Module, x: Float[Tensor, "n ..."]) -> tuple[nn.Sequential, Float[Tensor, "n d"]]:
-    r"""Return the dense layers that a network ends with, as a network, and what the first of them reads of samples.
+    r"""Return the dense head of a network as a network, and the head's input features of samples.
 
-    Stationarity holds for every part of the weights by itself: those of the head are a weighted sum of the head's own
-    gradients at the features of the training samples, whatever computes the features.
+    Stationarity holds for every part of the weights separately: those of the head are a weighted sum of the head's
+    gradients at the features of the training samples, for any feature extractor.
 
     Args:
         model: Network that ends with `nn.Linear` layers, at least two, with ReLU between them; it comes back as it was.
@@ -163,7 +166,8 @@ def dense_head(model: nn.Module, x: Float[Tensor, "n ..."]) -> tuple[nn.Sequenti
     chain = dense_chain(nn.ModuleList(layers))
     if chain is None:
         raise InvalidInputError(
-            "the network does not end with two or more nn.Linear layers, each reading what the one before it gives"
+            "the network does not end with two or more nn.Linear layers, each fed by the one before; "
+            "pass a network with such a head"
         )
     read: list[Tensor] = []
     handle = layers[0].register_forward_pre_hook(lambda _, given: read.append(given[0]))
@@ -175,7 +179,10 @@ def dense_head(model: nn.Module, x: Float[Tensor, "n ..."]) -> tuple[nn.Sequenti
     finally:
         handle.remove()
     if not fits:
-        raise InvalidInputError("the network does more after its first nn.Linear than dense layers with ReLU between")
+        raise InvalidInputError(
+            "the network computes more after its first nn.Linear than dense layers with ReLU between them; "
+            "pass a network that ends with a plain dense head"
+        )
     return chain, features
 
 
@@ -195,7 +202,7 @@ def _close(outputs: Tensor, expected: Tensor) -> bool:
 
 
 class _FromFirstLayer(nn.Module):
-    """Run a network with its first layer's input given, whatever the network makes of its own input before."""
+    """Run a network with the input of its first layer given directly."""
 
     def __init__(self, model: nn.Module, shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The span of the training data, read off the first layer's weights."""
+"""Span of the training data, estimated from the singular values and vectors of the first layer's weight."""
 
 import copy
 import math
@@ -10,15 +10,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from assay.core import InvalidInputError
-from assay.reconstruction.kkt.entry import first_dense_layer
+from assay.reconstruction.kkt.input_layer import first_dense_layer
 
 
 @dataclass(frozen=True, eq=False)
-class Subspace:
-    """Hold a network whose first layer was written in a basis of the span of its training data.
+class DataSpan:
+    """Hold a network with its first layer in a basis of the span of its training data.
 
     Attributes:
-        model: Copy of the network that takes coordinates `c` instead of inputs `x = c V`.
+        model: Copy of the network on coordinates `c` instead of inputs `x = c V`.
         basis: Orthonormal rows `V`, the strongest right singular vectors of the first layer's weight.
         lost: Energy of the first layer outside the span, a constant of the stationarity loss.
     """
@@ -28,12 +28,12 @@ class Subspace:
     lost: float
 
 
-def compress_first_layer(model: nn.Module, rank: int) -> Subspace:
+def compress_first_layer(model: nn.Module, rank: int) -> DataSpan:
     r"""Write the first dense layer in the basis of its strongest right singular vectors.
 
-    Every row of $W_1$, but for what is left of the initialisation, is a combination of training inputs. With
+    Apart from the remains of the initialisation, every row of $W_1$ is a combination of training inputs. With
     $x = c V$ and $W_1$ replaced by $W_1 V^\top$ the network computes the same function on that span, and for
-    candidates in it the stationarity loss is the full one less the constant $\lVert W_1 (I - V^\top V)\rVert^2$.
+    candidates in it the stationarity loss is the full loss minus the constant $\lVert W_1 (I - V^\top V)\rVert^2$.
 
     Args:
         model: Network whose first parameters belong to an `nn.Linear`.
@@ -50,7 +50,7 @@ def compress_first_layer(model: nn.Module, rank: int) -> Subspace:
     basis = span(layer.weight.detach(), rank)
     narrow = write_in_basis(model, basis)
     kept = first_dense_layer(narrow)[1].weight.detach()
-    return Subspace(narrow, basis, float(layer.weight.detach().square().sum() - kept.square().sum()))
+    return DataSpan(narrow, basis, float(layer.weight.detach().square().sum() - kept.square().sum()))
 
 
 def span(weight: Float[Tensor, "h d"], rank: int) -> Float[Tensor, "r d"]:
@@ -71,7 +71,7 @@ def span(weight: Float[Tensor, "h d"], rank: int) -> Float[Tensor, "r d"]:
 
 
 def write_in_basis(model: nn.Module, basis: Float[Tensor, "r d"]) -> nn.Module:
-    """Copy a network and let its first dense layer take coordinates in a basis.
+    """Copy a network and write its first dense layer in coordinates of a basis.
 
     >>> write_in_basis(nn.Linear(3, 2), torch.eye(3)[:1]).in_features
     1
@@ -87,7 +87,7 @@ def write_in_basis(model: nn.Module, basis: Float[Tensor, "r d"]) -> nn.Module:
 
 
 def dense_layer(weight: Float[Tensor, "h d"], bias: Float[Tensor, " h"] | None) -> nn.Linear:
-    """Build a frozen layer of given weights, without a draw from the global random state.
+    """Build a frozen layer with given weights, without a draw from the global random state.
 
     >>> dense_layer(torch.ones(2, 3), None).weight.shape
     torch.Size([2, 3])
@@ -100,22 +100,25 @@ def dense_layer(weight: Float[Tensor, "h d"], bias: Float[Tensor, " h"] | None) 
 
 
 def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: float = 1.05) -> int:
-    r"""Count the singular values of a weight matrix that stand above what its initialisation leaves.
+    r"""Count the singular values of a weight matrix above the noise edge of its initialisation.
 
-    Training adds a matrix of rank n to an initialisation whose entries are independent. The singular values of the
-    latter follow the Marchenko-Pastur law: its scale is read off a low quantile of the spectrum, its upper edge is
-    $\sigma(\sqrt{h} + \sqrt{d})$. What lies above the edge was brought by the data, so the count estimates n (one
-    less where the data were centred). Repeated on the rest of the spectrum until the count stays. Where the
-    initialisation has decayed to nothing, what is left is rounding, of uneven size; it is no larger than
-    $16 \epsilon \lVert W \rVert_F$ with the $\epsilon$ of float32, in which most networks are trained or stored.
+    Training adds a matrix of rank n to an initialisation with independent entries, whose singular values follow the
+    Marchenko-Pastur law: a low quantile of the spectrum gives its scale, and its upper edge is
+    $\sigma(\sqrt{h} + \sqrt{d})$. Singular values above the edge come from the data, so their count estimates n (one
+    less for centred data). The estimate is repeated on the rest of the spectrum until the count is stable. If the
+    initialisation has decayed to zero, only rounding is left, at most $16 \epsilon \lVert W \rVert_F$ with the
+    $\epsilon$ of float32, in which most networks are trained or stored.
 
     Args:
         weight: Weight of the first layer.
-        quantile: Quantile of the spectrum that sets the noise's scale; low, since the top belongs to the data.
+        quantile: Quantile of the spectrum that sets the scale of the noise; low, since the top belongs to the data.
         slack: Factor on the edge.
 
     Returns:
         The number of singular values above the edge, at least 1.
+
+    Source: Marchenko and Pastur, Distribution of Eigenvalues for Some Sets of Random Matrices (1967), main theorem,
+    for the law; the iteration is ours.
 
     >>> noise = torch.randn(50, 80, generator=torch.Generator().manual_seed(0))
     >>> signal = torch.zeros(50, 80)
@@ -139,7 +142,7 @@ def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: f
 
 
 def _bulk_quantile(ratio: float, quantile: float) -> float:
-    """Return a quantile of the Marchenko-Pastur law for singular values divided by sigma times the longer side's root.
+    """Return a quantile of the Marchenko-Pastur law for singular values over sigma times the root of the longer side.
 
     Args:
         ratio: Shorter side by longer side.

@@ -7,7 +7,7 @@ from assay.nets import mlp, small_conv
 from assay.reconstruction.kkt import (
     first_layer_inputs,
 )
-from assay.reconstruction.kkt.entry import dense_chain, from_first_layer
+from assay.reconstruction.kkt.input_layer import dense_chain, from_first_layer
 
 
 def generator(seed=0):
@@ -110,8 +110,8 @@ def test_only_chains_of_dense_layers_are_taken():
         (small_conv((1, 8, 8), 1), None, r"input_shape=\(channels"),
         (nn.Sequential(Normalize(), nn.Flatten(), network()), None, "does not run on inputs"),
         (network(), (5,), "does not run on inputs"),
-        (Beside(), None, "elsewhere"),
-        (Disordered(), None, "does not run 'head' first"),
+        (Beside(), None, "outside its first layer"),
+        (Disordered(), None, "holds 'head' first but runs another"),
         (nn.Flatten(), None, "no layer with parameters"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tests for what a network changes in the search's starts and steps."""
+"""Tests for the settings of the search that depend on the network."""
 
 import pytest
 import torch
@@ -6,16 +6,16 @@ from torch import nn
 
 from assay.nets import mlp, small_conv
 from assay.reconstruction import KKTReconstructor
-from assay.reconstruction.kkt.pace import pace
+from assay.reconstruction.kkt.search import search_scale
 from assay.reconstruction.kkt.target import build_target
 
-STILL = {"lr_x": 1e-9, "max_iter": 1, "n_candidates": 8, "n_restarts": 1}
+STILL = {"lr_x": 1e-9, "n_iter": 1, "n_candidates": 8, "n_restarts": 1}
 
 
 @pytest.mark.parametrize(("subspace", "factor"), [(8, 1.0), (32, 1.0), (64, 0.5)])
 def test_large_spans_start_smaller_and_softer(subspace, factor):
-    suited = pace(build_target(mlp((100, 80, 1)).requires_grad_(False), subspace=subspace, input_shape=None))
-    assert (suited.length, suited.sharpness, suited.memory) == (factor, factor, 0.95)
+    suited = search_scale(build_target(mlp((100, 80, 1)).requires_grad_(False), subspace=subspace, input_shape=None))
+    assert (suited.length, suited.sharpness, suited.beta2) == (factor, factor, 0.95)
 
 
 class Projection(nn.Module):
@@ -31,10 +31,10 @@ class Projection(nn.Module):
 
 def test_a_network_without_a_span_is_taken_for_a_small_one():
     target = build_target(Projection().requires_grad_(False), subspace=None, input_shape=(12,))
-    assert (target.rank, pace(target).length) == (0, 1.0)
+    assert (target.rank, search_scale(target).length) == (0, 1.0)
 
 
-def test_the_search_starts_where_the_pace_says():
+def test_the_search_starts_at_the_scale_of_the_network():
     small, large = (KKTReconstructor(subspace=rank, **STILL).fit(mlp((100, 80, 1))) for rank in (32, 64))
     assert small.pool_.flatten(1).norm(dim=1).mean().item() == pytest.approx(0.5 * 32**0.5, rel=0.1)
     assert large.pool_.flatten(1).norm(dim=1).mean().item() == pytest.approx(0.25 * 64**0.5, rel=0.1)
@@ -49,6 +49,6 @@ def test_a_convolution_is_searched_at_a_tenth_of_the_scale():
 def test_gates_begin_softer_and_end_as_sharp(monkeypatch):
     seen = []
     monkeypatch.setattr("assay.reconstruction.kkt.search.set_sharpness", lambda _, alpha: seen.append(alpha))
-    KKTReconstructor(subspace=64, n_candidates=4, n_restarts=1, max_iter=3).fit(mlp((100, 80, 1)))
+    KKTReconstructor(subspace=64, n_candidates=4, n_restarts=1, n_iter=3).fit(mlp((100, 80, 1)))
     assert seen[0] == pytest.approx(50)
     assert seen[-1] == 1000

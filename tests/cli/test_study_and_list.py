@@ -1,0 +1,80 @@
+"""`assay study`, `assay list`, and what the command line says of itself."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import assay
+from assay import studies
+from assay.audit import probes as registry
+from assay.cli import main
+from helpers.command_line import PYTHON
+
+
+def test_report_without_records_says_so(folder, capsys):
+    assert main(["report"]) == 2
+    assert capsys.readouterr().err.startswith("assay: records holds no records")
+
+
+def test_study_prints_each_claims_verdict_and_keeps_a_small_run(folder, capsys, monkeypatch):
+    paper = SimpleNamespace(title="A Paper", year=2024)
+    study = SimpleNamespace(slug="paper", paper=paper, claims={"C1": "It works", "C2": "It scales"})
+    run = SimpleNamespace(verdicts={"C1": "holds", "C2": "fails"}, folder="runs/paper-small-1", study=study)
+    asked = {}
+    monkeypatch.setattr("assay.studies.load", lambda slug: study)
+    monkeypatch.setattr("assay.lab.runner.run_study", lambda study, **options: asked.update(options) or run)
+    monkeypatch.setattr("assay.lab.records.record", lambda run, records: records / "paper.json")
+    (folder / "records").mkdir()
+    assert main(["study", "paper", "--seed", "3", "--jobs", "2", "--backend", "dask", "--address", "tcp://a:1"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "A Paper (2024)",
+        "  C1  holds  It works",
+        "  C2  fails  It scales",
+        "runs/paper-small-1",
+        "records/paper.json",
+    ]
+    chosen = ("scale", "seed", "jobs", "backend", "address")
+    assert [asked[name] for name in chosen] == ["small", 3, 2, "dask", "tcp://a:1"]
+
+
+@pytest.mark.parametrize(
+    ("slugs", "message"), [(["nope"], "there is no study 'nope'"), ([], "name at least one study")]
+)
+def test_study_names_what_it_does_not_know(folder, capsys, slugs, message):
+    assert main(["study", *slugs]) == 2
+    assert message in capsys.readouterr().err
+    assert not (folder / "runs").exists()
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"assay {assay.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["audit", "--help"]])
+def test_help_and_list_load_nothing_that_takes_long(arguments):
+    slow = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "jaxtyping"}
+    program = f"{PYTHON[: -len('sys.exit(main())')]}main(); print(*{slow} & set(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == []
+
+
+def test_list_shows_what_a_study_tests_below_it(capsys, monkeypatch):
+    monkeypatch.setattr("assay.studies.methods", lambda: dict.fromkeys(studies.slugs(), ("optim.Adam", "optim.SGD")))
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [number for number, line in enumerate(lines) if line.startswith("  malt ")]
+    assert lines[line + 1].split() == ["optim.Adam,", "optim.SGD"]
+    assert lines[line + 1].index("optim") == lines[line].index("MALT")
+
+
+def test_list_names_every_study_probe_and_subject(capsys):
+    from assay.audit.builtin import BUILT_IN
+
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    names = [*studies.slugs(), *registry.names(), *BUILT_IN]
+    assert all(f"  {name}  " in out for name in names)
+    assert all(title in out for title in studies.titles().values())
