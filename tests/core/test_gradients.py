@@ -55,7 +55,7 @@ def test_parameter_gradients_are_those_of_autograd_and_differentiable_in_the_inp
         lambda samples: parameter_gradients(model, samples, y, cross_entropy, per_sample=per_sample), x
     )
     for n in (0, 3):
-        with pytest.raises(InvalidInputError, match="non-empty batch|one target for each"):
+        with pytest.raises(InvalidInputError, match=r"non-empty batch|one target for each"):
             parameter_gradients(model, x[:n], y, cross_entropy)
 
 
