@@ -3,10 +3,12 @@
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from assay.core import seeded, spawn_seeds
-from assay.privacy import CanaryAttack, DirectAttack, LiRA, MembershipAttack, membership_metrics
+from assay.lab import Grid
+from assay.privacy import CanaryAttack, DirectAttack, LiRA, MembershipAttack, MembershipReport, membership_metrics
 from assay.studies.privacy.canary_membership.pools import judge, train_pool
 from assay.studies.privacy.canary_membership.settings import Kind, Settings
 
@@ -60,3 +62,9 @@ def attack(settings: Settings, kind: str, seed: int) -> dict[str, Any]:
         "accuracy on non-members": pool.targets_accuracy(members=False),
         **judge(pool, online, queries, seeded(craft_seed)),
     }
+
+
+def over_targets(pools: Grid, name: str) -> MembershipReport:
+    """Return the figures of one attack over all targets of all seeds."""
+    scores, members = (torch.as_tensor(pools[key]).flatten(0, 1) for key in (name, "members"))
+    return membership_metrics(scores, members)

@@ -15,8 +15,8 @@ import numpy as np
 
 from assay.lab import Claim, Grid, Lab, Paper, Study
 from assay.nets import Recipe
-from assay.studies.privacy.canary_membership.cells import KINDS, attack
-from assay.studies.privacy.canary_membership.figures import attack_rows, draw_roc
+from assay.studies.privacy.canary_membership.cells import KINDS, SCORES, attack, over_targets
+from assay.studies.privacy.canary_membership.figures import draw_roc
 from assay.studies.privacy.canary_membership.settings import Kind, Settings
 
 STUDY = Study(
@@ -136,3 +136,18 @@ AUC, TPR = "AUC", "TPR at 1% FPR"
 def gain(pools: Grid, attack: str, baseline: str, figure: str = AUC) -> np.ndarray:
     """Return what one attack gains over another, seed by seed."""
     return pools[f"{attack}: {figure}"] - pools[f"{baseline}: {figure}"]
+
+
+def attack_rows(kind: str, pools: Grid) -> list[dict[str, str]]:
+    """Return one row an attack, with 95% intervals over the target models."""
+    reports = {name: over_targets(pools, name) for name in SCORES}
+    return [
+        {
+            "network": kind,
+            "attack": name,
+            "AUC": str(report.auc),
+            "TPR at 1% FPR": str(report.tpr_at_fpr[0.01]),
+            "TPR at 0.1% FPR": str(report.tpr_at_fpr[0.001]),
+        }
+        for name, report in reports.items()
+    ]
