@@ -1,16 +1,18 @@
 """Rules that hold for the package as a whole: what it loads, what it never does, how long its files are."""
 
 import ast
+import builtins
+import dis
 import importlib
 import inspect
 import subprocess
 import sys
-from types import FunctionType
+from types import CodeType, FunctionType
 
 import pytest
 
 import assay
-from helpers.source_code import FILES, OTHERS, PROJECT, code_lines, parse, short
+from helpers.source_code import FILES, OTHERS, PROJECT, code_lines, module_name, parse, short
 
 UNFILLED = "FILL" + "_IN"  # what tools/new_paper.py leaves to be said
 
@@ -56,6 +58,31 @@ def test_torch_files_are_read_as_data_only():
                 options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                 safe = options.get("weights_only") == "True" or options.get("allow_pickle") == "False"
                 assert safe, f"{path}:{node.lineno} must pass weights_only=True or allow_pickle=False"
+
+
+def globals_in(code):
+    """Yield the names that functions look up in their module and among the builtins."""
+    yield from (step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from globals_in(constant)
+
+
+def undefined(text, names):
+    """Return the names that code looks up and that are neither among some names nor builtins."""
+    return sorted(set(globals_in(compile(text, "module", "exec"))) - set(names) - set(dir(builtins)))
+
+
+# Ruff's rule for this (F821) is off: it takes the shapes in annotations for names.
+@pytest.mark.parametrize("path", FILES, ids=short)
+def test_every_name_that_a_module_uses_is_defined(path):
+    module = importlib.import_module(module_name(path))
+    assert undefined(path.read_text(encoding="utf-8"), vars(module)) == []
+
+
+def test_an_undefined_name_is_found_in_inner_functions_too():
+    text = "def f(x):\n    return lambda: [len(g(x)), h, __name__]\n"
+    assert undefined(text, ("f", "g", "__name__")) == ["h"]
 
 
 @pytest.mark.parametrize("path", [*FILES, *OTHERS], ids=short)

@@ -12,7 +12,9 @@ from assay.rooms import ALL_ROOMS
 from helpers.source_code import FILES, PACKAGE, docstrings, module_name, parse, short
 
 PLACES = "section equation algorithm table figure theorem appendix proposition lemma definition corollary chapter page"
-PLACE = re.compile(rf"\b({'|'.join(PLACES.split())})s?\b|§|\beqs?\.", re.IGNORECASE)
+# A number that nobody could look up is never invented: then the source says honestly how far it was read.
+UNNUMBERED = "main text|abstract"
+PLACE = re.compile(rf"\b(({'|'.join(PLACES.split())})s?|{UNNUMBERED})\b|§|\beqs?\.", re.IGNORECASE)
 SOURCE = re.compile(r"^ *Source:.*(?:\n *(?!>>>)\S.*)*", re.MULTILINE)
 PAPERS = re.compile(r"\bPapers?: ([a-z0-9, \n-]+)\.")
 
@@ -45,6 +47,9 @@ def test_a_source_names_the_place_in_the_paper(path):
     [
         ("Source: A. Author, Title, 2020, section 3.2.", True),
         ("Source: A. Author, Title,\n    2020, equations (4) and (5).", True),
+        ("Source: A. Author, Title, 2020, main text: the bound.", True),
+        ("Source: A. Author, Title, 2020, abstract.", True),
+        ("Source: A. Author, An Abstraction, 2020.", False),
         ("Source: A. Author, Title, 2020.\n\n    See section 3 of the guide.", False),
         ("Source: A. Author, Title, 2020.\n\n>>> table", False),
     ],

@@ -1,6 +1,6 @@
 """The command line: ``assay audit``, ``assay study``, ``assay list`` and ``assay report``.
 
-Nothing heavy is imported before a command needs it: ``assay --help`` and ``assay list`` do without torch.
+Imports are delayed until a command needs them: ``assay --help`` and ``assay list`` do not import torch.
 """
 
 import os
@@ -27,22 +27,22 @@ class _Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit(_Command):
-    """Examine a trained network and write one HTML page of what it gives away.
+    """Audit a trained network: recovered training samples, membership, robustness and more, in one HTML report.
 
     Example: assay audit fashion
     """
 
     subject: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SUBJECT")]
-    """A built-in subject (see `assay list`), a Python file with a function subject(), which is run, or
+    """A built-in subject (see `assay list`), a Python file with a function subject() (the file is executed), or
     package.module:factory with --weights."""
     weights: OptionalPath = None
-    """Trained weights for the factory's model: .safetensors, or a .pt that needs no code to be read."""
+    """Trained weights for the factory's model: .safetensors, or a .pt that loads without running code."""
     train: OptionalPath = None
     """Training data: .npz with x and y, or a folder with one sub-folder of images for each class."""
     test: OptionalPath = None
-    """Held-out data, likewise; by default the test part of --train, where it has one."""
+    """Held-out data, in the same formats; by default the test part of --train, where it has one."""
     loss: Annotated[Loss | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """What the network was trained on; by default read off its number of outputs."""
+    """Training loss; by default chosen by the number of outputs."""
     input_range: tuple[float, float] = (0.0, 1.0)
     """Lowest and highest value of an input."""
     input_shape: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="INT ...", help_behavior_hint="")] = None
@@ -50,7 +50,7 @@ class Audit(_Command):
     probe: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME", help_behavior_hint="")
     ] = ()
-    """Ask only this probe's question; may be repeated."""
+    """Run only this probe; may be repeated."""
     fail_on: FailOn = "never"
     """Exit with 1 when a finding is this severe or more, or when a probe failed."""
     out: OptionalPath = None
@@ -58,28 +58,28 @@ class Audit(_Command):
     seed: int = 0
     """Seed of every random draw."""
     device: OptionalText = None
-    """Where to compute, such as cuda; by default where the model is."""
+    """Device to compute on, such as cuda; by default the model's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study(_Command):
-    """Run papers' experiments and say which of their claims hold here.
+    """Run the experiments of papers and report which of their claims hold.
 
     Example: assay study malt
     """
 
     slugs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SLUG")]
-    """Which papers; see `assay list`."""
+    """Studies to run; see `assay list`."""
     scale: Literal["smoke", "small", "paper"] = "small"
-    """smoke: seconds; small: minutes on two cores; paper: the paper's own."""
+    """smoke: seconds; small: minutes on two cores; paper: the scale of the paper."""
     seed: int = 0
     """Seed of every random draw."""
     device: str = "cpu"
-    """Where to compute, such as cuda."""
+    """Device to compute on, such as cuda."""
     out: Path = Path("runs")
-    """Folder of the runs; a run that was cut short is resumed from here."""
+    """Folder of the runs; an interrupted run resumes from there."""
     records: OptionalPath = None
-    """Where to write the record of a small run; by default records/, where that folder exists."""
+    """Folder for the record of a small run; by default records/, where that folder exists."""
     jobs: int = 1
     """Parallel workers."""
     backend: Literal["loky", "dask", "ray"] = "loky"
@@ -95,17 +95,17 @@ class List(_Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Report(_Command):
-    """Write the gallery of all records as one page, or a past audit's page again.
+    """Write the gallery of all records as one page, or the report of a past audit again.
 
     Example: assay report --out gallery.html
     """
 
     run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="AUDIT")] = None
-    """A past audit's folder, whose report.html is written again from its findings.json."""
+    """Folder of a past audit: its report.html is written again from findings.json."""
     records: Path = Path("records")
     """Folder of the records."""
     out: OptionalPath = None
-    """Page to write; by default gallery.html, or the audit's own report.html."""
+    """File to write; by default gallery.html, or report.html in the audit's folder."""
 
 
 Command = Audit | Study | List | Report
@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = tyro.extras.subcommand_cli_from_dict(
             _COMMANDS,
             prog="assay",
-            description="Examine trained neural networks: what can be recovered from the weights, and what else.",
+            description="Audit trained neural networks, and run the experiments of papers on them.",
             args=arguments or ["--help"],
             config=(tyro.conf.FlagCreatePairsOff,),
         )
@@ -179,7 +179,7 @@ def _audit(command: Audit) -> int:
     from assay.audit import load_subject, probes, run_audit
     from assay.audit.folder import check_writable, next_folder
 
-    # What can be refused at once is refused before a subject trains itself.
+    # Refuse bad options before a built-in subject is trained.
     for name in command.probe:
         probes.load(name)
     check_writable(command.out or next_folder("subject"))

@@ -48,7 +48,7 @@ def test_one_probes_failure_is_an_answer_and_the_others_go_on(audited):
     assert [answer.reason for answer in audited.answers[1:]] == [
         "RuntimeError: it broke",
         "it reads other networks",
-        "it needs the weights before training, which this subject does not bring",
+        "it needs the weights before training, which this subject does not have",
     ]
     assert audited.failed
     assert not audited.interrupted
@@ -109,12 +109,12 @@ def test_an_interrupt_writes_what_there_is(with_probes, tmp_path):
     assert result.interrupted
     assert findings(result)["interrupted"] is True
     jsonschema.validate(findings(result), schema())
-    assert "stopped before its end" in result.report.read_text()
+    assert "The audit was interrupted: this page holds" in result.report.read_text()
 
 
 def test_a_subject_that_no_probe_can_read_is_refused_and_nothing_is_written(with_probes, tmp_path):
     with_probes(a_probe("blind", raiser(SkipProbe("it reads other networks"))))
-    with pytest.raises(InvalidInputError, match="no probe can read subject 'small': blind: it reads other networks"):
+    with pytest.raises(InvalidInputError, match="no probe applies to subject 'small': blind: it reads other networks"):
         run_audit(small_subject(), out=tmp_path / "deep" / "audit")
     assert contents(tmp_path) == []
 

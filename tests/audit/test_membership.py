@@ -41,7 +41,7 @@ def test_members_of_a_network_that_memorised_noise_are_told(context, monkeypatch
     assert finding.severity in ("medium", "high")
     assert finding.measures["AUC, low end"] > 0.5
     assert (finding.measures["training samples"], finding.measures["held-out samples"]) == (25, 50)
-    assert "below 2.0% are read as no false alarm" in finding.limits
+    assert "below 2.0% mean no false positive" in finding.limits
     assert finding.figures[0].pictures[0].alt.startswith("ROC")
 
 
@@ -59,7 +59,7 @@ def test_intervals_hold_their_estimates(digits_audit):
 
 
 class Scaled(nn.Module):
-    """A module with weights of its own and nothing that starts them anew."""
+    """A module with weights of its own and no `reset_parameters`."""
 
     def __init__(self):
         super().__init__()
@@ -80,7 +80,7 @@ def test_shadows_start_without_a_weight_of_the_trained_network():
     model.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    fresh, same, other = (probe.started_anew(model, seeded(seed)) for seed in (0, 0, 1))
+    fresh, same, other = (probe.reinitialized(model, seeded(seed)) for seed in (0, 0, 1))
     stays = {"3.scale", "3.flat"}  # a single number, and equal ones
     for name, value in fresh.named_parameters():
         assert torch.equal(value, before[name]) == (name in stays), name
@@ -119,7 +119,7 @@ def test_a_subject_that_cannot_be_judged_is_skipped_with_the_reason(context, sub
 
 def test_a_network_too_large_for_shadows_is_skipped(context, monkeypatch):
     monkeypatch.setattr(probe, "_BUDGET", 1e6)
-    with pytest.raises(SkipProbe, match="more computing"):
+    with pytest.raises(SkipProbe, match="exceed an audit's computing budget"):
         probe.run(random_labels(), context)
 
 

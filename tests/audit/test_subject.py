@@ -37,7 +37,7 @@ def test_a_healthy_subject_says_what_it_brings():
         ({"train": (IMAGES, LABELS[:1])}, "one target for each of the 2 samples", "align x and y"),
         ({"test": (IMAGES * float("inf"), LABELS)}, "test data: x holds NaN or infinite", "clean the data"),
         ({"train": (IMAGES.double(), LABELS)}, "torch.float64", ".to(torch.float32)"),
-        ({"train": (IMAGES * 200, LABELS)}, "outside the stated range (0.0, 1.0)", "state the range that holds"),
+        ({"train": (IMAGES * 200, LABELS)}, "outside the stated range (0.0, 1.0)", "correct input_range"),
         ({"input_range": (1.0, 0.0)}, "input_range is (1.0, 0.0)", "pass (lowest, highest)"),
         ({"class_names": ("red", "green")}, "2 names for 3 classes", "one for each or none"),
         ({"loss": binary_cross_entropy}, "the model has 3", "use cross_entropy"),
@@ -101,7 +101,7 @@ def test_a_mean_that_was_subtracted_is_added_back():
     mean = torch.rand(1, 4, 4)
     subject = small_subject(train=(IMAGES - mean, LABELS), test=None, mean=mean)
     torch.testing.assert_close(subject.raw(subject.train[0]), IMAGES)
-    with pytest.raises(InvalidInputError, match="what was subtracted as mean"):
+    with pytest.raises(InvalidInputError, match="any mean that was subtracted as mean="):
         small_subject(train=(IMAGES - mean, LABELS), test=None)
 
 

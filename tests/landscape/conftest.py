@@ -1,17 +1,10 @@
 from functools import partial
 
-import matplotlib.pyplot as plt
 import pytest
 import torch
 from torch import nn
 
 from assay.core import cross_entropy, fit, isolated_rng, seeded
-
-
-@pytest.fixture(autouse=True)
-def _closed_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

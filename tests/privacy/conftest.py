@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import pytest
 import torch
 from torch import nn
@@ -6,12 +5,6 @@ from torch import nn
 from assay.core import seeded
 from assay.nets import mlp
 from assay.privacy import ShadowEnsemble
-
-
-@pytest.fixture(autouse=True)
-def _closed_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Examine a trained network: a subject, the probes that question it, and the page that says what they found."""
+"""Audits of trained networks: subjects, probes, findings and reports."""
 
 from typing import TYPE_CHECKING
 

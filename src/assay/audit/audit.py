@@ -1,4 +1,4 @@
-"""The audit: every probe asked in turn, and the folder that tells what they found."""
+"""Audit of a subject: all probes in turn, and a folder with the report."""
 
 import json
 import sys
@@ -10,16 +10,16 @@ import torch
 
 from assay.audit import probes as registry
 from assay.audit.folder import check_writable, next_folder, whole_folder
-from assay.audit.probe import Context, Need, Probe, SkipProbe
+from assay.audit.probe import Context, Probe, SkipProbe
 from assay.audit.report import render_report
 from assay.audit.result import Answer, AuditResult, describe
-from assay.audit.subject import Subject
+from assay.audit.subject import Need, Subject
 from assay.core import InvalidInputError
 
 _MISSING: dict[Need, str] = {
-    "training_data": "it needs the training data, which this subject does not bring",
-    "test_data": "it needs held-out data, which this subject does not bring",
-    "initial_weights": "it needs the weights before training, which this subject does not bring",
+    "training_data": "it needs the training data, which this subject does not have",
+    "test_data": "it needs held-out data, which this subject does not have",
+    "initial_weights": "it needs the weights before training, which this subject does not have",
 }
 
 
@@ -32,24 +32,24 @@ def run_audit(
     device: str | torch.device | None = None,
     progress: bool = False,
 ) -> AuditResult:
-    """Ask a subject every probe's question and write the report.
+    """Run the probes on a subject and write the report.
 
-    A probe that cannot read the subject is skipped with the reason; a probe that raises is reported as failed and the
-    others go on; on an interrupt (Ctrl-C) the answers so far are written. The folder appears whole or not at all.
+    A probe that does not apply to the subject is skipped with the reason; a probe that raises is reported as failed and
+    the others go on; on an interrupt (Ctrl-C) the answers so far are written. The folder is written atomically.
 
     Args:
-        subject: What to audit; its model comes back as it was.
+        subject: The subject; its model is left unchanged.
         probes: Names of the probes to run; all by default.
         out: Folder to write, which must not exist or be empty; by default ``assay-audit/<subject>-<n>``.
-        seed: Seed of every draw that the probes make.
-        device: Where to compute; by default where the model is.
+        seed: Seed of the probes' random draws.
+        device: Device to compute on; by default the model's.
         progress: Show progress on stderr.
 
     Returns:
-        The answers, and the folder that holds them.
+        The answers of the probes, and the folder of the report.
 
     Raises:
-        InvalidInputError: Unknown probe, a place that cannot be written to, or no probe that can read the subject.
+        InvalidInputError: Unknown probe, a folder that cannot be written to, or no probe that applies to the subject.
 
     >>> from assay.audit import load_subject, run_audit
     >>> run_audit(load_subject("digits"), probes=["curvature"]).report.as_posix()
@@ -63,14 +63,14 @@ def run_audit(
     answers = tuple(_ask_all(chosen, subject, Context(seed=seed, progress=progress)))
     if all(answer.status == "skipped" for answer in answers):
         reasons = " | ".join(f"{answer.probe}: {answer.reason}" for answer in answers)
-        raise InvalidInputError(f"no probe can read subject {subject.name!r}: {reasons}")
+        raise InvalidInputError(f"no probe applies to subject {subject.name!r}: {reasons}")
     result = AuditResult(subject=subject, answers=answers, seed=seed, folder=folder)
     _write(result)
     return result
 
 
 def _write(result: AuditResult) -> None:
-    """Write the audit's folder: the facts, the pictures and the page."""
+    """Write ``findings.json``, the pictures and the report."""
     facts, pictures = describe(result)
     with whole_folder(result.folder) as folder:
         (folder / "figures").mkdir()
@@ -82,11 +82,13 @@ def _write(result: AuditResult) -> None:
 
 
 def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> Iterator[Answer]:
-    """Yield one answer for each probe, also for those that an interrupt kept from starting."""
+    """Yield one answer for each probe, also for those that did not start after an interrupt."""
     interrupted = False
     for number, probe in enumerate(chosen, 1):
         if interrupted:
-            yield Answer(probe.name, probe.question, "interrupted", 0.0, reason="the audit was stopped before it")
+            yield Answer(
+                probe.name, probe.question, "interrupted", 0.0, reason="the audit was interrupted before this probe"
+            )
             continue
         if context.progress:  # a line, not a bar: the probes draw their own bars
             print(f"[{number}/{len(chosen)}] {probe.question}", file=sys.stderr, flush=True)
@@ -96,7 +98,11 @@ def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> Ite
         except KeyboardInterrupt:
             interrupted = True
             answer = Answer(
-                probe.name, probe.question, "interrupted", time.perf_counter() - start, reason="it was stopped"
+                probe.name,
+                probe.question,
+                "interrupted",
+                time.perf_counter() - start,
+                reason="the audit was interrupted during this probe",
             )
         yield answer
 

@@ -1,11 +1,11 @@
-"""Subjects that train themselves in seconds on embedded data, so that a first audit needs nothing."""
+"""Built-in subjects: small networks, trained in seconds on embedded data."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from assay.audit.subject import Subject
 
-# Named here, trained elsewhere: `assay list` shows them without importing torch.
+# Apart from their training, so that `assay list` does not import torch.
 BUILT_IN = {
     "fashion": "28 x 28 images of clothes, two groups, 30 training samples, one hidden layer",
     "digits": "8 x 8 handwritten digits, odd or even, 30 training samples, one hidden layer",

@@ -1,4 +1,4 @@
-"""A subject's network as attacks want it: a classifier of inputs within their range."""
+"""Classifier of raw inputs, made from a subject for adversarial attacks."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from assay.core import binary_cross_entropy, cross_entropy, single_logit
 
 
 class RawClassifier(nn.Module):
-    """The subject's network as a classifier of raw inputs: any mean inside, and one score for each class.
+    """Wrap a subject's network as a classifier of raw inputs, with any mean subtracted inside and one score a class.
 
     Args:
         subject: A subject trained with `cross_entropy` or `binary_cross_entropy`.

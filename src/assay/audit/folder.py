@@ -1,4 +1,4 @@
-"""The folder that an audit leaves: checked before the work starts, and there whole or not at all."""
+"""Output folder of an audit: checked before the work starts, and written atomically."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def next_folder(name: str) -> Path:
 
 
 def check_writable(out: Path) -> None:
-    """Refuse a place where the report could not be written, before any work is done for it.
+    """Refuse an output folder that cannot be written to.
 
     Raises:
         InvalidInputError: ``out`` holds something already, or its parent cannot be written to.
@@ -37,7 +37,7 @@ def check_writable(out: Path) -> None:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``out`` that becomes ``out`` when the block ends without an error.
+    """Yield a temporary folder beside ``out``, renamed to ``out`` when the block ends without an error.
 
     Raises:
         InvalidInputError: ``out`` cannot be written.

@@ -1,4 +1,4 @@
-"""Where subjects come from: built-in names, a Python file, or a model factory with weights and data."""
+"""Loading a subject: by built-in name, from a Python file, or from a model factory with weights and data."""
 
 import difflib
 import sys
@@ -43,21 +43,21 @@ def load_subject(
     seed: int = 0,
     progress: bool = False,
 ) -> Subject:
-    """Load what is to be audited.
+    """Load the subject of an audit.
 
-    All options but the last two belong to a factory; the other two forms bring everything themselves.
+    All options but the last two go with a factory; a built-in subject and a Python file need none of them.
 
     Args:
         spec: A built-in subject's name; a Python file with a function ``subject()`` that returns a `Subject`, which is
-            run as it stands; or ``package.module:factory``, called without arguments for the untrained model.
-        weights: ``.safetensors``, or a PyTorch file that needs no code to be read.
+            executed; or ``package.module:factory``, called without arguments for the untrained model.
+        weights: ``.safetensors``, or a PyTorch file that loads without running code.
         train: Training data: ``.npz`` or a folder of images.
         test: Held-out data; by default the test part of ``train``, where it has one.
         loss: ``binary_cross_entropy``, ``cross_entropy`` or ``squared_error``; by default the first for a network of
             one output, else the second.
         input_range: Lowest and highest value of an input.
-        input_shape: Shape of one input; needed only without data, where the first layer does not tell.
-        seed: Seeds a built-in subject's training.
+        input_shape: Shape of one input; needed only without data, where the first layer does not determine it.
+        seed: Seed of a built-in subject's training.
         progress: Show a built-in subject's training on stderr.
 
     Returns:
@@ -98,7 +98,7 @@ def load_subject(
 
 
 def _unknown(spec: str) -> str:
-    """Say what a subject can be, and which one may have been meant."""
+    """Return the message for an unknown subject: the forms that exist, and the nearest name."""
     if Path(spec).suffix in (".safetensors", ".pt", ".pth", ".pkl"):
         return f"{spec} holds weights only; give the model too, as: assay audit package.module:factory --weights {spec}"
     close = difflib.get_close_matches(spec, BUILT_IN, n=1)
@@ -108,7 +108,7 @@ def _unknown(spec: str) -> str:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let imports find modules in ``folder``, as ``python file.py`` does."""
+    """Make modules in ``folder`` importable, as ``python file.py`` does."""
     sys.path.insert(0, str(folder.resolve()))
     try:
         yield
@@ -125,7 +125,7 @@ def _run_file(path: Path) -> Subject:
     sys.modules[module.__name__] = module  # dataclasses and pickling of the user's classes look it up there
     with _importable(path.parent):
         try:
-            exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # noqa: S102 - that is its purpose
+            exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # noqa: S102 - the user asked to run it
             subject = module.subject()
         except AssayError:
             raise

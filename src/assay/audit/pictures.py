@@ -24,7 +24,7 @@ def is_image(shape: tuple[int, ...]) -> bool:
 
 
 def sample_picture(name: str, sample: Float[Tensor, "channels h w"], alt: str) -> Picture:
-    """Encode a sample as PNG, one pixel a pixel; values are clipped to [0, 1]."""
+    """Encode a sample as PNG, one pixel for each entry; values are clipped to [0, 1]."""
     levels = (sample.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
     array = levels.permute(1, 2, 0).squeeze(2) if len(levels) == 1 else levels.permute(1, 2, 0)
     file = io.BytesIO()
@@ -43,7 +43,7 @@ def stretch(sample: Tensor) -> Tensor:
 
 
 def plot_picture(name: str, draw: Callable[[Axes], object], alt: str) -> Picture:
-    """Encode what ``draw`` draws on a matplotlib axes, in the house's style."""
+    """Encode a drawing on matplotlib axes, in the style of all figures."""
     with house_style():
         canvas = Canvas()
         draw(canvas.add_subplot())

@@ -1,26 +1,23 @@
-"""What a probe is, and what it answers with."""
+"""Probes, and the findings that they return."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from assay.audit.subject import Need, Subject
 from assay.core import AssayError, InvalidInputError
 
-if TYPE_CHECKING:
-    from assay.audit.subject import Subject
-
-Need = Literal["weights", "gradients", "training_data", "test_data", "initial_weights"]
 Severity = Literal["info", "low", "medium", "high"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from least to most severe
 
 
 class SkipProbe(AssayError):
-    """Raised by a probe that cannot read this subject; the message is the reason that the report gives."""
+    """Raised by a probe that does not apply to the subject; the report gives the message as the reason."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """A small table of a report; every row has one cell a column."""
+    """A small table of a report; every row has one cell for each column."""
 
     caption: str
     columns: tuple[str, ...]
@@ -79,7 +76,7 @@ class Finding:
 
     Args:
         headline: One sentence with the main number in it.
-        severity: How much it matters, by ``rule``.
+        severity: How serious it is, by ``rule``.
         rule: The rule that gave the severity, in words.
         advice: What to do next.
         limits: What the evidence does and does not prove.
@@ -110,7 +107,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Context:
-    """What the audit gives each probe beside the subject.
+    """The seed and the settings that an audit gives each probe.
 
     Args:
         seed: The audit's seed.
@@ -121,7 +118,7 @@ class Context:
     progress: bool = False
 
     def generator(self) -> torch.Generator:
-        """Return a new CPU generator at the audit's seed: probes do not depend on each other's draws."""
+        """Return a new CPU generator at the audit's seed: so probes do not depend on each other's draws."""
         return torch.Generator().manual_seed(self.seed)
 
     def sample(self, pairs: tuple[Tensor, Tensor] | None, limit: int) -> tuple[Tensor, Tensor]:
@@ -131,7 +128,7 @@ class Context:
             SkipProbe: There are none.
         """
         if pairs is None:
-            raise SkipProbe("it needs labelled samples, which this subject does not bring")
+            raise SkipProbe("it needs labelled samples, which this subject does not have")
         chosen = torch.randperm(len(pairs[0]), generator=self.generator())[:limit].to(pairs[0].device)
         return pairs[0][chosen], pairs[1][chosen]
 
@@ -141,13 +138,13 @@ class Probe:
     """One question asked of a subject.
 
     Args:
-        name: The name of the file that holds it.
-        question: What it asks, in one sentence.
-        needs: What a subject must have; it is skipped, with that reason, where one is missing.
+        name: Its name, which is its file's.
+        question: Its question, in one sentence.
+        needs: Parts that the subject must have; where one is missing, the probe is skipped with that reason.
         run: Called as ``run(subject, context)``; returns the finding, or raises `SkipProbe`.
     """
 
     name: str
     question: str
     needs: frozenset[Need]
-    run: Callable[["Subject", Context], Finding]
+    run: Callable[[Subject, Context], Finding]

@@ -1,4 +1,4 @@
-"""Which part of a subject's network is attacked, and in which coordinates its samples compare with what comes out."""
+"""Input of the reconstruction attack: the dense part of a network, and the coordinates of its candidates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ _ROUNDING = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What is attacked, and how samples and candidates are brought together.
+    """The network that is attacked, and the map from samples to the coordinates of candidates.
 
     Attributes:
-        model: The network whose weights are read: the subject's, or its dense head.
-        kind: "samples" where candidates are inputs of the subject, "features" where they are what its first dense
-            layer reads.
+        model: The network that is attacked: the subject's, or its dense head.
+        kind: "samples" where candidates are inputs of the subject, "features" where they are inputs of its first
+            dense layer.
         shape: Shape of one candidate.
-        samples: Brings inputs of the subject into the candidates' coordinates, the mean put back.
-        mean: What the network takes out of them; None for features.
-        scale: What the network divides them by; candidates times it are samples less the mean.
+        samples: Maps inputs of the subject to the candidates' coordinates, with the mean added back.
+        mean: The mean that the network subtracts from samples; None for features.
+        scale: The scale that the network divides samples by; candidates times the scale are samples less the mean.
     """
 
     model: nn.Module
@@ -41,10 +41,10 @@ class Reading:
 
 
 def read(subject: Subject) -> Reading:
-    """Find the dense part of the network and the coordinates of what it reads.
+    """Find the dense part of a subject's network and the coordinates of its inputs.
 
     Raises:
-        SkipProbe: The network has no dense part that the attack can read.
+        SkipProbe: The network has no dense part that the attack covers.
     """
     shape, model = subject.sample_shape, subject.model
     if shape is None:
@@ -65,7 +65,7 @@ def _first_layer(model: nn.Module) -> nn.Module:
 
 
 def _whole_network(subject: Subject, shape: tuple[int, ...], like: Tensor) -> Reading:
-    """Read a dense network: in its inputs where it does no more to them than shift and scale each entry."""
+    """Attack a dense network in its inputs where it only shifts and scales their entries, else in features."""
     model = subject.model
 
     def entry(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The page of an audit, from the facts and pictures in its folder."""
+"""HTML report of an audit, from ``findings.json`` and the pictures in its folder."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ _GRADES = {
 
 
 def render_report(facts: dict[str, Any], folder: Path) -> str:
-    """Return the page that shows the facts of ``findings.json``, with the pictures of ``folder`` in it."""
+    """Return the report of ``findings.json`` as one page, with the pictures of ``folder`` embedded."""
     entries = [_entry(entry, folder) for entry in facts["findings"]]
     return render(
         _TEMPLATE,
@@ -36,14 +36,14 @@ def render_report(facts: dict[str, Any], folder: Path) -> str:
 
 
 def rerender(run: Path | str, out: Path | str | None = None) -> Path:
-    """Write the page of a past audit again, from its ``findings.json`` and figures.
+    """Write the report of a past audit again, from its ``findings.json`` and figures.
 
     Args:
         run: The audit's folder.
-        out: The page to write; by default the ``report.html`` of that folder.
+        out: File to write; by default the ``report.html`` of that folder.
 
     Returns:
-        The page's path.
+        The path of the report.
 
     Raises:
         MissingDataError: The folder holds no ``findings.json``.
@@ -69,7 +69,7 @@ def rerender(run: Path | str, out: Path | str | None = None) -> Path:
 
 
 def _entry(finding: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a finding with its pictures as markup, small samples apart from full figures."""
+    """Return a finding with its pictures as markup; samples of the data and full figures are listed apart."""
     figures = [
         {
             "caption": figure["caption"],
@@ -90,9 +90,9 @@ def _entry(finding: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _verdict(facts: dict[str, Any]) -> str:
-    """Say the audit's outcome in one line: its most severe finding."""
+    """Return the headline of the most severe finding."""
     answered = [finding for finding in facts["findings"] if finding["status"] == "answered"]
     if not answered:
-        return "No probe could answer; the reasons stand below."
+        return "No probe returned a finding; the reasons are below."
     worst = next(finding for finding in answered if finding["severity"] == facts["worst"])
     return worst["headline"]

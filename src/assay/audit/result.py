@@ -1,4 +1,4 @@
-"""What an audit found, and the document that says it."""
+"""Result of an audit: the answers of its probes, and ``findings.json``."""
 
 import importlib.resources
 import json
@@ -17,14 +17,14 @@ from assay.audit.subject import Subject
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one probe: a finding, or the reason why there is none.
+    """Answer of one probe: a finding, or the reason why there is none.
 
     Args:
         probe: The probe's name.
-        question: What it asked.
-        status: ``"answered"`` with a finding, else why not.
-        seconds: Wall-clock time that it took.
-        finding: The answer.
+        question: The probe's question.
+        status: ``"answered"`` where there is a finding.
+        seconds: Wall-clock time.
+        finding: The finding, where there is one.
         reason: Why there is none, in one sentence.
     """
 
@@ -38,13 +38,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit found.
+    """Result of an audit.
 
     Args:
-        subject: What was audited.
+        subject: The subject.
         answers: One for each probe, in the order of the report.
         seed: The audit's seed.
-        folder: Where ``report.html``, ``findings.json`` and ``figures/`` are.
+        folder: Folder of ``report.html``, ``findings.json`` and ``figures/``.
     """
 
     subject: Subject
@@ -54,12 +54,12 @@ class AuditResult:
 
     @property
     def report(self) -> Path:
-        """The page to read."""
+        """Path of the HTML report."""
         return self.folder / "report.html"
 
     @property
     def interrupted(self) -> bool:
-        """Whether the audit was stopped before its last probe had ended."""
+        """Whether the audit was interrupted before its last probe ended."""
         return any(answer.status == "interrupted" for answer in self.answers)
 
     @property
@@ -92,7 +92,7 @@ def schema() -> dict[str, Any]:
 
 
 def describe(result: AuditResult) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return what ``findings.json`` says, and the pictures that it names by path."""
+    """Return the content of ``findings.json``, and its pictures by path."""
     pictures = {
         _path(answer, picture): picture.data
         for answer in result.answers

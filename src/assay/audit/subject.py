@@ -1,14 +1,14 @@
-"""What is audited: a model, its loss and, where the auditor has them, its data."""
+"""Subject of an audit: a model, its loss and, where the auditor has them, its data."""
 
 import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from assay.audit.probe import Need
 from assay.core import (
     AssayError,
     InvalidInputError,
@@ -29,6 +29,7 @@ from assay.core import (
 _FATAL = ("dropout", "batch-norm")
 _ROUNDING = 1e-5
 
+Need = Literal["weights", "gradients", "training_data", "test_data", "initial_weights"]
 Pairs = tuple[Tensor, Tensor]
 
 
@@ -38,17 +39,17 @@ class Subject:
 
     Args:
         model: The network, in eval mode.
-        loss: What it was trained on, as ``loss(outputs, targets)``; see `assay.core.losses`.
+        loss: The training loss, as ``loss(outputs, targets)``; see `assay.core.losses`.
         train: Training inputs (n samples first) and targets, or None when the auditor has only the weights.
         test: Held-out inputs and targets.
         input_range: Lowest and highest value of an input, before any mean is subtracted.
-        mean: What was subtracted from every input before the model saw it; None when nothing was. Training and test
-            inputs are given as the model sees them.
+        mean: Mean that was subtracted from every input before training; None when none was. Training and test inputs
+            are given with the mean subtracted.
         class_names: One name a class; may be left empty.
         initial_state: The state dict before training, where it was kept.
-        groups: Group of each training sample, for questions about groups.
+        groups: Group of each training sample, for analyses by group.
         input_shape: Shape of one input. Needed only when there is no data and it cannot be read off the first layer.
-        name: Names the report.
+        name: Name shown in the report.
 
     Raises:
         InvalidInputError: Something does not fit. The message lists all problems, each with its mend.
@@ -72,13 +73,13 @@ class Subject:
             raise InvalidInputError(f"subject {self.name!r} cannot be audited: {' | '.join(problems)}")
 
     def has(self, need: Need) -> bool:
-        """Return whether the subject brings what a probe needs."""
-        brought = {"training_data": self.train, "test_data": self.test, "initial_weights": self.initial_state}
-        return need not in brought or brought[need] is not None
+        """Return whether the subject has what a probe needs."""
+        parts = {"training_data": self.train, "test_data": self.test, "initial_weights": self.initial_state}
+        return need not in parts or parts[need] is not None
 
     @property
     def sample_shape(self) -> tuple[int, ...] | None:
-        """Shape of one input, from the data, ``input_shape`` or a dense first layer; None when none of them tells."""
+        """Shape of one input, from the data, ``input_shape`` or a dense first layer; None when it is unknown."""
         data = self.train or self.test
         if data is not None:
             return tuple(data[0].shape[1:])
@@ -110,7 +111,7 @@ class Subject:
 
 
 def _dense_input_shape(model: nn.Module) -> tuple[int, ...] | None:
-    """Read the shape of an input off a dense first layer: a square image where the width is a square number."""
+    """Infer the input shape from a dense first layer: a square image where the width is a square number."""
     first = next((m for m in model.modules() if getattr(m, "weight", None) is not None), None)
     if not isinstance(first, nn.Linear):
         return None
@@ -159,7 +160,7 @@ def _data_problems(subject: Subject, x: Tensor, y: Tensor) -> Iterator[str]:
     if (raw - subject.raw(x)).abs().max() > _ROUNDING:
         yield (
             f"inputs span [{raw.min():.4g}, {raw.max():.4g}], outside the stated range {subject.input_range}; "
-            "state the range that holds, and what was subtracted as mean"
+            "correct input_range, and give any mean that was subtracted as mean="
         )
     yield from _label_problems(subject, y, n_outputs)
 
@@ -175,7 +176,7 @@ def _label_problems(subject: Subject, y: Tensor, n_outputs: int) -> Iterator[str
         yield f"binary_cross_entropy needs one output, the model has {n_outputs}; use cross_entropy"
     elif subject.loss is binary_cross_entropy:
         yield from _complaint(signs, y)
-    else:  # outputs of a regression, or of a loss of the user's own, need not be classes
+    else:  # outputs of a regression or of a custom loss need not be classes
         return
     if len(subject.class_names) not in (0, n_classes):
         yield f"class_names holds {len(subject.class_names)} names for {n_classes} classes; pass one for each or none"

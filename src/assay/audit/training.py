@@ -1,4 +1,4 @@
-"""How the built-in subjects are trained."""
+"""Training of the built-in subjects."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ def train_digits(seed: int = 0, *, progress: bool = False) -> Subject:
     """Train 64-200-1 to tell odd from even on 30 of scikit-learn's digits."""
     groups = ((0, 2, 4, 6, 8), (1, 3, 5, 7, 9))
     return _train_binary(
-        load("digits"), groups, ("even", "odd"), width=200, decay=3e-3, steps=2000, seed=seed, progress=progress
+        load("digits"), groups, ("even", "odd"), width=200, decay=3e-3, n_iter=2000, seed=seed, progress=progress
     )
 
 
@@ -27,7 +27,7 @@ def train_fashion(seed: int = 0, *, progress: bool = False) -> Subject:
     groups = ((0, 2, 4, 6, 8), (1, 3, 5, 7, 9))
     names = ("a top or a bag", "trousers, a dress or a shoe")
     return _train_binary(
-        load("fashion"), groups, names, width=500, decay=2e-3, steps=12000, seed=seed, progress=progress
+        load("fashion"), groups, names, width=500, decay=2e-3, n_iter=12000, seed=seed, progress=progress
     )
 
 
@@ -41,14 +41,14 @@ def _train_binary(
     *,
     width: int,
     decay: float,
-    steps: int,
+    n_iter: int,
     seed: int,
     progress: bool,
     n_per_group: int = 15,
 ) -> Subject:
     """Train one hidden layer on a few images of two groups of classes, to convergence and with weight decay.
 
-    Networks that are trained like this keep their samples best (Buzaglo et al., 2023, on weight decay).
+    Weight decay makes the training samples easier to recover (Buzaglo et al., 2023, abstract).
     """
     random = seeded(seed)
     test = _two_groups(dataset.x_test, dataset.y_test, groups)
@@ -66,7 +66,7 @@ def _train_binary(
         train[1],
         loss=binary_cross_entropy,
         weight_decay=decay,
-        n_iter=steps,
+        n_iter=n_iter,
         progress=progress,
     )
     return Subject(

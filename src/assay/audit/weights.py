@@ -1,4 +1,4 @@
-"""Trained weights read without running anyone's code, and put into the model that they belong to."""
+"""Weights of a subject: state dicts read without running code, and model factories."""
 
 import importlib
 from collections.abc import Callable
@@ -18,14 +18,14 @@ _CONVERT = "convert it where it was made, with safetensors.torch.save_file(model
 
 
 def load_state(path: Path) -> State:
-    """Read a state dict from ``.safetensors``, or from a PyTorch file that needs no code to be read.
+    """Read a state dict from ``.safetensors``, or from a PyTorch file that loads without running code.
 
     Raises:
         MissingDataError: There is no such file.
         InvalidInputError: Reading it would run code, or it is damaged, or it holds no named tensors.
     """
     if not path.is_file():
-        raise MissingDataError(f"there is no file {path}; give the trained weights, best as .safetensors")
+        raise MissingDataError(f"there is no file {path}; give the trained weights, preferably as .safetensors")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -41,7 +41,7 @@ def load_state(path: Path) -> State:
 
 
 def _named_tensors(loaded: Any, path: Path) -> State:
-    """Return the state dict of a checkpoint, also where it is kept beside the optimiser's."""
+    """Return the state dict of a checkpoint, also where the checkpoint holds the optimiser's too."""
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InvalidInputError(f"{path} holds no state dict (names and tensors); {_CONVERT}")
@@ -69,7 +69,7 @@ def call_factory(spec: str) -> nn.Module:
 
 
 def load_weights(model: nn.Module, state: State, *, name: str) -> nn.Module:
-    """Put the weights into the model, in the weights' precision, and set it to eval mode.
+    """Load weights into a model, in the weights' precision, and set it to eval mode.
 
     Raises:
         InvalidInputError: Names or shapes differ; the message lists the first of them.

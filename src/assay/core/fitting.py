@@ -27,7 +27,7 @@ class Step:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The steps taken, the last batch's loss, and the loss at every step."""
+    """The number of steps, the loss of the last batch, and the loss at every step."""
 
     n_iter: int
     loss: float

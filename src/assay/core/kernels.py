@@ -12,7 +12,7 @@ def kernel_distance(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Float
     Raises:
         InvalidInputError: A matrix is zero, so that it has no direction.
 
-    Source: Fort et al., "Deep learning versus kernel learning" (2020).
+    Source: Fort et al., "Deep learning versus kernel learning" (2020), main text: the kernel distance.
 
     >>> import torch
     >>> kernel_distance(torch.eye(2), 3 * torch.eye(2)).item() < 1e-6

@@ -13,7 +13,7 @@ _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "joblib", "matplotlib", 
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of assay, Python and the packages that make the numbers.
+    """Return the versions of assay, Python and the packages that compute the results.
 
     Returns:
         Versions by name.

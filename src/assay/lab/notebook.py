@@ -13,7 +13,7 @@ from assay.lab.store import Store
 
 
 class Notebook:
-    """Keep evidence, figures and tables; the file is written whole after each.
+    """Evidence, figures and tables of a run; ``evidence.json`` is written after each addition.
 
     Args:
         store: The run's folder.
@@ -26,17 +26,17 @@ class Notebook:
         self._tables: list[dict[str, Any]] = []
 
     def add_evidence(self, evidence: Evidence) -> None:
-        """Keep a piece of evidence."""
+        """Add a piece of evidence."""
         self._evidence.append(evidence)
         self.write()
 
     def add_figure(self, name: str, figure: Figure, caption: str) -> None:
-        """Keep a figure's file, with what it shows in words.
+        """Save a figure, with its caption.
 
         Args:
             name: The figure's name.
             figure: A matplotlib figure.
-            caption: What it shows; its titles and labels are taken where this is empty.
+            caption: What it shows; by default its titles and labels.
         """
         encoded = encode_figure(figure)
         file = name + encoded.suffix
@@ -45,12 +45,12 @@ class Notebook:
         self.write()
 
     def add_table(self, name: str, rows: Sequence[Mapping[str, Any]], caption: str) -> None:
-        """Keep a table as its columns and rows.
+        """Add a table as its columns and rows.
 
         Args:
             name: The table's name.
             rows: Dicts with the same keys, holding JSON values.
-            caption: What it shows; the name is taken where this is empty.
+            caption: What it shows; by default the name.
 
         Raises:
             InvalidInputError: There is no row, or the rows have different keys.

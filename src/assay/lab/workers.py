@@ -29,7 +29,7 @@ class WorkersLostError(AssayError):
 
 @dataclass(frozen=True)
 class CellResult:
-    """Hold what came of one cell: its encoded value, or the text of its traceback."""
+    """Result of one cell: its encoded value, or the text of its traceback."""
 
     index: int
     encoded: Encoded | None
@@ -45,9 +45,9 @@ def run_cell(function: Callable[[Any], Any], index: int, item: Any) -> CellResul
     The value leaves the worker as bytes, so that no backend has to know tensors, devices or shared memory.
 
     Args:
-        function: What computes the cell.
-        index: The cell's place.
-        item: Its argument.
+        function: Computes the cell from its item.
+        index: Position of the cell in its map.
+        item: The function's argument.
 
     Returns:
         The result, or the traceback.
@@ -66,17 +66,17 @@ def run_cell(function: Callable[[Any], Any], index: int, item: Any) -> CellResul
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory that this process has held, in MB."""
+    """Return the peak memory of this process, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kilobytes elsewhere
 
 
 class Workers:
-    """Compute cells in parallel and hand back each as it finishes.
+    """Processes that compute cells in parallel and return each as it finishes.
 
     Args:
         backend: ``"loky"`` for processes of this machine; ``"dask"`` or ``"ray"`` for a cluster.
-        jobs: How many processes; a cluster with an address decides for itself.
+        jobs: Number of processes; ignored for a cluster that runs already.
         address: A running cluster's scheduler (dask) or head (ray); None starts one on this machine.
 
     Raises:
@@ -96,7 +96,7 @@ class Workers:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Hold the backend ready inside a ``with`` block, and stop there what was started here.
+        """Start the backend for a ``with`` block, and stop it at the end unless it ran already.
 
         Raises:
             MissingExtraError: The backend's package is not installed.
@@ -108,8 +108,8 @@ class Workers:
         """Compute cells inside `open`; results come as they finish, in any order.
 
         Args:
-            function: What computes a cell from its item.
-            cells: Pairs of place and item.
+            function: Computes a cell from its item.
+            cells: Pairs of position and item.
 
         Yields:
             One result for each cell.
@@ -148,7 +148,7 @@ def _joblib_stream(jobs: int, function: Callable, cells: Iterable[tuple[int, Any
 
 @contextmanager
 def _open_ray(jobs: int, address: str | None) -> Iterator[Stream]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     ray = require_extra("ray", "ray")
     started = not ray.is_initialized()
     if started:

@@ -1,4 +1,4 @@
-"""The probes, one file a question.
+"""Probes of the audit, one file each.
 
 A file's name is its probe's name and the first line of its docstring the probe's question, so that listing them
 imports none of them. To add a probe, add a file that exports ``PROBE``.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from assay.audit.probe import Probe
 
-# What a reader of the report should see first comes first; probes not named here follow by name.
+# In the order of the report, most important first; probes not named here follow by name.
 _FIRST = ("reconstruction", "membership")
 
 

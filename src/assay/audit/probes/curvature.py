@@ -6,17 +6,17 @@ from assay.audit.subject import Subject
 from assay.landscape import hessian_spectrum
 
 _STEPS, _PROBES = 40, 2
-_LARGEST = 5_000_000  # parameters: Lanczos keeps steps x probes vectors of that length, here 1.6 GB in float32
+_LARGEST = 5_000_000  # parameters: Lanczos keeps n_iter x probes vectors of that length, here 1.6 GB in float32
 _SAMPLES = 1000
 _NEGATIVE = 0.05
 
 _RULE = (
     f"Low when the smallest eigenvalue is below -{_NEGATIVE:.0%} of the largest: training then stopped at a saddle, "
-    "not in a minimum. Otherwise information only, since sharpness alone is no defect."
+    "not in a minimum. Otherwise info, since sharpness alone is no defect."
 )
 _LIMITS = (
-    "Sharpness depends on how a network is parametrised: scaling one layer up and the next one down changes it and "
-    "leaves the function as it is. Compare it between runs of one architecture at equal loss. The density is an "
+    "Sharpness depends on how a network is parametrised: scaling one layer up and the next one down changes it but "
+    "not the function. Compare it between runs of one architecture at equal loss. The density is an "
     f"estimate from {_PROBES} random vectors; eigenvalues that are exactly repeated count once."
 )
 
@@ -24,7 +24,9 @@ _LIMITS = (
 def run(subject: Subject, context: Context) -> Finding:
     """Measure the spectrum of the Hessian of the training loss."""
     if subject.n_parameters > _LARGEST:
-        raise SkipProbe(f"it keeps {_STEPS * _PROBES} copies of the parameters and stops at {_LARGEST:,} of them")
+        raise SkipProbe(
+            f"it keeps {_STEPS * _PROBES} copies of the parameters, and takes at most {_LARGEST:,} parameters"
+        )
     x, y = context.sample(subject.train, _SAMPLES)
     report = hessian_spectrum(
         subject.model,
@@ -54,9 +56,9 @@ def run(subject: Subject, context: Context) -> Finding:
         rule=_RULE,
         advice=(
             f"Gradient steps above 2 / curvature = {2 / sharpness:.3g} leave this minimum. Where runs differ in "
-            "sharpness at equal loss, prefer the flatter one; a larger learning rate or weight decay gets there."
+            "sharpness at equal loss, prefer the flatter one; a larger learning rate or weight decay favours it."
             if sharpness > 0
-            else "The loss curves upwards nowhere here: train on before reading anything else on this page."
+            else "The loss has no positive curvature here: train longer before you use this page."
         ),
         limits=_LIMITS,
         measures={

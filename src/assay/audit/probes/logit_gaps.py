@@ -1,4 +1,4 @@
-"""How many decisions hang by a thread, and how fast does their number grow with the perturbation?"""
+"""How many predictions flip under tiny perturbations, and how fast does their number grow?"""
 
 import torch
 from matplotlib.axes import Axes
@@ -13,29 +13,30 @@ from assay.audit.subject import Subject
 
 _SAMPLES = 500
 _SIZES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # in 255ths of the input range
-_STATED = 1.0  # the size that the severity is read at
-_CANDIDATES = 20  # classes, the likeliest first, whose gradients are taken
+_STATED = 1.0  # the size that decides the severity
+_CANDIDATES = 20  # classes, the likeliest first, whose gradients are computed
 
 _RULE = (
-    f"By the share of decisions that changes of {_STATED:g}/255 of the input range, per entry, flip to first order: "
-    "high from a tenth, medium from 3%, low from 1%, otherwise info."
+    f"By the share of predictions that perturbations of {_STATED:g}/255 of the input range, per entry, flip to first "
+    "order: high from a tenth, medium from 3%, low from 1%, otherwise info."
 )
 _LIMITS = (
-    "The prediction comes from scores and gradients at the samples themselves; it is exact for an affine network, and "
-    "for others good for small changes only. A decision counts as flipped whatever the true class, and changes may "
+    "The prediction uses the logits and their gradients at the samples; it is exact for an affine network, and a first-"
+    "order approximation for others. A prediction counts as flipped whatever the true class, and perturbations may "
     "leave the input range. Where one gradient step (FGSM) flips far less than predicted at the smallest sizes, "
     "gradients are masked."
 )
 _ADVICE: dict[Severity, str] = {
-    "high": "Rounding and compression of inputs change answers: abstain where the score gap is small, and train on.",
-    "medium": "Abstain where the score gap is small, or train adversarially; then measure again.",
-    "low": "Keep this number beside the accuracy, and watch it from version to version.",
-    "info": "Nothing to do at this size; larger changes are the question of the attacks.",
+    "high": "Rounding and compression of inputs change predictions: abstain where the logit gap is small, and "
+    "train longer.",
+    "medium": "Abstain where the logit gap is small, or train adversarially; then audit again.",
+    "low": "Report this number beside the accuracy, and compare it between versions.",
+    "info": "Nothing to do at this size; the robustness probe tries larger perturbations.",
 }
 
 
 def run(subject: Subject, context: Context) -> Finding:
-    """Predict the share of flipped decisions by size, and measure it by one gradient step."""
+    """Predict the share of flipped predictions by size to first order, and measure it by one gradient step."""
     model = RawClassifier(subject)
     which = "training" if subject.test is None else "held-out"
     x = subject.raw(context.sample(subject.test or subject.train, _SAMPLES)[0])
@@ -45,11 +46,11 @@ def run(subject: Subject, context: Context) -> Finding:
     curve = adversarial_error_curve(model, x, eps=eps, attack=FGSM, progress=context.progress)
     stated = float(predicted[_SIZES.index(_STATED)])
     severity = _severity(stated)
-    law = f"; they grow as the power {curve.fit.exponent:.2f} of the size" if curve.fit else ""
+    law = f"; the share grows as the power {curve.fit.exponent:.2f} of the size" if curve.fit else ""
     return Finding(
         headline=(
-            f"Changes of {_STATED:g}/255 of the input range can flip {stated:.1%} of the decisions on {len(x)} {which} "
-            f"samples, by their score gaps and gradients{law}."
+            f"Perturbations of {_STATED:g}/255 of the input range flip {stated:.1%} of the predictions on {len(x)} "
+            f"{which} samples, to first order{law}."
         ),
         severity=severity,
         rule=_RULE,
@@ -78,7 +79,9 @@ def _table(predicted: Tensor, curve: ErrorCurve) -> Table:
         (f"{size:g}/255", round(float(foreseen), 4), round(float(measured), 4))
         for size, foreseen, measured in zip(_SIZES, predicted, curve.error, strict=True)
     )
-    return Table("Share of decisions flipped, by size", ("size", "predicted to first order", "measured by FGSM"), rows)
+    return Table(
+        "Share of predictions flipped, by size", ("size", "predicted to first order", "measured by FGSM"), rows
+    )
 
 
 def _figure(predicted: Tensor, curve: ErrorCurve, which: str) -> Figure:
@@ -97,19 +100,19 @@ def _figure(predicted: Tensor, curve: ErrorCurve, which: str) -> Figure:
         axes.set_xticks([], minor=True)
         if float(predicted.max()) > 0 or float(curve.error.max()) > 0:
             axes.set_yscale("log")
-        axes.set_xlabel("size of the change, in 255ths of the input range")
-        axes.set_ylabel("share of decisions flipped")
+        axes.set_xlabel("size of the perturbation, in 255ths of the input range")
+        axes.set_ylabel("share of predictions flipped")
         axes.legend()
 
     first, last = float(predicted[0]), float(predicted[-1])
-    alt = f"Share of decisions predicted to flip: {first:.1%} at the smallest size, {last:.1%} at the largest"
-    caption = f"Decisions on {which} samples that flip, by the size of the change."
+    alt = f"Share of predictions that flip to first order: {first:.1%} at the smallest size, {last:.1%} at the largest"
+    caption = f"Predictions on {which} samples that flip, by the size of the perturbation."
     return Figure((plot_picture("flips", draw, alt),), caption)
 
 
 PROBE = Probe(
     name="logit_gaps",
-    question="How many decisions hang by a thread, and how fast does their number grow with the perturbation?",
+    question="How many predictions flip under tiny perturbations, and how fast does their number grow?",
     needs=frozenset({"gradients"}),
     run=run,
 )

@@ -1,4 +1,4 @@
-"""Can it be told who was in the training set?"""
+"""Can members of the training set be identified?"""
 
 import copy
 from functools import partial
@@ -25,51 +25,52 @@ from assay.privacy import DirectAttack, LiRA, MembershipReport, ShadowEnsemble, 
 from assay.privacy.membership import logit_confidence
 
 _MEMBERS, _NONMEMBERS = 250, 1000  # samples of each kind at most; a rate of 0.1% needs 1000 non-members
-_LEAST = 20  # samples of each kind, below which no rate means anything
+_LEAST = 20  # samples of each kind; with fewer, rates mean nothing
 _SHADOWS, _FEWEST_SHADOWS = 48, 8
 _STEPS, _BATCH, _LEARNING_RATE = 400, 64, 2e-3
-_CHECK_EVERY = 5  # steps between two looks at a shadow's loss on all its samples
+_CHECK_EVERY = 5  # steps between two evaluations of a shadow's loss on all its samples
 _BUDGET, _GPU_BUDGET = 2e12, 4e14  # operations for all shadows at most: a few minutes on one core, seconds on a GPU
 _FPR = (0.01, 0.001)
 
 _RULE = (
-    "The best of three scores counts, by the lower ends of its intervals, which are at 98.3%, so that all three hold "
-    "together at 95%. High: a tenth of the training samples or more are found at a false alarm rate of 1%, ten "
-    "times what chance finds. Medium: 2% of them, or an AUC of 0.6. Low: an AUC above 0.5. Otherwise info."
+    "The best of three scores counts, by the lower ends of its 98.3% intervals, so that all three hold together at "
+    "95%. High: a tenth of the training samples or more are identified at a false positive rate of 1%, ten times the "
+    "rate of chance. Medium: 2% of them, or an AUC of 0.6. Low: an AUC above 0.5. Otherwise info."
 )
 _LIMITS = (
-    "The {count} shadow models have the subject's architecture. They were started anew (modules by their own "
+    "The {count} shadow models have the subject's architecture. They were reinitialised (modules by their own "
     "reset_parameters, weights of modules without it from a normal distribution of the trained weights' mean and "
-    f"spread) and trained by up to {_STEPS} steps of Adam, until each fitted about {{size}} samples as well as the "
-    "subject fits its own {trained}. Its own recipe is not known here: a closer one, or more shadows, may find more, "
-    "so that these rates are no upper bound. They mean nothing unless held-out samples are drawn like the training "
-    "samples."
+    f"standard deviation) and trained by up to {_STEPS} steps of Adam, until each fitted about {{size}} samples as "
+    "well as the subject fits its own {trained}. The subject's training recipe is not known: a closer one, or more "
+    "shadow models, may identify more, so these rates are no upper bound. They mean nothing unless held-out samples "
+    "come from the distribution of the training samples."
 )
-_UNRESOLVED = " With {n} held-out samples, false alarm rates below {rate:.1%} are read as no false alarm at all."
+_UNRESOLVED = " With {n} held-out samples, false positive rates below {rate:.1%} mean no false positive at all."
 _ADVICE: dict[Severity, str] = {
-    "high": "If it is private who is in the training data, do not give out this model's scores. Train with "
+    "high": "If membership in the training data is private, do not publish this model's scores. Train with "
     "differential privacy, on more samples or for fewer steps, and audit again.",
     "medium": "Treat membership as partly exposed: return labels instead of scores, regularise, stop earlier, and "
     "audit again.",
-    "low": "Single samples, most often unusual ones, may be exposed. Audit again after each change of the recipe.",
-    "info": "Nothing to do now. This attack could not tell members, which is no proof that none can.",
+    "low": "Single samples, most often unusual ones, may be exposed. Audit again after each change of the training "
+    "recipe.",
+    "info": "Nothing to do now. This attack could not identify members, which is no proof that none can.",
 }
 
 
 def run(subject: Subject, context: Context) -> Finding:
-    """Train shadow models on parts of the training and held-out samples, and test the subject against them."""
+    """Train shadow models on random parts of the training and held-out samples, and attack the subject with them."""
     if subject.loss not in (cross_entropy, binary_cross_entropy):
         raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
     inside, outside = context.sample(subject.train, _MEMBERS), context.sample(subject.test, _NONMEMBERS)
     if min(len(inside[0]), len(outside[0])) < _LEAST:
-        raise SkipProbe(f"it needs at least {_LEAST} training and {_LEAST} held-out samples to tell rates")
+        raise SkipProbe(f"it needs at least {_LEAST} training and {_LEAST} held-out samples to estimate rates")
     x, y = torch.cat([inside[0], outside[0]]), torch.cat([inside[1], outside[1]])
     members = torch.arange(len(x), device=x.device) < len(inside[0])
     ensemble = _train_shadows(subject, x, y, len(inside[0]), context)
     scores = {
         "confidence": logit_confidence(predict(subject.model, x), y),
-        "confidence against shadows that did not see the sample": _lira(subject, ensemble, x, y, LiRA(online=False)),
-        "confidence against shadows that saw it and others": _lira(subject, ensemble, x, y, LiRA()),
+        "LiRA, offline (shadow models trained without the sample)": _lira(subject, ensemble, x, y, LiRA(online=False)),
+        "LiRA, online (shadow models trained with and without it)": _lira(subject, ensemble, x, y, LiRA()),
     }
     level = 1 - 0.05 / len(scores)
     reports = {name: membership_metrics(each, members, fpr=_FPR, level=level) for name, each in scores.items()}
@@ -77,8 +78,8 @@ def run(subject: Subject, context: Context) -> Finding:
     severity = _severity(report)
     return Finding(
         headline=(
-            f"{report.tpr_at_fpr[0.01].mean:.0%} of {report.n_members} training samples are told from held-out ones at "
-            f"a false alarm rate of 1%; AUC {report.auc.mean:.2f}."
+            f"{report.tpr_at_fpr[0.01].mean:.0%} of {report.n_members} training samples are identified at "
+            f"a false positive rate of 1%; AUC {report.auc.mean:.2f}."
         ),
         severity=severity,
         rule=_RULE,
@@ -98,20 +99,20 @@ def _lira(subject: Subject, ensemble: ShadowEnsemble, x: Tensor, y: Tensor, scor
 
 
 def _train_shadows(subject: Subject, x: Tensor, y: Tensor, n_members: int, context: Context) -> ShadowEnsemble:
-    """Train as many shadows as the budget allows, each on about as many samples as there are members in the pool."""
+    """Train as many shadow models as the budget allows, each on about as many samples as the pool has members."""
     budget = _BUDGET if x.device.type == "cpu" else _GPU_BUDGET
     n_models = min(_SHADOWS, int(budget / _cost(subject.model, x[: min(_BATCH, n_members)])))
     if n_models < _FEWEST_SHADOWS:
         raise SkipProbe(
-            f"its {_FEWEST_SHADOWS} shadow models would take more computing than an audit spends on them; "
-            "train some with assay.privacy.ShadowEnsemble and your own recipe instead"
+            f"its {_FEWEST_SHADOWS} shadow models would exceed an audit's computing budget; "
+            "train them with assay.privacy.ShadowEnsemble and your own recipe instead"
         )
     keep = min(0.5, max(n_members / len(x), 1 / n_models))
     fitted = mean_loss(subject.model, *context.sample(subject.train, _MEMBERS), subject.loss)
     return ShadowEnsemble.fit(
         x,
         y,
-        model_fn=partial(started_anew, subject.model),
+        model_fn=partial(reinitialized, subject.model),
         trainer=SequentialTrainer(partial(_train, loss=subject.loss, fitted=fitted)),
         n_models=n_models,
         keep=keep,
@@ -132,13 +133,13 @@ def _train(
     fit(model, x, y, loss=loss, optimizer=adam, n_iter=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
 
 
-def started_anew(model: nn.Module, source: torch.Generator) -> nn.Module:
-    """Return a copy of a trained network with fresh weights.
+def reinitialized(model: nn.Module, source: torch.Generator) -> nn.Module:
+    """Return a copy of a trained network with newly drawn weights.
 
-    Modules start anew by their own `reset_parameters`. Any weight that still has its trained values after that, since
+    Modules are reset by their own `reset_parameters`. Any weight that still has its trained values after that, since
     its module has no such method or keeps the weight elsewhere (a parametrisation), is drawn from a normal distribution
-    of the trained entries' mean and standard deviation; one whose entries are all equal stays. Buffers of a module
-    without `reset_parameters` stay.
+    of the trained entries' mean and standard deviation; a weight with equal entries is kept. Buffers of a module
+    without `reset_parameters` are kept.
     """
     fresh = copy.deepcopy(model)
     with isolated_rng(int(torch.randint(2**31, (1,), generator=source))):
@@ -160,7 +161,7 @@ def _cost(model: nn.Module, batch: Tensor) -> float:
     return _STEPS * (3 * counter.get_total_flops() + 15 * n_parameters)
 
 
-# --- What is said ------------------------------------------------------------------------------------------------
+# --- The finding ------------------------------------------------------------------------------------------------
 
 
 def _severity(report: MembershipReport) -> Severity:
@@ -200,7 +201,7 @@ def _table(reports: dict[str, MembershipReport]) -> Table:
         (name, str(r.auc), *(str(r.tpr_at_fpr[rate]) for rate in _FPR), round(r.balanced_accuracy, 3))
         for name, r in reports.items()
     )
-    return Table("How well training samples are told from held-out ones; 98.3% intervals", columns, tuple(rows))
+    return Table("Membership inference by three scores; 98.3% intervals", columns, tuple(rows))
 
 
 def _figure(report: MembershipReport) -> Figure:
@@ -209,13 +210,13 @@ def _figure(report: MembershipReport) -> Figure:
     alt = (
         f"ROC of the membership score: {rate.mean:.0%} true positives at 1% false positives, AUC {report.auc.mean:.2f}"
     )
-    caption = "Training samples found, by the share of held-out samples taken for such; both axes are logarithmic."
+    caption = "True positive rate against false positive rate of the best score; both axes are logarithmic."
     return Figure((plot_picture("roc", report.plot, alt),), caption)
 
 
 PROBE = Probe(
     name="membership",
-    question="Can it be told who was in the training set?",
+    question="Can members of the training set be identified?",
     needs=frozenset({"gradients", "training_data", "test_data"}),
     run=run,
 )

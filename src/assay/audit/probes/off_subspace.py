@@ -11,31 +11,33 @@ from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipPro
 from assay.audit.subject import Subject
 from assay.core import binary_cross_entropy, cross_entropy, predict
 
-_SPANNING = 2000  # training samples that the subspace is found from
+_SPANNING = 2000  # training samples that span the subspace
 _SAMPLES = 200
 _ENERGY = 0.99  # share of the data's squared norm that the subspace holds
-_LARGEST = 4096  # input entries: a basis of the complement takes the square of it in memory
+_LARGEST = 4096  # input entries: a basis of the complement takes its square in memory
 
 _RULE = (
-    "By the median distance at which a change off the subspace flips the decision, over that of a change within it, "
+    "By the median distance at which a perturbation off the subspace flips the prediction, over that of one within it, "
     "each along the steepest line: high below 1, medium below 2, low below 4, otherwise info; also info where half of "
-    "the decisions stand off the subspace as far as is searched."
+    "the predictions do not flip off the subspace within the distance searched."
 )
 _LIMITS = (
-    f"The subspace holds {_ENERGY:.0%} of the squared norm of the training inputs, as the network sees them. Both "
+    f"The subspace holds {_ENERGY:.0%} of the squared norm of the training inputs, with any mean subtracted. Both "
     "distances are searched along a straight line and up to twice the median norm of an input, and may leave the input "
     "range: they compare directions, and are no certificate."
 )
 _ADVICE: dict[Severity, str] = {
-    "high": "Train again with weight decay or a smaller initialisation: both shrink what training never touched.",
-    "medium": "Weight decay or a smaller initialisation shrinks the gradient off the data: train again, and compare.",
-    "low": "Weight decay would shrink the rest; projecting inputs onto the subspace takes it away at once.",
-    "info": "Nothing to do: directions that the data do not use hardly move the decision.",
+    "high": "Train again with weight decay or a smaller initialisation: both shrink the weights that training leaves "
+    "untouched.",
+    "medium": "Weight decay or a smaller initialisation shrinks the gradient off the subspace: train again, and "
+    "compare.",
+    "low": "Weight decay would shrink the rest; projecting inputs onto the subspace removes it.",
+    "info": "Nothing to do: directions off the subspace hardly change the prediction.",
 }
 
 
 def run(subject: Subject, context: Context) -> Finding:
-    """Split the decision's gradient on and off the training data's subspace, and flip decisions in either."""
+    """Split the gradient on and off the training data's subspace, and flip predictions in either."""
     if subject.loss not in (cross_entropy, binary_cross_entropy):
         raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
     basis = _subspace(context.sample(subject.train, _SPANNING)[0])
@@ -43,7 +45,7 @@ def run(subject: Subject, context: Context) -> Finding:
     parts = off_subspace_gradient(subject.model, x, basis=basis)
     total = parts.on_norm.square() + parts.off_norm.square()
     if not (total > 0).any():
-        raise SkipProbe("its decision has no gradient at any sample: it is saturated or constant there")
+        raise SkipProbe("the prediction has no gradient at any sample: the network is saturated or constant there")
     share = (parts.off_norm.square()[total > 0] / total[total > 0]).mean().item()
     scores = predict(subject.model, x)
     decided = (scores.flatten() > 0).long() if subject.loss is binary_cross_entropy else scores.argmax(1)
@@ -58,7 +60,7 @@ def run(subject: Subject, context: Context) -> Finding:
     return Finding(
         headline=(
             f"The directions that the training data do not use ({n_features - rank} of {n_features}) hold {share:.1%} "
-            f"of the squared gradient: half of the decisions flip {_reach(off, farthest)} along them, "
+            f"of the squared gradient: half of the predictions flip {_reach(off, farthest)} along them, "
             f"{_reach(on, farthest)} along the others."
         ),
         severity=severity,
@@ -84,11 +86,13 @@ def _subspace(x: Tensor) -> SubspaceBasis:
     """Return the fewest principal directions that hold the stated share of the inputs' squared norm."""
     n_features = x[0].numel()
     if n_features > _LARGEST:
-        raise SkipProbe(f"an input has {n_features:,} entries, and it stops at {_LARGEST:,}")
+        raise SkipProbe(f"an input has {n_features:,} entries, and the probe takes at most {_LARGEST:,}")
     energy = torch.linalg.svdvals(x.flatten(1).double()).square()
     rank = 1 + int((energy.cumsum(0) < _ENERGY * energy.sum()).sum())
     if energy.sum() == 0 or rank >= n_features:
-        raise SkipProbe(f"the training inputs fill all {n_features} dimensions, so that nothing lies off them")
+        raise SkipProbe(
+            f"the training inputs fill all {n_features} dimensions, so there is no direction off their subspace"
+        )
     return orthogonal_complement(x, rank=rank)
 
 
@@ -102,7 +106,7 @@ def _reach(radius: Tensor, farthest: float) -> str:
 
 
 def _figure(off: Tensor, on: Tensor, farthest: float) -> Figure:
-    """Draw which share of the decisions has flipped by which distance, off and on the subspace."""
+    """Draw the share of flipped predictions by distance, off and within the subspace."""
 
     def draw(axes: Axes) -> None:
         for radius, label in ((off, "off the subspace"), (on, "within the subspace")):
@@ -112,14 +116,14 @@ def _figure(off: Tensor, on: Tensor, farthest: float) -> Figure:
             axes.step([0.0, *flipped, farthest], [0.0, *shares, last], where="post", label=label)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("distance moved (2-norm)")
-        axes.set_ylabel("share of decisions flipped")
+        axes.set_ylabel("share of predictions flipped")
         axes.legend()
 
     alt = (
-        f"Flipped decisions by distance: half of them off the subspace by {off.median():.3g}, within it by "
+        f"Flipped predictions by distance: half of them off the subspace by {off.median():.3g}, within it by "
         f"{on.median():.3g}"
     )
-    caption = "Training samples whose decision flips, by how far they are moved off or within the data's subspace."
+    caption = "Training samples whose prediction flips, by the distance moved off or within the data's subspace."
     return Figure((plot_picture("distances", draw, alt),), caption)
 
 

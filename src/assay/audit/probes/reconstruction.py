@@ -5,29 +5,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from assay.audit.pictures import is_image, plot_picture, sample_picture, stretch
-from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe, Table
 from assay.audit.reading import Reading, read
+from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, seeded
-from assay.reconstruction import (
-    KKTReconstructor,
-    ReconstructionROC,
-    ReconstructionScore,
-    reconstruction_roc,
-    score_reconstructions,
-)
+from assay.reconstruction import KKTReconstructor, ReconstructionScore, reconstruction_roc, score_reconstructions
 from assay.reconstruction.kkt import Objective
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
 _MARGIN = 3
-_EXPLAINED = 0.5  # restarts agree on an untrained network too, but explain next to nothing of its weights
+_EXPLAINED = 0.5  # on an untrained network restarts agree too, but their residual stays near 1
 _LIMIT = 2000  # training samples that candidates are compared with
-_SHOWN = 30
 
 _RULE = (
     "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. The nulls are random "
-    "candidates from the same subspace, and held-out samples in the place of the training samples. High: at "
+    "candidates from the same subspace, and held-out samples instead of the training samples. High: at "
     f"threshold {_CLEAR}, at least {_MARGIN} samples more than either null reaches, and twice as many. Medium: the "
     f"same at {_VISIBLE}. Low: more than the nulls at {_VISIBLE}. Info: no more than the nulls."
 )
@@ -37,22 +30,22 @@ _RULE_BLIND = (
     "an untrained network stays near 1), otherwise info."
 )
 _LIMITS = (
-    "Every candidate comes from the weights alone; training data serve only to score it and to set its brightness and "
-    "contrast in these pictures, which the weights do not tell; a mean image that was subtracted is added back after "
-    "scoring. More matches than the nulls show that the samples' content is in the weights. A sample without a match "
-    "is not proven safe: another attack, or more restarts, may find it. Behind convolutions the attack reads the dense "
-    "head: it finds what the head reads of a sample, its features, not its pixels."
+    "Every candidate comes from the weights alone; training data only score it and set its brightness and contrast in "
+    "these pictures, which the weights do not determine; a mean image that was subtracted is added back after scoring. "
+    "More matches than the nulls show that the samples' content is in the weights. A sample without a match is not "
+    "proven safe: another attack, or more restarts, may find it. In a convolutional network the attack covers the "
+    "dense head: it recovers features, the head's inputs, not pixels."
 )
 _NO_HELD_OUT = "No held-out samples were given, so the stricter of the two nulls is missing: give some."
 _LIMITS_BLIND = (
     "Agreement between restarts shows that the weights determine these patterns. It does not prove that they are "
-    "training samples: give the training data, and samples that were not trained on, to have them scored."
+    "training samples: give the training data and held-out data to have them scored."
 )
 _ADVICE: dict[Severity, str] = {
     "high": "If the training data are private, do not publish these weights. Train on more samples, for fewer steps, "
     "with less weight decay or with differential privacy, and audit again.",
-    "medium": "Treat the training data as partly exposed wherever the weights go. Fewer training steps, less weight "
-    "decay or differential privacy expose less; audit again after each change.",
+    "medium": "Treat the training data as partly exposed to anyone who has the weights. Fewer training steps, less "
+    "weight decay or differential privacy expose less; audit again after each change.",
     "low": "Look at the pairs: single samples may be exposed. Audit again with another --seed.",
     "info": "Nothing to do now. This attack found nothing, which is no proof of safety: audit again when the training "
     "recipe changes.",
@@ -61,7 +54,7 @@ _ADVICE: dict[Severity, str] = {
 
 @dataclass(frozen=True)
 class _Matches:
-    """How well a set of candidates reaches a set of samples."""
+    """The correlations of a set of samples with their best candidates."""
 
     name: str
     candidates: int
@@ -78,7 +71,7 @@ class _Matches:
 
 
 def run(subject: Subject, context: Context) -> Finding:
-    """Attack the weights, then score what came out against the training data where they are at hand."""
+    """Attack the weights, and score the candidates against the training data where the subject has them."""
     reading = read(subject)
     attack = KKTReconstructor(
         _objective(subject), input_shape=reading.shape, exact=True, random_state=context.seed, progress=context.progress
@@ -97,26 +90,14 @@ def _objective(subject: Subject) -> Objective:
 
 
 def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Finding:
-    """Report what the restarts agree on, where there is nothing to score it against."""
+    """Report the patterns that restarts agree on, for a subject without training data."""
     support, restarts = attack.support_, attack.n_restarts
     agreed, residual = int((2 * support >= restarts).sum()), attack.residual_.mean().item()
     severity: Severity = "medium" if agreed >= _MARGIN and residual < _EXPLAINED else "info"
-    clusters = list(zip(reading.unscaled(attack.reconstructions_), support.tolist(), attack.cohesion_, strict=True))
-    figures = [
-        Figure(
-            (sample_picture(f"{number:02}", stretch(sample), f"Pattern {number}, from the weights alone"),),
-            f"found by {count} of {restarts} restarts, tightness {tightness:.2f}"
-            if number > attack.n_exact_
-            else "solved for by exact equations",
-            tile=True,
-        )
-        for number, (sample, count, tightness) in enumerate(clusters[:_SHOWN], 1)
-        if is_image(tuple(sample.shape))
-    ]
     tightness = attack.cohesion_[2 * support >= restarts]
     return Finding(
         headline=(
-            f"{agreed} patterns come out of the weights in at least half of {restarts} independent restarts, which "
+            f"{agreed} patterns are found in the weights by at least half of {restarts} independent restarts, which "
             f"leave {residual:.0%} of the weights unexplained."
         ),
         severity=severity,
@@ -126,7 +107,7 @@ def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Find
         measures=_measures(attack)
         | {"patterns that restarts agree on": float(agreed)}
         | ({"their median tightness": tightness.median().item()} if agreed else {}),
-        figures=tuple(figures),
+        figures=pattern_figures(reading, attack),
     )
 
 
@@ -148,11 +129,11 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
     matches = _matches(reading, attack, x, score)
     ours = matches[0]
     severity = _severity(ours, [match for match in matches if match.is_null])
-    what = "training samples" if reading.kind == "samples" else "training samples' features (what its dense head reads)"
+    what = "training samples" if reading.kind == "samples" else "training samples' features (inputs of the dense head)"
     curve = None if others is None else reconstruction_roc(pool, x, others, mean=reading.mean)
     return Finding(
         headline=(
-            f"{ours.visible} of {len(x)} {what} can be recognised in what the weights alone give away, "
+            f"{ours.visible} of {len(x)} {what} can be recognised in reconstructions from the weights alone, "
             f"{ours.clear} of them almost exactly."
         ),
         severity=severity,
@@ -163,23 +144,23 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
         | {f"n90, {match.name}": float(match.clear) for match in matches}
         | {f"n75, {match.name}": float(match.visible) for match in matches}
         | ({} if curve is None else {"area under the ROC": curve.curve.auc, "TPR at 1% FPR": curve.tpr_at(0.01)}),
-        figures=(*_pairs(subject, score), *_roc_figure(curve)),
+        figures=(*recovered_figures(subject, score), *roc_figure(curve)),
         tables=(_table(matches),),
     )
 
 
 def _either_sign(attack: KKTReconstructor, pool: Tensor) -> Tensor:
-    """Add the negatives where the weights do not tell a sample's sign; random candidates then get as many."""
+    """Add the negatives where the weights do not determine a sample's sign."""
     return pool if attack.pool_labels_ is not None else torch.cat([pool, -pool])
 
 
 def _rows(reading: Reading) -> Tensor:
-    """Return the weight that the attack has read: of the first dense layer."""
+    """Return the weight of the first dense layer."""
     return next(module.weight for module in reading.model.modules() if isinstance(module, nn.Linear)).detach()
 
 
 def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[_Matches]:
-    """Count what the attack matches, what a stranger's shortlist of it does, and what the nulls do."""
+    """Return the matches of all candidates, of those that restarts agree on, and of the nulls."""
     size = len(attack.pool_)
     matches = [_Matches("all candidates of the attack", size, score.ncc)]
     if len(attack.reconstructions_):
@@ -216,44 +197,6 @@ def _table(matches: list[_Matches]) -> Table:
     columns = ("candidates", "how many", "samples", f"NCC > {_CLEAR}", f"NCC > {_VISIBLE}", "median NCC")
     rows = ((m.name, m.candidates, len(m.ncc), m.clear, m.visible, round(m.ncc.median().item(), 2)) for m in matches)
     return Table("How many samples some candidate matches", columns, tuple(rows))
-
-
-def _pairs(subject: Subject, score: ReconstructionScore) -> tuple[Figure, ...]:
-    """Show each training sample, the best recovered first, beside the candidate that is closest to it."""
-    if score.ssim is None or not is_image(tuple(score.train_x.shape[1:])):
-        return ()
-    lowest, highest = subject.input_range
-    figures = []
-    for number, index in enumerate(score.ncc.argsort(descending=True)[:_SHOWN].tolist(), 1):
-        sample, ncc, ssim = score.train_x[index], score.ncc[index].item(), score.ssim[index].item()
-        recovered = _with_contrast_of(sample, score.best[index])
-        shown = [(image + score.mean - lowest) / (highest - lowest) for image in (recovered, sample)]
-        figures.append(
-            Figure(
-                (
-                    sample_picture(f"{number:02}-recovered", shown[0], f"Recovered from the weights, NCC {ncc:.2f}"),
-                    sample_picture(f"{number:02}-training", shown[1], "The training image closest to it"),
-                ),
-                f"recovered | training image, NCC {ncc:.2f}, SSIM {ssim:.2f}",
-                tile=True,
-            )
-        )
-    return tuple(figures)
-
-
-def _roc_figure(curve: ReconstructionROC | None) -> tuple[Figure, ...]:
-    """Show how well the best candidate tells training samples from others, where there are others."""
-    if curve is None:
-        return ()
-    alt = f"ROC of membership by the best candidate, area {curve.curve.auc:.2f}, beside the diagonal of guessing"
-    picture = plot_picture("roc", lambda ax: curve.plot(ax=ax), alt)
-    return (Figure((picture,), f"Training samples told from {len(curve.nonmembers)} held-out ones by reconstruction."),)
-
-
-def _with_contrast_of(sample: Tensor, candidate: Tensor) -> Tensor:
-    """Give a candidate the mean and the standard deviation of a sample; NCC knows neither."""
-    spread = candidate.std().clamp_min(torch.finfo(candidate.dtype).tiny)
-    return (candidate - candidate.mean()) / spread * sample.std() + sample.mean()
 
 
 PROBE = Probe(

@@ -1,4 +1,4 @@
-"""How easily do small perturbations change its answer?"""
+"""How easily do small perturbations change the prediction?"""
 
 import math
 
@@ -15,12 +15,12 @@ from assay.audit.subject import Subject
 from assay.core import binary_cross_entropy, predict
 
 _SAMPLES, _BATCH = 200, 50
-_SECONDS = 30  # a radius; then no further batch is begun. Later radii take the first one's samples only
-_STATED = 8  # the radius that the severity is read at, in 255ths of the input range
+_SECONDS = 30  # for each radius; no batch begins after that. Later radii take the first one's samples only
+_STATED = 8  # the radius that decides the severity, in 255ths of the input range
 _STEPS = 50
 _EXAMPLES = 4
 _RADII = (1, 2, 4, _STATED, 16, 32)
-_NEVER = 256  # in the place of a radius
+_NEVER = 256  # stands for no radius
 # The stated radius comes first. A smaller one is tried on what broke within the next larger, a larger one on the rest.
 _FURTHER = ((4, _STATED), (2, 4), (1, 2), (16, _NEVER), (32, _NEVER))
 
@@ -29,19 +29,20 @@ _RULE = (
     "high below a tenth of the accuracy without attack, medium below half, low below nine tenths, otherwise info."
 )
 _LIMITS = (
-    "Each change was found and measured on the model itself, so these samples do break. Those that stood may fall to "
+    "Each perturbation was checked on the model itself, so these samples are misclassified. The others may fall to "
     "another attack: robust accuracy is an upper bound, not a certificate."
 )
 _ADVICE: dict[Severity, str] = {
-    "high": "Treat answers on inputs that others can shape as unsafe; train adversarially at the radius that matters.",
-    "medium": "Train adversarially at the radius that matters, and measure again.",
-    "low": "Keep this number beside the accuracy, and watch it from version to version.",
-    "info": "Nothing to do at this radius; repeat the probe when the model or its data change.",
+    "high": "Do not rely on predictions for inputs that an attacker can change; train adversarially at the radius you "
+    "need.",
+    "medium": "Train adversarially at the radius you need, and audit again.",
+    "low": "Report this number beside the accuracy, and compare it between versions.",
+    "info": "Nothing to do at this radius; audit again when the model or its data change.",
 }
 
 
 def run(subject: Subject, context: Context) -> Finding:
-    """Attack labelled samples within several radii and count those that stand."""
+    """Attack labelled samples within several radii and measure the robust accuracy."""
     model = RawClassifier(subject)
     which = "training" if subject.test is None else "held-out"
     x, y = context.sample(subject.test or subject.train, _SAMPLES)
@@ -56,7 +57,7 @@ def run(subject: Subject, context: Context) -> Finding:
     severity = _severity(clean, stated.mean)
     return Finding(
         headline=(
-            f"Changes of {_STATED}/255 of the input range cut the accuracy on {len(x)} {which} samples "
+            f"Perturbations of {_STATED}/255 of the input range cut the accuracy on {len(x)} {which} samples "
             f"from {clean:.0%} to {stated.mean:.0%}."
         ),
         severity=severity,
@@ -90,9 +91,9 @@ def _smallest(
     input_range: tuple[float, float],
     context: Context,
 ) -> tuple[Tensor, Tensor]:
-    """Return the smallest radius that broke each sample (0: none was needed), and the sample as changed within it.
+    """Return the smallest radius at which each sample is misclassified (0: without attack), and the perturbed sample.
 
-    A sample that time ran out for counts as standing at that radius.
+    A sample that was not attacked for lack of time counts as correct at that radius.
     """
     smallest = torch.where(report.broken_by >= 0, _STATED, _NEVER).where(report.correct, 0)
     changed = report.x_adv.clone()
@@ -111,8 +112,8 @@ def _table(report: RobustnessReport) -> Table:
         (tally.name, tally.tried, tally.broken, tally.tried - tally.broken, tally.n_forward + tally.n_backward)
         for tally in report.tallies
     ]
-    columns = ("attack", "samples tried", "broken", "left standing", "forward and backward passes")
-    return Table(f"What each attack broke at {_STATED}/255, in turn", columns, tuple(rows))
+    columns = ("attack", "samples attacked", "misclassified", "still correct", "forward and backward passes")
+    return Table(f"Samples misclassified under each attack at {_STATED}/255, in turn", columns, tuple(rows))
 
 
 def _severity(clean: float, robust: float) -> Severity:
@@ -127,19 +128,19 @@ def _curve_figure(curve: dict[int, float], which: str) -> Figure:
         axes.plot(list(curve), list(curve.values()), marker="o")
         axes.axvline(_STATED, color="C5", linestyle=":")
         axes.set_ylim(-0.03, 1.03)
-        axes.set_xlabel("radius of the change, in 255ths of the input range")
+        axes.set_xlabel("radius of the perturbation, in 255ths of the input range")
         axes.set_ylabel("share still classified correctly")
 
     last = max(curve)
-    alt = f"Accuracy under attack: {curve[0]:.0%} without change, {curve[last]:.0%} at {last}/255"
-    caption = f"Accuracy on {which} samples by the size of the change; the dotted line is where the severity is read."
+    alt = f"Accuracy under attack: {curve[0]:.0%} without attack, {curve[last]:.0%} at {last}/255"
+    caption = f"Accuracy on {which} samples by radius; the dotted line marks the radius that decides the severity."
     return Figure((plot_picture("accuracy", draw, alt),), caption)
 
 
 def _examples(
     subject: Subject, model: nn.Module, x: Tensor, y: Tensor, smallest: Tensor, changed: Tensor
 ) -> tuple[Figure, ...]:
-    """Show the samples that broke within the smallest radius beside their changed copies, where samples are images."""
+    """Show the samples misclassified at the smallest radius beside their perturbed copies, where they are images."""
     if not is_image(tuple(x.shape[1:])):
         return ()
     lowest, highest = subject.input_range
@@ -168,7 +169,7 @@ def _class_name(subject: Subject, label: int) -> str:
 
 PROBE = Probe(
     name="robustness",
-    question="How easily do small perturbations change its answer?",
+    question="How easily do small perturbations change the prediction?",
     needs=frozenset({"gradients"}),
     run=run,
 )
