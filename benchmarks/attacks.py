@@ -132,10 +132,9 @@ def perceptron(options: Options) -> Problem:
     """Return the study's robust network of seed 0, trained once, with its test pairs."""
     settings, path = STUDY.scales["small"], options.out / "perceptron.safetensors"
     if not path.exists():
-        scale = {"n_train": settings.n_train, "epochs": settings.epochs, "eps": settings.train_eps}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(safetensors.torch.save(train_robust(settings.sources, settings.hidden, seed=0, **scale)))
-    model = build(settings.hidden, seeded(0))
+        path.write_bytes(safetensors.torch.save(train_robust(settings, 0)))
+    model = build(settings.recipe, seeded(0))
     model.load_state_dict(safetensors.torch.load(path.read_bytes()))
     x, y = image_pairs(settings.sources, "test", options.pairs, seeded(1))
     return Problem(model.eval(), x, y, Lp(math.inf, settings.eps, (0.0, 1.0)))

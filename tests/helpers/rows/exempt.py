@@ -2,6 +2,7 @@
 
 EXEMPT = {
     "adversarial.search_architectures": "takes functions that build and reward; tried with known rewards in its test",
+    "core.find_device": "takes a name; tried in its test",
     "core.require_inspected": "returns nothing: it refuses what `inspect_model`, which has a row, finds",
     "nets.load_encoder": "reads weights from an installed package; tried where that is installed",
     "nets.load_pretrained": "reads weights from files; tried where these are",

@@ -1,10 +1,20 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from assay.studies.adversarial.logit_difference_universality import networks, study
+from assay.lab import Grid
+from assay.nets import Recipe
+from assay.studies.adversarial.logit_difference_universality import cells, networks, study
 from assay.studies.adversarial.logit_difference_universality.exact import first_order_errors
 
-TRAINING = networks.Training("fashion", "digits", n_train=200, hidden=(8, 8), epochs=1)
+SETTINGS = replace(
+    study.STUDY.scales["smoke"],
+    n_train=200,
+    recipe=Recipe(hidden=(8, 8), epochs=1, batch_size=128),
+    n_other=20,
+    n_rare=400,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +41,7 @@ def test_first_order_is_exact_on_a_linear_network_and_needs_ten_flips():
 
 
 def test_a_network_that_flips_too_rarely_is_attacked_on_more_images():
-    found = {n: study.follow_kind((TRAINING, (n, 20, 400), "untrained", 0)) for n in (1, 400)}
+    found = {n: cells.follow_kind(replace(SETTINGS, n_fgsm=n), "untrained", 0) for n in (1, 400)}
     assert found[1]["FGSM"] == found[400]["FGSM"] is not None
 
 
@@ -42,18 +52,18 @@ def test_every_claim_is_measured(run):
 
 @pytest.mark.parametrize("kind", [*networks.KINDS, *networks.OTHERS])
 def test_each_kind_is_what_it_says(kind):
-    model, x, y = networks.trained(kind, TRAINING, 0)
+    model, x, y = networks.trained(SETTINGS, kind, 0)
     assert x.dtype == next(model.parameters()).dtype == torch.float64
     assert len(x) == len(y)
     assert sum(isinstance(layer, torch.nn.Linear) for layer in model) == (1 if kind == "linear" else 3)
-    fresh = networks.build(kind, TRAINING, x.shape[1], 0).double()
+    fresh = networks.build(SETTINGS, kind, x.shape[1], 0).double()
     same = all(torch.equal(a, b) for a, b in zip(model.parameters(), fresh.parameters(), strict=True))
     assert same == (kind == "untrained")
 
 
 def test_shuffled_labels_keep_the_images_and_the_counts():
-    x, y, *_ = networks.flat_images("perceptron", TRAINING, 0)
-    same_x, shuffled, *_ = networks.flat_images("shuffled labels", TRAINING, 0)
+    x, y, *_ = networks.flat_images(SETTINGS, "perceptron", 0)
+    same_x, shuffled, *_ = networks.flat_images(SETTINGS, "shuffled labels", 0)
     assert torch.equal(x, same_x)
     assert not torch.equal(y, shuffled)
     assert torch.equal(y.bincount(), shuffled.bincount())
@@ -70,6 +80,9 @@ def test_a_child_has_the_depth_and_skips_of_its_architecture(skip):
     assert model(torch.zeros(2, 6)).shape == (2, 10)
 
 
-def test_the_missing_figures_are_not_averaged_away():
-    assert study.mean_or_none([1.0, None]) is None
-    assert study.mean_or_none([1.0, 2.0]) == 1.5
+def test_missing_figures_are_not_averaged_away(run):
+    assert study.is_missing(Grid({"seed": (0, 1)}, ({"PGD": 1.0}, {"PGD": None})), "PGD")
+    assert not study.is_missing(Grid({"seed": (0, 1)}, ({"PGD": 1.0}, {"PGD": 0.0})), "PGD")
+    (table,) = [table for table in run.tables if table["name"] == "kinds"]
+    untrained = next(row for row in table["rows"] if row[0] == "untrained")
+    assert untrained[table["columns"].index("PGD")] is None, "fifty images flip too rarely for a fit"

@@ -4,7 +4,8 @@ import torch
 from assay.adversarial import SubspaceBasis
 from assay.core import margins, seeded
 from assay.nets import TwoLayerReLU
-from assay.studies.adversarial.subspace_adversarial import images
+from assay.studies.adversarial.subspace_adversarial import cells, images
+from assay.studies.adversarial.subspace_adversarial.settings import Points
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,12 @@ def test_what_is_exact_holds_at_any_scale(run):
 def test_every_claim_is_measured(run):
     assert {e.claim for e in run.evidence if e.values} == {"C1", "C2", "C3", "C4"}
     assert {figure["name"] for figure in run.figures} == {"law", "radii", "flipped-images"}
+
+
+def test_training_leaves_weights_off_the_subspace_alone_in_any_dimension():
+    found = cells.follow_law(Points(dim=7, codim=3, width=20, n=5, n_iter=10), 0)
+    assert found["drift"] == 0
+    assert found["decay error"] < 1e-12
 
 
 def test_the_blank_half_is_what_the_basis_leaves_out():

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from assay.core import seeded
+from assay.lab.grid import Grid
 from assay.privacy import CanaryAttack
 from assay.privacy.membership import canary_objective
-from assay.studies.privacy.canary_membership import pools, study
+from assay.studies.privacy.canary_membership import cells, pools, study
 
 SMOKE = study.STUDY.scales["smoke"]
 
@@ -19,7 +20,7 @@ def run(smoke_run):
 
 @pytest.fixture(scope="module")
 def pool():
-    return pools.train_pool(SMOKE.source, 40, (6, 2, 3), study.recipe(SMOKE, "perceptron"), 0)
+    return pools.train_pool(replace(SMOKE, pool=40, shadows=6, targets=3), SMOKE.perceptron.recipe, 0)
 
 
 def test_every_claim_is_measured_and_shown(run):
@@ -28,12 +29,12 @@ def test_every_claim_is_measured_and_shown(run):
 
 
 def test_every_attack_scores_every_target(run):
-    cell = study.attack((SMOKE, "perceptron", 3))
-    for name in study.SCORES:
+    cell = cells.attack(SMOKE, "perceptron", 3)
+    for name in cells.SCORES:
         assert cell[name].shape == cell["members"].shape == (SMOKE.targets, SMOKE.pool)
     assert cell["farthest"] <= 1 + 1e-5
-    again = study.attack((SMOKE, "perceptron", 3))
-    assert all(torch.equal(value, again[name]) for name, value in cell.items())
+    again = cells.attack(SMOKE, "perceptron", 3)
+    assert all(torch.equal(torch.as_tensor(value), torch.as_tensor(again[name])) for name, value in cell.items())
 
 
 def test_shadows_judges_and_targets_are_drawn_apart(pool):
@@ -61,16 +62,14 @@ def test_queries_are_judged_by_models_that_made_none(pool):
     assert shown["farthest"].item() == pytest.approx(0.5, rel=1e-5)
 
 
-def test_rates_are_read_seed_by_seed():
-    members = torch.tensor([[True, True, False, False]] * 2)
-    right, wrong = torch.tensor([[3.0, 2.0, 1.0, 0.0]] * 2), torch.tensor([[0.0, 1.0, 2.0, 3.0]] * 2)
-    scores = dict.fromkeys(study.SCORES, right) | {"shifted": wrong}
-    auc, tpr = study.rates([{"members": members, **scores}, {"members": members, **scores, "canary": wrong}])
-    for figure in (auc, tpr):
-        assert (figure["canary"] - figure["shifted"]).tolist() == [1.0, 0.0]
+def test_gains_are_taken_seed_by_seed():
+    values = ({"canary: AUC": 0.7, "single: AUC": 0.6}, {"canary: AUC": 0.5, "single: AUC": 0.8})
+    gain = study.gain(Grid({"seed": (3, 4)}, values), "canary", "single")
+    assert gain.tolist() == pytest.approx([0.1, -0.3])
 
 
 def test_the_paper_scale_builds_its_networks():
-    for kind in study.KINDS:
-        model = pools.builder(replace(study.recipe(study.STUDY.scales["paper"], kind), hidden=8), (3, 32, 32), 10)
-        assert model(seeded(0))(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    paper = study.STUDY.scales["paper"]
+    for kind in cells.KINDS:
+        recipe = replace(getattr(paper, kind).recipe, hidden=8)
+        assert recipe.build((3, 32, 32), 10, seeded(0))(torch.zeros(2, 3, 32, 32)).shape == (2, 10)

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -6,8 +5,7 @@ from assay.core import seeded
 from assay.nets import mlp, normalized_conv
 from assay.privacy import CondensedReplay, DatasetCondenser
 from assay.privacy.condensation import kernel_velocity
-from assay.studies.privacy.dataset_condensation_contrastive import problems as helpers
-from assay.studies.privacy.dataset_condensation_contrastive import study
+from assay.studies.privacy.dataset_condensation_contrastive import cells, problems, study, training
 
 SMOKE = study.STUDY.scales["smoke"]
 
@@ -23,7 +21,7 @@ def test_every_claim_is_measured_and_shown(run):
 
 
 def test_the_common_part_is_as_large_as_asked_for_and_tells_nothing():
-    x, y, x_test, y_test = helpers.common_vector_problem(3.0, 500, 0)
+    x, y, x_test, y_test = problems.common_vector_problem(3.0, 500, 0)
     shared = x[:, 20:]
     assert torch.bincount(y).tolist() == torch.bincount(y_test).tolist() == [500] * 8
     assert shared.mean(0).norm().item() == pytest.approx(3.0, rel=0.02)
@@ -37,7 +35,7 @@ def test_the_common_part_is_as_large_as_asked_for_and_tells_nothing():
 
 
 def test_images_are_balanced_standardised_and_relabelled():
-    x, y, x_test, y_test = helpers.image_problem("fashion", (6, 2, 4), (8, 5), 7, 0)
+    x, y, x_test, y_test = problems.image_problem("fashion", (6, 2, 4), (8, 5), 7, 0)
     assert x.shape == (24, 1, 7, 7)
     assert x_test.shape == (15, 1, 7, 7)
     assert torch.bincount(y).tolist() == [8] * 3
@@ -46,9 +44,8 @@ def test_images_are_balanced_standardised_and_relabelled():
 
 
 def test_random_samples_are_where_both_matchings_start():
-    problem = helpers.image_problem("fashion", (0, 1), (6, 4), 8, 0)
-    build = helpers.convolution_builder(problem, (2,))
-    random, dcc = (study.image_condenser(SMOKE, build, 3, matching) for matching in (None, "contrastive"))
+    problem = problems.image_problem("fashion", (0, 1), (6, 4), 8, 0)
+    random, dcc = (cells.image_condenser(SMOKE, problem, method, 3) for method in ("random", "DCC"))
     start = random.fit(*problem[:2])
     moved = dcc.set_params(image_lr=1e-9).fit(*problem[:2])
     torch.testing.assert_close(start.data_, moved.data_, rtol=0, atol=1e-5)
@@ -59,10 +56,10 @@ def test_velocities_are_those_of_the_states_of_one_training_run():
     x, y = torch.randn(12, 4, generator=seeded(0)), torch.arange(12) % 3
     model = mlp((4, 5, 3), generator=seeded(1))
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    got = helpers.velocities(model, x, y, x[:3], steps=7, points=3, source=seeded(2))
+    got = training.velocities(model, x, y, x[:3], steps=7, points=3, source=seeded(2))
     assert got.shape == (3,)
     ends = mlp((4, 5, 3), generator=seeded(1))
-    other = helpers.velocities(ends, x, y, x[:3], steps=2, points=1, source=seeded(2))
+    other = training.velocities(ends, x, y, x[:3], steps=2, points=1, source=seeded(2))
     torch.testing.assert_close(got[:1], other)
     assert got[0] == kernel_velocity(model, x[:3], [start, ends.state_dict()], dt=2.0)[0]
 
@@ -73,11 +70,6 @@ def test_classes_are_learned_in_turn_and_remembered_from_the_memory():
     build = lambda source: normalized_conv((1, 4, 4), 4, channels=(8,), generator=source)  # noqa: E731
     replay = CondensedReplay(DatasetCondenser(1, model_fn=build, n_outer_iter=0))
     source = seeded(0)
-    reached = helpers.learn_in_tasks(build(source), (x, y, x, y), replay, n_tasks=2, steps=60, source=source)
+    reached = training.learn_in_tasks(build(source), (x, y, x, y), replay, n_tasks=2, steps=60, source=source)
     assert reached == 1.0
     assert replay.memory[1].sort().values.tolist() == [0, 1, 2, 3]
-
-
-def test_gains_are_read_seed_by_seed():
-    cells = [{"DC": torch.tensor(0.25)}, {"DC": torch.tensor(0.5)}]
-    assert np.array_equal(study.over_seeds(cells, "DC"), [0.25, 0.5])

@@ -1,26 +1,17 @@
-"""Where the law of the gaps is known, and what first order predicts of a network's decisions."""
+"""Scores whose gaps have a known law, and what first order predicts of a network's decisions."""
 
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    MALT,
-    Lp,
-    TargetedStep,
-    linear_response_radius,
-    logit_differences,
-)
-from assay.adversarial.logit_gaps import (
-    gap_exponent,
-)
+from assay.adversarial import MALT, Lp, TargetedStep, linear_response_radius, logit_differences
+from assay.adversarial.logit_gaps import gap_exponent
 from assay.core import predict, seeded
-from assay.lab import Lab
+from assay.studies.adversarial.logit_difference_universality.settings import Settings
 
 
-def exact_cases(cell: tuple[int, int]) -> dict[str, float]:
+def exact_cases(settings: Settings, seed: int) -> dict[str, float]:
     """Read the exponents off independent scores, and compare prediction and measurement on a linear network."""
-    n, seed = cell
-    source = seeded(seed)
+    n, source = settings.n_law, seeded(seed)
     uniform = torch.rand(n, 10, generator=source, dtype=torch.float64)
     laws = (torch.randn(n, 10, generator=source, dtype=torch.float64), uniform, -(-uniform.log()).log())
     gaps = [logit_differences(scores).T for scores in laws]
@@ -49,11 +40,3 @@ def first_order_errors(model: nn.Module, x: Tensor, sizes: Tensor) -> list[float
         if measured >= 10:  # fewer make a relative error of ten percent by one sample
             off.append(abs(foreseen / measured - 1))
     return off
-
-
-def measure_exact(lab: Lab, cells: list[dict[str, float]]) -> None:
-    """C1 and C2 where nothing is left to the network."""
-    what = "independent scores of three laws: worst error of the exponent of ranks 2 to 4"
-    lab.measure("C1", [cell["exponents"] for cell in cells], at_most=0.25, what=what)
-    what = "linear network: share of points whose predicted flip is the measured one, at five sizes"
-    lab.measure("C2", [cell["agreement"] for cell in cells], at_least=1.0, what=what)

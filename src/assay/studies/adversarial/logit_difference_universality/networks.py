@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from assay.adversarial import FGSM, PGD, Attack, Lp, run_attack
-from assay.core import LossFunction, Step, cross_entropy, fit, seeded
+from assay.core import cross_entropy, seeded
 from assay.data import load
-from assay.nets import mlp
+from assay.nets import Recipe, mlp
+from assay.studies.adversarial.logit_difference_universality.settings import Settings
 
 KINDS = ("linear", "perceptron", "shuffled labels", "untrained", "adversarially trained")
 """The kinds that the claims are measured on; all but the first are perceptrons of two hidden layers."""
@@ -24,22 +24,10 @@ ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "softplus": nn.functional
 SPACE = {"width": (32, 64, 128), "depth": (1, 2, 3), "activation": tuple(ACTIVATIONS), "skip": (False, True)}
 
 
-@dataclass(frozen=True)
-class Training:
-    """How one network is trained, by Adam in batches of 128."""
-
-    source: str = "fashion-mnist"
-    digits: str = "mnist"
-    n_train: int = 20_000
-    hidden: tuple[int, ...] = (64, 64)
-    epochs: int = 10
-    train_eps: float = 0.05
-
-
-def flat_images(kind: str, training: Training, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def flat_images(settings: Settings, kind: str, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return training and test images as flat vectors, with labels, as the kind has them."""
-    data, source = load(training.digits if kind == "MNIST" else training.source), seeded(seed)
-    chosen = torch.randperm(len(data.x_train), generator=source)[: training.n_train]
+    data, source = load(settings.digits if kind == "MNIST" else settings.source), seeded(seed)
+    chosen = torch.randperm(len(data.x_train), generator=source)[: settings.n_train]
     x, y = data.x_train[chosen].flatten(1), data.y_train[chosen]
     x_test, y_test = data.x_test.flatten(1), data.y_test
     if kind == "random images":
@@ -49,48 +37,32 @@ def flat_images(kind: str, training: Training, seed: int) -> tuple[Tensor, Tenso
     return x, y, x_test, y_test
 
 
-def build(kind: str, training: Training, n_features: int, seed: int) -> nn.Module:
+def build(settings: Settings, kind: str, n_features: int, seed: int) -> nn.Sequential:
     """Return an untrained network of a kind."""
-    hidden = () if kind == "linear" else training.hidden
-    return mlp((n_features, *hidden, 10), generator=seeded(seed))
+    recipe = replace(settings.recipe, hidden=()) if kind == "linear" else settings.recipe
+    return recipe.build((n_features,), 10, seeded(seed))
 
 
-def train(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    epochs: int,
-    seed: int,
-    loss: LossFunction = cross_entropy,
-    watch: Callable[[Step], None] | None = None,
-) -> None:
-    """Train in place on clean images."""
-    adam = partial(torch.optim.Adam, lr=1e-3)
-    options: dict[str, Any] = {"epochs": epochs, "batch_size": 128, "generator": seeded(seed)}
-    fit(model, x, y, loss=loss, optimizer=adam, schedule="cosine", callbacks=[watch] if watch else [], **options)
-
-
-def train_against_fgsm(model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, eps: float, seed: int) -> None:
-    """Train in place on images that one signed step has made harder."""
+def train_against_fgsm(recipe: Recipe, model: nn.Module, x: Tensor, y: Tensor, *, eps: float, seed: int) -> None:
+    """Train in place on images that one signed step has made harder, at a constant learning rate."""
     attack, source = FGSM(Lp(norm=math.inf, eps=eps, input_range=(0.0, 1.0))), seeded(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    for _ in range(epochs):
-        for batch in torch.randperm(len(x), generator=source).split(128):
+    optimizer = recipe.new_optimizer(model.parameters())
+    for _ in range(recipe.epochs):
+        for batch in torch.randperm(len(x), generator=source).split(recipe.batch_size or len(x)):
             harder = attack(model, x[batch], y[batch])
             optimizer.zero_grad()
             cross_entropy(model(harder), y[batch]).backward()
             optimizer.step()
 
 
-def trained(kind: str, training: Training, seed: int) -> tuple[nn.Module, Tensor, Tensor]:
+def trained(settings: Settings, kind: str, seed: int) -> tuple[nn.Sequential, Tensor, Tensor]:
     """Return a network of a kind, in float64, with the test images and labels of its data."""
-    x, y, x_test, y_test = flat_images(kind, training, seed)
-    model = build(kind, training, x.shape[1], seed)
+    x, y, x_test, y_test = flat_images(settings, kind, seed)
+    model = build(settings, kind, x.shape[1], seed)
     if kind == "adversarially trained":
-        train_against_fgsm(model, x, y, epochs=training.epochs, eps=training.train_eps, seed=seed)
+        train_against_fgsm(settings.recipe, model, x, y, eps=settings.train_eps, seed=seed)
     elif kind != "untrained":
-        train(model, x, y, epochs=training.epochs, seed=seed)
+        settings.recipe.train(model, x, y, seeded(seed))
     return model.double(), x_test.double(), y_test
 
 
@@ -108,7 +80,7 @@ class SkipLayer(nn.Module):
         return x + out if self.skip else out
 
 
-def child(architecture: dict[str, Any], n_features: int, seed: int) -> nn.Module:
+def child(architecture: dict[str, Any], n_features: int, seed: int) -> nn.Sequential:
     """Build one network of the search space."""
     source, width = seeded(seed), architecture["width"]
     activation = ACTIVATIONS[architecture["activation"]]

@@ -7,90 +7,39 @@ Kinds of network: a linear one, perceptrons of two hidden layers on true labels,
 trained against FGSM, all on Fashion-MNIST; reported beside them perceptrons on MNIST and on noise. The paper's deep
 networks on CIFAR-10 and ImageNet are not here.
 
-The paper reports that lower entropy of the predictions makes a network more robust. For these perceptrons that gain is
-reported and not held to a bar: a prototype had shown before this study that it does not appear on them. The paper's
-architecture search is far larger; here twelve perceptrons are drawn at random, and what is tested is whether choosing
-by accuracy under a cheap attack finds a network that also withstands a stronger one.
+What lower entropy of the predictions does to robustness is reported and not held to a bar: a prototype had shown before
+this study that it does not make these perceptrons more robust. The paper's architecture search is far larger; here
+twelve perceptrons are drawn at random, and what is tested is whether choosing by accuracy under a cheap attack finds a
+network that also withstands a stronger one.
 
 At `small` the seeds were raised after a look at the first three, whose Student intervals were too wide to decide C1,
 C2, C3 and C5: six networks a kind, ten of what is cheap; all bars stayed. Where a network flips too few decisions for a
-fit it is now attacked on all test images, and the followed perceptron trains on all images: on a third of them ten
+fit it is attacked on all test images, and the followed perceptron trains on all images: on a third of them ten
 epochs ended at 84.6%, where the bar asks for 85%. For uniform independent scores the gap of rank 4 follows Beta(3, 8),
 whose exponent in the window is 2.78 and not 3; that leaves 0.03 to the bar for the noise of the worst of nine.
-
-Found: C2 and C4 hold. C1 is undecided: untrained networks have exponents up to 1.3, trained ones within 0.2 of 1. C3
-holds for FGSM; some untrained network reaches the least likely class too rarely to fit a law. C5: by ten searches the
-chosen network is no more robust on average; in half of them it is the one of the best clean accuracy.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from assay.adversarial import (
-    FGSM,
-    PGD,
-    Attack,
-    Lp,
-    StepLeastLikely,
-    adversarial_error_curve,
-    logit_differences,
+from assay.lab import Claim, Grid, Lab, Paper, Study
+from assay.lab.tables import summarise
+from assay.nets import Recipe
+from assay.studies.adversarial.logit_difference_universality.cells import (
+    EPS,
+    RESPONSE_EPS,
+    follow_kind,
+    follow_training,
 )
-from assay.adversarial.logit_gaps import (
-    ErrorCurve,
-    gap_exponent,
-)
-from assay.core import InvalidInputError, Step, accuracy, predict, spawn_seeds
-from assay.data import available
-from assay.lab import Lab, Paper, Study
-from assay.studies.adversarial.logit_difference_universality.exact import exact_cases, first_order_errors, measure_exact
-from assay.studies.adversarial.logit_difference_universality.figures import draw_curves, draw_training
-from assay.studies.adversarial.logit_difference_universality.networks import (
-    KINDS,
-    OTHERS,
-    Training,
-    build,
-    flat_images,
-    train,
-    trained,
-)
-from assay.studies.adversarial.logit_difference_universality.remedies import (
-    Remedies,
-    measure_entropy,
-    measure_search,
-    search,
-    weigh_entropy,
-)
-
-EPS = torch.logspace(-3.69897, -1.69897, 9, dtype=torch.float64)  # 2e-4 to 2e-2
-RESPONSE_EPS = 2e-3  # the first-order prediction is held to its bar up to here
-WATCHED = (0, 1, 3)  # epochs, beside the last one
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Sizes: `n_fgsm` images for the main curves, `n_other` for other attacks and for the first-order prediction.
-
-    A network that flips too few of them for a fit is attacked on `n_rare` images instead. `seeds` are of the five
-    kinds, `cheap_seeds` of the exact cases, the followed network and the search, `other_seeds` of other data and of
-    the entropy. `n_followed` images train the followed network.
-    """
-
-    seeds: int = 6
-    cheap_seeds: int = 10
-    other_seeds: int = 3
-    training: Training = field(default_factory=Training)
-    n_fgsm: int = 5000
-    n_other: int = 2000
-    n_rare: int = 10_000
-    n_law: int = 400_000
-    n_followed: int = 60_000
-    remedies: Remedies = field(default_factory=Remedies)
-
+from assay.studies.adversarial.logit_difference_universality.exact import exact_cases
+from assay.studies.adversarial.logit_difference_universality.figures import draw_errors, draw_training
+from assay.studies.adversarial.logit_difference_universality.networks import KINDS, OTHERS
+from assay.studies.adversarial.logit_difference_universality.remedies import ATTACK_EPS, search, weigh_entropy
+from assay.studies.adversarial.logit_difference_universality.settings import Settings
 
 STUDY = Study(
     slug="logit-difference-universality",
@@ -101,35 +50,70 @@ STUDY = Study(
         arxiv="1711.02846",
         venue="ICLR 2018 workshop",
     ),
+    methods=(
+        "adversarial.EntropyRegularizedLoss",
+        "adversarial.FGSM",
+        "adversarial.StepLeastLikely",
+        "adversarial.adversarial_error_curve",
+        "adversarial.linear_response_radius",
+        "adversarial.logit_differences",
+        "adversarial.logit_gaps.gap_exponent",
+        "adversarial.search_architectures",
+    ),
     claims={
-        "C1": "Differences between the highest scores follow one law near zero, whatever the network, and throughout "
-        "training",
-        "C2": "Hence adversarial error is a power of the perturbation's size, with an exponent near one",
-        "C3": "This holds over data, networks and attacks",
-        "C4": "Lowering the entropy of the predictions affects robustness",
-        "C5": "Architecture matters: a search rewarded by accuracy under attack finds more robust networks",
+        "C1": Claim(
+            "Differences between the highest scores follow one law near zero, whatever the network, and throughout "
+            "training",
+            paper="abstract, states no number; Figure 4 (plot, no number), of NASNet-A and independent uniform scores",
+        ),
+        "C2": Claim(
+            "Hence adversarial error is a power of the perturbation's size, with an exponent near one",
+            paper="abstract, states no number",
+        ),
+        "C3": Claim("This power law holds over data, networks and attacks", paper="abstract, states no number"),
+        "C4": Claim(
+            "The entropy of the predictions can be lowered in training, which affects robustness",
+            paper="abstract, states no number",
+        ),
+        "C5": Claim(
+            "Architecture matters: a search rewarded by accuracy under attack finds more robust networks",
+            paper="abstract, states no number; Figure 7 (plot, no number)",
+        ),
     },
     scales={
         "smoke": Settings(
             seeds=1,
             cheap_seeds=1,
             other_seeds=1,
-            training=Training("fashion", "digits", n_train=1000, hidden=(32, 32), epochs=2),
+            source="fashion",
+            digits="digits",
+            n_train=1000,
+            recipe=Recipe(hidden=(32, 32), epochs=2, batch_size=128),
             n_fgsm=200,
             n_other=50,
             n_rare=50,
             n_law=20_000,
             n_followed=1000,
-            remedies=Remedies((-0.5, 0.5), n_attacked=100, children=2, child_train=500, child_epochs=1, n_reward=100),
+            entropy_weights=(-0.5, 0.5),
+            n_attacked=100,
+            children=2,
+            child_train=500,
+            child_epochs=1,
+            n_reward=100,
         ),
         "small": Settings(),
         "paper": Settings(
             seeds=10,
             other_seeds=10,
-            training=Training(n_train=60_000, hidden=(256, 256)),
+            n_train=60_000,
+            recipe=Recipe(hidden=(256, 256), epochs=10, batch_size=128),
             n_fgsm=10_000,
             n_other=10_000,
-            remedies=Remedies(n_attacked=10_000, children=100, child_train=55_000, child_epochs=20, n_reward=5000),
+            n_attacked=10_000,
+            children=100,
+            child_train=55_000,
+            child_epochs=20,
+            n_reward=5000,
         ),
     },
 )
@@ -138,143 +122,118 @@ STUDY = Study(
 @STUDY.experiment
 def run(settings: Settings, lab: Lab) -> None:
     """Measure the exact cases, then the kinds of network, training, entropy and the search."""
-    source = lab.cached("source", partial(available, settings.training.source))
-    digits = lab.cached("digits", partial(available, settings.training.digits, "digits"))
-    settings = replace(settings, training=replace(settings.training, source=source, digits=digits))
-    seeds, cheap, other = (
-        spawn_seeds(lab.seed, n) for n in (settings.seeds, settings.cheap_seeds, settings.other_seeds)
-    )
-    measure_exact(lab, lab.map(exact_cases, [(settings.n_law, seed) for seed in cheap], name="exact"))
-    kinds, sizes = {}, (settings.n_fgsm, settings.n_other, settings.n_rare)
-    for kind in (*KINDS, *OTHERS):
-        items = [(settings.training, sizes, kind, seed) for seed in (seeds if kind in KINDS else other)]
-        kinds[kind] = lab.map(follow_kind, items, name=kind.replace(" ", "-").lower())
+    source, digits = lab.data(settings.source), lab.data(settings.digits, instead="digits")
+    settings = replace(settings, source=source, digits=digits)
+    measure_exact(lab, lab.grid(exact_cases, settings, seed=settings.cheap_seeds))
+    kinds = lab.grid(follow_kind, settings, kind=KINDS, seed=settings.seeds)
+    others = lab.grid(follow_kind, settings, name="other-data", kind=OTHERS, seed=settings.other_seeds)
     measure_kinds(lab, kinds)
-    cells = [(replace(settings.training, n_train=settings.n_followed), seed) for seed in cheap]
-    measure_training(lab, lab.map(follow_training, cells, name="training"))
-    remedies = (settings.remedies, settings.training)
-    measure_entropy(lab, lab.map(weigh_entropy, [(*remedies, seed) for seed in other], name="entropy"))
-    measure_search(lab, lab.map(search, [(*remedies, seed) for seed in cheap], name="search"))
+    show_kinds(lab, kinds.by("kind") | others.by("kind"))
+    measure_training(lab, lab.grid(follow_training, settings, seed=settings.cheap_seeds))
+    measure_entropy(lab, lab.grid(weigh_entropy, settings, weight=settings.entropy_weights, seed=settings.other_seeds))
+    measure_search(lab, lab.grid(search, settings, seed=settings.cheap_seeds))
 
 
-# --- C1 to C3: kinds of network ------------------------------------------------------------------------------------
+def measure_exact(lab: Lab, found: Grid) -> None:
+    """C1 and C2 where nothing is left to the network."""
+    what = "independent scores of three laws: largest error of the exponents of the gaps of rank 2 to 4"
+    lab.measure("C1", found["exponents"], at_most=0.25, what=what)
+    what = "linear network: share of points whose predicted flip is the measured one, least of five sizes"
+    lab.measure("C2", found["agreement"], at_least=1.0, what=what)
 
 
-def follow_kind(cell: tuple[Training, tuple[int, int, int], str, int]) -> dict[str, Any]:
-    """Train one network; read its gaps, its error curves, and how well first order predicts them."""
-    training, (n_fgsm, n_other, n_rare), kind, seed = cell
-    model, x, y = trained(kind, training, seed)
-    logits = predict(model, x, batch_size=1000)
-    gaps = logit_differences(logits)
-
-    def curve(attack: Callable[[Lp], Attack], n: int) -> ErrorCurve:
-        found = adversarial_error_curve(model, x[:n], y[:n], eps=EPS, attack=attack, batch_size=1000)
-        return found if found.fit or n >= n_rare else curve(attack, n_rare)
-
-    fgsm = curve(FGSM, n_fgsm)
-    others = {"least likely": StepLeastLikely, "PGD": lambda threat: PGD(threat, n_iter=5)}
-    fits = {name: curve(attack, n_other).fit for name, attack in others.items()}
-    small = EPS[RESPONSE_EPS * 1.001 >= EPS]
-    off = first_order_errors(model, x[:n_other], small) or first_order_errors(model, x[:n_rare], small)
-    return {
-        "accuracy": accuracy(logits, y),
-        "slopes": [slope_or_none(gaps[:, column]) for column in range(3)],
-        "error": fgsm.error.tolist(),
-        "changed": fgsm.error[-1].item(),
-        "excess": None if fgsm.excess is None else fgsm.excess[-1].item(),
-        "FGSM": fgsm.fit and fgsm.fit.exponent,
-        "r2": fgsm.fit and fgsm.fit.r2,
-        **{name: fit and fit.exponent for name, fit in fits.items()},
-        "first-order": max(off, default=None),
-    }
-
-
-def slope_or_none(gap: Tensor) -> float | None:
-    """Return the exponent of the gap's law, or None where scores tie in double precision."""
-    try:
-        return gap_exponent(gap).exponent
-    except InvalidInputError:
-        return None
-
-
-def measure_kinds(lab: Lab, kinds: dict[str, list[dict[str, Any]]]) -> None:
+def measure_kinds(lab: Lab, found: Grid) -> None:
     """C1 to C3: the worst over the five kinds, for each seed."""
-    seeds = range(len(kinds[KINDS[0]]))
 
-    def each(figure: str, worst: Any) -> list[float] | None:
-        found = [[kinds[kind][seed][figure] for kind in KINDS] for seed in seeds]
-        return None if any(None in row for row in found) else [worst(row) for row in found]
-
-    def hold(claim: str, values: list[float] | None, what: str, **bar: Any) -> None:
-        if values is None:
+    def hold(claim: str, key: str, values: Callable[[np.ndarray], np.ndarray], what: str, **bar: Any) -> None:
+        if is_missing(found, key):
             lab.measure(claim, untested="at this scale some network flips too rarely for a fit", what=what)
         else:
-            lab.measure(claim, values, what=what, **bar)
+            lab.measure(claim, values(found[key]), what=what, **bar)
 
-    slopes = [[kinds[kind][seed]["slopes"][0] for kind in KINDS] for seed in seeds]
-    departures = None if any(None in row for row in slopes) else [max(abs(s - 1) for s in row) for row in slopes]
-    hold("C1", departures, "five kinds: largest departure from 1 of the exponent of the first gap", at_most=0.2)
-    for claim in ("C2", "C3"):
-        hold(claim, each("FGSM", min), "five kinds, FGSM: smallest exponent of the error", at_least=0.75)
-        hold(claim, each("FGSM", max), "five kinds, FGSM: largest exponent of the error", at_most=1.3)
-    hold("C2", each("r2", min), "five kinds, FGSM: least R² of the power law", at_least=0.98)
+    def departure(exponents: np.ndarray) -> np.ndarray:
+        return abs(exponents - 1).max(0)
+
+    least, largest = partial(np.min, axis=0), partial(np.max, axis=0)
+    hold("C1", "gap 2", departure, "five kinds: largest departure from 1 of the exponent of the first gap", at_most=0.2)
+    for claim, where in (("C2", "five kinds, FGSM"), ("C3", "FGSM attack on all of the five kinds")):
+        hold(claim, "FGSM", least, f"{where}: smallest exponent of the adversarial error", at_least=0.75)
+        hold(claim, "FGSM", largest, f"{where}: largest exponent of the adversarial error", at_most=1.3)
+    hold("C2", "R²", least, "five kinds, FGSM: least R² of the power law", at_least=0.98)
     what = f"five kinds: largest relative error of the first-order prediction, sizes up to {RESPONSE_EPS:g}"
-    hold("C2", each("first-order", max), what, at_most=0.15)
-    for name in ("least likely", "PGD"):
-        for word, worst in (("smallest", min), ("largest", max)):
-            hold("C3", each(name, worst), f"five kinds, {name}: {word} exponent of the error")
-    columns = ("accuracy", "changed", "excess", "FGSM", "r2", "least likely", "PGD", "first-order")
-    rows = []
-    for kind, cells in kinds.items():
-        means = {column: mean_or_none([cell[column] for cell in cells]) for column in columns}
-        gap_means = {f"gap {j}": mean_or_none([cell["slopes"][j - 2] for cell in cells]) for j in (2, 3, 4)}
-        rows.append({"network": kind, **means, **gap_means})
+    hold("C2", "first order", largest, what, at_most=0.15)
+    for attack in ("least likely", "PGD"):
+        hold(
+            "C3", attack, least, f"{attack} attack on all of the five kinds: smallest exponent of the adversarial error"
+        )
+        hold(
+            "C3",
+            attack,
+            largest,
+            f"{attack} attack on all of the five kinds: largest exponent of the adversarial error",
+        )
+
+
+def is_missing(found: Grid, key: str) -> bool:
+    """Return whether some network has no such figure."""
+    return any(cell[key] is None for cell in found)
+
+
+def show_kinds(lab: Lab, kinds: dict[str, Grid]) -> None:
+    """Keep the table and the error curves of all kinds of network."""
+    columns = [key for key in next(iter(kinds.values())).cells[0] if key != "error"]
+    rows = [
+        {"network": kind} | {key: None if is_missing(found, key) else summarise(found[key]) for key in columns}
+        for kind, found in kinds.items()
+    ]
     caption = (
-        f"Means over seeds. FGSM of {EPS[-1]:.2g}: share of decisions changed, and the excess error on true labels "
-        "(misclassified under attack, less on clean images). Then exponents of the error and of the first gaps"
+        f"FGSM of {EPS[-1]:.2g}: share of decisions changed, and the excess error on true labels (misclassified under "
+        "attack, less on clean images). Then exponents of the error, and of the laws of the gaps of rank 2 to 4"
     )
     lab.table("kinds", rows, caption=caption)
-    curves = {kind: torch.tensor([cell["error"] for cell in cells]).mean(0).tolist() for kind, cells in kinds.items()}
     caption = "Share of decisions that FGSM changes, by its size: means over seeds, one line a kind of network."
-    lab.figure("error-curves", draw_curves(EPS.tolist(), curves), caption=caption)
+    lab.figure("error-curves", draw_errors(kinds), caption=caption)
 
 
-def mean_or_none(values: list[float | None]) -> float | None:
-    """Return the mean to four digits, or None where a value is missing."""
-    known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), 4) if len(known) == len(values) else None
-
-
-# --- C1: training --------------------------------------------------------------------------------------------------
-
-
-def follow_training(cell: tuple[Training, int]) -> dict[str, Any]:
-    """Read the law of the first gap at some epochs of training."""
-    training, seed = cell
-    x, y, x_test, y_test = flat_images("perceptron", training, seed)
-    model, rows = build("perceptron", training, x.shape[1], seed), []
-    a_pass = -(-len(x) // 128)
-
-    def look(epoch: int) -> None:
-        logits = predict(model, x_test, batch_size=1000).double()
-        slope = gap_exponent(logit_differences(logits)[:, 0]).exponent
-        rows.append({"epoch": epoch, "slope": slope, "accuracy": accuracy(logits, y_test)})
-
-    def watch(step: Step) -> None:
-        if step.number % a_pass == 0 and step.number // a_pass in (*WATCHED, training.epochs):
-            look(step.number // a_pass)
-
-    look(0)
-    train(model, x, y, epochs=training.epochs, seed=seed, watch=watch)
-    return {"epochs": rows}
-
-
-def measure_training(lab: Lab, cells: list[dict[str, Any]]) -> None:
+def measure_training(lab: Lab, found: Grid) -> None:
     """C1 during training."""
-    departures = [max(abs(row["slope"] - 1) for row in cell["epochs"]) for cell in cells]
+    departures = abs(found["exponent"] - 1).max(1)
     lab.measure("C1", departures, at_most=0.2, what="training: largest departure from 1 of the first gap's exponent")
-    lab.measure("C1", [cell["epochs"][0]["accuracy"] for cell in cells], what="training: accuracy at epoch 0")
-    last = [cell["epochs"][-1]["accuracy"] for cell in cells]
+    last = found["accuracy"][:, -1]
     lab.measure("C1", last, at_least=0.85, what="training: accuracy at the last epoch")
+    rows = [
+        {"epoch": epoch} | {key: summarise(found[key][:, place]) for key in ("exponent", "accuracy")}
+        for place, epoch in enumerate(found.cells[0]["epoch"])
+    ]
+    lab.table("training", rows, caption="Exponent of the first gap's law and accuracy on test images during training")
     caption = "Exponent of the cumulative law of the first gap on test images, one line a network; the band is the bar."
-    lab.figure("training", draw_training(cells), caption=caption)
+    lab.figure("training", draw_training(found), caption=caption)
+
+
+def measure_entropy(lab: Lab, found: Grid) -> None:
+    """C4: that the weight moves the entropy and not the accuracy; what it does to robustness is reported."""
+    falls = -np.diff(found["entropy"], axis=0).max(0)
+    lab.measure(
+        "C4", falls, at_least=0.0, what="mean entropy of the predictions: least fall from one weight to the next"
+    )
+    spread = np.ptp(found["accuracy"], axis=0)
+    lab.measure("C4", spread, at_most=0.015, what="test accuracy: spread over the weights of the entropy")
+    first, *_, last = found.factors["weight"]
+    for attack in ("FGSM", "PGD"):
+        what = f"{attack} at {ATTACK_EPS:g}: decisions changed at entropy weight {last:g}, less those at {first:g}"
+        lab.measure("C4", found[attack][-1] - found[attack][0], what=what)
+    caption = f"Weight of the entropy; share of decisions that attacks of {ATTACK_EPS:g} change"
+    lab.table("entropy", found, caption=caption)
+
+
+def measure_search(lab: Lab, found: Grid) -> None:
+    """C5: whether the reward finds networks that withstand a stronger attack on other images."""
+    gain = [cell["reward"]["PGD"] - cell["clean"]["PGD"] for cell in found]
+    what = f"search: accuracy under PGD at {ATTACK_EPS:g} of the best by FGSM, less that of the best by clean accuracy"
+    lab.measure("C5", gain, at_least=0.0, what=what)
+    rows = [
+        {"search": number, "chosen by": name, **pick}
+        for number, cell in enumerate(found, 1)
+        for name, pick in cell.items()
+    ]
+    lab.table("search", rows, caption=f"Chosen architectures, and their accuracy on test images at {ATTACK_EPS:g}")

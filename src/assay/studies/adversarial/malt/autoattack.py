@@ -1,6 +1,7 @@
 """MALT beside the gradient attacks of AutoAttack, as the torchattacks package has them, on the same samples."""
 
 import importlib
+import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,28 +9,23 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    MALT,
-    TargetedAPGD,
-)
-from assay.adversarial.attacks import (
-    PassCounter,
-)
+from assay.adversarial import MALT
+from assay.adversarial.attacks import PassCounter
 from assay.core import isolated_rng, predict, preserved
+from assay.studies.adversarial.malt.cells import load_network, targeted_attack
+from assay.studies.adversarial.malt.settings import Settings
 
 SEQUENCE = "APGD-CE, 9 x APGD-T and 9 x FAB-T (torchattacks, as many iterations each)"
 MISSING = "torchattacks is not installed here: pip install --no-deps torchattacks"
+INSTALLED = importlib.util.find_spec("torchattacks") is not None
 
 
-def compare_with_autoattack(
-    model: nn.Module, x: Tensor, y: Tensor, attack: TargetedAPGD, *, seed: int
-) -> dict[str, float] | None:
-    """Return MALT's time, passes and success against the sequence's; None where torchattacks is missing."""
-    try:
-        torchattacks: Any = importlib.import_module("torchattacks")
-    except ImportError:
-        return None
-    options = {"norm": "Linf", "eps": attack.threat.eps, "steps": attack.n_iter, "n_restarts": 1, "seed": seed}
+def compare_with_autoattack(settings: Settings, seed: int, weights: dict[str, Tensor]) -> dict[str, float]:
+    """Attack the first samples; return MALT's time, passes and success against the sequence's."""
+    torchattacks: Any = importlib.import_module("torchattacks")
+    model, x, y = load_network(settings, seed, weights, settings.subset)
+    attack = targeted_attack(settings)
+    options = {"norm": "Linf", "eps": settings.eps, "steps": settings.n_iter, "n_restarts": 1, "seed": seed}
     targets = {"n_classes": 10}  # their name for one more than the number of targets
     sequence = [
         (torchattacks.APGD, {"loss": "ce"}),

@@ -1,32 +1,21 @@
-"""What the study of MALT holds its networks against: closed forms, and distances found by bisection."""
+"""Networks on which the answer is known in closed form: linear ones and random two-layer ones."""
 
 import math
-from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assay.adversarial import (
-    MALT,
-    Lp,
-    TargetedAPGD,
-    almost_linearity,
-    malt_scores,
-)
-from assay.adversarial.attacks import (
-    expected_gradient_change,
-)
+from assay.adversarial import MALT, Lp, TargetedAPGD, almost_linearity, malt_scores
+from assay.adversarial.attacks import expected_gradient_change
 from assay.core import predict, seeded
 from assay.nets import mlp
-
-RandomNetworks = tuple[int, tuple[int, ...], tuple[float, ...], int]
-"""Hidden units, input dimensions, radii and the seed."""
+from assay.studies.adversarial.malt.settings import Settings
 
 
-def exact_cases(seed: int) -> dict[str, float]:
+def score_linear(settings: Settings, seed: int) -> dict[str, float]:
     """Compare scores with exact distances on a linear network, and set a trap for the naive ranking."""
     source = seeded(seed)
     draw = partial(torch.randn, generator=source, dtype=torch.float64)
@@ -41,7 +30,7 @@ def exact_cases(seed: int) -> dict[str, float]:
         scores, other = malt_scores(model, x, y, norm=norm), torch.arange(12) != y[:, None]
         errors.append((scores[other] / exact[other] - 1).abs().max().item())
         agreement.append((scores.argsort(1) == exact.argsort(1)).all(1).double().mean().item())
-    return {"error": max(errors), "agreement": min(agreement), **{name: trap(name) for name in ("malt", "naive")}}
+    return {"error": max(errors), "agreement": min(agreement), "malt": trap("malt"), "naive": trap("naive")}
 
 
 def trap(ranking: Literal["malt", "naive"]) -> float:
@@ -54,12 +43,15 @@ def trap(ranking: Literal["malt", "naive"]) -> float:
     return result.success.double().item()
 
 
-def random_networks(cell: RandomNetworks) -> dict[str, Any]:
-    """Measure the gradient's change in random two-layer networks, along a random direction and along the gradient."""
-    width, dimensions, radii, seed = cell
-    source = seeded(seed)
-    rows = []
-    for n_features in dimensions:
+def turn_gradients(settings: Settings, seed: int) -> dict[str, Tensor]:
+    """Measure the gradient's change in random two-layer networks, along a random direction and along the gradient.
+
+    Returns:
+        Relative changes by direction, and by the formula, of shape (dimensions, radii).
+    """
+    width, source = settings.width, seeded(seed)
+    changes: dict[str, list[Tensor]] = {"random": [], "gradient": []}
+    for n_features in settings.features:
         model = mlp((n_features, width, 2), bias="none", generator=source)
         model[0].weight.data = torch.randn(width, n_features, generator=source) / n_features**0.5
         signs = torch.randint(2, (width,), generator=source) * 2.0 - 1
@@ -68,25 +60,9 @@ def random_networks(cell: RandomNetworks) -> dict[str, Any]:
         x = F.normalize(x) * n_features**0.5
         gradient = ((model[0](x) > 0) * signs) @ model[0].weight.data
         pairs = torch.tensor([[1, 0]]).expand(10, 2)
-        for direction, name in ((random, "random"), (gradient, "gradient")):
-            curve = almost_linearity(model, x, F.normalize(direction), torch.tensor(radii), pairs)
-            for radius, change in zip(radii, curve.gradient_change.mean(0), strict=True):
-                expected = expected_gradient_change(radius, n_features)
-                rows.append({"d": n_features, "R": radius, "along": name, "change": change.item(), "formula": expected})
-    return {"rows": rows}
-
-
-def distances_to(model: nn.Module, x: Tensor, target: Tensor, attack: TargetedAPGD) -> Tensor:
-    """Bisect the smallest of 64 radii, each 7.5% above the last, at which an attack reaches the target itself."""
-    ladder = 0.005 * 1.075 ** torch.arange(64)
-    low, high = torch.zeros_like(target), torch.full_like(target, 64)  # 64: out of reach
-    while (low < high).any():
-        middle = (low + high) // 2
-        for level in middle[low < high].unique():
-            rows = ((middle == level) & (low < high)).nonzero().squeeze(1)
-            threat = replace(attack.threat, eps=ladder[level].item())
-            strict = replace(attack, threat=threat, loss="ce", strict_target=True)
-            reached = predict(model, strict(model, x[rows], target[rows])).argmax(1) == target[rows]
-            high[rows] = torch.where(reached, level, high[rows])
-            low[rows] = torch.where(reached, low[rows], level + 1)
-    return low.double()
+        for name, direction in (("random", random), ("gradient", gradient)):
+            curve = almost_linearity(model, x, F.normalize(direction), torch.tensor(settings.radii), pairs)
+            changes[name].append(curve.gradient_change.mean(0).double())
+    expected = [[expected_gradient_change(radius, n) for radius in settings.radii] for n in settings.features]
+    formula = torch.tensor(expected, dtype=torch.float64)
+    return {**{name: torch.stack(found) for name, found in changes.items()}, "formula": formula}

@@ -1,7 +1,7 @@
 """Images beside a blank half that no training sample uses, and networks that are flipped by changing that half."""
 
-from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,31 +10,10 @@ from assay.adversarial import OffSubspaceAttack, SubspaceBasis
 from assay.core import accuracy, binary_cross_entropy, fit, margins, seeded
 from assay.data import load
 from assay.nets import TwoLayerReLU
+from assay.studies.adversarial.subspace_adversarial.settings import VARIANTS, Images
 
 LADDER = tuple(0.5 * 1.25**rung for rung in range(26))
 """Radii that are tried in turn: 0.5 to 132, for images of norm 40."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """How networks are trained on images of 3 and 7, and how many test images are attacked."""
-
-    source: str = "mnist"
-    units: int = 200
-    n_train: int = 4000
-    steps: int = 3000
-    attacked: int = 100
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How a network is initialised and trained: the paper's default, or one of the two remedies."""
-
-    shrink: float = 1.0
-    decay: bool = False
-
-
-VARIANTS = {"default": Variant(), "small init": Variant(shrink=0.2), "weight decay": Variant(decay=True)}
 
 
 def blank_beside(x: Tensor) -> tuple[Tensor, SubspaceBasis]:
@@ -44,33 +23,33 @@ def blank_beside(x: Tensor) -> tuple[Tensor, SubspaceBasis]:
     return wide, SubspaceBasis(torch.eye(wide.shape[1])[:, left])
 
 
-def flip_images(cell: tuple[Images, int]) -> dict[str, Tensor]:
-    """Train all variants to tell 3 from 7, and attack both halves of test images."""
-    settings, seed = cell
-    data, source = load(settings.source), seeded(seed)
+def flip_images(settings: Images, variant: str, seed: int) -> dict[str, Any]:
+    """Train a network to tell 3 from 7, and attack both halves of test images."""
+    data, how = load(settings.source), VARIANTS[variant]
     parts = [(data.x_train, data.y_train), (data.x_test, data.y_test)]
     (x, y), (x_test, y_test) = [(a[(b == 3) | (b == 7)], (b[(b == 3) | (b == 7)] == 7).long()) for a, b in parts]
-    chosen = torch.randperm(len(x), generator=source)[: settings.n_train]
+    chosen = torch.randperm(len(x), generator=seeded(seed))[: settings.n_train]
     (x, basis), y, (x_test, _) = blank_beside(x[chosen]), y[chosen], blank_beside(x_test)
     scale = x.shape[1] ** 0.5 / x.norm(dim=1).mean()
     x, x_test = scale * x, scale * x_test
-    found = {}
-    for name, variant in VARIANTS.items():
-        init_scale = variant.shrink * x.shape[1] ** -0.5
-        model = TwoLayerReLU(x.shape[1], settings.units, init_scale=init_scale, generator=seeded(seed))
-        sgd = partial(torch.optim.SGD, lr=0.005, weight_decay=0.1 if variant.decay else 0.0)
-        stop = None if variant.decay else lambda step: step.number % 25 == 0 and accuracy(step.model(x), y) >= 0.99
-        options = {"n_iter": settings.steps, "batch_size": 64, "generator": seeded(seed + 1), "stop": stop}
-        fit(model, x, y, loss=binary_cross_entropy, optimizer=sgd, **options)
-        margin = margins(model(x_test).detach(), y_test)
-        right = (margin > 0).nonzero().squeeze(1)[: settings.attacked]
-        off, flipped = climb_ladder(model, x_test[right], y_test[right], basis)
-        on = climb_ladder(model, x_test[right], y_test[right], basis.complement)[0]
-        figures = [(margin > 0).double().mean().item(), off.median().item(), on.median().item()]
-        found[name] = torch.tensor(figures, dtype=torch.float64)
-        if name == "default":
-            found |= {"before": x_test[right[:4]] / scale, "after": flipped[:4] / scale}
-    return found
+    init_scale = how.shrink * x.shape[1] ** -0.5
+    model = TwoLayerReLU(x.shape[1], settings.units, init_scale=init_scale, generator=seeded(seed))
+    sgd = partial(torch.optim.SGD, lr=0.005, weight_decay=0.1 if how.decay else 0.0)
+    stop = None if how.decay else lambda step: step.number % 25 == 0 and accuracy(step.model(x), y) >= 0.99
+    options = {"n_iter": settings.steps, "batch_size": 64, "generator": seeded(seed + 1), "stop": stop}
+    fit(model, x, y, loss=binary_cross_entropy, optimizer=sgd, **options)
+    right = margins(model(x_test).detach(), y_test) > 0
+    x, y = x_test[right][: settings.attacked], y_test[right][: settings.attacked]
+    off, flipped = climb_ladder(model, x, y, basis)
+    on, _ = climb_ladder(model, x, y, basis.complement)
+    side = data.x_train.shape[-1]
+    return {
+        "test accuracy": right.double().mean().item(),
+        "flip radius, blank half": off.median().item(),
+        "flip radius, image half": on.median().item(),
+        "before": (x[:4] / scale).view(-1, side, 2 * side),
+        "after": (flipped[:4] / scale).view(-1, side, 2 * side),
+    }
 
 
 def climb_ladder(model: TwoLayerReLU, x: Tensor, y: Tensor, basis: SubspaceBasis) -> tuple[Tensor, Tensor]:

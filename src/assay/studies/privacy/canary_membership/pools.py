@@ -1,43 +1,19 @@
-"""Pools of images, the networks trained on halves of them, and what canaries do to networks that made none."""
+"""Pools of images, networks trained on halves of them, and canaries judged by networks that crafted none."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from assay.core import (
-    StackedTrainer,
-    accuracy,
-    cross_entropy,
-    predict,
-    seeded,
-    spawn_seeds,
-)
+from assay.core import accuracy, predict, seeded, spawn_seeds
 from assay.data import load
-from assay.nets import mlp, small_conv
-from assay.privacy import (
-    CanaryAttack,
-    ShadowEnsemble,
-)
-from assay.privacy.membership import (
-    canary_objective,
-)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the networks of one kind are built and trained; without channels they are perceptrons."""
-
-    channels: tuple[int, ...] | None
-    hidden: int
-    epochs: int
-    learning_rate: float
-    batch_size: int
+from assay.nets import Recipe
+from assay.privacy import CanaryAttack, ShadowEnsemble
+from assay.privacy.membership import canary_objective
+from assay.studies.privacy.canary_membership.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,29 +40,16 @@ class Pool:
         return float(np.mean([accuracy(predict(model, self.x[part]), self.y[part]) for model, part in pairs]))
 
 
-def train_pool(source: str, size: int, counts: tuple[int, int, int], recipe: Recipe, seed: int) -> Pool:
-    """Draw a pool and train shadows, judges and targets, as many as `counts` says."""
+def train_pool(settings: Settings, recipe: Recipe, seed: int) -> Pool:
+    """Draw a pool and train its shadows, judges and targets by one recipe."""
     draw_seed, *seeds = spawn_seeds(seed, 4)
-    data = load(source)
-    chosen = torch.randperm(len(data.y_train), generator=seeded(draw_seed))[:size]
+    data = load(settings.source)
+    chosen = torch.randperm(len(data.y_train), generator=seeded(draw_seed))[: settings.pool]
     x, y = data.x_train[chosen], data.y_train[chosen]
-    channels, height, width = x.shape[1:]
-    build = builder(recipe, (channels, height, width), data.n_classes)
-    adam = partial(torch.optim.Adam, lr=recipe.learning_rate)
-    trainer = StackedTrainer(cross_entropy, adam, epochs=recipe.epochs, batch_size=recipe.batch_size)
-    fit = partial(ShadowEnsemble.fit, x, y, model_fn=build, trainer=trainer)
+    build = recipe.builder(x.shape[1:], data.n_classes)
+    fit = partial(ShadowEnsemble.fit, x, y, model_fn=build, trainer=recipe.stacked_trainer())
+    counts = (settings.shadows, settings.judges, settings.targets)
     return Pool(x, y, *(fit(n_models=n, random_state=own) for n, own in zip(counts, seeds, strict=True)))
-
-
-def builder(recipe: Recipe, shape: tuple[int, int, int], n_classes: int) -> Callable[[torch.Generator], nn.Module]:
-    """Return a function that builds one untrained network from a generator."""
-
-    def build(source: torch.Generator) -> nn.Module:
-        if recipe.channels is None:
-            return nn.Sequential(nn.Flatten(), *mlp((math.prod(shape), recipe.hidden, n_classes), generator=source))
-        return small_conv(shape, n_classes, channels=recipe.channels, hidden=recipe.hidden, generator=source)
-
-    return build
 
 
 def judge(pool: Pool, attack: CanaryAttack, queries: Tensor, source: torch.Generator) -> dict[str, Tensor]:

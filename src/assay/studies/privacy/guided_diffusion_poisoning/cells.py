@@ -1,15 +1,14 @@
-"""One target of the study of poisons from scratch: bases, poisons, and victims that train on them."""
+"""Bases, poisons from them, and victims that train on these, for one goal of an attack."""
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from assay.core import accuracy, predict, seeded, spawn_seeds
-from assay.nets.diffusion import (
-    GuidedDDIMSampler,
-)
+from assay.data import Dataset
+from assay.nets.diffusion import GuidedDDIMSampler, linear_noise_schedule
 from assay.privacy import (
     BullseyePolytope,
     FeatureCollision,
@@ -18,165 +17,124 @@ from assay.privacy import (
     WitchesBrew,
     evaluate_poison,
 )
-from assay.privacy.poisoning import (
-    PoisonAttack,
-    gradient_alignment_loss,
-    poison_target_gradient,
+from assay.privacy.poisoning import PoisonAttack, PoisonSet, gradient_alignment_loss, poison_target_gradient
+from assay.studies.privacy.guided_diffusion_poisoning.diffusion import SCHEDULE, fit_mixture, trained_unet
+from assay.studies.privacy.guided_diffusion_poisoning.settings import Settings
+from assay.studies.privacy.guided_diffusion_poisoning.worlds import (
+    build_world,
+    draw_backdoor,
+    draw_target,
+    load_images,
 )
-from assay.studies.privacy.guided_diffusion_poisoning import worlds
-from assay.studies.privacy.guided_diffusion_poisoning.worlds import World
 
-MODELS = ("mixture", "unet")
 BASES = ("random", "best", "synthesised")
 ATTACKS: dict[str, type[PoisonAttack]] = {
     "gradient matching": WitchesBrew,
     "feature collision": FeatureCollision,
     "bullseye polytope": BullseyePolytope,
 }
+POISONS = {
+    f"{attack}, {base}": (attack, base)
+    for attack in ATTACKS
+    for base in (BASES if attack == "gradient matching" else ("random", "synthesised"))
+}
+"""Attacks and the bases that they start from; a backdoor is tried by gradient matching only."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How poisons are made and tried; pairs are for the mixture and for the UNet.
+def poison(
+    settings: Settings, seed: int, *, unet: dict[str, Tensor] | None = None, backdoor: bool = False
+) -> dict[str, Any]:
+    """Make victims misclassify one image, or with a backdoor unseen images of one class under a trigger.
 
-    Networks are perceptrons, or have convolutions below one hidden layer. `backdoors` are tried with the mixture.
+    The bases are those of the UNet where its weights are given, and of the mixture otherwise.
     """
-
-    targets: tuple[int, int] = (20, 5)
-    backdoors: int = 10
-    victims: int = 3
-    sources: tuple[str, str] = ("digits", "mnist")
-    sizes: tuple[int, int] = (8, 14)
-    n_clean: int = 1200
-    n_poisons: int = 40
-    convolutions: tuple[int, ...] = ()
-    hidden: tuple[int, ...] = (64, 64)
-    epochs: int = 20
-    components: int = 3
-    channels: tuple[int, int] = (16, 32)
-    unet_steps: int = 600
-    unet_batch: int = 64
-    strength: float = 5.0
-    recurrence: tuple[int, int] = (3, 2)
-    stride: tuple[int, int] = (1, 4)
-    matching: float = 1.0
-    labelling: float = 0.3
-    eps: float = 0.3
-    steps: int = 60
-    lr: float = 0.05
-
-
-Cell = tuple[Settings, str, int, dict[str, Tensor]]
-"""Settings, diffusion model, seed, and the UNet's weights."""
-
-
-def poison(cell: Cell) -> dict[str, Tensor]:
-    """Make one image be misjudged, by every attack from every kind of base, and return all figures."""
-    settings, _, seed, _ = cell
     world_seed, goal_seed, mixture_seed, base_seed, victim_seed = spawn_seeds(seed, 5)
-    world, poisoner = surroundings(cell, world_seed, mixture_seed)
-    goal = worlds.draw_goal(world, goal_seed)
-    bases, figures = make_bases(poisoner, world, goal, settings.n_poisons, base_seed)
-    figures |= try_bases(settings, world, poisoner, bases, list(ATTACKS), (goal, goal), victim_seed)
+    model = settings.unet if unet else settings.mixture
+    data = load_images(model.source, model.size)
+    clean, surrogate, judge = build_world(data, settings.n_clean, settings.recipe, world_seed)
+    denoiser = trained_unet(unet, settings.channels) if unet else fit_mixture(data, settings.components, mixture_seed)
+    schedule = linear_noise_schedule(*SCHEDULE)
+    sampler = GuidedDDIMSampler(denoiser, schedule, settings.strength, model.recurrence, stride=model.stride)
+    poisoner = GuidedDiffusionPoisoner(surrogate, sampler, settings.matching, settings.labelling)
+    if backdoor:
+        crafted, judged = draw_backdoor(clean, goal_seed)
+    else:
+        crafted = judged = draw_target(clean, surrogate, goal_seed)
+    bases, figures = make_bases(poisoner, judge, clean, crafted, settings.n_poisons, base_seed)
+    found = {"clean": train_victims(settings, clean, judged, None, victim_seed)}
+    for name, (attack, base) in POISONS.items():
+        if backdoor and attack != "gradient matching":
+            continue
+        made = poisoner.craft(ATTACKS[attack](settings.eps, settings.steps, settings.lr), bases[base], crafted)
+        found[name] = {
+            "alignment loss": alignment_loss(poisoner, made.x, crafted).item(),
+            **train_victims(settings, clean, judged, made, victim_seed),
+        }
+    figures |= {f"{name}: {key}": value for name, values in found.items() for key, value in values.items()}
     return figures | {f"images, {name}": x[:8] for name, x in bases.items()}
 
 
-def open_backdoor(cell: Cell) -> dict[str, Tensor]:
-    """Make unseen images of one class be misjudged where they carry a trigger, by gradient matching."""
-    settings, _, seed, _ = cell
-    world_seed, goal_seed, mixture_seed, base_seed, victim_seed = spawn_seeds(seed, 5)
-    world, poisoner = surroundings(cell, world_seed, mixture_seed)
-    known, unseen = worlds.draw_backdoor(world, goal_seed)
-    bases, figures = make_bases(poisoner, world, known, settings.n_poisons, base_seed)
-    return figures | try_bases(settings, world, poisoner, bases, ["gradient matching"], (known, unseen), victim_seed)
-
-
-def surroundings(cell: Cell, world_seed: int, mixture_seed: int) -> tuple[World, GuidedDiffusionPoisoner]:
-    """Return where poisons are tried, and what makes their bases."""
-    settings, model, _, weights = cell
-    place = MODELS.index(model)
-    data = worlds.images(settings.sources[place], settings.sizes[place])
-    networks = (settings.convolutions, settings.hidden)
-    world = worlds.build_world(data, settings.n_clean, networks, settings.epochs, world_seed)
-    schedule = worlds.study_schedule()
-    if model == "mixture":
-        denoiser = worlds.fit_mixture(data, settings.components, schedule, mixture_seed)
-    else:
-        denoiser = worlds.trained_unet(weights, settings.channels)
-    sampler = GuidedDDIMSampler(
-        denoiser, schedule, settings.strength, settings.recurrence[place], stride=settings.stride[place]
+def train_victims(
+    settings: Settings, clean: Dataset, goal: PoisonGoal, poisons: PoisonSet | None, seed: int
+) -> dict[str, float]:
+    """Return what victims that train on the poisons answer, means over victims; one seed trains them alike."""
+    report = evaluate_poison(
+        goal,
+        poisons,
+        clean.x_train,
+        clean.y_train,
+        test=(clean.x_test, clean.y_test),
+        model_fn=settings.recipe.builder(clean.x_train.shape[1:], clean.n_classes),
+        trainer=settings.recipe.stacked_trainer(),
+        n_victims=settings.victims,
+        generator=seeded(seed),
     )
-    return world, GuidedDiffusionPoisoner(world.surrogate, sampler, settings.matching, settings.labelling)
-
-
-def try_bases(
-    settings: Settings,
-    world: World,
-    poisoner: GuidedDiffusionPoisoner,
-    bases: dict[str, Tensor],
-    attacks: list[str],
-    goals: tuple[PoisonGoal, PoisonGoal],
-    seed: int,
-) -> dict[str, Tensor]:
-    """Craft poisons for the first goal from the bases, and measure by the second what they do to victims.
-
-    Gradient matching starts from every kind of base, other attacks from random and synthesised ones.
-    """
-    crafted, judged = goals
-    judge = partial(
-        evaluate_poison, judged, x=world.x, y=world.y, test=world.test, model_fn=world.build, trainer=world.trainer
-    )
-    clean = judge(poisons=None, n_victims=settings.victims, generator=seeded(seed))
-    figures = {"clean: probability": clean.target_probability.mean(), "clean: accuracy": clean.clean_accuracy.mean()}
-    for attack in attacks:
-        for base in BASES if attack == "gradient matching" else ("random", "synthesised"):
-            poisons = poisoner.craft(ATTACKS[attack](settings.eps, settings.steps, settings.lr), bases[base], crafted)
-            report = judge(poisons=poisons, n_victims=settings.victims, generator=seeded(seed))
-            figures |= {
-                f"{attack}, {base}: mismatch": mismatch(poisoner, poisons.x, crafted),
-                f"{attack}, {base}: probability": report.target_probability.mean(),
-                f"{attack}, {base}: success": report.success.mean(),
-                f"{attack}, {base}: accuracy": report.clean_accuracy.mean(),
-            }
-    return figures
-
-
-def mismatch(poisoner: GuidedDiffusionPoisoner, x: Tensor, goal: PoisonGoal, *, per_sample: bool = False) -> Tensor:
-    """Return the gradient-matching loss of images under the goal's label."""
-    target = poison_target_gradient(poisoner.model, goal)
-    return gradient_alignment_loss(poisoner.model, x, goal.labels(len(x)), target, per_sample=per_sample)
+    return {
+        "probability": report.target_probability.mean().item(),
+        "success": report.success.mean().item(),
+        "clean accuracy": report.clean_accuracy.mean().item(),
+    }
 
 
 def make_bases(
-    poisoner: GuidedDiffusionPoisoner, world: World, goal: PoisonGoal, n: int, seed: int
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return bases of each kind, and what they are like before any attack."""
+    poisoner: GuidedDiffusionPoisoner, judge: nn.Module, clean: Dataset, goal: PoisonGoal, n: int, seed: int
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return bases of each kind and images without guidance, and figures of these before any attack."""
     real_seed, *sample_seeds = spawn_seeds(seed, 3)
-    real = world.x[world.y == goal.label]
+    real = clean.x_train[clean.y_train == goal.label]
     real = real[torch.randperm(len(real), generator=seeded(real_seed))]
     once = replace(poisoner.sampler, recurrence=1)  # without guidance there is nothing to repeat a step for
-    plain = once.sample((2 * n, *real.shape[1:]), batch_size=2 * n, generator=seeded(sample_seeds[0]))
+    unguided = once.sample((2 * n, *real.shape[1:]), batch_size=2 * n, generator=seeded(sample_seeds[0]))
     guided = poisoner.generate_bases(goal, 2 * n, batch_size=2 * n, generator=seeded(sample_seeds[1]))
     losses = {
-        name: mismatch(poisoner, x, goal, per_sample=True)
-        for name, x in (("real", real), ("plain", plain), ("guided", guided))
+        name: alignment_loss(poisoner, x, goal, per_sample=True)
+        for name, x in (("real", real), ("unguided", unguided), ("guided", guided))
     }
-    held_out = nearest(world.test[0][: len(world.x)], world.x)
+    held_out = nearest(clean.x_test[: len(clean.x_train)], clean.x_train)
     labels = goal.labels(2 * n)
     figures = {
-        **{f"mismatch: {name}": values.mean() for name, values in losses.items()},
-        "mismatch: best 16": losses["real"].sort().values[:16].mean(),
-        "surrogate": torch.tensor(accuracy(predict(world.surrogate, guided), labels)),
-        "judge": torch.tensor(accuracy(predict(world.judge, guided), labels)),
-        "distance": nearest(guided, world.x) / held_out,
-        "distance: plain": nearest(plain, world.x) / held_out,
+        **{f"alignment loss, {name}": values.mean().item() for name, values in losses.items()},
+        "alignment loss, best 16 real": losses["real"].sort().values[:16].mean().item(),
+        "surrogate's agreement": accuracy(predict(poisoner.model, guided), labels),
+        "judge's agreement": accuracy(predict(judge, guided), labels),
+        "distance, guided": (nearest(guided, clean.x_train) / held_out).item(),
+        "distance, unguided": (nearest(unguided, clean.x_train) / held_out).item(),
     }
     bases = {
+        "unguided": unguided,
         "random": real[:n],
         "best": real[losses["real"].argsort()[:n]],
         "synthesised": guided[losses["guided"].argsort()[:n]],
     }
-    return bases, figures | {"images, plain": plain[:8]}
+    return bases, figures
+
+
+def alignment_loss(
+    poisoner: GuidedDiffusionPoisoner, x: Tensor, goal: PoisonGoal, *, per_sample: bool = False
+) -> Tensor:
+    """Return the gradient-alignment loss of images under the goal's label."""
+    target = poison_target_gradient(poisoner.model, goal)
+    return gradient_alignment_loss(poisoner.model, x, goal.labels(len(x)), target, per_sample=per_sample)
 
 
 def nearest(x: Tensor, others: Tensor) -> Tensor:

@@ -1,48 +1,49 @@
-"""Figures and tables of the study of poisons from scratch."""
+"""Figures and tables of poisons from guided diffusion."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
-import matplotlib.pyplot as plt
-import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+
+from assay.lab.grid import Grid
+from assay.lab.plots import dots, image_rows
+from assay.lab.tables import summarise, table_rows
+from assay.studies.privacy.guided_diffusion_poisoning.cells import BASES, POISONS
 
 
-def over(cells: list[dict[str, Tensor]], name: str) -> np.ndarray:
-    """Return one figure of every target."""
-    return np.array([float(cell[name]) for cell in cells])
+def draw_bases(target: dict[str, Any]) -> Figure:
+    """Draw images from the diffusion model without guidance, and bases of every kind."""
+    return image_rows({name: target[f"images, {name}"] for name in ("unguided", *BASES)})
 
 
-def draw_images(cell: dict[str, Tensor], bases: Sequence[str]) -> Figure:
-    """Draw bases of every kind."""
-    kinds = ("plain", *bases)
-    figure, axes = plt.subplots(len(kinds), 1)
-    for each, kind in zip(axes, kinds, strict=True):
-        strip = torch.cat(list(cell[f"images, {kind}"].mean(1)), 1)
-        each.imshow(strip.numpy(), cmap="gray", vmin=0, vmax=1)
-        each.set_title("without guidance" if kind == "plain" else kind, fontsize="small")
-        each.set_axis_off()
+def draw_victims(goals: Grid) -> Figure:
+    """Draw what the victims answer after gradient matching from every kind of base, one dot a goal."""
+    groups = {"no poison": goals["clean: probability"]}
+    groups |= {base: goals[f"gradient matching, {base}: probability"] for base in BASES}
+    figure = dots(groups, ylabel="probability of the attacker's class")
+    figure.axes[0].set_ylim(0, 1)
     return figure
 
 
-def draw_victims(cells: list[dict[str, Tensor]], bases: Sequence[str]) -> Figure:
-    """Draw what the victims answer after gradient matching from every kind of base."""
-    names = ["clean: probability", *(f"gradient matching, {base}: probability" for base in bases)]
-    values = np.array([over(cells, name) for name in names])
-    figure, axes = plt.subplots()
-    axes.plot(range(len(names)), values, "o", color="C0", alpha=0.5)
-    axes.plot(range(len(names)), values.mean(1), color="C1")
-    axes.set_xticks(range(len(names)), ["no poison", *bases])
-    axes.set(xlabel="bases", ylabel="probability of the aimed-at class", ylim=(0, 1))
-    return figure
+def base_rows(found: Mapping[str, Grid]) -> list[dict[str, Any]]:
+    """Return a row for each case: what images are like before any attack."""
+    columns = (
+        *(f"alignment loss, {name}" for name in ("real", "best 16 real", "unguided", "guided")),
+        *("surrogate's agreement", "judge's agreement", "distance, unguided", "distance, guided"),
+    )
+    return [{"case": case, **row} for case, goals in found.items() for row in table_rows(goals, columns)]
 
 
-def rows(cells: list[dict[str, Tensor]]) -> list[dict[str, str]]:
-    """Return one row for each attack and kind of base."""
-    columns = ("mismatch", "probability", "success", "accuracy")
-    names = [name.rpartition(":")[0] for name in cells[0] if name.endswith(": success")]
-    return [
-        {"poisons": name, **{column: f"{over(cells, f'{name}: {column}').mean():.3f}" for column in columns}}
-        for name in names
-    ]
+def poison_rows(found: Mapping[str, Grid]) -> list[dict[str, Any]]:
+    """Return a row for each case and kind of poison: what victims answer, and how much more than without poison."""
+    rows = []
+    for case, goals in found.items():
+        unpoisoned = goals["clean: probability"]
+        for name in ("clean", *POISONS):
+            if f"{name}: probability" in goals.cells[0]:
+                loss = "" if name == "clean" else summarise(goals[f"{name}: alignment loss"])
+                answers = {key: goals[f"{name}: {key}"] for key in ("probability", "success", "clean accuracy")}
+                answers["gain in probability over no poison"] = answers["probability"] - unpoisoned
+                columns = {key: summarise(values) for key, values in answers.items()}
+                rows.append({"case": case, "poisons": name, "alignment loss": loss} | columns)
+    return rows

@@ -7,29 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assay.core import isolated_rng, preserved, seeded
-from assay.privacy.unlearning import (
-    QAExamples,
-    answer_logits,
-    answer_nll,
-    token_logits,
-)
-
-
-@dataclass(frozen=True)
-class WorldSize:
-    """How many of everything there are; the forget and the retain set hold subjects, the rest is unseen."""
-
-    subjects: int
-    relations: int
-    objects: int
-    forget: int
-    retain: int
-
-    @property
-    def vocabulary(self) -> int:
-        """Tokens: every subject, relation and object is one."""
-        return self.subjects + self.relations + self.objects
+from assay.core import isolated_rng, seeded
+from assay.privacy.unlearning import QAExamples
+from assay.studies.privacy.unlearning_logit_difference.settings import ModelSize, WorldSize
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +58,11 @@ class Block(nn.Module):
 class FactModel(nn.Module):
     """A causal transformer for sequences of three tokens."""
 
-    def __init__(self, vocabulary: int, *, width: int, layers: int, heads: int) -> None:
+    def __init__(self, vocabulary: int, size: ModelSize) -> None:
         super().__init__()
-        self.tokens, self.places = nn.Embedding(vocabulary, width), nn.Embedding(3, width)
-        self.blocks = nn.ModuleList([Block(width, heads) for _ in range(layers)])
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
+        self.tokens, self.places = nn.Embedding(vocabulary, size.width), nn.Embedding(3, size.width)
+        self.blocks = nn.ModuleList([Block(size.width, size.heads) for _ in range(size.layers)])
+        self.norm, self.head = nn.LayerNorm(size.width), nn.Linear(size.width, vocabulary, bias=False)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Return the logits of the next token at each place."""
@@ -92,38 +72,14 @@ class FactModel(nn.Module):
         return self.head(self.norm(x))
 
 
-@dataclass(frozen=True)
-class ModelSize:
-    """What a `FactModel` is made of, and how long it is trained."""
-
-    width: int
-    layers: int
-    heads: int
-    steps: int
-    learning_rate: float
-
-
 def learn(size: ModelSize, vocabulary: int, parts: Sequence[QAExamples], seed: int) -> FactModel:
     """Train a model on parts of a world, all of it at every step, and leave it in evaluation mode."""
     with isolated_rng(seed):
-        model = FactModel(vocabulary, width=size.width, layers=size.layers, heads=size.heads)
+        model = FactModel(vocabulary, size)
     facts = torch.cat([part.input_ids for part in parts])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=size.learning_rate)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=size.lr)
     for _ in range(size.steps):
         optimizer.zero_grad()
         F.cross_entropy(model(facts[:, :2])[:, 1], facts[:, 2]).backward()
         optimizer.step()
     return model.eval()
-
-
-def knowledge(model: nn.Module, documents: QAExamples) -> dict[str, float]:
-    """Return how often the right object is the likeliest, its mean probability, and its mean loss."""
-    with preserved(model), torch.no_grad():
-        logits = token_logits(model, documents)
-        scores, objects = answer_logits(logits, documents.labels)
-        nll = answer_nll(logits, documents.labels)
-    return {
-        "accuracy": (scores.argmax(1) == objects).double().mean().item(),
-        "probability": nll.neg().exp().mean().item(),
-        "loss": nll.mean().item(),
-    }
