@@ -16,6 +16,9 @@ def find_device(name: str) -> torch.device:
 
     Raises:
         InvalidInputError: No such device here.
+
+    >>> find_device("cpu")
+    device(type='cpu')
     """
     try:
         device = torch.device(name)
