@@ -21,8 +21,8 @@ def draw_counts(n: int, heads: Grid) -> Figure:
 def draw_inverted(count: int, head: dict[str, Any], inverted: Grid) -> Figure:
     """Draw training images of one head above what became of their embeddings."""
     rows = {"training image": head["sources"][:count]}
-    rows |= {f"{at['search']},\n{at['embeddings']}": cell["images"] for at, cell in inverted.places()}
-    rows |= {f"linear map,\n{kind}": head[f"{kind}: images"][:count] for kind in EMBEDDINGS}
+    rows |= {f"{at['search']}\n{at['embeddings']}": cell["images"] for at, cell in inverted.places()}
+    rows |= {f"linear map\n{kind}": head[f"{kind}: images"][:count] for kind in EMBEDDINGS}
     return plots.image_rows(rows, titles=[f"cosine {value:.2f}" for value in head["cosines"][:count]])
 
 
