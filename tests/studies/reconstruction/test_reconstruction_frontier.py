@@ -1,4 +1,3 @@
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -7,12 +6,14 @@ import torch
 from torch.func import functional_call, jvp
 
 from assay.core import cross_entropy, fit, flatten, named_parameters, seeded, signs
+from assay.lab import Grid
 from assay.studies.reconstruction.reconstruction_frontier import study
-from assay.studies.reconstruction.reconstruction_frontier.equal_time import Simulation, train_few_steps
-from assay.studies.reconstruction.reconstruction_frontier.known_start import KnownStart, train_known_start, unexplained
-from assay.studies.reconstruction.reconstruction_frontier.shadow_models import Shadows, train_heads
+from assay.studies.reconstruction.reconstruction_frontier.equal_time import train_few_steps
+from assay.studies.reconstruction.reconstruction_frontier.known_start import NETWORKS, train_known_start, unexplained
+from assay.studies.reconstruction.reconstruction_frontier.settings import Settings
+from assay.studies.reconstruction.reconstruction_frontier.shadow_models import train_heads
 
-CELL = KnownStart("fashion", 6, 30, 500, 3e-3, seed=0, n_restarts=1, max_iter=1)
+SETTINGS = Settings(source="fashion", n=6, steps=500, lr=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +28,15 @@ def test_every_claim_is_measured_and_what_is_not_says_why(run):
 
 
 def test_the_tables_have_every_network_and_every_variant(run):
-    known, ablation = run.tables
-    assert [row[0] for row in known["rows"]] == [
-        "wide",
-        "middle",
-        "narrow",
-        "middle, linearised",
-        "middle, final kernel",
-    ]
-    assert [row[0] for row in ablation["rows"]] == list(study.VARIANTS)
+    tables = {table["name"]: [row[0] for row in table["rows"]] for table in run.tables}
+    assert tables["known-start"] == list(NETWORKS)
+    assert tables["simulated"] == ["dense", "convolution"]
+    assert tables["shadows"] == list(study.STUDY.settings("smoke").noises)
+    assert tables["ablation"] == list(study.VARIANTS)
 
 
 def test_the_linear_limit_is_where_gradient_descent_on_the_linearised_network_ends():
-    victim = train_known_start(replace(CELL, linear=True))
+    victim = train_known_start(SETTINGS, 30, 0, linear=True)
     start, targets = named_parameters(victim.start), signs(victim.y).double()
     moved = {name: torch.zeros_like(value) for name, value in start.items()}
 
@@ -60,21 +57,20 @@ def test_the_linear_limit_is_where_gradient_descent_on_the_linearised_network_en
     assert victim.loss < 1e-20
     ends = {name: value + moved[name].detach() for name, value in start.items()}
     torch.testing.assert_close(flatten(named_parameters(victim.end)), flatten(ends), rtol=0, atol=1e-5)
-    assert unexplained(victim)["unexplained_initial"] < 1e-6
+    assert unexplained(victim)["initial"] < 1e-6
 
 
 def test_the_displacement_is_explained_better_the_wider_the_network():
-    cells = [[replace(CELL, width=width, seed=seed) for seed in (0, 1)] for width in (20, 100, 1000)]
-    left = [[unexplained(train_known_start(cell)) for cell in row] for row in cells]
-    for kernel in ("unexplained_initial", "unexplained_both"):
+    left = [[unexplained(train_known_start(SETTINGS, width, seed)) for seed in (0, 1)] for width in (20, 100, 1000)]
+    for kernel in ("initial", "both"):
         narrow, middle, wide = (np.mean([net[kernel] for net in row]) for row in left)
         assert narrow > middle > wide
     for net in (net for row in left for net in row):
-        assert net["unexplained_both"] <= min(net["unexplained_initial"], net["unexplained_final"])
+        assert net["both"] <= min(net["initial"], net["final"])
 
 
 def test_few_steps_are_those_of_gradient_descent():
-    x, y, others, start, end = train_few_steps(Simulation("dense", 4, 3, 0.5, 1, 0))
+    x, y, others, start, end = train_few_steps(Settings(digits=4, digit_steps=3, digit_lr=0.5), "dense", 0)
     fit(start, x, y, loss=cross_entropy, optimizer=partial(torch.optim.SGD, lr=0.5), n_iter=3)
     assert torch.equal(flatten(named_parameters(start)), flatten(named_parameters(end)))
     assert (torch.cdist(x, others) > 0).all()
@@ -83,8 +79,7 @@ def test_few_steps_are_those_of_gradient_descent():
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 def test_heads_are_trained_on_clipped_gradients(noise):
     pools = [torch.rand(3, 64, generator=seeded(k)) for k in (1, 2)]
-    cell = Shadows(noise, count=2, victims=1, head_steps=2, learning_rate=0.5, steps=1, seed=0)
-    weights, images, drawn = train_heads(cell, pools, 2, seed=3)
+    weights, images, drawn = train_heads(Settings(head_steps=2, head_lr=0.5), noise, pools, 2, seed=3)
     source = seeded(3)
     torch.testing.assert_close(drawn, torch.stack([torch.randint(3, (2,), generator=source) for _ in pools], 1))
     start = 0.01 * torch.randn(2, 2, 65, generator=source)
@@ -103,8 +98,11 @@ def test_heads_are_trained_on_clipped_gradients(noise):
 
 
 def test_the_price_is_paid_at_the_least_noise_that_stops_the_attack():
-    def net(tpr, accuracy):
-        return {"tpr": np.array(tpr), "accuracy": np.array(accuracy)}
-
-    nets = {0.0: net([0.5, 0.5], [0.9, 0.9]), 1.0: net([0.04, 0.5], [0.8, 0.8]), 2.0: net([0.0, 0.5], [0.6, 0.6])}
-    np.testing.assert_allclose(study.price(nets), [0.1, 0.3])
+    told, accuracy = ([0.5, 0.5], [0.04, 0.5], [0.0, 0.5]), ([0.9, 0.9], [0.8, 0.8], [0.6, 0.6])
+    cells = [
+        {"members told": rate, "accuracy": share}
+        for rates, shares in zip(told, accuracy, strict=True)
+        for rate, share in zip(rates, shares, strict=True)
+    ]
+    shadows = Grid({"noise": (0.0, 1.0, 2.0), "seed": (0, 1)}, tuple(cells))
+    np.testing.assert_allclose(study.price(shadows), [0.1, 0.3])

@@ -5,9 +5,9 @@ from torch.nn.utils import parameters_to_vector
 
 from assay.core import InvalidInputError, accuracy, binary_cross_entropy, seeded
 from assay.reconstruction import ConsensusSelector
-from assay.studies.reconstruction.reconstruction_transfer import heads as _heads
-from assay.studies.reconstruction.reconstruction_transfer import study
+from assay.studies.reconstruction.reconstruction_transfer import pools, study
 from assay.studies.reconstruction.reconstruction_transfer.heads import (
+    WEIGHT_DECAY,
     best_cosines,
     denoised,
     look_up,
@@ -21,10 +21,11 @@ from assay.studies.reconstruction.reconstruction_transfer.inversions import (
     PENALTIES,
     altered,
     decode,
-    decode_heads,
+    decode_head,
     nearest_members,
     no_more_like,
 )
+from assay.studies.reconstruction.reconstruction_transfer.settings import Settings
 from assay.studies.reconstruction.reconstruction_transfer.texts import SENTENCE, sentences
 
 
@@ -36,7 +37,7 @@ def run(smoke_run):
 @pytest.fixture(scope="module")
 def head():
     x = 1 + torch.randn(60, 40, generator=seeded(0))
-    return train_head(x, torch.arange(60) % 2, 3, n=10, width=20, steps=300)
+    return train_head(Settings(n=10, width=20, steps=300), x, torch.arange(60) % 2, 3)
 
 
 def test_every_claim_is_measured_and_stand_ins_are_named(run):
@@ -46,11 +47,16 @@ def test_every_claim_is_measured_and_stand_ins_are_named(run):
     assert {figure["name"] for figure in run.figures} == {"counts", "inverted"}
 
 
-def test_true_embeddings_go_the_way_of_the_recovered_and_have_no_bar(run):
-    images = [entry for entry in run.evidence if entry.claim == "C1" and study.LIKE in entry.what]
-    bars = {entry.what.partition(": ")[0]: entry.bar and entry.bar.value for entry in images}
+def test_recovered_embeddings_have_a_bar_and_true_ones_stand_in_the_tables(run):
+    images = [entry for entry in run.evidence if entry.claim == "C1" and entry.values]
+    bars = {entry.what.partition(":")[0]: entry.bar.value for entry in images}
     methods = ("pixels", "deep image prior", "linear map")
-    assert bars == {f"{method}, {kind} embeddings": bar for method in methods for kind, bar in study.BARS.items()}
+    assert bars == {f"{method}, recovered embeddings": 0.9 for method in methods}
+    tables = {table["name"]: table for table in run.tables}
+    assert [row[:2] for row in tables["inverted"]["rows"]] == [
+        [method, kind] for method in methods[:2] for kind in ("true", "recovered")
+    ]
+    assert tables["decoded"]["columns"][:2] == ["true: share", "recovered: share"]
 
 
 def test_the_small_scale_uses_trained_encoders():
@@ -73,9 +79,9 @@ def test_scores_of_the_training_embeddings_themselves(head):
     assert best_cosines(seen, seen).min() > 0.999
     assert precision(seen, seen) == 1.0
     found = look_up(head, seen, torch.linalg.svd(seen, full_matrices=False)[2][:9], 10)
-    assert (found["retrieval"], found["retrieval_recall"], found["auc"], found["tpr"]) == (1.0, 1.0, 1.0, 1.0)
-    assert found["naive_auc"] == 1.0
-    assert found["retrieval_chance"] == pytest.approx(1 / 6)
+    assert [found[f"retrieval: {name}"] for name in ("precision", "recall")] == [1.0, 1.0]
+    assert [found[f"membership: {name}"] for name in ("AUC", "TPR at 1% FPR")] == [1.0, 1.0]
+    assert found["membership by span: AUC"] == 1.0
 
 
 def test_what_is_unexplained_is_the_gradient_that_training_left(head):
@@ -83,15 +89,15 @@ def test_what_is_unexplained_is_the_gradient_that_training_left(head):
     loss = binary_cross_entropy(head.model(seen), head.labels)
     gradient = parameters_to_vector(torch.autograd.grad(loss, weights))
     theta = parameters_to_vector(weights).detach()
-    expected = (gradient / head.weight_decay + theta).norm() / theta.norm()
+    expected = (gradient / WEIGHT_DECAY + theta).norm() / theta.norm()
     assert unexplained(head) == pytest.approx(float(expected), rel=1e-3)
 
 
 def test_random_directions_in_the_span_lead_to_members_when_others_are_orthogonal():
     x = torch.cat([torch.eye(6)[:3], -torch.eye(6)[:3], torch.eye(6)[3:], -torch.eye(6)[3:]])
     found = look_up_blindly(x, torch.arange(12) < 6, 5, 0)
-    assert found["span_retrieval"] == 1.0
-    assert 1 / 6 <= found["span_recall"] <= 5 / 6
+    assert found["retrieval by span: precision"] == 1.0
+    assert 1 / 6 <= found["retrieval by span: recall"] <= 5 / 6
 
 
 def test_a_selection_is_scored_by_what_comes_first():
@@ -134,7 +140,8 @@ def test_a_source_is_the_likest_of_all_and_a_negative_the_least():
     assert no_more_like(1 - images[:3], images[:3], images).tolist() == [1 / 8, 1 / 8, 1 / 8]
 
 
-def test_selected_embeddings_are_decoded_beside_those_of_their_nearest_members():
+def test_selected_embeddings_are_decoded_beside_those_of_their_nearest_members(monkeypatch):
+    monkeypatch.setattr(pools, "image_encoder", lambda _: torch.nn.Flatten())
     mean, members = torch.ones(4), torch.arange(6) < 3
     x = torch.cat([torch.eye(4), -torch.eye(4)[:2]]) + mean
     pool = {"x": x, "images": torch.rand(6, 1, 2, 2, generator=seeded(0))}
@@ -143,19 +150,20 @@ def test_selected_embeddings_are_decoded_beside_those_of_their_nearest_members()
     assert torch.equal(source["images"], pool["images"][[2, 0]])
     assert torch.equal(source["x"], torch.eye(4)[[2, 0]])
     torch.testing.assert_close(source["cosines"], torch.full((2,), 5.1 / (5.1**2 + 0.03) ** 0.5))
-    found = {"selected": selected[None], "mean": mean[None], "members": members.double()[None]}
-    ((true, recovered),) = decode_heads(1, pool, pool, {name: value.numpy() for name, value in found.items()})
-    for part, target in ((true, torch.eye(4)[[2]]), (recovered, selected[:1])):
+    head = {"selected": selected, "mean": mean, "members": members}
+    found = decode_head(Settings(n=2, stand_ins=True), 0, head, pools={"images": pool, "public images": pool})
+    for kind, target in (("true", torch.eye(4)[[2]]), ("recovered", selected[:1])):
         expected = decode(target, mean, pool)
-        torch.testing.assert_close(part["images"], expected)
-        assert part["shares"].tolist() == no_more_like(expected, pool["images"][[2]], pool["images"]).tolist()
+        assert torch.equal(found[kind], target)
+        torch.testing.assert_close(found[f"{kind}: images"], expected)
+        assert found[f"{kind}: share"] == no_more_like(expected, pool["images"][[2]], pool["images"]).item()
 
 
 def test_an_encoder_that_cannot_tell_left_from_right_cannot_tell_a_mirror_image(monkeypatch):
-    monkeypatch.setattr(_heads, "image_encoder", lambda _: lambda images: images.mean(3).flatten(1))
+    monkeypatch.setattr(pools, "image_encoder", lambda _: lambda images: images.mean(3).flatten(1))
     images = torch.rand(6, 1, 5, 5, generator=seeded(0))
-    pool = {"images": images, "x": _heads.embedded(images, True)}
-    found = altered(pool, torch.arange(6) < 4, torch.full((5,), 0.5), True)
+    pool = {"images": images, "x": pools.embedded(images, True)}
+    found = altered(pool, torch.arange(6) < 4, torch.full((5,), 0.5), stand_in=True)
     torch.testing.assert_close(found["mirror image"], torch.ones(4))
     torch.testing.assert_close(found["negative"], -torch.ones(4))
 

@@ -2,7 +2,6 @@
 
 import copy
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,134 +12,91 @@ from assay.core import cross_entropy, fit, seeded
 from assay.data import load
 from assay.nets import mlp, small_conv
 from assay.reconstruction import KKTReconstructor, SimulatedDynamicsReconstructor, normalized_correlation
-from assay.studies.reconstruction.shared.victims import Victim, train
+from assay.studies.reconstruction.reconstruction_frontier.settings import Settings
+from assay.studies.reconstruction.shared.victims import train
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "as it is": {},
-    "all inputs": {"subspace": None},
-    "gates fixed at 300": {"relu_alpha": (300.0, 300.0)},
+    "default": {},
+    "over all inputs": {"subspace": None},
+    "with gates fixed at 300": {"relu_alpha": (300.0, 300.0)},
 }
 """Options of `KKTReconstructor` that are changed one at a time."""
 
 
-@dataclass(frozen=True)
-class Ablation:
-    """One cell: a network attacked by one variant, restart after restart, until the time is used.
-
-    Attributes:
-        victim: Kind of network.
-        seed: Of its data and initial weights.
-        variant: One of `VARIANTS`.
-        seconds: CPU seconds after which no further restart begins.
-        max_iter: Steps of a restart.
-    """
-
-    victim: Victim
-    seed: int
-    variant: str
-    seconds: float
-    max_iter: int
-
-
-def ablate(cell: Ablation) -> dict[str, float]:
-    """Return what the first restart finds, and all that fit in the time."""
-    trained = train(cell.victim, cell.seed)
-    attack = partial(_restart, KKTReconstructor("binary", n_restarts=1, n_iter=cell.max_iter, **VARIANTS[cell.variant]))
-    pools, seconds = _until(cell.seconds, attack, trained.model)
+def ablate(settings: Settings, variant: str, seed: int) -> dict[str, float]:
+    """Attack one network restart after restart until the time is used; return what the first finds, and what all do."""
+    trained = train(settings.ablation, seed)
+    attack = KKTReconstructor("binary", n_restarts=1, n_iter=settings.max_iter, **VARIANTS[variant])
+    pools, seconds = _until(settings.ablation_seconds, attack, trained.model)
     inputs = (trained.x - trained.mean).flatten(1)
     first, best = _best(inputs, pools[0]), _best(inputs, torch.cat(pools))
     others = _best((trained.others - trained.mean).flatten(1), torch.cat(pools))
     return {
-        "n75": float((best > 0.75).sum()),
-        "n90": float((best > 0.9).sum()),
-        "first75": float((first > 0.75).sum()),
-        "first90": float((first > 0.9).sum()),
-        "held_out": float((others > 0.75).sum()),
-        "restarts": float(len(pools)),
-        "seconds": seconds,
+        "NCC > 0.75": int((best > 0.75).sum()),
+        "NCC > 0.9": int((best > 0.9).sum()),
+        "first restart, NCC > 0.75": int((first > 0.75).sum()),
+        "first restart, NCC > 0.9": int((first > 0.9).sum()),
+        "held out, NCC > 0.75": int((others > 0.75).sum()),
+        "restarts": len(pools),
+        "CPU seconds": seconds,
     }
 
 
-@dataclass(frozen=True)
-class Simulation:
-    """One cell: a network trained for few steps on digits, attacked by simulating them.
-
-    Attributes:
-        kind: "dense" or "convolution".
-        n: Training images.
-        steps: Steps of gradient descent that trained it, and that are simulated.
-        learning_rate: Of these.
-        max_iter: Steps of the attack.
-        seed: Of data and initial weights.
-    """
-
-    kind: str
-    n: int
-    steps: int
-    learning_rate: float
-    max_iter: int
-    seed: int
-
-
-def simulate(cell: Simulation) -> dict[str, Tensor]:
+def simulate(settings: Settings, kind: str, seed: int) -> dict[str, Any]:
     """Attack by simulated training; attack the same dense network by its stationarity and by its displacement."""
-    x, y, others, start, end = train_few_steps(cell)
-    shape = tuple(x.shape[1:])
+    n, n_iter = settings.digits, settings.digit_iter
+    x, _, others, start, end = train_few_steps(settings, kind, seed)
     begin = time.process_time()
-    options = {"epochs": cell.steps, "lr": cell.learning_rate, "n_iter": cell.max_iter, "input_shape": shape}
-    found = SimulatedDynamicsReconstructor(start.state_dict(), n_samples=cell.n, **options).fit(end)
+    options = {"epochs": settings.digit_steps, "lr": settings.digit_lr, "n_iter": n_iter}
+    attack = SimulatedDynamicsReconstructor(start.state_dict(), n_samples=n, input_shape=tuple(x.shape[1:]), **options)
+    found = attack.fit(end)
     seconds = time.process_time() - begin
-    best = _best(x, found.reconstructions_)
+    best, match = normalized_correlation(x.flatten(1), found.reconstructions_.flatten(1)).max(1)
     numbers = {
-        "ncc": best.mean(),
-        "share75": (best > 0.75).double().mean(),
-        "held_out": _best(others, found.reconstructions_).mean(),
-        "labels": float(sorted(found.targets_.argmax(1).tolist()) == sorted(y.tolist())),
-        "similarity": found.similarity_,
-        "seconds": seconds,
+        "mean NCC": float(best.mean()),
+        "share with NCC > 0.75": float((best > 0.75).double().mean()),
+        "held out: mean NCC": float(_best(others, found.reconstructions_).mean()),
+        "CPU seconds": seconds,
     }
-    if cell.kind == "dense":
-        few: dict[str, Any] = {"n_candidates": 4 * cell.n, "n_restarts": 1, "n_iter": cell.max_iter}
+    if kind == "dense":
+        few: dict[str, Any] = {"n_candidates": 4 * n, "n_restarts": 1, "n_iter": n_iter}
         known: dict[str, Any] = {"init_state": start.state_dict(), "kernels": "both"}
-        for name, attack in (
-            ("stationarity", KKTReconstructor("multiclass", **few)),
-            ("displacement", KKTReconstructor("displacement", **few, **known)),
-        ):
-            pools, numbers[f"{name}_seconds"] = _until(seconds, partial(_restart, attack), end)
-            numbers[f"{name}_ncc"] = _best(x, torch.cat(pools)).mean()
-    images = {"train": x.reshape(-1, 8, 8), "found": found.reconstructions_.reshape(-1, 8, 8)}
-    match = normalized_correlation(x, found.reconstructions_).argmax(1)
-    images["found"] = images["found"][match]
-    return {name: torch.as_tensor(value, dtype=torch.float64) for name, value in {**numbers, **images}.items()}
+        rivals = {
+            "stationarity": KKTReconstructor("multiclass", **few),
+            "displacement": KKTReconstructor("displacement", **few, **known),
+        }
+        for name, rival in rivals.items():
+            pools, numbers[f"{name}: CPU seconds"] = _until(seconds, rival, end)
+            numbers[f"{name}: mean NCC"] = float(_best(x, torch.cat(pools)).mean())
+    images = {"train": x.reshape(-1, 8, 8), "found": found.reconstructions_[match].reshape(-1, 8, 8), "ncc": best}
+    return {**numbers, **images}
 
 
-def train_few_steps(cell: Simulation) -> tuple[Tensor, Tensor, Tensor, nn.Module, nn.Module]:
-    """Return images, labels, other images, and the network before and after training."""
+def train_few_steps(settings: Settings, kind: str, seed: int) -> tuple[Tensor, Tensor, Tensor, nn.Module, nn.Module]:
+    """Return digits, labels, other digits, and the "dense" or "convolution" network before and after training."""
     data = load("digits")
-    order = torch.randperm(len(data.x_train), generator=seeded(cell.seed))[: 2 * cell.n]
+    order = torch.randperm(len(data.x_train), generator=seeded(seed))[: 2 * settings.digits]
     x, y = data.x_train[order], data.y_train[order]
-    x = x.reshape(-1, 1, 8, 8) if cell.kind == "convolution" else x.flatten(1)
-    if cell.kind == "convolution":
-        start = small_conv((1, 8, 8), 10, channels=(8,), hidden=64, generator=seeded(cell.seed))
+    if kind == "convolution":
+        x = x.reshape(-1, 1, 8, 8)
+        start = small_conv((1, 8, 8), 10, channels=(8,), hidden=64, generator=seeded(seed))
     else:
-        start = mlp((64, 64, 10), generator=seeded(cell.seed))
+        x = x.flatten(1)
+        start = mlp((64, 64, 10), generator=seeded(seed))
     end = copy.deepcopy(start)
-    sgd = partial(torch.optim.SGD, lr=cell.learning_rate)
-    fit(end, x[: cell.n], y[: cell.n], loss=cross_entropy, optimizer=sgd, n_iter=cell.steps)
-    return x[: cell.n], y[: cell.n], x[cell.n :], start, end
+    sgd = partial(torch.optim.SGD, lr=settings.digit_lr)
+    (x, others), (y, _) = x.split(settings.digits), y.split(settings.digits)
+    fit(end, x, y, loss=cross_entropy, optimizer=sgd, n_iter=settings.digit_steps)
+    return x, y, others, start, end
 
 
-def _restart(attack: KKTReconstructor, model: nn.Module, seed: int) -> Tensor:
-    """Return the candidates of one restart, and for multipliers of either sign their negatives as well."""
-    pool = attack.set_params(random_state=seed).fit(model).pool_.flatten(1)
-    return torch.cat([pool, -pool]) if attack.objective == "displacement" else pool
-
-
-def _until(seconds: float, attack: Any, model: nn.Module) -> tuple[list[Tensor], float]:
-    """Attack with seeds 0, 1, ... until the CPU seconds are used; at least once."""
+def _until(seconds: float, attack: KKTReconstructor, model: nn.Module) -> tuple[list[Tensor], float]:
+    """Return the candidates of restarts with seeds 0, 1, ... until the CPU seconds are used; of one at least."""
     begin, pools = time.process_time(), []
     while not pools or time.process_time() - begin < seconds:
-        pools.append(attack(model, len(pools)))
+        pool = attack.set_params(random_state=len(pools)).fit(model).pool_.flatten(1)
+        # Displacement leaves the sign open, since its multipliers have either.
+        pools.append(torch.cat([pool, -pool]) if attack.objective == "displacement" else pool)
     return pools, time.process_time() - begin
 
 

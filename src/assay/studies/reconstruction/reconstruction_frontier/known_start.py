@@ -3,7 +3,7 @@
 import copy
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from assay.reconstruction import (
     score_reconstructions,
     train_in_span,
 )
+from assay.studies.reconstruction.reconstruction_frontier.settings import Settings
 from assay.studies.reconstruction.shared.victims import Victim, draw
 
 SHOWN = 10
@@ -38,32 +39,21 @@ SHOWN = 10
 
 
 @dataclass(frozen=True)
-class KnownStart:
-    """One cell: a network and its attack.
+class Network:
+    """One kind of network and attack: its place in `Settings.widths`, whether it is linearised, and the kernels."""
 
-    Attributes:
-        source: Data set.
-        n: Training images, half of each class.
-        width: Units of the only hidden layer.
-        steps: Steps of gradient descent with momentum 0.9.
-        learning_rate: Where its cosine starts; small, so that few gates change.
-        seed: Of data and initial weights.
-        n_restarts: Searches.
-        max_iter: Steps of each.
-        linear: Whether the network is replaced by its linearisation at the start, trained to zero loss.
-        kernels: As `KKTReconstructor` takes them.
-    """
-
-    source: str
-    n: int
-    width: int
-    steps: int
-    learning_rate: float
-    seed: int
-    n_restarts: int
-    max_iter: int
+    place: int
     linear: bool = False
     kernels: Literal["initial", "final", "both"] = "both"
+
+
+NETWORKS = {
+    "wide": Network(2),
+    "middle": Network(1),
+    "narrow": Network(0),
+    "middle, linearised": Network(1, linear=True, kernels="initial"),
+    "middle, final kernel": Network(1, kernels="final"),
+}
 
 
 @dataclass(frozen=True)
@@ -83,49 +73,53 @@ class KnownVictim:
         return (self.x - self.x.mean(0)).flatten(1).double()
 
 
-def attack_known_start(cell: KnownStart) -> dict[str, Tensor]:
+def attack_known_start(settings: Settings, network: str, seed: int) -> dict[str, Any]:
     """Train, attack with the displacement of the weights, and return counts, nulls and what L1 to L3 need."""
-    victim = train_known_start(cell)
+    kind = NETWORKS[network]
+    victim = train_known_start(settings, settings.widths[kind.place], seed, linear=kind.linear)
     begin = time.process_time()
     found = KKTReconstructor(
         "displacement",
         init_state=victim.start.state_dict(),
-        kernels=cell.kernels,
-        n_candidates=2 * cell.n,
-        n_restarts=cell.n_restarts,
-        n_iter=cell.max_iter,
+        kernels=kind.kernels,
+        n_candidates=2 * settings.n,
+        n_restarts=settings.n_restarts,
+        n_iter=settings.max_iter,
     ).fit(victim.end)
     seconds = time.process_time() - begin
-    pool, chosen = _scored(victim, found.pool_, found), _scored(victim, found.reconstructions_, found)
-    nulls = pool.nulls()
-    x_test, y_test = load(cell.source).x_test[:2000], load(cell.source).y_test[:2000] % 2
-    numbers = {
-        "n75": pool.n75,
-        "n90": pool.n90,
-        "median": pool.ncc.median(),
-        "chosen90": chosen.n90,
-        "chosen": len(found.reconstructions_),
-        "random": nulls["random"],
-        "rows": nulls["rows"],
-        "held_out": nulls["held out"],
-        "seconds": seconds,
-        "loss": victim.loss,
-        "tpr": reconstruction_roc(found.pool_, victim.x, x_test[:1000], mean=victim.x.mean(0)).tpr_at(0.01),
-        "outliers": _outliers(victim, pool.ncc),
-    }
-    numbers |= unexplained(victim) | _distilled(cell, victim, found, x_test, y_test)
+    pool, agreed = _scored(victim, found.pool_, found), _scored(victim, found.reconstructions_, found)
+    data = load(settings.source)
+    x_test, y_test = data.x_test[:2000], data.y_test[:2000] % 2
+    distilled = _distilled(settings, seed, victim, found, x_test, y_test)
     best = pool.ncc.argsort(descending=True)[:SHOWN]
-    images = {"train": pool.train_x[best] + pool.mean, "found": pool.rescaled()[best], "ncc": pool.ncc[best]}
-    return {name: torch.as_tensor(value, dtype=torch.float64) for name, value in {**numbers, **images}.items()}
+    return {
+        "NCC > 0.75": pool.n75,
+        "NCC > 0.9": pool.n90,
+        "median NCC": float(pool.ncc.median()),
+        "agreed, NCC > 0.9": agreed.n90,
+        **{f"null: {name}": count for name, count in pool.nulls().items()},
+        "members told": reconstruction_roc(found.pool_, victim.x, x_test[:1000], mean=victim.x.mean(0)).tpr_at(0.01),
+        "outliers": _outliers(victim, pool.ncc),
+        **{f"unexplained: {kernels}": share for kernels, share in unexplained(victim).items()},
+        **{f"accuracy: {images}": share for images, share in distilled.items()},
+        "loss": victim.loss,
+        "CPU seconds": seconds,
+        "train": pool.train_x[best] + pool.mean,
+        "found": pool.rescaled()[best],
+        "ncc": pool.ncc[best],
+    }
 
 
-def train_known_start(cell: KnownStart) -> KnownVictim:
-    """Draw data and initial weights by the seed, and fit targets of +-1 by least squares."""
-    x, y, others = draw(Victim(cell.source, cell.n, (cell.width,), cell.steps), seeded(cell.seed))
-    start = mlp((x[0].numel(), cell.width, 1), bias="first", generator=seeded(cell.seed)).double()
+def train_known_start(settings: Settings, width: int, seed: int, *, linear: bool = False) -> KnownVictim:
+    """Draw data and initial weights by the seed, and fit targets of +-1 by least squares.
+
+    With `linear`, the network is replaced by its linearisation at the start, trained to zero loss.
+    """
+    x, y, others = draw(Victim(settings.source, settings.n, (width,), settings.steps), seeded(seed))
+    start = mlp((x[0].numel(), width, 1), bias="first", generator=seeded(seed)).double()
     end = copy.deepcopy(start)
     inputs, targets = (x - x.mean(0)).flatten(1).double(), signs(y).double()
-    if cell.linear:
+    if linear:
         gradients = output_jacobian(start, inputs)[:, 0]
         missing = targets - single_logit(start(inputs)).detach()
         # Where gradient flow on the linearised network ends: the least change of the weights that fits.
@@ -133,7 +127,7 @@ def train_known_start(cell: KnownStart) -> KnownVictim:
         state = named_parameters(start)
         end.load_state_dict(unflatten(flatten(state) + moved, state))
         return KnownVictim(start, end, float((gradients @ moved - missing).square().mean()), x, y, others)
-    options = {"n_iter": cell.steps, "weight_decay": 0.0, "lr": cell.learning_rate}
+    options = {"n_iter": settings.steps, "weight_decay": 0.0, "lr": settings.lr}
     result = train_in_span(end, inputs, targets, loss=squared_error, **options)
     return KnownVictim(start, end, result.loss, x, y, others)
 
@@ -166,7 +160,7 @@ def unexplained(victim: KnownVictim) -> dict[str, float]:
     kernels = [output_jacobian(net, victim.inputs @ basis.T)[:, 0].T for net in nets]
     wanted = {"initial": kernels[0], "final": kernels[1], "both": torch.cat(kernels, 1)}
     rest = {name: moved - matrix @ torch.linalg.lstsq(matrix, moved).solution for name, matrix in wanted.items()}
-    return {f"unexplained_{name}": float(value.norm() / moved.norm()) for name, value in rest.items()}
+    return {name: float(value.norm() / moved.norm()) for name, value in rest.items()}
 
 
 def _outliers(victim: KnownVictim, ncc: Tensor) -> float:
@@ -177,21 +171,17 @@ def _outliers(victim: KnownVictim, ncc: Tensor) -> float:
 
 
 def _distilled(
-    cell: KnownStart, victim: KnownVictim, found: KKTReconstructor, x_test: Tensor, y_test: Tensor
+    settings: Settings, seed: int, victim: KnownVictim, found: KKTReconstructor, x_test: Tensor, y_test: Tensor
 ) -> dict[str, float]:
-    """Return the test accuracy of fresh networks trained on reconstructions, true images and as many others (L3)."""
+    """Return the test accuracy of new networks trained on reconstructions, true images and as many others (L3)."""
     mean = victim.x.mean(0)
-    kept = found.reconstructions_.double()
-    sets = {
-        "true": (victim.inputs, victim.y),
-        "random": ((victim.others - mean).flatten(1).double(), victim.y),
-    }
-    if len(kept):
-        sets["found"] = (kept, (found.multipliers_ > 0).long())
-    accuracies = {"accuracy_found": 0.5}  # nothing recovered: a guess
+    sets = {"true": (victim.inputs, victim.y), "other": ((victim.others - mean).flatten(1).double(), victim.y)}
+    accuracies = {"found": 0.5}  # nothing recovered: a guess
+    if len(found.reconstructions_):
+        sets["found"] = (found.reconstructions_.double(), (found.multipliers_ > 0).long())
     for name, (x, y) in sets.items():
-        net = mlp((x.shape[1], 200, 1), bias="first", generator=seeded(cell.seed + 1)).double()
-        options = {"n_iter": min(1000, cell.steps), "weight_decay": 0.0, "lr": 0.01}
+        net = mlp((x.shape[1], 200, 1), bias="first", generator=seeded(seed + 1)).double()
+        options = {"n_iter": min(1000, settings.steps), "weight_decay": 0.0, "lr": 0.01}
         train_in_span(net, x, signs(y).double(), loss=squared_error, **options)
-        accuracies[f"accuracy_{name}"] = float(accuracy(predict(net, (x_test - mean).flatten(1).double()), y_test))
+        accuracies[name] = float(accuracy(predict(net, (x_test - mean).flatten(1).double()), y_test))
     return accuracies

@@ -1,4 +1,4 @@
-"""Heads trained on embeddings: what they are trained on, how, and what an attack on one brings back."""
+"""Heads trained on embeddings, and what an attack on one recovers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,18 +8,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assay.core import binary_cross_entropy, roc, seeded
-from assay.data import load
-from assay.nets import load_encoder, mlp, small_conv
+from assay.nets import mlp
 from assay.reconstruction import (
     ConsensusSelector,
+    EmbeddingReconstructor,
     predicted_multipliers,
     retrieval_audit,
     stationarity_residual,
     train_in_span,
 )
+from assay.reconstruction.kkt import merge_parallel_units
+from assay.studies.reconstruction.reconstruction_transfer.pools import Pools
+from assay.studies.reconstruction.reconstruction_transfer.settings import Settings
+
+HEADS = ("images", "sentences")
+"""Pools that heads are trained on."""
 
 NORM = 10.0
 """Mean norm that embeddings are scaled to: about a centred MNIST digit's, for which the learning rate is known."""
+
+WEIGHT_DECAY = 1e-3
+
+THRESHOLD = 0.15
+"""Cosine distance at which candidates still agree."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,6 @@ class Head:
         inputs: The whole pool as the head takes it.
         mean: Mean embedding of the members.
         labels: Classes of the members.
-        weight_decay: What it was trained with.
     """
 
     model: nn.Sequential
@@ -42,11 +52,49 @@ class Head:
     inputs: Tensor
     mean: Tensor
     labels: Tensor
-    weight_decay: float
 
 
-def train_head(x: Tensor, y: Tensor, seed: int, *, n: int, width: int, steps: int, weight_decay: float = 1e-3) -> Head:
-    """Draw `n` members of a pool of embeddings, balanced over two classes, and train a head with one hidden layer."""
+def attack(settings: Settings, data: str, seed: int, *, pools: Pools) -> dict[str, Any]:
+    """Train one head, attack it with the defaults, select without its training set, and score all of it."""
+    x, y = pools[data]["x"], pools[data]["y"]
+    head = train_head(settings, x, y, seed)
+    found = EmbeddingReconstructor(n_restarts=settings.n_restarts, n_iter=settings.max_iter).fit(head.model)
+    pool, weights = found.pool_, found.pool_multipliers_
+    runs = torch.arange(settings.n_restarts).repeat_interleave(len(pool) // settings.n_restarts)
+    seen = head.inputs[head.members]
+    selectors = {at: select(pool, runs, weights, at) for at in {THRESHOLD, *settings.thresholds}}
+    selector = selectors[THRESHOLD]
+    chosen = selector.representatives_[: settings.n]
+    every_cluster = ConsensusSelector(min_runs=1).fit(pool, runs, multipliers=weights).representatives_
+    basis = torch.eye(x.shape[1]) if found.basis_ is None else found.basis_
+    random = torch.randn(len(pool), len(basis), generator=seeded(seed)) @ basis
+    best = {
+        "candidates": best_cosines(seen, pool),
+        "random": best_cosines(seen, random),
+        "held out": best_cosines(head.inputs[head.others], pool),
+        "selected": best_cosines(seen, chosen),
+    }
+    return {
+        **{f"{name} > {at}": int((cosines > at).sum()) for name, cosines in best.items() for at in (0.75, 0.9)},
+        "weights left by candidates": float(found.residual_.mean()),
+        "weights left by true embeddings": unexplained(head),
+        "distinct units": merge_parallel_units(head.model).widths[0],
+        "precision": precision(chosen, seen),
+        "precision of all candidates": precision(pool, seen),
+        "precision of all clusters": precision(every_cluster, seen),
+        "denoised": denoised(selector, pool, seen),
+        **look_up(head, chosen, basis, settings.n),
+        **look_up_blindly(x, head.members, settings.n, seed),
+        "by threshold": torch.stack([scores(selectors[at], seen) for at in settings.thresholds]),
+        "selected": chosen,
+        "members": head.members,
+        "mean": head.mean,
+    }
+
+
+def train_head(settings: Settings, x: Tensor, y: Tensor, seed: int) -> Head:
+    """Draw the members of a pool of embeddings, balanced over two classes, and train a head with one hidden layer."""
+    n = settings.n
     mixed = torch.randperm(len(x), generator=seeded(seed))
     halves = [mixed[y[mixed] == label] for label in (0, 1)]
     seen = torch.cat([half[: n // 2] for half in halves])
@@ -55,10 +103,10 @@ def train_head(x: Tensor, y: Tensor, seed: int, *, n: int, width: int, steps: in
     others[torch.cat([half[n // 2 : n] for half in halves])] = True
     mean = x[seen].mean(0)
     inputs = (x - mean) * NORM / (x[seen] - mean).norm(dim=1).mean()
-    model = mlp((x.shape[1], width, 1), bias="first", generator=seeded(seed)).double()
-    options = {"loss": binary_cross_entropy, "weight_decay": weight_decay, "n_iter": steps}
+    model = mlp((x.shape[1], settings.width, 1), bias="first", generator=seeded(seed)).double()
+    options = {"loss": binary_cross_entropy, "weight_decay": WEIGHT_DECAY, "n_iter": settings.steps}
     train_in_span(model, inputs[seen].double(), y[seen], **options)
-    return Head(model.float(), members, others, inputs, mean, y[members], weight_decay)
+    return Head(model.float(), members, others, inputs, mean, y[members])
 
 
 def best_cosines(a: Tensor, b: Tensor) -> Tensor:
@@ -66,7 +114,7 @@ def best_cosines(a: Tensor, b: Tensor) -> Tensor:
     return (F.normalize(a) @ F.normalize(b).T).amax(1)
 
 
-def select(pool: Tensor, runs: Tensor, multipliers: Tensor, threshold: float = 0.15) -> ConsensusSelector:
+def select(pool: Tensor, runs: Tensor, multipliers: Tensor, threshold: float) -> ConsensusSelector:
     """Select by agreement of two runs; where no two agree, every cluster counts as selected."""
     selector = ConsensusSelector(threshold).fit(pool, runs, multipliers=multipliers)
     if not len(selector.sizes_):
@@ -89,7 +137,7 @@ def scores(selector: ConsensusSelector, seen: Tensor) -> Tensor:
 def unexplained(head: Head) -> float:
     """Return what the true embeddings, with the multipliers that training should end in, leave of the weights."""
     seen = head.inputs[head.members]
-    options = {"loss": binary_cross_entropy, "weight_decay": head.weight_decay}
+    options = {"loss": binary_cross_entropy, "weight_decay": WEIGHT_DECAY}
     multipliers = predicted_multipliers(head.model, seen, head.labels, **options)
     return stationarity_residual(head.model, seen, multipliers, objective="regression").total_relative
 
@@ -114,24 +162,14 @@ def look_up(head: Head, chosen: Tensor, basis: Tensor, k: int) -> dict[str, Any]
     inside = F.normalize(head.inputs).matmul(basis.T).norm(dim=1)
     curve = roc(nearness[head.members].tolist(), nearness[~head.members].tolist())
     naive = roc(inside[head.members].tolist(), inside[~head.members].tolist())
-    blank = torch.full((k,), -1)
-    blank[: len(audit.retrieved)] = audit.retrieved
     return {
-        "retrieved": blank,
-        "retrieval": audit.precision,
-        "retrieval_recall": audit.recall,
-        "retrieval_chance": audit.chance,
-        "auc": curve.auc,
-        "tpr": curve.tpr_at(0.01),
-        "naive_auc": naive.auc,
+        "retrieved": audit.retrieved,
+        "retrieval: precision": audit.precision,
+        "retrieval: recall": audit.recall,
+        "membership: AUC": curve.auc,
+        "membership: TPR at 1% FPR": curve.tpr_at(0.01),
+        "membership by span: AUC": naive.auc,
     }
-
-
-def image_encoder(stand_in: bool) -> nn.Module:
-    """Return EfficientNet-Lite0, or a random convolution network for Fashion-MNIST where a stand-in is asked for."""
-    if stand_in:
-        return small_conv((1, 28, 28), 64, generator=seeded(0)).eval().requires_grad_(False)
-    return load_encoder("efficientnet-lite0")
 
 
 def look_up_blindly(x: Tensor, members: Tensor, k: int, seed: int) -> dict[str, float]:
@@ -139,38 +177,4 @@ def look_up_blindly(x: Tensor, members: Tensor, k: int, seed: int) -> dict[str, 
     centred = x - x[members].mean(0)
     random = torch.randn(k, int(members.sum()), generator=seeded(seed)) @ centred[members]
     audit = retrieval_audit(random, centred, members, k)
-    return {"span_retrieval": audit.precision, "span_recall": audit.recall}
-
-
-class Centred(nn.Module):
-    """An encoder with the mean of the head's training embeddings taken out."""
-
-    def __init__(self, encoder: nn.Module, mean: Tensor) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.register_buffer("mean", mean)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Encode images."""
-        return self.encoder(x) - self.mean
-
-
-def image_pool(source: str, size: int, stand_in: bool) -> dict[str, Tensor]:
-    """Return images, their embeddings, and whether each shows a vehicle (of CIFAR-10) or an odd class (of others)."""
-    data = load(source)
-    images = data.x_test[:size]
-    wanted = torch.tensor([0, 1, 8, 9] if source == "cifar10" else [1, 3, 5, 7, 9])
-    return {"images": images, "x": embedded(images, stand_in), "y": torch.isin(data.y_test[:size], wanted).long()}
-
-
-def embedded(images: Tensor, stand_in: bool) -> Tensor:
-    """Return the embeddings of images."""
-    encoder = image_encoder(stand_in)
-    with torch.no_grad():
-        return torch.cat([encoder(batch) for batch in images.split(50)])
-
-
-def sentence_pool(texts: list[str], kinds: list[int], stand_in: bool) -> dict[str, Tensor]:
-    """Return embeddings of sentences and their kinds; a stand-in is random vectors with a common mean."""
-    x = 1 + torch.randn(len(texts), 96, generator=seeded(1)) if stand_in else load_encoder("minilm-l6")(texts)
-    return {"x": x, "y": torch.tensor(kinds)}
+    return {"retrieval by span: precision": audit.precision, "retrieval by span: recall": audit.recall}
