@@ -38,6 +38,24 @@ def test_measuring_is_refused_where_it_says_nothing(tmp_path: Path) -> None:
     refuse(tmp_path, lambda lab: lab.map(draw, [object()], name="m"), "no stable digest")
 
 
+@pytest.mark.parametrize(
+    "what", ["the same from above", "Its null", "their mean", "of these, precise", "over that of APGD"]
+)
+def test_a_measurement_that_leans_on_the_one_before_is_refused(tmp_path: Path, what: str) -> None:
+    refuse(tmp_path, lambda lab: lab.measure("C1", 1.0, what=what), "cannot be read alone")
+
+
+def test_a_measurement_stands_once_under_its_claim(tmp_path: Path) -> None:
+    def body(lab: Lab) -> None:
+        lab.measure("C1", 1.0, what="itself, the same size")
+        lab.measure("C2", 1.0, what="itself, the same size")
+        lab.measure("C1", untested="too large")
+        lab.measure("C1", untested="too slow")
+        lab.measure("C1", 2.0, what="itself, the same size")
+
+    refuse(tmp_path, body, "'C1' is measured by 'itself, the same size' twice")
+
+
 def test_figures_and_tables_are_kept(tmp_path: Path) -> None:
     def body(lab: Lab) -> None:
         figure = Figure()

@@ -21,6 +21,9 @@ from assay.lab.tables import table_rows
 
 T = TypeVar("T")
 
+_LEANING = ("the same", "its ", "their ", "of these", "over that")
+"""How a measurement begins that cannot be read without the one before it."""
+
 
 class Lab:
     """Give an experiment its verbs, and the seed, scale and device of its run.
@@ -63,6 +66,7 @@ class Lab:
         self._study, self._notebook, self._cells, self._log = study, notebook, cells, log
         self._scale, self._seed, self._device, self._progress = scale, seed, device, progress
         self._names: set[tuple[str, str]] = set()
+        self._measured: set[tuple[str, str]] = set()
 
     @property
     def scale(self) -> str:
@@ -197,7 +201,7 @@ class Lab:
         Args:
             claim: One of the study's claims.
             values: One value, or one for each seed.
-            what: One line: what was measured.
+            what: One line that can be read alone: what was measured, on what, against what.
             at_least: The bar that the values must reach.
             at_most: The bar that the values must not exceed. Without a bar the number is only reported.
             untested: Why this scale cannot test the claim; then no values are given.
@@ -206,13 +210,15 @@ class Lab:
             The evidence, with its verdict.
 
         Raises:
-            InvalidInputError: A claim that the study does not make, two bars, or both values and ``untested``.
+            InvalidInputError: A claim that the study does not make, two bars, both values and ``untested``, or a
+                ``what`` that repeats an earlier one of the claim or leans on it ("the same ...", "its ...").
             NumericalError: A value is not finite.
         """
         if claim not in self._study.claims:
             raise InvalidInputError(
                 f"study {self._study.slug!r} makes no claim {claim!r}; it makes {', '.join(self._study.claims)}."
             )
+        self._check_reads_alone(claim, what)
         if untested is not None and values is None:
             evidence = not_tested(claim, untested, what=what)
         elif values is not None and untested is None:
@@ -273,6 +279,18 @@ class Lab:
             Its items.
         """
         return track(iterable, description, enabled=self._progress)
+
+    def _check_reads_alone(self, claim: str, what: str) -> None:
+        if what.lower().startswith(_LEANING):
+            raise InvalidInputError(
+                f"claim {claim!r} is measured by {what!r}, which cannot be read alone; say in full what was "
+                "measured, on what, against what."
+            )
+        if what and (claim, what) in self._measured:
+            raise InvalidInputError(
+                f"claim {claim!r} is measured by {what!r} twice; say in each how the two measurements differ."
+            )
+        self._measured.add((claim, what))
 
     def _take_name(self, kind: str, name: str) -> None:
         check_name(name, f"the name of a {kind}")
