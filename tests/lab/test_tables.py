@@ -40,6 +40,11 @@ def test_the_columns_are_chosen_in_their_order() -> None:
     assert table_rows([{"a": 1, "b": 2}]) == [{"a": 1, "b": 2}]
 
 
+def test_entries_that_hold_several_values_are_no_columns() -> None:
+    cell = {"auc": 0.5, "weights": {"layer": 1.0}, "name": "mlp", "scores": [1.0, 2.0]}
+    assert table_rows(Grid({"seed": (0,)}, (cell,))) == [{"auc": 0.5}]
+
+
 def test_a_single_seed_shows_its_value() -> None:
     one = Grid({"seed": (5,)}, ({"auc": 0.123456},))
     assert table_rows(one) == [{"auc": 0.123}]

@@ -81,7 +81,7 @@ def _numbers(grid: Grid) -> list[str]:
     first = grid.cells[0]
     if not isinstance(first, dict):
         raise InvalidInputError(f"cells return a {type(first).__name__}; a table needs dicts of numbers by name.")
-    return [key for key, value in first.items() if np.ndim(value) == 0 and not isinstance(value, str | bytes | None)]
+    return [key for key, value in first.items() if np.ndim(value) == 0 and not isinstance(value, str | dict | None)]
 
 
 def _shown(level: Any) -> Any:
