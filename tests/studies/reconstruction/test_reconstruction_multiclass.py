@@ -8,17 +8,11 @@ from assay.core import accuracy, seeded
 from assay.data import Dataset
 from assay.nets import mlp
 from assay.reconstruction import KKTReconstructor, score_reconstructions
-from assay.studies.reconstruction.reconstruction_multiclass import study
-from assay.studies.reconstruction.shared.attack import (
-    Findings,
-    Limits,
-    Search,
-    Training,
-    precision,
-    score,
-    search,
-    trained_weights,
-)
+from assay.studies.reconstruction.reconstruction_multiclass import networks, study
+from assay.studies.reconstruction.reconstruction_multiclass.cells import precision, score, search, train_network
+from assay.studies.reconstruction.reconstruction_multiclass.networks import Kind
+from assay.studies.reconstruction.reconstruction_multiclass.settings import Settings
+from assay.studies.reconstruction.shared.attack import objective_of
 from assay.studies.reconstruction.shared.victims import Trained, Victim, draw, halves, load_trained, train
 
 VICTIM = Victim("fashion", 10, (20,), 400)
@@ -37,51 +31,65 @@ def test_every_claim_is_measured_or_says_why_not(run):
 
 
 def test_every_count_has_its_nulls(run):
-    what = [entry.what for entry in run.evidence if entry.claim == "C1"]
-    for name in ("converged", "short training", "two hidden layers", "three hidden layers", "12 images"):
-        assert sum(entry.startswith(f"{name}:") and "null" in entry for entry in what) == 2
+    settings = study.STUDY.settings("smoke")
+    for claim, kinds in (("C1", networks.binary_kinds(settings)), ("C2", networks.ten_class_kinds(settings))):
+        what = [entry.what for entry in run.evidence if entry.claim == claim]
+        for name in kinds:
+            assert sum(entry.startswith(f"{name}: null") for entry in what) == 2
 
 
 def test_the_table_has_every_network(run):
     (found,) = run.tables
     table = {row[0]: dict(zip(found["columns"], row, strict=True)) for row in found["rows"]}
-    sizes = {"converged": 10, "12 images": 12, "ten classes": 10, "ten classes, 20 images": 20}
+    sizes = {
+        networks.CONVERGED: 10,
+        "binary networks of 12 images": 12,
+        networks.TEN_CLASSES: 10,
+        f"{networks.TEN_CLASSES}, 20 images": 20,
+        "weight decay 0.001": 10,
+    }
     assert {name: table[name]["n"] for name in sizes} == sizes
-    assert all(row["n90"] <= row["n75"] <= row["n"] and row["seeds"] == 2 for row in table.values())
+    mean = {name: {key: float(str(row[key]).split()[0]) for key in found["columns"][3:]} for name, row in table.items()}
+    assert all(mean[name]["NCC > 0.9"] <= mean[name]["NCC > 0.75"] <= row["n"] for name, row in table.items())
+    assert {row["seeds"] for row in table.values()} == {2}
 
 
 def test_restarts_are_cells_of_their_own(run):
-    names = [path.stem for path in (run.folder / "cells").glob("converged-*")]
-    assert sum(name.startswith("converged-training") for name in names) == 2
-    assert sum(name.startswith("converged-search") for name in names) == 4  # of two and of one restart for each seed
-    assert sum(name.startswith("converged-score") for name in names) == 2
+    names = [path.stem for path in (run.folder / "cells").glob("converged-binary-networks-*")]
+    assert sum("-training-" in name for name in names) == 2
+    assert sum("-search-" in name for name in names) == 4  # of two and of one restart for each seed
+    assert sum("-score-" in name for name in names) == 2
 
 
 def test_cells_together_find_what_fits_together_find():
-    training, limits = Training(VICTIM, 0, "cpu"), Limits(3, 2, 30, None)
-    weights = trained_weights(training)
-    cells = [Search(training, weights, limits, draw) for draw in (0, 1)]
-    assert [cell.n_restarts for cell in cells] == [2, 1]
-    searches = [search(cell) for cell in cells]
-    assert torch.cat([found["restarts"] for found in searches]).unique().tolist() == [0, 1, 2]
-    together = score(Findings(training, weights, searches))
+    kind, settings = Kind(VICTIM, seeds=1, n_restarts=3), Settings(restarts_at_once=2, max_iter=30)
+    weights = train_network(settings, kind, 0)
+    searches = [search(settings, kind, 0, weights, draw=place) for place in (0, 1)]
+    assert [found["restarts"].unique().tolist() for found in searches] == [[0, 1], [2]]
+    together = score(settings, kind, 0, {"weights": weights, "searches": searches})
     trained = load_trained(VICTIM, 0, weights)
     fits = [
-        KKTReconstructor(n_restarts=cell.n_restarts, random_state=cell.draw, n_iter=30).fit(trained.model)
-        for cell in cells
+        KKTReconstructor(n_restarts=n_restarts, random_state=place, n_iter=30).fit(trained.model)
+        for place, n_restarts in enumerate((2, 1))
     ]
     apart = score_reconstructions(torch.cat([fit.pool_ for fit in fits]), trained.x, mean=trained.mean)
-    torch.testing.assert_close(together["median"], apart.ncc.median().double(), atol=1e-4, rtol=0)
-    torch.testing.assert_close(together["ncc"], apart.ncc.sort(descending=True).values.double(), atol=1e-4, rtol=0)
+    assert together["median NCC"] == pytest.approx(apart.ncc.median().item(), abs=1e-4)
+    torch.testing.assert_close(together["NCC"], apart.ncc.sort(descending=True).values, atol=1e-4, rtol=0)
 
 
 def test_a_network_is_scored_where_nothing_agrees():
-    training = Training(VICTIM, 0, "cpu")
-    weights = trained_weights(training)
-    alone = search(Search(training, weights, Limits(1, 1, 5, None), 0))
-    found = score(Findings(training, weights, [alone]))
-    assert found["precision"] == found["chosen75"] == 0
-    assert found["pool_precision"].isfinite()
+    kind, settings = Kind(VICTIM, seeds=1, n_restarts=1), Settings(max_iter=5)
+    weights = train_network(settings, kind, 0)
+    alone = search(settings, kind, 0, weights, draw=0)
+    found = score(settings, kind, 0, {"weights": weights, "searches": [alone]})
+    assert found["agreed, precision"] == found["agreed, NCC > 0.75"] == 0
+    assert np.isfinite(found["precision"])
+
+
+def test_objectives_fit_losses_and_classes():
+    assert objective_of(VICTIM) == "binary"
+    assert objective_of(replace(VICTIM, classes=10)) == "vector"
+    assert objective_of(replace(VICTIM, loss="huber")) == "regression"
 
 
 def test_weights_bring_a_trained_network_back():
@@ -94,7 +102,7 @@ def test_weights_bring_a_trained_network_back():
 
 def test_every_bar_names_a_network():
     settings = study.STUDY.settings("small")
-    named = {**study.binary_kinds(settings), **study.several_class_kinds(settings)}
+    named = {**networks.binary_kinds(settings), **networks.ten_class_kinds(settings)}
     assert set(study.SHARES) <= set(named)
 
 
@@ -104,7 +112,7 @@ def test_precision_is_the_share_of_candidates_that_resemble_an_image():
     noise = torch.randn(200, 1, 5, 5, generator=seeded(1))
     candidates = torch.cat([2 * (x[:3] - x.mean(0)), noise])
     hits = [max(np.corrcoef(c.ravel(), (image - x.mean(0)).ravel())[0, 1] for image in x) > 0.75 for c in candidates]
-    assert precision(trained, candidates).item() == pytest.approx(np.mean(hits))
+    assert precision(trained, candidates) == pytest.approx(np.mean(hits))
     assert sum(hits) >= 3
 
 

@@ -25,7 +25,7 @@ from scipy.stats import spearmanr
 
 from assay.core import spawn_seeds
 from assay.data import available
-from assay.lab import Lab, Paper, Study
+from assay.lab import Lab, Paper, Study, plots
 from assay.reconstruction.kkt import (
     Objective,
 )
@@ -38,7 +38,6 @@ from assay.studies.reconstruction.reconstruction_general_losses.figures import (
     draw_trends,
     rows,
 )
-from assay.studies.reconstruction.reconstruction_multiclass.figures import draw_images
 from assay.studies.reconstruction.shared.victims import Victim
 
 
@@ -170,7 +169,8 @@ def run(settings: Settings, lab: Lab) -> None:
         f"images, {settings.widths[-1]} units": {str(n): nets[sized(n)] for n in settings.sizes},
     }
     lab.figure("trends", draw_trends(axes), caption=TRENDS_CAPTION)
-    lab.figure("recovered", draw_images(nets["squared error"]), caption=IMAGES_CAPTION.format("squared error"))
+    best = plots.image_pairs(*(nets["squared error"][name][0] for name in ("train", "found", "ncc")))
+    lab.figure("recovered", best, caption=IMAGES_CAPTION.format("squared error"))
     lab.table("networks", rows(nets, sizes), caption=TABLE_CAPTION)
 
 

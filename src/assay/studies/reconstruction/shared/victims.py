@@ -6,16 +6,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 
-from assay.core import (
-    LossFunction,
-    Parameters,
-    binary_cross_entropy,
-    cross_entropy,
-    fit,
-    seeded,
-    signs,
-    squared_error,
-)
+from assay.core import LossFunction, Parameters, binary_cross_entropy, cross_entropy, fit, seeded, signs, squared_error
 from assay.data import Dataset, load
 from assay.nets import mlp
 from assay.nets.initialization import new_layer
