@@ -18,7 +18,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from assay.lab import Claim, Grid, Lab, Paper, Study, plots
+from assay.lab import Claim, Grid, Lab, Paper, Study
+from assay.studies.reconstruction.reconstruction_frontier import figures
 from assay.studies.reconstruction.reconstruction_frontier.equal_time import VARIANTS, ablate, simulate
 from assay.studies.reconstruction.reconstruction_frontier.known_start import NETWORKS, attack_known_start
 from assay.studies.reconstruction.reconstruction_frontier.settings import Settings
@@ -26,6 +27,7 @@ from assay.studies.reconstruction.reconstruction_frontier.shadow_models import a
 from assay.studies.reconstruction.shared.victims import Victim
 
 NO_NUMBER = "abstract, states no number"
+SHADOWS_PAPER = f"Maciazek and Allison (2025), {NO_NUMBER}"
 NO_RESNET = "a residual network is not trained here; a small convolution network is measured in its place"
 
 STUDY = Study(
@@ -37,7 +39,8 @@ STUDY = Study(
         arxiv="2302.01428",
     ),
     methods=(
-        *("reconstruction.KKTReconstructor", "reconstruction.SimulatedDynamicsReconstructor"),
+        "reconstruction.KKTReconstructor",
+        "reconstruction.SimulatedDynamicsReconstructor",
         "reconstruction.reconstruction_roc",
     ),
     claims={
@@ -60,15 +63,12 @@ STUDY = Study(
         ),
         "M1": Claim(
             "An adversary who knows only the distribution of the data can learn to read training samples off weights",
-            f"Maciazek and Allison (2025), {NO_NUMBER}",
+            SHADOWS_PAPER,
         ),
-        "M2": Claim(
-            "For small training sets, DP-SGD does not stop this without costing accuracy",
-            f"Maciazek and Allison (2025), {NO_NUMBER}",
-        ),
+        "M2": Claim("For small training sets, DP-SGD does not stop this without costing accuracy", SHADOWS_PAPER),
         "M3": Claim(
             "A rate of success alone misleads; the rate of true positives at a fixed rate of false ones does not",
-            f"Maciazek and Allison (2025), {NO_NUMBER}",
+            SHADOWS_PAPER,
         ),
         "A5": Claim(
             "Our span of the data and sharpened gates each recover more in the same CPU time than the search without",
@@ -119,12 +119,7 @@ def run(settings: Settings, lab: Lab) -> None:
     measure_whole_set(lab, settings, networks)
     measure_width(lab, settings, networks)
     measure_outliers(lab, settings, networks)
-    caption = (
-        "Ten training images of the first wide network that were recovered best, and what its initial and final "
-        "weights gave back, with their correlation"
-    )
-    best = networks["wide"].cells[0]
-    lab.figure("known-start", plots.image_pairs(best["train"], best["found"], best["ncc"]), caption=caption)
+    lab.figure("known-start", figures.draw_pairs(networks["wide"]), caption=figures.KNOWN_CAPTION)
     narrow, middle, wide = settings.widths
     caption = f"Networks with known start, of {narrow}, {middle} or {wide} units; counts are of {settings.n} images"
     lab.table("known-start", known, caption=caption)
@@ -197,12 +192,7 @@ def measure_simulation(lab: Lab, settings: Settings) -> None:
     what = "dense network: mean best NCC of training digits less that of the stationarity attack in the same CPU time"
     lab.measure("S1", gain, at_least=0.0, what=what)
     lab.measure("S1", untested=NO_RESNET, what="residual network")
-    pairs = (np.concatenate([net.cells[0][name] for net in (dense, convolution)]) for name in ("train", "found", "ncc"))
-    caption = (
-        "Training digits and what simulated training gave back, with their correlation: the first dense network, then "
-        "the first convolution network"
-    )
-    lab.figure("simulated", plots.image_pairs(*pairs), caption=caption)
+    lab.figure("simulated", figures.draw_pairs(dense, convolution), caption=figures.SIMULATED_CAPTION)
     columns = ("mean NCC", "share with NCC > 0.75", "held out: mean NCC", "CPU seconds")
     lab.table("simulated", simulated, columns=columns, caption="Simulated training")
     lab.table("dense", dense, caption="Simulated training of dense networks beside other attacks in the same CPU time")
@@ -223,14 +213,7 @@ def measure_shadows(lab: Lab, settings: Settings, wide: Grid) -> None:
     lab.measure("M3", clean["mean image: members told"], at_most=0.05, what=f"mean image: share of {told}")
     what = f"width {settings.widths[2]}, known start: share of {told} by their best NCC with a candidate"
     lab.measure("M3", wide["members told"], at_least=0.1, what=what)
-    curves = {"members told": shadows["members told"].T, "accuracy": shadows["accuracy"].T}
-    noises = [f"{noise:g}" for noise in settings.noises]
-    figure = plots.curves(noises, curves, xlabel="noise multiplier", ylabel="share")
-    caption = (
-        "Linear heads trained on one image of each class by DP-SGD: members told at 1% false positives, and accuracy, "
-        "by the noise multiplier"
-    )
-    lab.figure("noise", figure, caption=caption)
+    lab.figure("noise", figures.draw_noise(shadows), caption=figures.NOISE_CAPTION)
     lab.table("shadows", shadows, caption="Reconstructors taught on shadow models, by the noise multiplier")
 
 
@@ -252,7 +235,6 @@ def measure_ablation(lab: Lab, settings: Settings) -> None:
             what = f"training images with {recovered} in equal CPU time: default search less one {variant}"
             lab.measure("A5", gain, at_least=0, what=what)
     caption = (
-        "Search with one thing changed at a time, restarts pooled until the CPU seconds are used (the last one is "
-        "finished): counts of training images"
+        "Counts of training images by searches with one thing changed, until the CPU seconds are used or just passed"
     )
     lab.table("ablation", searches, caption=caption)

@@ -39,8 +39,10 @@ STUDY = Study(
         arxiv="2407.15845",
     ),
     methods=(
-        *("reconstruction.EmbeddingReconstructor", "reconstruction.ConsensusSelector"),
-        *("reconstruction.invert_embedding", "reconstruction.retrieval_audit"),
+        "reconstruction.EmbeddingReconstructor",
+        "reconstruction.ConsensusSelector",
+        "reconstruction.invert_embedding",
+        "reconstruction.retrieval_audit",
     ),
     claims={
         "C1": Claim(
@@ -63,7 +65,6 @@ STUDY = Study(
             width=60,
             steps=200,
             long_steps=250,
-            long_seeds=2,
             n_restarts=3,
             max_iter=60,
             inversions=1,
