@@ -3,7 +3,7 @@
 The published search (Haim et al., 2022) is written here from its equations, in pixels, with the hyper-parameters that
 its authors ship for MNIST and its full budget. Both attack five networks of 30 images of MNIST's odd and even digits;
 both are charged CPU seconds of one thread, without the scoring, which needs the training data. One file a network is
-kept below `--out`: a run that was cut short goes on where it stopped, and `--anew` repeats our part, which is cheap,
+kept below `--out`: an interrupted run continues, and `--repeat` runs our part again, which is cheap,
 after a change of our code.
 
     python benchmarks/reconstruction.py --out /tmp/benchmark
@@ -71,31 +71,31 @@ class Published:
     every: int = 1_000
 
 
-def main(out: Path, full: bool = False, anew: bool = False) -> None:
+def main(out: Path, full: bool = False, repeat: bool = False) -> None:
     """Attack every network with both, and write the comparison so far beside this file.
 
     Args:
         out: Folder of the networks' files.
         full: Go on with ours for as long as the published search took, instead of a tenth of it.
-        anew: Forget what ours found before; what the published search found is kept.
+        repeat: Run ours again; the results of the published search are kept.
     """
     published = Published()
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
     rows = {}
     for name, network in NETWORKS.items():
-        rows[name] = compared(attack_with_both(out / f"{name}.json", train(*network), published, full, anew))
+        rows[name] = compared(attack_with_both(out / f"{name}.json", train(*network), published, full, repeat))
         print(name, json.dumps(rows[name]), flush=True)
         RESULTS.write_text(json.dumps(summary(rows, published), indent=1) + "\n")
 
 
-def attack_with_both(path: Path, trained: Trained, published: Published, full: bool, anew: bool) -> Record:
+def attack_with_both(path: Path, trained: Trained, published: Published, full: bool, repeat: bool) -> Record:
     """Do what is not in the network's file yet, and keep every part of it as soon as it is there."""
     record = json.loads(path.read_text()) if path.exists() else {}
     if "published" not in record:
         record["published"] = attack_as_published(trained, published)
         keep(path, record)
-    if anew:
+    if repeat:
         record.pop("ours", None)
     budget = record["published"]["seconds"] * (1 if full else 0.1)
     for ours in attack_with_ours(trained, record.get("ours"), budget):

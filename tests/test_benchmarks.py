@@ -53,8 +53,8 @@ def test_the_published_search_takes_the_steps_of_its_equations(benchmark):
     torch.testing.assert_close(found, x, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("anew", "restarts"), [(False, 2), (True, 1)])
-def test_ours_alone_is_repeated_when_asked(benchmark, monkeypatch, tmp_path, anew, restarts):
+@pytest.mark.parametrize(("repeat", "restarts"), [(False, 2), (True, 1)])
+def test_ours_alone_is_repeated_when_asked(benchmark, monkeypatch, tmp_path, repeat, restarts):
     monkeypatch.setattr(benchmark, "KKTReconstructor", partial(KKTReconstructor, n_candidates=4, n_iter=2))
     x = torch.rand(4, 1, 3, 3, generator=seeded(0))
     trained = Trained(mlp((9, 7, 1), bias="first"), x, torch.tensor([0, 1, 0, 1]), x.flip(0))
@@ -64,7 +64,7 @@ def test_ours_alone_is_repeated_when_asked(benchmark, monkeypatch, tmp_path, ane
     path = tmp_path / "network.json"
     path.write_text(json.dumps({"published": published, "ours": ours}))
 
-    record = benchmark.attack_with_both(path, trained, benchmark.Published(), full=False, anew=anew)
+    record = benchmark.attack_with_both(path, trained, benchmark.Published(), full=False, repeat=repeat)
     assert record == json.loads(path.read_text())
     assert record["published"] == published
     assert len(record["ours"]["history"]) == restarts
