@@ -1,63 +1,33 @@
-"""One network of the study of general losses: trained, attacked with one objective, and scored beside its nulls."""
+"""One network: trained, attacked with the objective of its loss, and scored beside its nulls."""
 
 import time
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from assay.reconstruction import (
-    KKTReconstructor,
-    score_reconstructions,
-)
-from assay.reconstruction.kkt import (
-    Objective,
-    merge_parallel_units,
-)
-from assay.studies.reconstruction.shared.attack import SHOWN
+from assay.reconstruction import KKTReconstructor, score_reconstructions
+from assay.reconstruction.kkt import merge_parallel_units
+from assay.studies.reconstruction.reconstruction_general_losses.settings import Settings
+from assay.studies.reconstruction.shared.attack import objective_of, recovered
 from assay.studies.reconstruction.shared.victims import Trained, Victim, task, train
 
 
-@dataclass(frozen=True)
-class Attack:
-    """What is attacked, how, and for how long; all that a cell depends on.
-
-    Attributes:
-        victim: Kind of network.
-        objective: Which stationarity its weights are taken to satisfy.
-        n_candidates: Candidates of each search.
-        n_restarts: Searches.
-        max_iter: Steps of each.
-        seed: Of data and initial weights.
-        device: Where training and attack compute.
-    """
-
-    victim: Victim
-    objective: Objective
-    n_candidates: int | Literal["auto"]
-    n_restarts: int
-    max_iter: int
-    seed: int = 0
-    device: str = "cpu"
-
-
-def attack(cell: Attack) -> dict[str, Tensor]:
+def attack(settings: Settings, victim: Victim, seed: int, *, device: str = "cpu") -> dict[str, Any]:
     """Train one network, attack it, and return counts, nulls and the images that came out best.
 
-    Where multipliers have either sign, candidates and their nulls count with both signs.
+    Where multipliers have either sign, candidates and their nulls count with both signs. Convolutional networks are
+    attacked with four candidates for each image, and have neither rows of a first dense layer nor parallel units.
     """
-    trained = train(cell.victim, cell.seed, cell.device)
+    trained = train(victim, seed, device)
+    is_dense = not victim.channels
+    effort: dict[str, Any] = {"n_restarts": settings.n_restarts, "n_iter": settings.max_iter}
+    if not is_dense:
+        effort = {"n_restarts": settings.convolution_restarts, "n_iter": settings.convolution_max_iter}
+        effort["n_candidates"] = 4 * victim.n
     start = time.process_time()
-    found = KKTReconstructor(
-        cell.objective,
-        n_candidates=cell.n_candidates,
-        n_restarts=cell.n_restarts,
-        n_iter=cell.max_iter,
-        input_shape=tuple(trained.x.shape[1:]),
-    ).fit(trained.model)
+    found = KKTReconstructor(objective_of(victim), input_shape=tuple(trained.x.shape[1:]), **effort).fit(trained.model)
     seconds = time.process_time() - start
-    is_dense = not cell.victim.channels
     score = score_reconstructions(
         torch.cat([found.pool_, -found.pool_]) if found.labels_ is None else found.pool_,
         trained.x,
@@ -66,23 +36,18 @@ def attack(cell: Attack) -> dict[str, Tensor]:
         first_layer=trained.model.get_parameter("0.weight") if is_dense else None,
         held_out_x=trained.others,
     )
-    numbers = {
-        "n75": score.n75,
-        "n90": score.n90,
-        "median": score.ncc.median(),
-        "rows": score.nulls().get("rows", 0),
-        "distinct": merge_parallel_units(trained.model).widths[0] if is_dense else 0,
+    first_dense = next(layer for layer in trained.model if isinstance(layer, nn.Linear))
+    medians = {"random": score.random_ncc, "held out": score.held_out_ncc}
+    return {
+        "rows": 0,
+        **recovered(score),
+        **{f"{null}: median NCC": ncc.median().item() for null, ncc in medians.items() if ncc is not None},
+        "distinct units": merge_parallel_units(trained.model).widths[0] if is_dense else 0,
         "rank": found.rank_,
-        "effective_rank": effective_rank(next(layer for layer in trained.model if isinstance(layer, nn.Linear)).weight),
-        "gradient_norm": gradient_norm(cell.victim, trained),
+        "effective rank": effective_rank(first_dense.weight).item(),
+        "gradient norm": gradient_norm(victim, trained).item(),
         "seconds": seconds,
     }
-    for name, null in (("random", score.random_ncc), ("held_out", score.held_out_ncc)):
-        if null is not None:
-            numbers |= {name: (null > 0.75).sum(), f"{name}_median": null.median()}
-    best = score.ncc.argsort(descending=True)[:SHOWN]
-    images = {"train": score.train_x[best] + score.mean, "found": score.rescaled()[best], "ncc": score.ncc[best]}
-    return {name: torch.as_tensor(value, dtype=torch.float64).cpu() for name, value in {**numbers, **images}.items()}
 
 
 def effective_rank(weight: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ from assay.studies.reconstruction.reconstruction_multiclass.networks import (
     ten_class_kinds,
 )
 from assay.studies.reconstruction.reconstruction_multiclass.settings import Settings
+from assay.studies.reconstruction.shared.counts import measure_counts
 
 ABSTRACT = "abstract, states no number"
 NO_HUNDRED = "needs 5000 images of 100 classes, and CIFAR-100 is not among the data sets"
@@ -140,13 +141,14 @@ def run(settings: Settings, lab: Lab) -> None:
     smallest = [name for name in two_classes if sizes[name] == settings.n]
     for name in two_classes:
         beyond_rows = 8 / 30 * settings.n if name in smallest else None
-        measure_counts(lab, "C1", name, nets[name], sizes[name], beyond_rows=beyond_rows)
+        bars = {"shares": SHARES.get(name, (None, None)), "most": 1 if name == COLOUR else 2}
+        measure_counts(lab, "C1", name, nets[name], sizes[name], **bars, beyond_rows=beyond_rows)
     if settings.colour is None:
         lab.measure("C1", untested=NO_COLOUR, what=COLOUR)
     for name in smallest:
         measure_consensus(lab, name, nets[name], settings.n)
     for name in ten_classes:
-        measure_counts(lab, "C2", name, nets[name], sizes[name], beyond_rows=0)
+        measure_counts(lab, "C2", name, nets[name], sizes[name], shares=SHARES.get(name, (None, None)))
     measure_classes(lab, nets[TEN_CLASSES], nets[CONVERGED], settings.n)
     measure_decay(lab, {name: nets[name] for name in decays}, settings.n)
     lab.measure("C5", untested=NO_HUNDRED, what="networks of 100 classes")
@@ -185,24 +187,6 @@ SHARES: dict[str, tuple[float, float | None]] = {
 }
 """Share of the training images that must be recovered with NCC > 0.75 and > 0.9, set before the first run; the paper
 shows plots and no count. Counts without a bar are in the table."""
-
-NULLS = {"held out": "held-out images matched by candidates", "random": "training images matched by random candidates"}
-
-
-def measure_counts(lab: Lab, claim: str, name: str, found: Grid, n: int, *, beyond_rows: float | None) -> None:
-    """Bring what was recovered from one kind of network, and what its nulls reach."""
-    for entry, share in zip(("NCC > 0.75", "NCC > 0.9"), SHARES.get(name, (None, None)), strict=True):
-        if share is not None:
-            what = f"{name}: training images recovered with {entry}, of {n}"
-            lab.measure(claim, found[entry], at_least=share * n, what=what)
-    for null, what in NULLS.items():
-        most = 1 if name == COLOUR else 2
-        lab.measure(claim, found[null], at_most=most, what=f"{name}: null, {what} with NCC > 0.75, of {n}")
-    if beyond_rows is not None:
-        more, what = found["NCC > 0.75"] - found["rows"], "less those that rows of the first layer match"
-        lab.measure(
-            claim, more, at_least=beyond_rows, what=f"{name}: training images recovered with NCC > 0.75, {what}"
-        )
 
 
 def measure_consensus(lab: Lab, name: str, found: Grid, n: int) -> None:
