@@ -26,10 +26,11 @@ def make_study(
     methods: tuple[str, ...] = (),
     **settings: Any,
 ) -> Study:
+    given = claims or {"C1": "A draw is positive", "C2": "A draw is small"}
     study = Study(
         slug,
         Paper("On <demos>", "A. Uthor", 2024, arxiv="2401.00001", venue="ICML"),
-        claims or {"C1": "A draw is positive", "C2": "A draw is small"},
+        {name: claim if isinstance(claim, Claim) else Claim(claim, ours=True) for name, claim in given.items()},
         {"smoke": Settings(seeds=2), "small": Settings(**settings)},
         methods,
     )

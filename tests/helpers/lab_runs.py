@@ -14,9 +14,9 @@ from helpers.lab_demo import Settings, make_study
 CLAIMS = {
     "C1": Claim("a < b & c holds", paper="Table 2: 62.1 %"),
     "C2": Claim("It fails", ours=True),
-    "C3": "Undecided",
-    "C4": "Too large",
-    "C5": "A number",
+    "C3": Claim("Undecided", paper="states no number"),
+    "C4": Claim("Too large", paper="states no number"),
+    "C5": Claim("A number", paper="states no number"),
 }
 METHODS = ("adversarial.MALT", "adversarial.attacks.APGD")
 

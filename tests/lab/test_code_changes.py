@@ -41,7 +41,7 @@ FILES = {
     "study.py": """
         from dataclasses import dataclass
         from functools import partial
-        from assay.lab import Lab, Paper, Study
+        from assay.lab import Claim, Lab, Paper, Study
         from NAME.cells import cell, prepare
         from NAME.figures import draw
 
@@ -50,7 +50,7 @@ FILES = {
             n: int = 3
 
         CAPTION = "first"
-        STUDY = Study("written", Paper("On", "A", 2024), {"C1": "It is large"}, {"small": Settings()})
+        STUDY = Study("written", Paper("On", "A", 2024), {"C1": Claim("It is large", ours=True)}, {"small": Settings()})
 
         @STUDY.experiment
         def run(settings, lab):
@@ -213,16 +213,3 @@ def test_a_record_from_older_methods_says_so(written: Written, edit: Callable[[W
     older = {**entry, "source": {**entry["source"], "methods": "0" * 12}}
     assert stale(older, written.study) is None
     assert older_methods(older, written.study)
-
-
-def test_a_record_from_before_sources_were_kept_is_read(written: Written) -> None:
-    entry = kept(written)
-    (path,) = (written.folder / "records").glob("*.json")
-    older = {key: value for key, value in entry.items() if key not in ("source", "data", "methods")}
-    older["claims"] = [{key: claim[key] for key in ("id", "text", "verdict")} for claim in entry["claims"]]
-    path.write_text(json.dumps(older))
-    (earlier,) = read_records(written.folder / "records")
-    assert (earlier["source"], earlier["data"], earlier["methods"]) == ({}, {}, [])
-    assert earlier["claims"] == entry["claims"]
-    assert stale(earlier, written.study) is None
-    assert not older_methods(earlier, written.study)

@@ -115,7 +115,7 @@ def test_the_page_says_what_was_measured(page: Page) -> None:
         "0.1235",
         "C1a < b & c holds ✓holds paper: Table 2: 62.1 % recall",
         "C2It fails ✗fails our own claim, not the paper's error",
-        "C3Undecided ≈undecided rate",
+        "C3Undecided ≈undecided paper: states no number rate",
         "Methods: adversarial.MALT, adversarial.attacks.APGD",
         "The data set cifar10 was not on the machine: digits took its place.",
         "The data set mnist was not on the machine: what needs it was not tested.",

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from jaxtyping import config
 
 from assay.core import AssayError, InvalidInputError
 from assay.lab import Claim, Paper, Study
@@ -38,13 +39,10 @@ def test_a_claim_states_the_papers_number_or_is_ours() -> None:
         Claim(" ", ours=True)
 
 
-def test_claims_as_plain_strings_are_claims_without_a_source() -> None:
-    study = make_study(claims={"C1": "so", "C2": Claim("or so", ours=True)})
-    assert {name: dataclasses.astuple(claim) for name, claim in study.claims.items()} == {
-        "C1": ("so", None, False),
-        "C2": ("or so", None, True),
-    }
-    assert dataclasses.replace(study, slug="other").claims == study.claims
+def test_a_claim_as_plain_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "jaxtyping_disable", True)  # which would refuse it first
+    with pytest.raises(InvalidInputError, match="C1 as plain text"):
+        Study("demo", PAPER, {"C1": "so"}, {"smoke": Settings()})
 
 
 def test_a_study_is_frozen() -> None:
@@ -79,6 +77,6 @@ class Thawed:
     ],
 )
 def test_bad_declarations_are_refused(arguments: dict, message: str) -> None:
-    good = {"slug": "demo", "paper": PAPER, "claims": {"C1": "so"}, "scales": {"smoke": Settings()}}
+    good = {"slug": "demo", "paper": PAPER, "claims": {"C1": Claim("so", ours=True)}, "scales": {"smoke": Settings()}}
     with pytest.raises(InvalidInputError, match=message):
         Study(**{**good, **arguments})

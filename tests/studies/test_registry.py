@@ -12,7 +12,7 @@ STUDY = '''"""{title}
 More words.
 """
 
-from assay.lab import Paper, Study
+from assay.lab import Claim, Paper, Study
 from dataclasses import dataclass
 
 
@@ -21,7 +21,7 @@ class Settings:
     seeds: int = 1
 
 
-STUDY = Study("{slug}", Paper("T", "A", 2020), {{"C1": "so"}}, {{"smoke": Settings()}})
+STUDY = Study("{slug}", Paper("T", "A", 2020), {{"C1": Claim("so", ours=True)}}, {{"smoke": Settings()}})
 '''
 
 

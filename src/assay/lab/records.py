@@ -15,11 +15,7 @@ from assay.lab.study import Study
 
 _FROM_LOG = ("scale", "seed", "settings", "versions", "machine", "device", "timings", "peak_memory_mb")
 
-_KEYS = {"slug", "paper", "claims", "evidence", "figures", "tables", *_FROM_LOG}
-_LATER: dict[str, Any] = {"source": {}, "data": {}, "methods": []}
-"""What records made before these keys existed stand for. Once all have them: empty this, and name them in `_KEYS`."""
-
-_LATER_OF_CLAIMS: dict[str, Any] = {"paper": None, "ours": False}
+_KEYS = {"slug", "paper", "claims", "methods", "evidence", "figures", "tables", "data", "source", *_FROM_LOG}
 
 
 def record(run: Run, records_dir: str | Path) -> Path:
@@ -69,9 +65,6 @@ def read_records(records_dir: str | Path) -> list[dict[str, Any]]:
     for path, entry in zip(paths, records, strict=True):
         if not isinstance(entry, dict) or not set(entry) >= _KEYS:
             raise InvalidInputError(f"{path} is not a record; move it out of {folder}.")
-    records = [
-        {**_LATER, **entry, "claims": [_LATER_OF_CLAIMS | claim for claim in entry["claims"]]} for entry in records
-    ]
     return sorted(records, key=lambda entry: (entry["paper"]["year"], entry["paper"]["title"]))
 
 
@@ -92,7 +85,7 @@ def stale(record: Mapping[str, Any], study: Study) -> str | None:
         differing.append("settings")
     if claims != [{"id": name, **asdict(claim)} for name, claim in study.claims.items()]:
         differing.append("claims")
-    if record["source"].get("study", own := study_sources(study)["study"]) != own:
+    if record["source"]["study"] != study_sources(study)["study"]:
         differing.append("source")
     if not differing:
         return None
@@ -112,8 +105,7 @@ def older_methods(record: Mapping[str, Any], study: Study) -> bool:
     Returns:
         True where only the digest of the methods differs.
     """
-    current = study_sources(study)["methods"]
-    return stale(record, study) is None and record["source"].get("methods", current) != current
+    return stale(record, study) is None and record["source"]["methods"] != study_sources(study)["methods"]
 
 
 def note(record: Mapping[str, Any], study: Study) -> str | None:

@@ -99,7 +99,7 @@ class Study:
 
     slug: str
     paper: Paper
-    claims: Mapping[str, Any]  # Mapping[str, Claim] once no study gives plain strings
+    claims: Mapping[str, Claim]
     scales: Mapping[str, Any]
     methods: tuple[str, ...] = ()
     run: Callable[[Any, Any], None] | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
@@ -108,7 +108,12 @@ class Study:
         check_name(self.slug, "a study's slug")
         if not self.claims:
             raise InvalidInputError(f"study {self.slug!r} claims nothing: give claims={{'C1': Claim('...')}}.")
-        object.__setattr__(self, "claims", {name: _as_claim(claim) for name, claim in self.claims.items()})
+        untold = [name for name, claim in self.claims.items() if not isinstance(claim, Claim)]
+        if untold:
+            raise InvalidInputError(
+                f"study {self.slug!r} gives {', '.join(untold)} as plain text; "
+                "give Claim('...', paper='Table 2: 62.1 %')."
+            )
         wrong = [name for name in self.methods if not METHOD.fullmatch(name)]
         if wrong:
             raise InvalidInputError(
@@ -195,15 +200,6 @@ def require_experiment(study: Study) -> Callable[[Any, Any], None]:
     if study.run is None:
         raise AssayError(f"study {study.slug!r} has no experiment: mark its function @STUDY.experiment.")
     return study.run
-
-
-def _as_claim(claim: Claim | str) -> Claim:
-    # Return the claim as it is, once no study gives plain strings.
-    if isinstance(claim, Claim):
-        return claim
-    untold = Claim(claim, ours=True)
-    object.__setattr__(untold, "ours", False)
-    return untold
 
 
 def _is_frozen_dataclass(value: object) -> bool:

@@ -73,3 +73,13 @@ def test_classes_are_learned_in_turn_and_remembered_from_the_memory():
     reached = training.learn_in_tasks(build(source), (x, y, x, y), replay, n_tasks=2, steps=60, source=source)
     assert reached == 1.0
     assert replay.memory[1].sort().values.tolist() == [0, 1, 2, 3]
+
+
+def test_a_network_that_diverges_on_a_condensed_set_counts_at_chance():
+    problem = problems.common_vector_problem(0.0, 8, 0)
+    condensed = DatasetCondenser(1, model_fn=problems.build_perceptron, n_outer_iter=0).fit(*problem[:2])
+    accuracy, diverged = cells.judge(SMOKE, condensed, problem, 0)
+    assert diverged == 0
+    assert 0 <= accuracy <= 1
+    condensed.data_ = 1e30 * condensed.data_
+    assert cells.judge(SMOKE, condensed, problem, 0) == (pytest.approx(1 / 8), SMOKE.judges)

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from assay.core import seeded
+from assay.core import NumericalError, seeded, spawn_seeds
 from assay.privacy import CondensedReplay, DatasetCondenser, evaluate_condensed
 from assay.privacy.condensation import Matching
 from assay.studies.privacy.dataset_condensation_contrastive.problems import (
@@ -36,7 +36,9 @@ def condense_vectors(settings: Settings, common: float, seed: int) -> dict[str, 
         sets["DCC, warm-up"] = condenser(n_outer_iter=settings.toy_outer, outer_warmup=settings.toy_outer // 4)
     for each in sets.values():
         each.fit(*problem[:2])
-    cell: dict[str, Any] = {name: judge(settings, each, problem, seed) for name, each in sets.items()}
+    cell: dict[str, Any] = {}
+    for name, each in sets.items():
+        cell[name], cell[f"{name}: diverged"] = judge(settings, each, problem, seed)
     if common == settings.warmup_at:
         trained_on = {"real": problem[:2]} | {name: (sets[name].data_, sets[name].targets_) for name in MATCHINGS}
         follow = partial(velocities, steps=settings.judge_epochs, points=settings.velocity_points)
@@ -51,8 +53,10 @@ def condense_images(settings: Settings, group: str, method: str, seed: int) -> d
     classes = settings.fine_classes if group == "fine-grained" else tuple(range(10))
     problem = image_problem(settings.source, classes, settings.per_class, settings.side, seed)
     condensed = image_condenser(settings, problem, method, seed).fit(*problem[:2])
+    accuracy, diverged = judge(settings, condensed, problem, seed)
     return {
-        "accuracy": judge(settings, condensed, problem, seed),
+        "accuracy": accuracy,
+        "diverged": diverged,
         "images": condensed.data_[condensed.targets_.argsort()],
     }
 
@@ -80,8 +84,21 @@ def image_condenser(settings: Settings, problem: Problem, method: str, seed: int
     )
 
 
-def judge(settings: Settings, condensed: DatasetCondenser, problem: Problem, seed: int) -> float:
-    """Return the mean test accuracy of networks that are trained on a condensed set."""
-    sets = condensed.data_, condensed.targets_, *problem[2:]
-    options: dict[str, Any] = {"n_models": settings.judges, "epochs": settings.judge_epochs, "generator": seeded(seed)}
-    return evaluate_condensed(*sets, model_fn=condensed.model_fn, **options).mean
+def judge(settings: Settings, condensed: DatasetCondenser, problem: Problem, seed: int) -> tuple[float, int]:
+    """Return the mean test accuracy of networks trained on a condensed set, and how many of them diverged.
+
+    A set may hold samples so large that training on it diverges: such a network counts at chance.
+    """
+    x_test, y_test = problem[2:]
+    options: dict[str, Any] = {"model_fn": condensed.model_fn, "n_models": 1, "epochs": settings.judge_epochs}
+    accuracies, diverged = [], 0
+    for own in spawn_seeds(seed, settings.judges):
+        try:
+            found = evaluate_condensed(
+                condensed.data_, condensed.targets_, x_test, y_test, generator=seeded(own), **options
+            )
+            accuracies.append(found.mean)
+        except NumericalError:
+            accuracies.append(1 / len(y_test.unique()))
+            diverged += 1
+    return sum(accuracies) / len(accuracies), diverged

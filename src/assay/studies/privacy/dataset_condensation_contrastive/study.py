@@ -118,7 +118,7 @@ def measure_vectors(settings: Settings, lab: Lab, vectors: Grid) -> None:
     rows = []
     for level, found in vectors.by("common").items():
         where = f"accuracy after training on one sample a class, common vector of norm {level:g}:"
-        shown = {name: found[name] for name in found.cells[0] if not name.startswith("velocity")}
+        shown = {name: found[name] for name in found.cells[0] if ":" not in name and "velocity" not in name}
         if level in settings.high_rate_at:
             below = found["random"] - found["DC, high rate"]
             lab.measure("C1", below, at_least=0.0, what=f"{where} random minus DC at image learning rate 1")
@@ -126,8 +126,13 @@ def measure_vectors(settings: Settings, lab: Lab, vectors: Grid) -> None:
             shown["DCC minus DC, better rate of each"] = better["DCC"] - better["DC"]
         lab.measure("C2", found["DCC"] - found["DC"], at_least=0.1, what=f"{where} DCC minus DC")
         lab.measure("C2", found["DCC"] - found["random"], at_least=0.2, what=f"{where} DCC minus random")
-        rows += [{"common norm": level, "set": name, "accuracy": summarise(values)} for name, values in shown.items()]
-    lab.table("common-vector", rows, caption="Test accuracy after training on one sample a class")
+        diverged = {name: int(found[f"{name}: diverged"].sum()) for name in shown if name in found.cells[0]}
+        rows += [
+            {"common norm": level, "set": name, "accuracy": summarise(values), "diverged": diverged.get(name, "")}
+            for name, values in shown.items()
+        ]
+    caption = "Test accuracy after training on one sample a class; networks whose training diverged count at chance"
+    lab.table("common-vector", rows, caption=caption)
     curves = {name: vectors[name].T for name in METHODS}
     figure = plots.curves(settings.common, curves, xlabel="norm of the common vector", ylabel="test accuracy")
     lab.figure("common-vector", figure, caption="Accuracy by norm of the common vector: mean and range over seeds")
@@ -157,7 +162,8 @@ def measure_images(lab: Lab, images: Grid) -> None:
     lab.measure("C6", dcc - random, at_least=0.15, what=f"{what} all classes: DCC minus random")
     lab.measure("C6", dcc - dc, at_least=-0.01, what=f"{what} all classes: DCC minus DC (no more than 0.01 worse)")
     lab.measure("C5", hard_dcc - hard_dc, at_least=0.02, what=f"{what} fine-grained classes: DCC minus DC")
-    lab.table("images", images, columns=("accuracy",), caption="Test accuracy after training on one image a class")
+    caption = "Test accuracy after training on one image a class, and networks whose training diverged"
+    lab.table("images", images, columns=("accuracy", "diverged"), caption=caption)
     first = images.at(group="all classes").by("method")
     rows = {name: found["images"][0].mean(1) for name, found in first.items()}
     caption = "One image a class, by what condensed it; first seed"
