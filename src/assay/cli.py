@@ -40,19 +40,20 @@ class Audit(_Command):
     train: OptionalPath = None
     """Training data: .npz with x and y, or a folder with one sub-folder of images for each class."""
     test: OptionalPath = None
-    """Held-out data, in the same formats; by default the test part of --train, where it has one."""
-    loss: Annotated[Loss | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Training loss; by default chosen by the number of outputs."""
+    """Held-out data, in the same formats; by default the test part of --train, if it has one."""
+    loss: Annotated[Loss | None, tyro.conf.arg(metavar="LOSS", help_behavior_hint="")] = None
+    """Training loss: binary_cross_entropy, cross_entropy or squared_error; by default chosen by the number of
+    outputs."""
     input_range: tuple[float, float] = (0.0, 1.0)
-    """Lowest and highest value of an input."""
+    """Lowest and highest possible value of an input entry."""
     input_shape: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="INT ...", help_behavior_hint="")] = None
-    """Shape of one input, such as 1 28 28; needed only without data."""
+    """Shape of one input, such as 1 28 28; only needed without data."""
     probe: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME", help_behavior_hint="")
     ] = ()
     """Run only this probe; may be repeated."""
     fail_on: FailOn = "never"
-    """Exit with 1 when a finding is this severe or more, or when a probe failed."""
+    """Exit with 1 when a finding has at least this severity, or when a probe failed."""
     out: OptionalPath = None
     """Folder to write; by default assay-audit/<subject>-<n>."""
     seed: int = 0
@@ -63,15 +64,15 @@ class Audit(_Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Study(_Command):
-    """Run the experiments of papers and report which of their claims hold.
+    """Rerun the experiments of papers and report which of their claims hold.
 
     Example: assay study malt
     """
 
-    slugs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SLUG")]
+    slugs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SLUG ...", help_behavior_hint="")]
     """Studies to run; see `assay list`."""
     scale: Literal["smoke", "small", "paper"] = "small"
-    """smoke: seconds; small: minutes on two cores; paper: the scale of the paper."""
+    """smoke: seconds; small: minutes on two cores; paper: the paper's own scale."""
     seed: int = 0
     """Seed of every random draw."""
     device: str = "cpu"
@@ -79,29 +80,29 @@ class Study(_Command):
     out: Path = Path("runs")
     """Folder of the runs; an interrupted run resumes from there."""
     records: OptionalPath = None
-    """Folder for the record of a small run; by default records/, where that folder exists."""
+    """Folder for the record of a run at scale small; by default records/, if that folder exists."""
     jobs: int = 1
     """Parallel workers."""
     backend: Literal["loky", "dask", "ray"] = "loky"
-    """Processes on this machine, or a cluster."""
+    """Where parallel workers run: loky: processes on this machine; dask, ray: a cluster."""
     address: OptionalText = None
     """Address of the dask or ray cluster; by default one is started here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class List(_Command):
-    """List the studies with the methods that they test, the probes and the built-in subjects."""
+    """List the studies with the methods they test, the probes and the built-in subjects."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report(_Command):
-    """Write the gallery of all records as one page, or the report of a past audit again.
+    """Write the gallery, one page of all records, or rewrite the report of a past audit.
 
     Example: assay report --out gallery.html
     """
 
-    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="AUDIT")] = None
-    """Folder of a past audit: its report.html is written again from findings.json."""
+    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[AUDIT]", help_behavior_hint="")] = None
+    """Folder of a past audit: its report.html is rewritten from findings.json. Without it, the gallery is written."""
     records: Path = Path("records")
     """Folder of the records."""
     out: OptionalPath = None
@@ -135,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = tyro.extras.subcommand_cli_from_dict(
             _COMMANDS,
             prog="assay",
-            description="Audit trained neural networks, and run the experiments of papers on them.",
+            description="Audit trained neural networks, and rerun the experiments of papers.",
             args=arguments or ["--help"],
             config=(tyro.conf.FlagCreatePairsOff,),
         )

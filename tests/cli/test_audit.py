@@ -40,7 +40,7 @@ def test_a_gate_does_not_pass_because_a_probe_broke(folder, quick_probe, level, 
 def test_an_interrupted_audit_writes_its_report_and_exits_with_130(folder, quick_probe, capsys):
     quick_probe(error=KeyboardInterrupt())
     assert main(["audit", "mine.py", "--out", "audit"]) == 130
-    assert "The audit was interrupted: this page holds" in (folder / "audit" / "report.html").read_text()
+    assert "The audit was interrupted; this page shows" in (folder / "audit" / "report.html").read_text()
 
 
 def test_a_past_audit_is_rendered_again_byte_for_byte(folder, quick_probe):

@@ -57,7 +57,12 @@ def roc_figure(curve: ReconstructionROC | None) -> tuple[Figure, ...]:
         return ()
     alt = f"ROC of membership by the best candidate, area {curve.curve.auc:.2f}, beside the diagonal of guessing"
     picture = plot_picture("roc", lambda ax: curve.plot(ax=ax), alt)
-    return (Figure((picture,), f"Training samples told from {len(curve.nonmembers)} held-out ones by reconstruction."),)
+    return (
+        Figure(
+            (picture,),
+            f"ROC of telling training samples from {len(curve.nonmembers)} held-out ones by their best candidate.",
+        ),
+    )
 
 
 def _with_contrast_of(sample: Tensor, candidate: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How sharp is the minimum where training landed?"""
+"""How sharp is the minimum that training found?"""
 
 from assay.audit.pictures import plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, SkipProbe
@@ -12,12 +12,12 @@ _NEGATIVE = 0.05
 
 _RULE = (
     f"Low when the smallest eigenvalue is below -{_NEGATIVE:.0%} of the largest: training then stopped at a saddle, "
-    "not in a minimum. Otherwise info, since sharpness alone is no defect."
+    "not at a minimum. Otherwise info, since sharpness alone is no defect."
 )
 _LIMITS = (
     "Sharpness depends on how a network is parametrised: scaling one layer up and the next one down changes it but "
-    "not the function. Compare it between runs of one architecture at equal loss. The density is an "
-    f"estimate from {_PROBES} random vectors; eigenvalues that are exactly repeated count once."
+    "not the function. Compare it only between runs of one architecture at equal loss. The density is an "
+    f"estimate from {_PROBES} random vectors; an eigenvalue that is repeated exactly counts once."
 )
 
 
@@ -49,16 +49,17 @@ def run(subject: Subject, context: Context) -> Finding:
     )
     return Finding(
         headline=(
-            f"The sharpest direction has curvature {sharpness:.3g}; {report.n_outliers} of {report.n_parameters:,} "
-            f"eigenvalues stand out, {report.bulk_fraction:.1%} lie in a bulk near zero."
+            f"The Hessian's largest eigenvalue is {sharpness:.3g}; {report.n_outliers} of {report.n_parameters:,} "
+            f"eigenvalues are outliers, and {report.bulk_fraction:.1%} lie in a bulk near zero."
         ),
         severity="low" if lowest < -_NEGATIVE * sharpness else "info",
         rule=_RULE,
         advice=(
-            f"Gradient steps above 2 / curvature = {2 / sharpness:.3g} leave this minimum. Where runs differ in "
-            "sharpness at equal loss, prefer the flatter one; a larger learning rate or weight decay favours it."
+            f"With a learning rate above 2 / largest eigenvalue = {2 / sharpness:.3g}, gradient descent leaves this "
+            "minimum. Among runs with equal loss, prefer the flatter one; a larger learning rate or weight decay "
+            "favours it."
             if sharpness > 0
-            else "The loss has no positive curvature here: train longer before you use this page."
+            else "The loss has no positive curvature here: train longer before you rely on this finding."
         ),
         limits=_LIMITS,
         measures={
@@ -75,7 +76,7 @@ def run(subject: Subject, context: Context) -> Finding:
 
 PROBE = Probe(
     name="curvature",
-    question="How sharp is the minimum where training landed?",
+    question="How sharp is the minimum that training found?",
     needs=frozenset({"gradients", "training_data"}),
     run=run,
 )

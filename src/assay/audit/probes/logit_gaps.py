@@ -1,4 +1,4 @@
-"""How many predictions flip under tiny perturbations, and how fast does their number grow?"""
+"""How many predictions do tiny perturbations flip, and how does the number grow with their size?"""
 
 import torch
 from matplotlib.axes import Axes
@@ -17,17 +17,17 @@ _STATED = 1.0  # the size that decides the severity
 _CANDIDATES = 20  # classes, the likeliest first, whose gradients are computed
 
 _RULE = (
-    f"By the share of predictions that perturbations of {_STATED:g}/255 of the input range, per entry, flip to first "
-    "order: high from a tenth, medium from 3%, low from 1%, otherwise info."
+    f"The share of predictions flipped, to first order, by perturbations of {_STATED:g}/255 of the input range per "
+    "entry: high from 10%, medium from 3%, low from 1%, otherwise info."
 )
 _LIMITS = (
-    "The prediction uses the logits and their gradients at the samples; it is exact for an affine network, and a first-"
+    "The estimate uses the logits and their gradients at the samples; it is exact for an affine network, and a first-"
     "order approximation for others. A prediction counts as flipped whatever the true class, and perturbations may "
     "leave the input range. Where one gradient step (FGSM) flips far less than predicted at the smallest sizes, "
     "gradients are masked."
 )
 _ADVICE: dict[Severity, str] = {
-    "high": "Rounding and compression of inputs change predictions: abstain where the logit gap is small, and "
+    "high": "Even rounding or compressing the inputs changes predictions: abstain where the logit gap is small, and "
     "train longer.",
     "medium": "Abstain where the logit gap is small, or train adversarially; then audit again.",
     "low": "Report this number beside the accuracy, and compare it between versions.",
@@ -46,11 +46,11 @@ def run(subject: Subject, context: Context) -> Finding:
     curve = adversarial_error_curve(model, x, eps=eps, attack=FGSM, progress=context.progress)
     stated = float(predicted[_SIZES.index(_STATED)])
     severity = _severity(stated)
-    law = f"; the share grows as the power {curve.fit.exponent:.2f} of the size" if curve.fit else ""
+    law = f"; the share grows as the size to the power {curve.fit.exponent:.2f}" if curve.fit else ""
     return Finding(
         headline=(
-            f"Perturbations of {_STATED:g}/255 of the input range flip {stated:.1%} of the predictions on {len(x)} "
-            f"{which} samples, to first order{law}."
+            f"To first order, perturbations of {_STATED:g}/255 of the input range flip {stated:.1%} of the predictions "
+            f"on {len(x)} {which} samples{law}."
         ),
         severity=severity,
         rule=_RULE,
@@ -106,13 +106,13 @@ def _figure(predicted: Tensor, curve: ErrorCurve, which: str) -> Figure:
 
     first, last = float(predicted[0]), float(predicted[-1])
     alt = f"Share of predictions that flip to first order: {first:.1%} at the smallest size, {last:.1%} at the largest"
-    caption = f"Predictions on {which} samples that flip, by the size of the perturbation."
+    caption = f"Share of predictions on {which} samples that flip, by the size of the perturbation."
     return Figure((plot_picture("flips", draw, alt),), caption)
 
 
 PROBE = Probe(
     name="logit_gaps",
-    question="How many predictions flip under tiny perturbations, and how fast does their number grow?",
+    question="How many predictions do tiny perturbations flip, and how does the number grow with their size?",
     needs=frozenset({"gradients"}),
     run=run,
 )

@@ -33,19 +33,20 @@ _BUDGET, _GPU_BUDGET = 2e12, 4e14  # operations for all shadows at most: a few m
 _FPR = (0.01, 0.001)
 
 _RULE = (
-    "The best of three scores counts, by the lower ends of its 98.3% intervals, so that all three hold together at "
-    "95%. High: a tenth of the training samples or more are identified at a false positive rate of 1%, ten times the "
-    "rate of chance. Medium: 2% of them, or an AUC of 0.6. Low: an AUC above 0.5. Otherwise info."
+    "The best of three scores decides, by the lower ends of its 98.3% intervals (the intervals of all three then hold "
+    "jointly at 95%). High: at least 10% of the training samples are identified at a false positive rate of 1%, ten "
+    "times the rate of chance. Medium: at least 2% of them, or an AUC of at least 0.6. Low: an AUC above 0.5. "
+    "Otherwise info."
 )
 _LIMITS = (
     "The {count} shadow models have the subject's architecture. They were reinitialised (modules by their own "
     "reset_parameters, weights of modules without it from a normal distribution of the trained weights' mean and "
-    f"standard deviation) and trained by up to {_STEPS} steps of Adam, until each fitted about {{size}} samples as "
-    "well as the subject fits its own {trained}. The subject's training recipe is not known: a closer one, or more "
-    "shadow models, may identify more, so these rates are no upper bound. They mean nothing unless held-out samples "
-    "come from the distribution of the training samples."
+    f"standard deviation). Each was trained on about {{size}} samples, for up to {_STEPS} steps of Adam or until it "
+    "fitted them as well as the subject fits its own {trained}. The subject's training recipe is not known: a closer "
+    "one, or more shadow models, may identify more, so these rates are no upper bound. They mean nothing unless the "
+    "held-out samples come from the same distribution as the training samples."
 )
-_UNRESOLVED = " With {n} held-out samples, false positive rates below {rate:.1%} mean no false positive at all."
+_UNRESOLVED = " With {n} held-out samples, a false positive rate below {rate:.1%} means no false positive at all."
 _ADVICE: dict[Severity, str] = {
     "high": "If membership in the training data is private, do not publish this model's scores. Train with "
     "differential privacy, on more samples or for fewer steps, and audit again.",
@@ -53,7 +54,7 @@ _ADVICE: dict[Severity, str] = {
     "audit again.",
     "low": "Single samples, most often unusual ones, may be exposed. Audit again after each change of the training "
     "recipe.",
-    "info": "Nothing to do now. This attack could not identify members, which is no proof that none can.",
+    "info": "Nothing to do now. This attack could not identify members, but another attack might.",
 }
 
 

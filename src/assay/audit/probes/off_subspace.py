@@ -1,4 +1,4 @@
-"""How large are the gradients off the data's subspace?"""
+"""How sensitive are predictions to directions outside the data's subspace?"""
 
 import torch
 from matplotlib.axes import Axes
@@ -17,22 +17,23 @@ _ENERGY = 0.99  # share of the data's squared norm that the subspace holds
 _LARGEST = 4096  # input entries: a basis of the complement takes its square in memory
 
 _RULE = (
-    "By the median distance at which a perturbation off the subspace flips the prediction, over that of one within it, "
-    "each along the steepest line: high below 1, medium below 2, low below 4, otherwise info; also info where half of "
-    "the predictions do not flip off the subspace within the distance searched."
+    "The median distance to a flipped prediction outside the subspace, divided by the one within it, each along the "
+    "steepest direction: high below 1, medium below 2, low below 4, otherwise info; also info when at least half of "
+    "the predictions do not flip outside the subspace within the distance searched."
 )
 _LIMITS = (
     f"The subspace holds {_ENERGY:.0%} of the squared norm of the training inputs, with any mean subtracted. Both "
     "distances are searched along a straight line and up to twice the median norm of an input, and may leave the input "
-    "range: they compare directions, and are no certificate."
+    "range: they compare directions and certify nothing."
 )
 _ADVICE: dict[Severity, str] = {
     "high": "Train again with weight decay or a smaller initialisation: both shrink the weights that training leaves "
     "untouched.",
     "medium": "Weight decay or a smaller initialisation shrinks the gradient off the subspace: train again, and "
     "compare.",
-    "low": "Weight decay would shrink the rest; projecting inputs onto the subspace removes it.",
-    "info": "Nothing to do: directions off the subspace hardly change the prediction.",
+    "low": "Weight decay would shrink the gradient that is left outside the subspace; projecting inputs onto the "
+    "subspace removes it.",
+    "info": "Nothing to do: directions outside the subspace hardly change the prediction.",
 }
 
 
@@ -59,9 +60,9 @@ def run(subject: Subject, context: Context) -> Finding:
     n_features, rank = basis.on.shape
     return Finding(
         headline=(
-            f"The directions that the training data do not use ({n_features - rank} of {n_features}) hold {share:.1%} "
-            f"of the squared gradient: half of the predictions flip {_reach(off, farthest)} along them, "
-            f"{_reach(on, farthest)} along the others."
+            f"Directions outside the data's subspace ({n_features - rank} of {n_features}) hold {share:.1%} of the "
+            f"squared gradient; the median distance to a flipped prediction is {_reach(off, farthest)} along them and "
+            f"{_reach(on, farthest)} within the subspace."
         ),
         severity=severity,
         rule=_RULE,
@@ -102,7 +103,7 @@ def _severity(ratio: float) -> Severity:
 
 def _reach(radius: Tensor, farthest: float) -> str:
     median = radius.median().item()
-    return f"within {median:.3g}" if median < farthest else f"beyond {farthest:.3g}"
+    return f"{median:.3g}" if median < farthest else f"over {farthest:.3g}"
 
 
 def _figure(off: Tensor, on: Tensor, farthest: float) -> Figure:
@@ -120,16 +121,18 @@ def _figure(off: Tensor, on: Tensor, farthest: float) -> Figure:
         axes.legend()
 
     alt = (
-        f"Flipped predictions by distance: half of them off the subspace by {off.median():.3g}, within it by "
+        f"Share of predictions flipped, by distance: half of them off the subspace at {off.median():.3g}, within it at "
         f"{on.median():.3g}"
     )
-    caption = "Training samples whose prediction flips, by the distance moved off or within the data's subspace."
+    caption = (
+        "Share of training samples whose prediction flips, by the distance moved off or within the data's subspace."
+    )
     return Figure((plot_picture("distances", draw, alt),), caption)
 
 
 PROBE = Probe(
     name="off_subspace",
-    question="How large are the gradients off the data's subspace?",
+    question="How sensitive are predictions to directions outside the data's subspace?",
     needs=frozenset({"gradients", "training_data"}),
     run=run,
 )

@@ -21,8 +21,8 @@ _LIMIT = 2000  # training samples that candidates are compared with
 _RULE = (
     "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. The nulls are random "
     "candidates from the same subspace, and held-out samples instead of the training samples. High: at "
-    f"threshold {_CLEAR}, at least {_MARGIN} samples more than either null reaches, and twice as many. Medium: the "
-    f"same at {_VISIBLE}. Low: more than the nulls at {_VISIBLE}. Info: no more than the nulls."
+    f"threshold {_CLEAR}, at least {_MARGIN} more matches than under either null, and at least twice as many. Medium: "
+    f"the same at {_VISIBLE}. Low: more than the nulls at {_VISIBLE}. Info: no more than the nulls."
 )
 _RULE_BLIND = (
     f"Without training data no match can be counted. Medium when at least {_MARGIN} patterns were found by at least "
@@ -30,25 +30,25 @@ _RULE_BLIND = (
     "an untrained network stays near 1), otherwise info."
 )
 _LIMITS = (
-    "Every candidate comes from the weights alone; training data only score it and set its brightness and contrast in "
-    "these pictures, which the weights do not determine; a mean image that was subtracted is added back after scoring. "
-    "More matches than the nulls show that the samples' content is in the weights. A sample without a match is not "
-    "proven safe: another attack, or more restarts, may find it. In a convolutional network the attack covers the "
-    "dense head: it recovers features, the head's inputs, not pixels."
+    "Every candidate comes from the weights alone. The training data only score it and set its brightness and contrast "
+    "in these pictures, since the weights do not determine them; a mean image that was subtracted is added back after "
+    "scoring. More matches than the nulls show that the samples' content is in the weights. A sample without a match "
+    "is not proven safe: another attack, or more restarts, may find it. In a convolutional network the attack covers "
+    "the dense head: it recovers features, the head's inputs, not pixels."
 )
-_NO_HELD_OUT = "No held-out samples were given, so the stricter of the two nulls is missing: give some."
+_NO_HELD_OUT = "No held-out samples were given, so the stricter of the two nulls is missing: add some to the subject."
 _LIMITS_BLIND = (
     "Agreement between restarts shows that the weights determine these patterns. It does not prove that they are "
-    "training samples: give the training data and held-out data to have them scored."
+    "training samples: give the audit training data and held-out data to have them scored."
 )
 _ADVICE: dict[Severity, str] = {
     "high": "If the training data are private, do not publish these weights. Train on more samples, for fewer steps, "
     "with less weight decay or with differential privacy, and audit again.",
     "medium": "Treat the training data as partly exposed to anyone who has the weights. Fewer training steps, less "
     "weight decay or differential privacy expose less; audit again after each change.",
-    "low": "Look at the pairs: single samples may be exposed. Audit again with another --seed.",
-    "info": "Nothing to do now. This attack found nothing, which is no proof of safety: audit again when the training "
-    "recipe changes.",
+    "low": "Look at the pairs of images: single samples may be exposed. Audit again with another --seed.",
+    "info": "Nothing to do now. This attack found nothing, which does not prove that the weights are safe: audit again "
+    "when the training recipe changes.",
 }
 
 
@@ -97,8 +97,8 @@ def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Find
     tightness = attack.cohesion_[2 * support >= restarts]
     return Finding(
         headline=(
-            f"{agreed} patterns are found in the weights by at least half of {restarts} independent restarts, which "
-            f"leave {residual:.0%} of the weights unexplained."
+            f"{agreed} patterns were found in the weights by at least half of {restarts} independent restarts; on "
+            f"average, a restart leaves {residual:.0%} of the weights unexplained."
         ),
         severity=severity,
         rule=_RULE_BLIND,
@@ -196,7 +196,7 @@ def _measures(attack: KKTReconstructor) -> dict[str, float]:
 def _table(matches: list[_Matches]) -> Table:
     columns = ("candidates", "how many", "samples", f"NCC > {_CLEAR}", f"NCC > {_VISIBLE}", "median NCC")
     rows = ((m.name, m.candidates, len(m.ncc), m.clear, m.visible, round(m.ncc.median().item(), 2)) for m in matches)
-    return Table("How many samples some candidate matches", columns, tuple(rows))
+    return Table("Samples matched by at least one candidate", columns, tuple(rows))
 
 
 PROBE = Probe(

@@ -25,12 +25,12 @@ _NEVER = 256  # stands for no radius
 _FURTHER = ((4, _STATED), (2, 4), (1, 2), (16, _NEVER), (32, _NEVER))
 
 _RULE = (
-    f"By the share of samples still classified correctly under attack at {_STATED}/255 of the input range, per entry: "
-    "high below a tenth of the accuracy without attack, medium below half, low below nine tenths, otherwise info."
+    f"The share of samples still classified correctly under attack at {_STATED}/255 of the input range per entry, "
+    "divided by the accuracy without attack: high below 10%, medium below 50%, low below 90%, otherwise info."
 )
 _LIMITS = (
-    "Each perturbation was checked on the model itself, so these samples are misclassified. The others may fall to "
-    "another attack: robust accuracy is an upper bound, not a certificate."
+    "Each successful perturbation was checked on the model itself, so these samples are misclassified for certain. "
+    "Another attack may succeed on the others: robust accuracy is an upper bound, not a certificate."
 )
 _ADVICE: dict[Severity, str] = {
     "high": "Do not rely on predictions for inputs that an attacker can change; train adversarially at the radius you "
@@ -113,7 +113,11 @@ def _table(report: RobustnessReport) -> Table:
         for tally in report.tallies
     ]
     columns = ("attack", "samples attacked", "misclassified", "still correct", "forward and backward passes")
-    return Table(f"Samples misclassified under each attack at {_STATED}/255, in turn", columns, tuple(rows))
+    return Table(
+        f"Attacks at {_STATED}/255; each is run on the samples that the ones before it left correct",
+        columns,
+        tuple(rows),
+    )
 
 
 def _severity(clean: float, robust: float) -> Severity:
