@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.adversarial import SubspaceBasis, off_subspace_radius
+from assay.adversarial import OffSubspaceAttack, SubspaceBasis, off_subspace_radius
 from assay.adversarial.subspace import orthogonal_complement, universal_off_subspace_direction
 from assay.core import InvalidInputError, margins, seeded
 from assay.nets import TwoLayerReLU
