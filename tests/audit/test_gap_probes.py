@@ -52,7 +52,7 @@ def test_the_severity_is_the_share_at_one_step_of_eight_bits(context, flipped, s
 def test_the_law_of_the_built_in_digits_is_a_power_near_one(digits, context):
     finding = ask("logit_gaps", digits, context)
     assert 0.75 <= finding.measures["exponent of the power law"] <= 1.3  # the bars of the study of logit differences
-    assert "the share grows as the power" in finding.headline
+    assert "the share grows as the size to the power" in finding.headline
     assert finding.severity in ("low", "medium")
 
 

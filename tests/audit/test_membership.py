@@ -41,7 +41,7 @@ def test_members_of_a_network_that_memorised_noise_are_told(context, monkeypatch
     assert finding.severity in ("medium", "high")
     assert finding.measures["AUC, low end"] > 0.5
     assert (finding.measures["training samples"], finding.measures["held-out samples"]) == (25, 50)
-    assert "below 2.0% mean no false positive" in finding.limits
+    assert "below 2.0% means no false positive" in finding.limits
     assert finding.figures[0].pictures[0].alt.startswith("ROC")
 
 
