@@ -109,7 +109,7 @@ def test_an_interrupt_writes_what_there_is(with_probes, tmp_path):
     assert result.interrupted
     assert findings(result)["interrupted"] is True
     jsonschema.validate(findings(result), schema())
-    assert "The audit was interrupted: this page holds" in result.report.read_text()
+    assert "The audit was interrupted; this page shows" in result.report.read_text()
 
 
 def test_a_subject_that_no_probe_can_read_is_refused_and_nothing_is_written(with_probes, tmp_path):
