@@ -38,6 +38,26 @@ def with_default(value: Any) -> Callable[[], Any]:
     return inner
 
 
+def scaled(factor: float) -> Callable[[Callable[[float], float]], Callable[[float], float]]:
+    def decorate(function: Callable[[float], float]) -> Callable[[float], float]:
+        @functools.wraps(function)
+        def inner(x: float) -> float:
+            return factor * function(x)
+
+        return inner
+
+    return decorate
+
+
+def doubled(x: float) -> float:
+    return 2 * x
+
+
+@scaled(2.0)
+def decorated(x: float) -> float:
+    return x
+
+
 def test_what_a_function_carries_counts() -> None:
     values = [
         0, 1.0, "a", (1, 2), (1, 3), None, {"a": 1}, Path("a"), Rate(), Rate(0.2), Scale(), Scale(3.0), draw, Rate,
@@ -53,6 +73,13 @@ def test_what_a_function_carries_counts() -> None:
 
 def test_the_function_itself_counts() -> None:
     assert len({code_digest(f) for f in (draw, make_study, measure_draws, partial(draw), math.sqrt)}) == 5
+
+
+def test_a_wrapper_counts_with_what_it_carries() -> None:
+    wrapped = [scaled(2.0)(doubled), scaled(3.0)(doubled), scaled(3.0)(scaled(2.0)(doubled)), doubled]
+    assert len({code_digest(function) for function in wrapped}) == 4
+    assert code_digest(scaled(2.0)(doubled)) == code_digest(scaled(2.0)(doubled))
+    assert code_digest(decorated) == code_digest(decorated)
 
 
 @pytest.mark.parametrize("value", [object(), torch.nn.Linear(1, 1), [object()], {"a": object()}])
