@@ -1,6 +1,9 @@
 import dataclasses
 import functools
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -58,6 +61,25 @@ def decorated(x: float) -> float:
     return x
 
 
+def by_kind(kind: str) -> Callable[[float], float]:
+    if kind == "once":
+
+        def inner(x: float) -> float:
+            """Return the number."""
+            return x
+    elif kind == "again":
+
+        def inner(x: float) -> float:
+            """Return the very number."""
+            return x
+    else:
+
+        def inner(x: float) -> float:
+            return 2 * x
+
+    return inner
+
+
 def test_what_a_function_carries_counts() -> None:
     values = [
         0, 1.0, "a", (1, 2), (1, 3), None, {"a": 1}, Path("a"), Rate(), Rate(0.2), Scale(), Scale(3.0), draw, Rate,
@@ -94,6 +116,28 @@ def test_a_function_that_closes_over_itself_has_a_digest() -> None:
         return n and inner(n - 1)
 
     assert code_digest(inner) == code_digest(inner)
+
+
+def test_functions_of_one_name_are_told_apart() -> None:
+    once, again, twice = (code_digest(by_kind(kind)) for kind in ("once", "again", "twice"))
+    assert once == again != twice
+    first, second = (lambda x: x), (lambda x: 2 * x)
+    assert code_digest(first) != code_digest(second)
+
+
+def test_a_set_in_a_functions_code_has_one_digest_in_every_process() -> None:
+    program = 'from assay.lab.sources import code_digest; print(code_digest(eval(\'lambda x: x in {"a", "b", "c"}\')))'
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(digests) == 1
 
 
 def test_a_function_of_a_console_counts_by_its_instructions() -> None:

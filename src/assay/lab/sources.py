@@ -179,7 +179,8 @@ def _captured(function: Any) -> dict[str, Any]:
         return {}
     cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
     values = {name: cell.cell_contents for name, cell in cells.items() if not _is_empty(cell)}
-    return {**values, "defaults": function.__defaults__, "keyword defaults": function.__kwdefaults__}
+    defaults = {"defaults": function.__defaults__, "keyword defaults": function.__kwdefaults__}
+    return {**values, **defaults, "instructions": _instructions(code)}  # a name may stand for several
 
 
 def _is_empty(cell: Any) -> bool:
@@ -241,5 +242,17 @@ def _source(function: Any) -> Any:
 
 
 def _instructions(code: CodeType) -> list[Any]:
-    constants = [_instructions(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
-    return [code.co_code.hex(), list(code.co_names), constants]
+    constants = code.co_consts[1:] if _has_docstring(code) else code.co_consts
+    return [code.co_code.hex(), list(code.co_names), [_constant(value) for value in constants]]
+
+
+def _has_docstring(code: CodeType) -> bool:
+    if sys.version_info >= (3, 13):
+        return bool(code.co_flags & inspect.CO_HAS_DOCSTRING)
+    return not code.co_name.startswith("<") and isinstance(code.co_consts[0], str)
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _instructions(value)
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)  # sets have no order
