@@ -59,7 +59,7 @@ def study_sources(study: "Study") -> dict[str, str]:
         ``"study"``: the study's package without ``figures.py``, and the modules of other studies or beside it that
         these import; ``"methods"``: the modules of assay's rooms, nets, data and core that these import.
     """
-    file = _file(study.run)
+    file = _file(inspect.unwrap(study.run))
     if file is None:
         return {"study": digest(_source(study.run)), "methods": digest([])}
     texts, _ = _closure(_study_files(file))
@@ -77,7 +77,7 @@ def figures_source(study: "Study") -> str:
     Returns:
         Twelve hexadecimal digits.
     """
-    file = _file(study.run)
+    file = _file(inspect.unwrap(study.run))
     if file is None:
         return digest([])
     figures = {path for path in _closure(_study_files(file))[1] if path.name == "figures.py"}
@@ -142,6 +142,25 @@ def _code(function: Any, home: str, seen: set[int]) -> Any:
     if id(inner) in seen:
         return name
     seen.add(id(inner))
+    if wrappers := _wrappers(function):
+        return [[_own_code(wrapper, home, seen) for wrapper in wrappers], _own_code(inner, home, seen)]
+    return _own_code(inner, home, seen)
+
+
+def _wrappers(function: Any) -> list[Any]:
+    """Return what was put around a function by a call; a module's own decorations are in its text."""
+    place = sys.modules.get(getattr(function, "__module__", None) or "")
+    for part in getattr(function, "__qualname__", "").split("."):
+        place = getattr(place, part, None)
+    wrappers = []
+    while place is not function and hasattr(function, "__wrapped__"):
+        wrappers.append(function)
+        function = function.__wrapped__
+    return [wrapper for wrapper in wrappers if hasattr(wrapper, "__code__")]
+
+
+def _own_code(inner: Any, home: str, seen: set[int]) -> Any:
+    name = f"{getattr(inner, '__module__', None)}.{inner.__qualname__}"
     owner = getattr(inner, "__self__", None)
     if owner is not None and not isinstance(owner, ModuleType | type):
         return [name, _carried(owner, inner, home, seen), _code(getattr(inner, "__func__", len), home, seen)]
@@ -156,11 +175,12 @@ def _code(function: Any, home: str, seen: set[int]) -> Any:
 def _captured(function: Any) -> dict[str, Any]:
     """Return the values that a nested function took from where it was made, by name."""
     code = getattr(function, "__code__", None)
-    if code is None or "<l" not in function.__qualname__:  # neither <locals> nor <lambda>
+    if code is None or "<l" not in code.co_qualname:  # neither <locals> nor <lambda>
         return {}
     cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
     values = {name: cell.cell_contents for name, cell in cells.items() if not _is_empty(cell)}
-    return {**values, "defaults": function.__defaults__, "keyword defaults": function.__kwdefaults__}
+    defaults = {"defaults": function.__defaults__, "keyword defaults": function.__kwdefaults__}
+    return {**values, **defaults, "instructions": _instructions(code)}  # a name may stand for several
 
 
 def _is_empty(cell: Any) -> bool:
@@ -195,7 +215,6 @@ def _is_function(value: Any) -> bool:
 
 
 def _file(function: Any) -> Path | None:
-    function = inspect.unwrap(function)
     if isinstance(function, type):
         place = getattr(sys.modules.get(function.__module__), "__file__", None)
     else:
@@ -206,7 +225,7 @@ def _file(function: Any) -> Path | None:
 def _top(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
-    file = _file(function)
+    file = _file(inspect.unwrap(function))
     return read_module(file).top if file else ""
 
 
@@ -223,5 +242,17 @@ def _source(function: Any) -> Any:
 
 
 def _instructions(code: CodeType) -> list[Any]:
-    constants = [_instructions(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
-    return [code.co_code.hex(), list(code.co_names), constants]
+    constants = code.co_consts[1:] if _has_docstring(code) else code.co_consts
+    return [code.co_code.hex(), list(code.co_names), [_constant(value) for value in constants]]
+
+
+def _has_docstring(code: CodeType) -> bool:
+    if sys.version_info >= (3, 13):
+        return bool(code.co_flags & inspect.CO_HAS_DOCSTRING)
+    return not code.co_name.startswith("<") and isinstance(code.co_consts[0], str)
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _instructions(value)
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)  # sets have no order
