@@ -88,6 +88,20 @@ def test_a_function_of_the_study_file_counts_that_file(package: Path) -> None:
     assert not changes(package / "figures.py", lambda: code_digest(here))
 
 
+@pytest.mark.parametrize("method", ["Large.compute", "Large().compute"])
+def test_a_method_counts_the_class_that_it_is_called_on(package: Path, method: str) -> None:
+    (package / "nets.py").write_text(
+        "from dataclasses import dataclass\n@dataclass\nclass Base:\n    size = 1\n"
+        "    @classmethod\n    def compute(cls, x): return cls.size * x\n"
+    )
+    (package / "late.py").write_text(
+        f"from {package.name}.nets import Base\nclass Large(Base):\n    size = 2\nclass Small(Base): ...\n"
+    )
+    late = importlib.import_module(f"{package.name}.late")
+    assert changes(package / "late.py", lambda: code_digest(eval(method, vars(late))))  # noqa: S307
+    assert code_digest(late.Large.compute) != code_digest(late.Small.compute)
+
+
 @pytest.mark.parametrize("words", ["\n# why\n", '\n"""What."""\n', "   \n\n"])
 def test_words_and_blanks_do_not_count(package: Path, words: str) -> None:
     train = function(package, "cells", "train")

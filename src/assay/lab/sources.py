@@ -162,12 +162,14 @@ def _wrappers(function: Any) -> list[Any]:
 def _own_code(inner: Any, home: str, seen: set[int]) -> Any:
     name = f"{getattr(inner, '__module__', None)}.{inner.__qualname__}"
     owner = getattr(inner, "__self__", None)
-    if owner is not None and not isinstance(owner, ModuleType | type):
-        return [name, _carried(owner, inner, home, seen), _code(getattr(inner, "__func__", len), home, seen)]
+    if owner is not None and not isinstance(owner, ModuleType):
+        kind = owner if isinstance(owner, type) else type(owner)  # its file may override what the method calls
+        method = [_code(kind, home, seen), _code(getattr(inner, "__func__", len), home, seen)]
+        return [name, _carried(owner, inner, home, seen), method]
     file = _file(inner)
     if file is None:
         return [name, _source(inner)]
-    if is_installed(file) and name.partition(".")[0] not in ("assay", home):
+    if is_installed(file) and read_module(file).top not in ("assay", home):
         return name
     return [inner.__qualname__, _closure([file])[0], _carried(_captured(inner), inner, home, seen)]
 
