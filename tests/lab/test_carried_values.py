@@ -102,6 +102,7 @@ def test_a_wrapper_counts_with_what_it_carries() -> None:
     assert len({code_digest(function) for function in wrapped}) == 4
     assert code_digest(scaled(2.0)(doubled)) == code_digest(scaled(2.0)(doubled))
     assert code_digest(decorated) == code_digest(decorated)
+    assert code_digest(torch.no_grad()(doubled)) == code_digest(torch.no_grad()(doubled))
 
 
 @pytest.mark.parametrize("value", [object(), torch.nn.Linear(1, 1), [object()], {"a": object()}])

@@ -1,7 +1,9 @@
 import importlib
 import itertools
+import linecache
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,50 @@ def test_a_function_of_the_study_file_counts_that_file(package: Path) -> None:
     assert changes(package / "study.py", lambda: code_digest(here))
     assert changes(package / "nets.py", lambda: code_digest(here))
     assert not changes(package / "figures.py", lambda: code_digest(here))
+
+
+@pytest.mark.parametrize("method", ["Large.compute", "Large().compute"])
+def test_a_method_counts_the_class_that_it_is_called_on(package: Path, method: str) -> None:
+    (package / "nets.py").write_text(
+        "from dataclasses import dataclass\n@dataclass\nclass Base:\n    size = 1\n"
+        "    @classmethod\n    def compute(cls, x): return cls.size * x\n"
+    )
+    (package / "late.py").write_text(
+        f"from {package.name}.nets import Base\nclass Large(Base):\n    size = 2\nclass Small(Base): ...\n"
+    )
+    late = importlib.import_module(f"{package.name}.late")
+    assert changes(package / "late.py", lambda: code_digest(eval(method, vars(late))))  # noqa: S307
+    assert code_digest(late.Large.compute) != code_digest(late.Small.compute)
+
+
+RATE = """
+from dataclasses import dataclass
+@dataclass(frozen=True)
+class Rate:
+    start: float = 1.0
+    def at(self, step): return self.start / step
+"""
+
+
+@pytest.mark.parametrize("inside", [lambda rate: rate, lambda rate: [(1, rate)], lambda rate: {"rate": rate}])
+def test_the_methods_of_what_a_cell_is_given_count(package: Path, inside: Callable[[Any], Any]) -> None:
+    (package / "unused.py").write_text(RATE)
+    train, rate = function(package, "cells", "train"), inside(function(package, "unused", "Rate")())
+    assert changes(package / "unused.py", lambda: code_digest(train, [rate]))
+    assert changes(package / "unused.py", lambda: code_digest(partial(train, rate)))
+
+
+def test_of_settings_in_the_study_file_the_class_alone_counts(package: Path) -> None:
+    (package / "study.py").write_text(RATE)
+    train, rate = function(package, "cells", "train"), function(package, "study", "Rate")()
+    before = code_digest(train, [rate]), code_digest(partial(train, rate))
+    (package / "study.py").write_text(f"{RATE}\nCAPTION = 'what is shown'\n")
+    linecache.checkcache()
+    assert before == (code_digest(train, [rate]), code_digest(partial(train, rate)))
+    (package / "study.py").write_text(RATE.replace("/ step", "/ step**2"))
+    linecache.checkcache()
+    assert code_digest(train, [rate]) != before[0]
+    assert code_digest(partial(train, rate)) != before[1]
 
 
 @pytest.mark.parametrize("words", ["\n# why\n", '\n"""What."""\n', "   \n\n"])

@@ -70,7 +70,8 @@ class Cells:
             InvalidInputError: An item has no stable digest, or the function carries something without one.
             CellsFailedError: Cells failed twice; all others are kept.
         """
-        items, code = list(items), code_digest(function)
+        items = list(items)
+        code = code_digest(function, items)
         stems = [self._store.cell(name, index, item, code) for index, item in enumerate(items)]
         found = [self._store.find(stem) for stem in stems]
         values = {index: entry[0] for index, entry in enumerate(found) if entry is not None}

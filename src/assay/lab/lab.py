@@ -123,9 +123,9 @@ class Lab:
         """Return ``[function(item) for item in items]``, computed in parallel and kept cell by cell.
 
         A cell is kept as long as its item and the code of the function are the same: the file that defines it and
-        what that imports (see `assay.lab.sources.code_digest`). A cell's randomness comes from its item (give it a
-        seed). Each worker computes on one torch thread. A cell that raises is computed once more; its traceback is
-        in ``run.json``.
+        what that imports, and the classes of dataclasses in the items (see `assay.lab.sources.code_digest`). A cell's
+        randomness comes from its item (give it a seed). Each worker computes on one torch thread. A cell that raises is
+        computed once more; its traceback is in ``run.json``.
 
         Args:
             function: A module's function (or a closure of plain values) that returns what `cached` can keep.

@@ -6,7 +6,7 @@ import inspect
 import sys
 import textwrap
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,17 +24,19 @@ _ASSAY = Path(assay.__file__).resolve().parent
 _COMPUTES_NOTHING = (_ASSAY / "lab", _ASSAY / "audit", _ASSAY / "cli.py")
 
 
-def code_digest(function: Callable[..., Any]) -> str:
+def code_digest(function: Callable[..., Any], items: Any = ()) -> str:
     """Return the digest of the code that computes a cell.
 
     It covers the file that defines the function and all that this imports, module by module, from the same top-level
     package, from assay, and from other modules that are not installed; docstrings, comments and blank lines do not
     count. What the function carries counts too: the arguments of a partial, the captured values of a closure. The
     captions and bars of a ``study.py`` and the drawings of a ``figures.py`` do not, unless the function is defined
-    there. Settings that a cell is given should be plain values: methods of a class count only where it is imported.
+    there. Of settings and other dataclasses that a cell is given, the class counts too, for the sake of its methods:
+    the file that defines it, of a ``study.py`` the class alone.
 
     Args:
         function: What computes a cell.
+        items: What it is called with.
 
     Returns:
         Twelve hexadecimal digits.
@@ -46,7 +48,10 @@ def code_digest(function: Callable[..., Any]) -> str:
     >>> code_digest(code_digest) == code_digest(code_digest)
     True
     """
-    return digest(_code(function, _top(function), set()))
+    home, seen = _top(function), set()
+    code = _code(function, home, seen)
+    kinds = sorted(set(_dataclasses(items)), key=lambda kind: (kind.__module__, kind.__qualname__))
+    return digest([code, [_class_code(kind, home, seen) for kind in kinds]])
 
 
 def study_sources(study: "Study") -> dict[str, str]:
@@ -162,12 +167,14 @@ def _wrappers(function: Any) -> list[Any]:
 def _own_code(inner: Any, home: str, seen: set[int]) -> Any:
     name = f"{getattr(inner, '__module__', None)}.{inner.__qualname__}"
     owner = getattr(inner, "__self__", None)
-    if owner is not None and not isinstance(owner, ModuleType | type):
-        return [name, _carried(owner, inner, home, seen), _code(getattr(inner, "__func__", len), home, seen)]
+    if owner is not None and not isinstance(owner, ModuleType):
+        kind = owner if isinstance(owner, type) else type(owner)  # its file may override what the method calls
+        method = [_code(kind, home, seen), _code(getattr(inner, "__func__", len), home, seen)]
+        return [name, _carried(owner, inner, home, seen), method]
     file = _file(inner)
     if file is None:
         return [name, _source(inner)]
-    if is_installed(file) and name.partition(".")[0] not in ("assay", home):
+    if is_installed(file) and read_module(file).top not in ("assay", home):
         return name
     return [inner.__qualname__, _closure([file])[0], _carried(_captured(inner), inner, home, seen)]
 
@@ -199,8 +206,8 @@ def _carried(value: Any, function: Any, home: str, seen: set[int]) -> Any:
         return _code(value, home, seen)
     if dataclasses.is_dataclass(value):  # of a class, `_code` has taken care
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        code = _code(type(value), home, seen) if callable(value) else type(value).__qualname__
-        return [code, _carried(fields, function, home, seen)]
+        code = _code if callable(value) else _class_code
+        return [code(type(value), home, seen), _carried(fields, function, home, seen)]
     try:
         return digest(value)
     except InvalidInputError as error:
@@ -208,6 +215,22 @@ def _carried(value: Any, function: Any, home: str, seen: set[int]) -> Any:
             f"{getattr(function, '__qualname__', function)!r} carries a value of its surroundings: {error} "
             "Or compute that value inside the function."
         ) from error
+
+
+def _dataclasses(value: Any) -> Iterator[type]:
+    """Yield the classes of the dataclasses in a value."""
+    if isinstance(value, list | tuple | dict):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _dataclasses(entry)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield type(value)
+        for field in dataclasses.fields(value):
+            yield from _dataclasses(getattr(value, field.name))
+
+
+def _class_code(kind: type, home: str, seen: set[int]) -> Any:
+    file = _file(kind)
+    return [kind.__qualname__, _source(kind)] if file and _presents(file) else _code(kind, home, seen)
 
 
 def _is_function(value: Any) -> bool:
