@@ -99,7 +99,8 @@ def write_papers(docs: Path) -> None:
     measured = {}
     if any(RECORDS.glob("*.json")):
         measured = {record["slug"]: record for record in read_records(RECORDS)}
-        write_gallery(RECORDS, docs / "_build" / "extra" / "gallery.html")
+        known = [studies.load(slug) for slug in studies.slugs() if slug in measured]
+        write_gallery(RECORDS, docs / "_build" / "extra" / "gallery.html", studies=known)
     methods = studies.methods()
     for slug, heading in studies.titles().items():
         page, methods_line = docs / "papers" / f"{slug}.rst", method_links(methods[slug])

@@ -262,9 +262,12 @@ def _report(command: Report) -> int:
 
         print(rerender(command.run, command.out))
         return 0
-    from assay.lab import write_gallery
+    from assay import studies
+    from assay.lab import read_records, write_gallery
 
-    print(write_gallery(command.records, command.out or Path("gallery.html")))
+    known = {entry["slug"] for entry in read_records(command.records)} & set(studies.slugs())
+    found = [studies.load(slug) for slug in sorted(known)]
+    print(write_gallery(command.records, command.out or Path("gallery.html"), studies=found))
     return 0
 
 

@@ -9,15 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import assay
 from assay.core import InvalidInputError
 from assay.lab.identity import digest
 from assay.lab.modules import is_installed, locate, plain_text, read_module
-
-if TYPE_CHECKING:
-    from assay.lab.study import Study
+from assay.lab.study import Study, require_experiment
 
 _ASSAY = Path(assay.__file__).resolve().parent
 
@@ -54,7 +52,7 @@ def code_digest(function: Callable[..., Any], items: Any = ()) -> str:
     return digest([code, [_class_code(kind, home, seen) for kind in kinds]])
 
 
-def study_sources(study: "Study") -> dict[str, str]:
+def study_sources(study: Study) -> dict[str, str]:
     """Return the digests of the code behind a study's evidence.
 
     Args:
@@ -64,16 +62,17 @@ def study_sources(study: "Study") -> dict[str, str]:
         ``"study"``: the study's package without ``figures.py``, and the modules of other studies or beside it that
         these import; ``"methods"``: the modules of assay's rooms, nets, data and core that these import.
     """
-    file = _file(inspect.unwrap(study.run))
+    run = inspect.unwrap(require_experiment(study))
+    file = _file(run)
     if file is None:
-        return {"study": digest(_source(study.run)), "methods": digest([])}
+        return {"study": digest(_source(run)), "methods": digest([])}
     texts, _ = _closure(_study_files(file))
     methods = {name: text for name, text in texts.items() if _is_method(name)}
     own = {name: text for name, text in texts.items() if name not in methods}
     return {"study": digest(own), "methods": digest(methods)}
 
 
-def figures_source(study: "Study") -> str:
+def figures_source(study: Study) -> str:
     """Return the digest of the code that only draws a study: ``figures.py``, and what that imports.
 
     Args:
@@ -82,7 +81,7 @@ def figures_source(study: "Study") -> str:
     Returns:
         Twelve hexadecimal digits.
     """
-    file = _file(inspect.unwrap(study.run))
+    file = _file(inspect.unwrap(require_experiment(study)))
     if file is None:
         return digest([])
     figures = {path for path in _closure(_study_files(file))[1] if path.name == "figures.py"}
