@@ -147,3 +147,27 @@ def test_a_function_of_a_console_counts_by_its_instructions() -> None:
         digests.append(code_digest(eval(text)))  # noqa: S307
     assert len(set(digests)) == 4
     assert digests[0] == digests[1]
+
+
+CONSOLE = """
+class Rate:
+    start = 1.0
+    @property
+    def now(self): return self.start / 2
+def helper(x): return STEP * x
+STEP = 4.0
+def make(offset): return lambda x, rate=Rate.start: [helper(x), Rate().now, rate, offset]
+cell = make(9.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("", ""), ("1.0", "1.5"), ("/ 2", "/ 3"), ("* x", "+ x"), ("4.0", "5.0"), ("9.0", "8.0")]
+)
+def test_what_a_console_function_calls_counts(old: str, new: str) -> None:
+    digests = []
+    for text in (CONSOLE, CONSOLE.replace(old, new) if old else CONSOLE):
+        scope: dict[str, Any] = {"__name__": "console", "x": object()}
+        exec(compile(text, "<console>", "exec"), scope)  # noqa: S102
+        digests.append(code_digest(scope["cell"]))
+    assert (digests[0] == digests[1]) == (old == new)

@@ -3,18 +3,17 @@
 import dataclasses
 import functools
 import inspect
-import sys
-import textwrap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import assay
 from assay.core import InvalidInputError
+from assay.lab.functions import captured, source, source_file, taken_globals, wrappers
 from assay.lab.identity import digest
-from assay.lab.modules import is_installed, locate, plain_text, read_module
+from assay.lab.modules import is_installed, locate, read_module
 from assay.lab.study import Study, require_experiment
 
 _ASSAY = Path(assay.__file__).resolve().parent
@@ -63,9 +62,9 @@ def study_sources(study: Study) -> dict[str, str]:
         these import; ``"methods"``: the modules of assay's rooms, nets, data and core that these import.
     """
     run = inspect.unwrap(require_experiment(study))
-    file = _file(run)
+    file = source_file(run)
     if file is None:
-        return {"study": digest(_source(run)), "methods": digest([])}
+        return {"study": digest(source(run)), "methods": digest([])}
     texts, _ = _closure(_study_files(file))
     methods = {name: text for name, text in texts.items() if _is_method(name)}
     own = {name: text for name, text in texts.items() if name not in methods}
@@ -81,7 +80,7 @@ def figures_source(study: Study) -> str:
     Returns:
         Twelve hexadecimal digits.
     """
-    file = _file(inspect.unwrap(require_experiment(study)))
+    file = source_file(inspect.unwrap(require_experiment(study)))
     if file is None:
         return digest([])
     figures = {path for path in _closure(_study_files(file))[1] if path.name == "figures.py"}
@@ -146,21 +145,9 @@ def _code(function: Any, home: str, seen: set[int]) -> Any:
     if id(inner) in seen:
         return name
     seen.add(id(inner))
-    if wrappers := _wrappers(function):
-        return [[_own_code(wrapper, home, seen) for wrapper in wrappers], _own_code(inner, home, seen)]
+    if around := wrappers(function):
+        return [[_own_code(wrapper, home, seen) for wrapper in around], _own_code(inner, home, seen)]
     return _own_code(inner, home, seen)
-
-
-def _wrappers(function: Any) -> list[Any]:
-    """Return what was put around a function by a call; a module's own decorations are in its text."""
-    place = sys.modules.get(getattr(function, "__module__", None) or "")
-    for part in getattr(function, "__qualname__", "").split("."):
-        place = getattr(place, part, None)
-    wrappers = []
-    while place is not function and hasattr(function, "__wrapped__"):
-        wrappers.append(function)
-        function = function.__wrapped__
-    return [wrapper for wrapper in wrappers if hasattr(wrapper, "__code__")]
 
 
 def _own_code(inner: Any, home: str, seen: set[int]) -> Any:
@@ -170,30 +157,13 @@ def _own_code(inner: Any, home: str, seen: set[int]) -> Any:
         kind = owner if isinstance(owner, type) else type(owner)  # its file may override what the method calls
         method = [_code(kind, home, seen), _code(getattr(inner, "__func__", len), home, seen)]
         return [name, _carried(owner, inner, home, seen), method]
-    file = _file(inner)
+    file = source_file(inner)
     if file is None:
-        return [name, _source(inner)]
+        defaults = getattr(inner, "__defaults__", None)
+        return [name, source(inner), _carried([taken_globals(inner), captured(inner), defaults], inner, home, seen)]
     if is_installed(file) and read_module(file).top not in ("assay", home):
         return name
-    return [inner.__qualname__, _closure([file])[0], _carried(_captured(inner), inner, home, seen)]
-
-
-def _captured(function: Any) -> dict[str, Any]:
-    """Return the values that a nested function took from where it was made, by name."""
-    code = getattr(function, "__code__", None)
-    if code is None or "<l" not in code.co_qualname:  # neither <locals> nor <lambda>
-        return {}
-    cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-    values = {name: cell.cell_contents for name, cell in cells.items() if not _is_empty(cell)}
-    defaults = {"defaults": function.__defaults__, "keyword defaults": function.__kwdefaults__}
-    return {**values, **defaults, "instructions": _instructions(code)}  # a name may stand for several
-
-
-def _is_empty(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is cell
-    except ValueError:  # a name that is bound later
-        return True
+    return [inner.__qualname__, _closure([file])[0], _carried(captured(inner), inner, home, seen)]
 
 
 def _carried(value: Any, function: Any, home: str, seen: set[int]) -> Any:
@@ -228,53 +198,16 @@ def _dataclasses(value: Any) -> Iterator[type]:
 
 
 def _class_code(kind: type, home: str, seen: set[int]) -> Any:
-    file = _file(kind)
-    return [kind.__qualname__, _source(kind)] if file and _presents(file) else _code(kind, home, seen)
+    file = source_file(kind)
+    return [kind.__qualname__, source(kind)] if file and _presents(file) else _code(kind, home, seen)
 
 
 def _is_function(value: Any) -> bool:
     return inspect.isroutine(value) or isinstance(value, type) or hasattr(value, "__wrapped__")
 
 
-def _file(function: Any) -> Path | None:
-    if isinstance(function, type):
-        place = getattr(sys.modules.get(function.__module__), "__file__", None)
-    else:
-        place = function.__code__.co_filename if hasattr(function, "__code__") else None
-    return Path(place).resolve() if place and Path(place).is_file() else None
-
-
 def _top(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
-    file = _file(inspect.unwrap(function))
+    file = source_file(inspect.unwrap(function))
     return read_module(file).top if file else ""
-
-
-def _source(function: Any) -> Any:
-    """Return what a function without a file does: its text, else its instructions; nothing for a builtin."""
-    try:
-        text = textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError):
-        return _instructions(function.__code__) if hasattr(function, "__code__") else None
-    try:
-        return plain_text(text)
-    except SyntaxError:  # a lambda amid its line
-        return text
-
-
-def _instructions(code: CodeType) -> list[Any]:
-    constants = code.co_consts[1:] if _has_docstring(code) else code.co_consts
-    return [code.co_code.hex(), list(code.co_names), [_constant(value) for value in constants]]
-
-
-def _has_docstring(code: CodeType) -> bool:
-    if sys.version_info >= (3, 13):
-        return bool(code.co_flags & inspect.CO_HAS_DOCSTRING)
-    return not code.co_name.startswith("<") and isinstance(code.co_consts[0], str)
-
-
-def _constant(value: Any) -> Any:
-    if isinstance(value, CodeType):
-        return _instructions(value)
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)  # sets have no order
