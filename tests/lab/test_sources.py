@@ -104,6 +104,29 @@ def test_a_method_counts_the_class_that_it_is_called_on(package: Path, method: s
     assert code_digest(late.Large.compute) != code_digest(late.Small.compute)
 
 
+@pytest.mark.parametrize(
+    ("exports", "counted"),
+    [
+        ("from NAME.parts.other import half\nhalf = half if half else None\n", {"parts/__init__.py", "parts/other.py"}),
+        ("from NAME.parts.other import *\nfrom NAME.parts.halves import *\n", {"parts/halves.py", "parts/other.py"}),
+        (
+            "try:\n    from NAME.parts.other import half\nexcept:\n    from NAME.parts.halves import half\n",
+            {"parts/halves.py", "parts/other.py"},
+        ),
+    ],
+    ids=("bound again", "two stars", "tried"),
+)
+@pytest.mark.parametrize("taken", ["half", "*"])
+def test_a_package_that_makes_a_name_of_several_things_counts(
+    package: Path, exports: str, counted: set[str], taken: str
+) -> None:
+    (package / "parts" / "other.py").write_text("def half(x): return x / 2\n")
+    (package / "parts" / "__init__.py").write_text(exports.replace("NAME", package.name))
+    (package / "cells.py").write_text(f"from {package.name}.parts import {taken}\ndef train(seed): return half(seed)\n")
+    train = function(package, "cells", "train")
+    assert {file for file in FILES if changes(package / file, lambda: code_digest(train))} >= counted
+
+
 RATE = """
 from dataclasses import dataclass
 @dataclass(frozen=True)

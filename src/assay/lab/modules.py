@@ -38,7 +38,8 @@ class Module:
         root: The folder that its top-level name lies in.
         text: Its code without docstrings, comments and blank lines.
         references: What it imports, imports for type checkers left out.
-        exports: Each imported name and where it comes from, imports for type checkers included.
+        exports: Each imported name and where it comes from, imports for type checkers included; the module itself for
+            a name that it imports from two places or binds otherwise too.
     """
 
     path: Path
@@ -159,8 +160,7 @@ def _read(path: Path, mtime_ns: int, size: int) -> Module:
     imports = list(_imports(tree, name if is_package else name.rpartition(".")[0]))
     bound = {entry.alias: entry.reference for entry in imports if not entry.for_types}
     references = {entry.reference for entry in imports if not entry.for_types} | set(_attributes(tree, bound))
-    exports = {entry.alias: entry.reference for entry in imports}
-    return Module(path, name, folder, plain_text(text), frozenset(references), exports)
+    return Module(path, name, folder, plain_text(text), frozenset(references), _exports(tree, imports, name))
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[_Imported]:
@@ -180,6 +180,17 @@ def _imports(tree: ast.Module, package: str) -> Iterator[_Imported]:
             for entry in node.names:
                 yield _Imported(entry.asname or entry.name, (module, entry.name), for_types)
         stack.extend((child, for_types) for child in ast.iter_child_nodes(node))
+
+
+def _exports(tree: ast.Module, imports: list[_Imported], module: str) -> dict[str, Reference]:
+    nodes = list(ast.walk(tree))
+    bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)} | {"*"}
+    exports: dict[str, Reference] = {}
+    for entry in imports:
+        is_alone = entry.alias not in bound and exports.get(entry.alias, entry.reference) == entry.reference
+        exports[entry.alias] = entry.reference if is_alone else (module, None)
+    return exports
 
 
 def _attributes(tree: ast.Module, bound: dict[str, Reference]) -> Iterator[Reference]:
