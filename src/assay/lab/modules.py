@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
 import assay
+from assay.core import InvalidInputError
 
 Reference = tuple[str, str | None]
 """A module's dotted name, and the name taken from it: None for the module itself, ``"*"`` for all."""
@@ -24,6 +26,9 @@ _INSTALLED = {
     Path(sysconfig.get_path(scheme)).resolve() for scheme in ("stdlib", "platstdlib", "purelib", "platlib")
 }  # fmt: skip
 
+
+_seen: dict[Path, tuple[ModuleSpec, str]] = {}
+"""Imported modules by file: what identifies the import, and the text at the first look."""
 
 _pinned: ContextVar["dict[Path, Module] | None"] = ContextVar("pinned", default=None)
 
@@ -72,6 +77,30 @@ def read_module(path: Path) -> Module:
     if pinned is not None:
         pinned[path] = module
     return module
+
+
+def refuse_edited(module: Module) -> None:
+    """Refuse a file that was edited after this process imported it: the old code runs, the new one would be the key.
+
+    An edit before the first look at an imported module goes unnoticed.
+
+    Args:
+        module: A module's file, as it is now.
+
+    Raises:
+        InvalidInputError: The file has another text than at the first look, and was not loaded again since.
+    """
+    loaded = sys.modules.get(module.name)
+    spec = getattr(loaded, "__spec__", None)
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() != module.path.resolve():
+        return
+    if _seen.get(module.path, (None, ""))[0] is not spec:  # a reload makes a new spec
+        _seen[module.path] = (spec, module.text)
+    elif _seen[module.path][1] != module.text:
+        raise InvalidInputError(
+            f"{module.path} was edited after it was imported, so that the old code would run under the name of the new "
+            "one; start Python again, or reload the module and what imports it."
+        )
 
 
 @contextmanager

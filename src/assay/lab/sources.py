@@ -13,7 +13,7 @@ import assay
 from assay.core import InvalidInputError
 from assay.lab.functions import captured, source, source_file, taken_globals, wrappers
 from assay.lab.identity import digest
-from assay.lab.modules import is_installed, locate, read_module
+from assay.lab.modules import is_installed, locate, read_module, refuse_edited
 from assay.lab.study import Study, require_experiment
 
 _ASSAY = Path(assay.__file__).resolve().parent
@@ -39,8 +39,8 @@ def code_digest(function: Callable[..., Any], items: Any = ()) -> str:
         Twelve hexadecimal digits.
 
     Raises:
-        InvalidInputError: The function carries something without a stable digest, or its file imports from a
-            ``study.py`` or ``figures.py``.
+        InvalidInputError: The function carries something without a stable digest, its file imports from a
+            ``study.py`` or ``figures.py``, or a file was edited after it was imported.
 
     >>> code_digest(code_digest) == code_digest(code_digest)
     True
@@ -112,6 +112,7 @@ def _closure(starts: Iterable[Path], *, drawing: bool = False) -> tuple[dict[str
         module = read_module(queue.popleft())
         if module.name in texts:
             continue
+        refuse_edited(module)
         texts[module.name] = module.text
         for reference in module.references:
             path = locate(reference, module)

@@ -13,6 +13,7 @@ from typing import Any
 
 import joblib
 import torch
+from joblib.externals.loky import get_reusable_executor
 
 from assay.core import AssayError, InvalidInputError, require_extra
 from assay.lab.files import Encoded, encode
@@ -125,8 +126,12 @@ class Workers:
 
 @contextmanager
 def _open_loky(jobs: int, address: str | None) -> Iterator[Stream]:
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        yield partial(_joblib_stream, jobs)
+    try:
+        with joblib.parallel_config("loky", inner_max_num_threads=1):
+            yield partial(_joblib_stream, jobs)
+    finally:
+        if jobs > 1:  # workers outlive their tasks, and would compute a later run with the code of this one
+            get_reusable_executor().shutdown()
 
 
 @contextmanager
