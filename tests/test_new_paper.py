@@ -90,6 +90,14 @@ def test_the_house_holds_but_for_what_is_to_be_filled(tool: ModuleType, copy: Pa
     assert re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE) == [skeleton]
 
 
+@pytest.mark.parametrize("topic", ["", "membership", "new_topic"])
+def test_a_room_with_a_file_of_rows_a_topic_gets_a_row_that_is_read(tool: ModuleType, copy: Path, topic: str) -> None:
+    tool.main(["privacy", "some-paper", *(["--topic", topic] if topic else []), "--title", TITLE], root=copy)
+    assert not (copy / "tests/helpers/rows/privacy.py").exists()
+    rows = copy / "tests/helpers/rows/privacy" / f"{topic or 'some_paper'}.py"
+    assert "Analysis(measure_some_paper)" in rows.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -98,6 +106,10 @@ def test_the_house_holds_but_for_what_is_to_be_filled(tool: ModuleType, copy: Pa
         (["privacy", "malt"], "there is a study of this name"),
         (["privacy", "some-paper", "--topic", "My-Topic"], "use a lower-case noun"),
         (["privacy", "some-paper", "--title", "A Title"], "give 'TITLE (AUTHORS, YEAR)'"),
+        (["privacy", "some-paper", "--title", 'A "Title" (A. Uthor, 2020)'], "a double quote or a backslash"),
+        (["landscape", "lambda"], "a word of Python's own"),
+        (["landscape", "spectrum"], "there is a module 'spectrum'"),
+        (["landscape", "some-paper", "--topic", "spectrum"], "is a module of the room"),
     ],
 )
 def test_bad_names_are_refused_before_anything_is_written(

@@ -5,6 +5,7 @@ Usage: python tools/new_paper.py ROOM SLUG [--topic TOPIC] [--title 'TITLE (AUTH
 
 import argparse
 import ast
+import keyword
 import re
 import subprocess
 import sys
@@ -75,7 +76,17 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
         parser.error(f"the title is {given.title!r}; give 'TITLE (AUTHORS, YEAR)'")
     if given.room not in declared_rooms(root):
         parser.error(f"there is no room {given.room!r}; choose one of {', '.join(declared_rooms(root))}")
-    if taken := list((root / "src" / "assay" / "studies").glob(f"*/{given.slug.replace('-', '_')}")):
+    room, module = root / "src" / "assay" / given.room, given.slug.replace("-", "_")
+    for name in (module, given.topic):
+        if keyword.iskeyword(name):
+            parser.error(f"{name!r} is a word of Python's own; choose another")
+    if given.topic and (room / f"{given.topic}.py").exists():
+        parser.error(f"the topic {given.topic!r} is a module of the room; choose another, or move the module first")
+    if (room / given.topic / f"{module}.py").exists():
+        parser.error(f"there is a module {module!r} in {room / given.topic}; choose another slug")
+    if set(given.title) & set('"\\'):
+        parser.error("the title holds a double quote or a backslash; leave them out, and write them in afterwards")
+    if taken := list((root / "src" / "assay" / "studies").glob(f"*/{module}")):
         parser.error(f"there is a study of this name in {taken[0]}; choose another slug")
     paper = NewPaper(given.room, given.slug, given.topic, given.title, **heading.groupdict())
     written = write_skeleton(paper, root)
@@ -99,6 +110,8 @@ def write_skeleton(paper: NewPaper, root: Path) -> list[Path]:
     tests = root / "tests" / names["package"].replace(".", "/")
     study = root / "src" / "assay" / "studies" / paper.room / names["module"]
     rows = root / "tests" / "helpers" / "rows" / f"{paper.room}.py"
+    if rows.with_suffix("").is_dir():  # a file a topic
+        rows = rows.with_suffix("") / f"{paper.topic or names['module']}.py"
     skeletons = {
         package / f"{names['module']}.py": "method",
         tests / f"test_{names['module']}.py": "test_method",

@@ -1,5 +1,8 @@
 """The rows of `assay.privacy`, a file a topic."""
 
-from helpers.rows.privacy import condensation, membership, poisoning, unlearning, watermark
+import importlib
+import pkgutil
 
-ROWS = (*membership.ROWS, *condensation.ROWS, *poisoning.ROWS, *watermark.ROWS, *unlearning.ROWS)
+_FILES = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+
+ROWS = tuple(row for file in _FILES for row in file.ROWS)
