@@ -45,6 +45,11 @@ def test_entries_that_hold_several_values_are_no_columns() -> None:
     assert table_rows(Grid({"seed": (0,)}, (cell,))) == [{"auc": 0.5}]
 
 
+def test_a_number_that_is_missing_in_some_cell_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="auc"):
+        table_rows(Grid({"seed": (0, 1)}, ({"auc": None}, {"auc": 0.5})))
+
+
 def test_a_single_seed_shows_its_value() -> None:
     one = Grid({"seed": (5,)}, ({"auc": 0.123456},))
     assert table_rows(one) == [{"auc": 0.123}]

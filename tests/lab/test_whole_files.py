@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 from assay.core import InvalidInputError, seeded
 from assay.lab.files import Encoded, decode, encode, read_json, write_bytes, write_json
@@ -129,6 +130,7 @@ def test_tensors_come_back_in_their_order() -> None:
         (np.array([None]), "numpy.object_"),
         (np.datetime64("2024-01-01"), "date"),
         (object(), "object"),
+        (np.ma.masked_array([1.0, 2.0], [False, True]), "masked array"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(value: object, message: str) -> None:
@@ -142,6 +144,13 @@ def test_half_a_value_is_never_read_as_whole(value: object) -> None:
     for length in range(0, len(content), 5):
         with pytest.raises(InvalidInputError, match="corrupt"):
             decode(Encoded(suffix, content[:length]))
+
+
+@pytest.mark.parametrize("name", ['["absent", 0]', "[5]", '[["list"]]', '{"a": 1}', "no json"])
+def test_a_tensor_without_a_place_is_corrupt(name: str) -> None:
+    content = save({name: torch.ones(2)}, {"value": '{"weights": null}'})
+    with pytest.raises(InvalidInputError, match="corrupt"):
+        decode(Encoded(".safetensors", content))
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,13 +145,16 @@ def decode(encoded: Encoded) -> Value:
         tensors = load_tensors(encoded.content)
         header = json.loads(encoded.content[8 : 8 + int.from_bytes(encoded.content[:8], "little")])
         value = json.loads(header["__metadata__"][_REST])
-    except (ValueError, KeyError, SafetensorError) as error:
+        for name, tensor in tensors.items():
+            path = json.loads(name)
+            if not path:
+                return tensor
+            place = reduce(getitem, path[:-1], value)
+            if place[path[-1]] is not None:
+                raise KeyError(name)
+            place[path[-1]] = tensor
+    except (ValueError, LookupError, TypeError, SafetensorError) as error:
         raise InvalidInputError(f"a stored value is corrupt: {error}") from error
-    for name, tensor in tensors.items():
-        path = json.loads(name)
-        if not path:
-            return tensor
-        reduce(getitem, path[:-1], value)[path[-1]] = tensor
     return value
 
 
@@ -166,6 +169,10 @@ def _split(value: Any, path: tuple[str | int, ...], tensors: dict[str, Tensor]) 
             if not isinstance(key, str):
                 raise InvalidInputError(f"{_words(path)} has the key {key!r}; string keys only are kept: use str().")
         return {str(key): _split(entry, (*path, key), tensors) for key, entry in value.items()}
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidInputError(
+            f"{_words(path)} is a masked array, whose mask is not kept; fill or drop what is masked."
+        )
     if isinstance(value, Tensor | np.ndarray):
         tensors[json.dumps(path)] = _contiguous(value, path)
         return None

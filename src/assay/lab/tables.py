@@ -81,7 +81,12 @@ def _numbers(grid: Grid) -> list[str]:
     first = grid.cells[0]
     if not isinstance(first, dict):
         raise InvalidInputError(f"cells return a {type(first).__name__}; a table needs dicts of numbers by name.")
-    return [key for key, value in first.items() if np.ndim(value) == 0 and not isinstance(value, str | dict | None)]
+    # A number that is missing in some cells makes a column, which is refused, and is not left out.
+    return [key for key in first if any(isinstance(cell, dict) and _is_number(cell.get(key)) for cell in grid)]
+
+
+def _is_number(value: Any) -> bool:
+    return np.ndim(value) == 0 and not isinstance(value, str | dict | None)
 
 
 def _shown(level: Any) -> Any:
