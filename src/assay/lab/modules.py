@@ -80,9 +80,10 @@ def read_module(path: Path) -> Module:
 
 
 def refuse_edited(module: Module) -> None:
-    """Refuse a file that was edited after this process imported it: the old code runs, the new one would be the key.
+    """Refuse a file during a run where it was edited after its import: the old code runs, the key would name the new.
 
-    An edit before the first look at an imported module goes unnoticed.
+    An edit before the first look at an imported module goes unnoticed, and so does a reload of a module alone, without
+    those that took names from it.
 
     Args:
         module: A module's file, as it is now.
@@ -96,7 +97,7 @@ def refuse_edited(module: Module) -> None:
         return
     if _seen.get(module.path, (None, ""))[0] is not spec:  # a reload makes a new spec
         _seen[module.path] = (spec, module.text)
-    elif _seen[module.path][1] != module.text:
+    elif _seen[module.path][1] != module.text and _pinned.get() is not None:
         raise InvalidInputError(
             f"{module.path} was edited after it was imported, so that the old code would run under the name of the new "
             "one; start Python again, or reload the module and what imports it."
