@@ -4,22 +4,18 @@ import pytest
 import torch
 from jaxtyping import config
 
-from assay.core import InvalidInputError, seeded
+from assay.core import InvalidInputError
 from helpers.rows import rows_of
 from helpers.rows.answers import assert_near, assert_same, global_state, named_tensors
-from helpers.rows.base import title, with_gaps
+from helpers.rows.base import title
 from helpers.rows.noticing import Misbehaviour, checks_of, unnoticed
-from helpers.rows.shapes import N, as_type, refused, some_rows, tensors, wrong
-from helpers.rows.standalone import REFUSED, Formula
+from helpers.rows.shapes import some_rows, tensors
+from helpers.rows.standalone import Formula
+from helpers.rows.wrong_shapes import check_refused, given, wrong_shape_cases
 
 ROWS = rows_of(Formula)
 every_row = pytest.mark.parametrize("row", ROWS, ids=title)
 rowwise = pytest.mark.parametrize("row", [row for row in ROWS if row.rowwise], ids=title)
-
-
-def given(row, dtype=torch.float64):
-    """Return a row's arguments."""
-    return as_type(row.inputs(seeded(3), N), dtype)
 
 
 def answer(row, inputs):
@@ -80,23 +76,10 @@ def test_each_row_is_computed_by_itself(row):
         assert_near(part, {name: value[first] for name, value in together.items()}, 1e-9)
 
 
-@pytest.mark.parametrize(
-    ("row", "what"),
-    [
-        pytest.param(*param.values, what, id=f"{param.id}-{what}", marks=param.marks)
-        for what in REFUSED
-        for param in with_gaps([row for row in ROWS if what in row.refuses and list(wrong(given(row), what))], what)
-    ],
-)
+@pytest.mark.parametrize(("row", "what"), wrong_shape_cases(ROWS))
 def test_a_wrong_shape_is_an_error(row, what, monkeypatch):
     monkeypatch.setattr(config, "jaxtyping_disable", True)  # as users run it: our own checks, not the test run's
-    check_refused(row, what)
-
-
-def check_refused(row, what):
-    for inputs in wrong(given(row), what):
-        shapes = [tuple(value.shape) for value in tensors(inputs)]
-        assert refused(lambda inputs=inputs: row(*inputs)), f"went through with shapes {shapes}"
+    check_refused(row, row, what)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +152,9 @@ def test_a_formula_that_misbehaves_is_noticed(stand_in):
 def test_a_formula_that_broadcasts_is_noticed(what):
     lenient = Formula(lambda logits, y: (logits.sum(-1) + y).sum(), drawn)
     with pytest.raises(AssertionError, match="went through"):
-        check_refused(lenient, what)
-    check_refused(Formula(well, drawn), what)
+        check_refused(lenient, lenient, what)
+    behaved = Formula(well, drawn)
+    check_refused(behaved, behaved, what)
 
 
 @pytest.mark.parametrize("check", checks_of(globals()), ids=lambda check: check.__name__)

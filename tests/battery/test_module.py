@@ -4,14 +4,14 @@ import pytest
 import torch
 from jaxtyping import config
 
-from assay.core import seeded
 from helpers.rows import misbehaving_modules as bad
 from helpers.rows import rows_of
 from helpers.rows.answers import assert_near, assert_same, global_state, named_tensors
-from helpers.rows.base import title, with_gaps
+from helpers.rows.base import title
 from helpers.rows.noticing import Misbehaviour, checks_of, unnoticed
-from helpers.rows.shapes import N, as_type, mapped, refused, some_rows, tensors, wrong
-from helpers.rows.standalone import REFUSED, Module
+from helpers.rows.shapes import mapped, some_rows, tensors
+from helpers.rows.standalone import Module
+from helpers.rows.wrong_shapes import check_refused, given, wrong_shape_cases
 
 ROWS = rows_of(Module)
 every_row = pytest.mark.parametrize("row", ROWS, ids=title)
@@ -19,11 +19,6 @@ rowwise = pytest.mark.parametrize("row", [row for row in ROWS if row.rowwise and
 built = pytest.mark.parametrize("row", [row for row in ROWS if row.build is not None], ids=title)
 losses = pytest.mark.parametrize("row", [row for row in ROWS if row.loss], ids=title)
 smooth = pytest.mark.parametrize("row", [row for row in ROWS if row.gradcheck], ids=title)
-
-
-def given(row, dtype=torch.float64):
-    """Return the arguments of a row's call."""
-    return as_type(row.inputs(seeded(3), N), dtype)
 
 
 def answer(module, inputs):
@@ -139,23 +134,10 @@ def test_a_loss_is_the_mean_over_equal_parts(row):
     assert_near(mean, whole, 1e-9)
 
 
-@pytest.mark.parametrize(
-    ("row", "what"),
-    [
-        pytest.param(*param.values, what, id=f"{param.id}-{what}", marks=param.marks)
-        for what in REFUSED
-        for param in with_gaps([row for row in ROWS if what in row.refuses and list(wrong(given(row), what))], what)
-    ],
-)
+@pytest.mark.parametrize(("row", "what"), wrong_shape_cases(ROWS))
 def test_a_wrong_shape_is_an_error(row, what, monkeypatch):
     monkeypatch.setattr(config, "jaxtyping_disable", True)  # as users run it: our own checks, not the test run's
-    check_refused(row, what)
-
-
-def check_refused(row, what):
-    for inputs in wrong(given(row), what):
-        shapes = [tuple(value.shape) for value in tensors(inputs)]
-        assert refused(lambda inputs=inputs: row.module()(*inputs)), f"went through with shapes {shapes}"
+    check_refused(row, row.module(), what)
 
 
 def drawn(source, n):
@@ -190,8 +172,8 @@ def test_a_module_that_misbehaves_is_noticed(misbehaviour):
 @pytest.mark.parametrize("what", ["rows", "axis", "empty"])
 def test_a_loss_that_broadcasts_is_noticed(what):
     with pytest.raises(AssertionError, match="went through"):
-        check_refused(stand_in(bad.Lenient), what)
-    check_refused(stand_in(bad.Behaved), what)
+        check_refused(stand_in(bad.Lenient), stand_in(bad.Lenient).module(), what)
+    check_refused(stand_in(bad.Behaved), stand_in(bad.Behaved).module(), what)
 
 
 @pytest.mark.parametrize("check", checks_of(globals()), ids=lambda check: check.__name__)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from assay.core import seeded
 from helpers.rows.base import covered
+from helpers.rows.shapes import Inputs
 
-Inputs = tuple[Any, ...]
 MakeInputs = Callable[[torch.Generator, int], Inputs]
 """A function of a generator and a number of samples n that returns arguments, their floats in float64."""
 
