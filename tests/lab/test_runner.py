@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from assay.core import AssayError, InvalidInputError
-from assay.lab import Lab, run_study
+from assay.lab import Lab, Run, run_study
 from assay.lab.evidence import NOT_REACHED
-from helpers.lab_demo import Settings, make_study, measure_draws
+from helpers.lab_demo import Settings, log_call, make_study, measure_draws
 
 PROGRAM = """
 import sys, time
@@ -84,33 +84,48 @@ def test_a_killed_run_resumes_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_read_back(tmp_path: Path) -> None:
-    calls: list[int] = []
+    calls = tmp_path / "calls"
 
     def experiment(settings: Settings, lab: Lab) -> None:
-        calls.append(1)
+        log_call(calls, "run")
         measure_draws(settings, lab)
 
-    study = make_study(experiment)
-    first = run_study(study, out=tmp_path)
-    second = run_study(study, out=tmp_path)
-    assert (len(calls), first.resumed, second.resumed) == (1, False, True)
+    study, runs = make_study(experiment), tmp_path / "runs"
+    first = run_study(study, out=runs)
+    second = run_study(study, out=runs)
+    assert (log_call(calls, "run"), first.resumed, second.resumed) == (2, False, True)
     assert second.evidence == first.evidence
     assert second.log == first.log
-    run_study(study, out=tmp_path, seed=1)
-    assert len(calls) == 2
-    assert len(list(tmp_path.iterdir())) == 2
+    run_study(study, out=runs, seed=1)
+    assert log_call(calls, "run") == 4
+    assert len(list(runs.iterdir())) == 2
+
+
+class Opaque:
+    """Something without a stable digest."""
+
+
+@pytest.mark.parametrize(("first", "second"), [(1.0, 2.0), (Opaque(), Opaque())])
+def test_an_experiment_that_carries_something_else_runs_again(tmp_path: Path, first: Any, second: Any) -> None:
+    def of(carried: Any) -> Run:
+        def experiment(settings: Settings, lab: Lab) -> None:
+            lab.measure("C1", carried if isinstance(carried, float) else id(carried), what="what it carries")
+
+        return run_study(make_study(experiment), out=tmp_path)
+
+    assert of(first).evidence != of(second).evidence
 
 
 def test_fresh_forgets_what_was_computed(tmp_path: Path) -> None:
-    counts: list[Any] = []
+    counts = tmp_path / "counts"
 
     def experiment(settings: Settings, lab: Lab) -> None:
-        counts.append(lab.cached("count", lambda: len(counts)))
+        lab.measure("C1", lab.cached("count", lambda: log_call(counts, "made")), what="how often it was made")
 
     study = make_study(experiment)
     for fresh in (False, False, True):
-        run = run_study(study, out=tmp_path, fresh=fresh)
-    assert counts == [0, 1]
+        run = run_study(study, out=tmp_path / "runs", fresh=fresh)
+    assert run.evidence[0].values == (2.0,)
     assert run.log["sessions"] == 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import torch
 
-from assay.core import find_device
+from assay.core import InvalidInputError, find_device
 from assay.lab.cells import Cells
 from assay.lab.environment import machine, versions
 from assay.lab.evidence import Evidence, Verdict, evidence_from_json, worst
@@ -19,7 +19,7 @@ from assay.lab.lock import locked
 from assay.lab.log import RunLog
 from assay.lab.modules import pinned_sources
 from assay.lab.notebook import Notebook
-from assay.lab.sources import figures_source, study_sources
+from assay.lab.sources import code_digest, figures_source, study_sources
 from assay.lab.store import Store, run_name, settings_to_json
 from assay.lab.study import Study, require_experiment
 from assay.lab.workers import Workers
@@ -123,8 +123,16 @@ def _identity(study: Study, scale: str, seed: int, device: torch.device) -> dict
         "versions": versions(),
         "machine": machine(device),
         "device": device.type,
-        "source": {**study_sources(study), "figures": figures_source(study)},
+        "source": {**study_sources(study), "figures": figures_source(study), "carried": _carried(study)},
     }
+
+
+def _carried(study: Study) -> str | None:
+    """Return the digest of what the experiment carries, such as a closure's values; None without a stable one."""
+    try:
+        return code_digest(require_experiment(study))
+    except InvalidInputError:
+        return None
 
 
 def _draw_off_screen() -> None:
@@ -132,8 +140,10 @@ def _draw_off_screen() -> None:
         mpl.use("agg")
 
 
-def _is_finished(store: Store, source: dict[str, str]) -> bool:
+def _is_finished(store: Store, source: dict[str, str | None]) -> bool:
     log = store.read("run")
+    if source["carried"] is None:  # what the experiment carries may have changed
+        return False
     return log.get("source") == source and log.get("status") == "complete" and "evidence" in store.read("evidence")
 
 
