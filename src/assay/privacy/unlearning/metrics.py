@@ -39,6 +39,7 @@ def truth_ratio(paraphrase_nll: Float[Tensor, " n"], perturbed_nll: Float[Tensor
         One ratio a question: large where the model prefers the right answer, 1 where it has no preference.
 
     Raises:
+        InvalidInputError: There is not one right answer and at least one wrong answer a question.
         NumericalError: A ratio is not finite.
 
     Source: Maini et al., "TOFU: A Task of Fictitious Unlearning for LLMs" (2024), section on evaluation metrics, quoted
@@ -49,6 +50,13 @@ def truth_ratio(paraphrase_nll: Float[Tensor, " n"], perturbed_nll: Float[Tensor
     >>> truth_ratio(torch.tensor([0.5, 0.5]).log().neg(), torch.tensor([[0.25], [0.5]]).log().neg())
     tensor([2., 1.])
     """
+    if paraphrase_nll.ndim != 1 or perturbed_nll.ndim != 2 or len(paraphrase_nll) != len(perturbed_nll):
+        raise InvalidInputError(
+            f"paraphrase_nll has shape {tuple(paraphrase_nll.shape)}, perturbed_nll {tuple(perturbed_nll.shape)}; give "
+            "(n,) and (n, m), one row for each question"
+        )
+    if perturbed_nll.numel() == 0:
+        raise InvalidInputError("there is no wrong answer to compare with; give at least one a question")
     ratio = (perturbed_nll.mean(1) - paraphrase_nll).exp()
     check_finite(ratio, "a truth ratio")
     return ratio
