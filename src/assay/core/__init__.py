@@ -13,6 +13,7 @@ from assay.core.checks import (
     check_samples,
 )
 from assay.core.devices import find_device
+from assay.core.duplicates import find_copies
 from assay.core.errors import (
     AssayError,
     InvalidInputError,
@@ -99,6 +100,7 @@ __all__ = [
     "check_positive",
     "check_samples",
     "cross_entropy",
+    "find_copies",
     "find_device",
     "fit",
     "fit_power_law",
