@@ -166,8 +166,8 @@ def _fitting(logits: Tensor, labels: Tensor) -> Int[Tensor, "n t"]:
     labels = _tokens(labels, "labels")
     if logits.ndim != 3 or logits.shape[:2] != labels.shape:
         raise InvalidInputError(
-            f"logits have shape {tuple(logits.shape)}, labels {tuple(labels.shape)}; give scores of shape (n, t, v) and "
-            "labels of shape (n, t)"
+            f"logits have shape {tuple(logits.shape)}, labels {tuple(labels.shape)}; give scores of shape (n, t, v) "
+            "and labels of shape (n, t)"
         )
     asked = labels[:, 1:][labels[:, 1:] != IGNORE_INDEX]
     if len(asked) == 0:

@@ -112,7 +112,8 @@ def _retained(logits: Tensor, mask: Tensor | None) -> Float[Tensor, "m v"]:
     if logits.ndim != 3 or (mask is not None and mask.shape != logits.shape[:2]):
         given = "" if mask is None else f" and a mask of shape {tuple(mask.shape)}"
         raise InvalidInputError(
-            f"retain_logits have shape {tuple(logits.shape)}{given}; give scores of shape (m, s, v) and a mask of (m, s)"
+            f"retain_logits have shape {tuple(logits.shape)}{given}; give scores of shape (m, s, v) and a mask of "
+            "(m, s)"
         )
     predicted = logits[:, :-1]
     answers = predicted.flatten(0, 1) if mask is None else predicted[mask.bool()[:, 1:]]

@@ -74,13 +74,19 @@ class RemovalReport:
         """The network after the attack."""
         return self.history[-1]
 
+    @property
+    def had_watermark(self) -> bool:
+        """Whether the network gave the triggers' class to at least half of them before the attack."""
+        return self.start.trigger_accuracy >= 0.5
+
     def __str__(self) -> str:
-        return (
+        text = (
             f"The parameters moved by {self.end.distance:.3g} ({self.end.distance / self.norm:.1%} of their norm): "
             f"trigger accuracy {self.start.trigger_accuracy:.1%} -> {self.end.trigger_accuracy:.1%}, its median under "
             f"noise {self.start.smoothed_median:.1%} -> {self.end.smoothed_median:.1%}, "
             f"test accuracy {self.start.test_accuracy:.1%} -> {self.end.test_accuracy:.1%}."
         )
+        return text if self.had_watermark else f"{text} There was no watermark to remove before the attack."
 
 
 @dataclass(frozen=True, eq=False)
