@@ -11,6 +11,7 @@ from assay.core.checks import (
     check_pairs,
     check_positive,
     check_samples,
+    signs,
 )
 from assay.core.devices import find_device
 from assay.core.errors import (
@@ -32,7 +33,8 @@ from assay.core.gradients import (
 )
 from assay.core.inspection import Problem, inspect_model, require_inspected
 from assay.core.kernels import kernel_distance
-from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, signs, single_logit, squared_error
+from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, single_logit, squared_error
+from assay.core.objective import MeanLoss, loss_kind, mean_over_samples
 from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOperator, MatrixFree
 from assay.core.parameters import (
     Parameters,
@@ -72,6 +74,7 @@ __all__ = [
     "InvalidInputError",
     "LossFunction",
     "MatrixFree",
+    "MeanLoss",
     "MissingDataError",
     "MissingExtraError",
     "NumericalError",
@@ -111,9 +114,11 @@ __all__ = [
     "jacobian_vector_product",
     "kernel_distance",
     "log_log_line",
+    "loss_kind",
     "margins",
     "mean_interval",
     "mean_loss",
+    "mean_over_samples",
     "named_parameters",
     "order_statistic_index",
     "output_jacobian",
