@@ -7,6 +7,7 @@ from numbers import Integral
 import torch
 from jaxtyping import Int64, Num, Shaped
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from assay.core.errors import InvalidInputError, NumericalError
 
@@ -26,7 +27,9 @@ def check_samples(x: Tensor, name: str = "x", *, tokens: bool = False) -> Tensor
     False
     """
     _check_tensor(x, name)
-    if x.dtype == torch.bool or x.is_complex() or not (x.is_floating_point() or tokens):
+    if x.is_complex():
+        raise InvalidInputError(f"{name} must be real, got {x.dtype}; use torch.view_as_real")
+    if x.dtype == torch.bool or not (x.is_floating_point() or tokens):
         raise InvalidInputError(
             f"{name} must be floating point, got {x.dtype}; convert it with {name}.float(), "
             "and give a network that reads tokens their embeddings: integers have no gradient"
@@ -59,10 +62,11 @@ def check_pairs(x: Tensor, y: Tensor, *, tokens: bool = False) -> tuple[Tensor, 
     (torch.Size([2, 1]), torch.uint8)
     """
     x = check_samples(x, tokens=tokens)
-    if not isinstance(y, Tensor) or y.ndim == 0 or len(y) != len(x):
-        got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-        raise InvalidInputError(f"y must hold one target for each of the {len(x)} samples, got {got}; align x and y")
     _check_tensor(y, "y")
+    if y.ndim == 0 or len(y) != len(x):
+        raise InvalidInputError(
+            f"y must hold one target for each of the {len(x)} samples, got shape {tuple(y.shape)}; align x and y"
+        )
     if y.device != x.device:
         raise InvalidInputError(f"x lies on {x.device} and y on {y.device}; move y with y.to(x.device)")
     if y.numel() == 0 or not torch.isfinite(y).all():
@@ -152,7 +156,9 @@ def values_are_known(values: Tensor) -> bool:
 
 def _check_tensor(value: object, name: str) -> None:
     if not isinstance(value, Tensor):
-        raise InvalidInputError(f"{name} must be a torch.Tensor, got {type(value).__name__}; use torch.as_tensor")
+        loader = isinstance(value, (DataLoader, Dataset))
+        mend = "collect its samples with torch.stack or torch.cat" if loader else "use torch.as_tensor"
+        raise InvalidInputError(f"{name} must be a torch.Tensor, got {type(value).__name__}; {mend}")
     if value.layout != torch.strided or value.is_quantized:
         raise InvalidInputError(
             f"{name} must be a dense tensor, got {value.dtype} of layout {value.layout}; "

@@ -145,7 +145,7 @@ def training_loss(loss: LossFunction, y: Shaped[Tensor, "n *k"]) -> LossFunction
 class _Form:
     """A kind of known loss: what it is recognised by, the options it has, and how it becomes a plain mean."""
 
-    kind: LossKind
+    kind: LossKind | None
     function: Callable[..., Tensor]
     align: Callable[[Tensor, Tensor], Tensor]
     fold: Callable[["_Known", Tensor, Tensor], LossFunction]
@@ -226,7 +226,7 @@ def _fold_signs(loss: _Known, outputs: Tensor, y: Tensor) -> LossFunction:
     return loss
 
 
-def _fold_squares(loss: _Known, outputs: Tensor, y: Tensor) -> LossFunction:
+def _fold_pairs(loss: _Known, outputs: Tensor, y: Tensor) -> LossFunction:
     paired_targets(_rows(outputs, len(y)), y)
     if loss.form.function is squared_error:
         return loss
@@ -264,8 +264,11 @@ _FORMS = (
         ("weight", "reduction", "pos_weight"),
         nn.BCEWithLogitsLoss,
     ),
-    _Form("squared_error", squared_error, paired_targets, _fold_squares),
-    _Form("squared_error", F.mse_loss, paired_targets, _fold_squares, ("reduction",), nn.MSELoss),
+    _Form("squared_error", squared_error, paired_targets, _fold_pairs),
+    _Form("squared_error", F.mse_loss, paired_targets, _fold_pairs, ("reduction",), nn.MSELoss),
+    _Form(None, F.l1_loss, paired_targets, _fold_pairs, ("reduction",), nn.L1Loss),
+    _Form(None, F.smooth_l1_loss, paired_targets, _fold_pairs, ("reduction", "beta"), nn.SmoothL1Loss),
+    _Form(None, F.huber_loss, paired_targets, _fold_pairs, ("reduction", "delta"), nn.HuberLoss),
 )
 
 

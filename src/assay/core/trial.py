@@ -81,7 +81,7 @@ def averaged(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tenso
 
 def _try(mean: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor) -> None:
     try:
-        whole, again = mean(outputs, y), mean(outputs, y)
+        whole, again = mean(outputs.clone(), y), mean(outputs.clone(), y)
     except _FAILURES as error:
         raise _failure(error, outputs, y) from error
     if not torch.isfinite(whole):
@@ -95,38 +95,40 @@ def _try(mean: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor) -
 
 
 def _compare(mean: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor, sizes: list[int]) -> None:
-    """Compare the loss of all samples and its gradient with the mean of those of parts."""
+    """Compare the loss of all samples, and its gradient, with the mean over parts."""
     outputs = outputs.clone().requires_grad_()
+    parts = zip(outputs.split(sizes), y.split(sizes), strict=True)
     try:
-        whole = mean(outputs, y)
-        values = torch.stack([mean(*part) for part in zip(outputs.split(sizes), y.split(sizes), strict=True)])
+        whole = mean(outputs.clone(), y)
+        values = torch.stack([mean(some.clone(), targets) for some, targets in parts])
     except _FAILURES as error:
         raise _failure(error, outputs[: min(sizes)], y[: min(sizes)]) from error
-    weights = torch.tensor(sizes, dtype=values.dtype, device=values.device) / len(y)
-    parts = (weights * values).sum()
-    near = _near(whole, parts, values)
-    if near and whole.requires_grad and values.requires_grad:
-        slopes = [
-            torch.autograd.grad(value, outputs, allow_unused=True, retain_graph=True)[0] for value in (whole, parts)
-        ]
-        near = all(slope is None for slope in slopes) or (None not in slopes and _near(*slopes, slopes[0]))
-    if near:
-        return
-    if _near(whole, values.sum(), values):
+    average = (torch.tensor(sizes, dtype=values.dtype, device=values.device) / len(y) * values).sum()
+    if _near(whole, average, values):
+        if _near(_slope(whole, outputs), _slope(average, outputs)):
+            return
+        found = "the gradient of the loss is not the mean of the gradients"
+    elif _near(whole, values.sum(), values):
         raise InvalidInputError("the loss sums over samples, but a mean is needed; build it with reduction='mean'")
+    else:
+        found = f"{whole.item():.6g} is not their mean {average.item():.6g}"
     raise InvalidInputError(
-        f"the loss is no mean over samples: {len(y)} together give {whole.item():.6g}, and their parts of "
-        f"{', '.join(map(str, sorted(set(sizes))))} on average {parts.item():.6g}, from outputs of shape "
-        f"{tuple(outputs.shape)} and targets of shape {tuple(y.shape)}; pass a loss that averages one value a sample, "
-        "or nn.CrossEntropyLoss(weight=..., ignore_index=...) itself, whose weights are then taken into account"
+        f"the loss is no mean over samples: of {len(y)}, with outputs of shape {tuple(outputs.shape)} and targets of "
+        f"shape {tuple(y.shape)}, against parts of {' and '.join(map(str, sorted(set(sizes))))}, {found}; pass a loss "
+        "that averages one value a sample, or nn.CrossEntropyLoss(weight=..., ignore_index=...) itself, whose weights "
+        "are then taken into account"
     )
 
 
-def _near(one: Tensor, other: Tensor, scale: Tensor) -> bool:
-    tolerance = 1e3 * torch.finfo(one.dtype).eps
-    return bool(torch.isfinite(other).all()) and bool(
-        (one - other).abs().max() <= tolerance * max(scale.abs().max(), one.abs().max())
-    )
+def _slope(value: Tensor, outputs: Tensor) -> Tensor:
+    if not value.requires_grad:
+        return torch.zeros_like(outputs)
+    return torch.autograd.grad(value, outputs, materialize_grads=True, retain_graph=True)[0]
+
+
+def _near(one: Tensor, other: Tensor, *scale: Tensor) -> bool:
+    size = max(float(value.abs().max()) for value in (one, other, *scale))
+    return float((one - other).abs().max()) <= 1e3 * torch.finfo(one.dtype).eps * size  # False where it is NaN
 
 
 def _failure(error: Exception, outputs: Tensor, y: Tensor) -> InvalidInputError:
