@@ -144,12 +144,12 @@ ROWS = (
     Analysis(fit, options={"optimizer": sgd, "epochs": 3}, trains=True, model=relu_network, mini_batches=True),
     Analysis(StackedTrainer, run=_stacked, trains=True, model=relu_network, needs_data=False),
     Analysis(SequentialTrainer, run=_sequential, trains=True, model=relu_network, needs_data=False),
-    Formula(margins, _logits, gaps=("rows",)),
-    Formula(margins, _scores, variant="of one logit", gaps=("rows", "axis")),
-    Formula(best_other, _logits, gaps=("rows",)),
-    Formula(cross_entropy, _logits, rowwise=False, gaps=("empty",)),
-    Formula(binary_cross_entropy, _scores, rowwise=False, gaps=("rows", "axis", "empty")),
-    Formula(squared_error, _scores, rowwise=False, gaps=("rows", "axis")),
+    Formula(margins, _logits),
+    Formula(margins, _scores, variant="of one logit"),
+    Formula(best_other, _logits),
+    Formula(cross_entropy, _logits, rowwise=False),
+    Formula(binary_cross_entropy, _scores, rowwise=False),
+    Formula(squared_error, _scores, rowwise=False),
     Formula(single_logit, lambda source, n: _scores(source, n)[:1]),
     Formula(signs, lambda source, n: _scores(source, n)[1:], refuses=("empty",)),  # entry by entry
     Formula(find_copies, _with_copies, rowwise=False, refuses=()),  # what differs in shape has no copy
