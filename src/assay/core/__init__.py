@@ -23,6 +23,7 @@ from assay.core.errors import (
 )
 from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
 from assay.core.fitting import FitResult, Step, fit
+from assay.core.flags import check_flags
 from assay.core.gradients import (
     input_gradient,
     output_jacobian,
@@ -103,6 +104,7 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_finite",
+    "check_flags",
     "check_fraction",
     "check_labels",
     "check_logits",
