@@ -12,6 +12,7 @@ from assay.core.checks import (
     check_positive,
     check_samples,
 )
+from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
 from assay.core.errors import (
     AssayError,
@@ -37,6 +38,7 @@ from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOper
 from assay.core.parameters import (
     Parameters,
     assign_parameters,
+    copy_network,
     flatten,
     functional,
     named_parameters,
@@ -44,6 +46,7 @@ from assay.core.parameters import (
     preserved,
     project_parameters,
     unflatten,
+    unwrapped,
 )
 from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
 from assay.core.products import hessian_vector_product, jacobian_vector_product, vector_jacobian_product
@@ -86,6 +89,7 @@ __all__ = [
     "as_generator",
     "assign_parameters",
     "auc_interval",
+    "batched",
     "best_other",
     "binary_cross_entropy",
     "check_choice",
@@ -98,12 +102,15 @@ __all__ = [
     "check_pairs",
     "check_positive",
     "check_samples",
+    "copy_network",
     "cross_entropy",
     "find_device",
     "fit",
     "fit_power_law",
     "flatten",
+    "forward_product",
     "functional",
+    "gradient",
     "hessian_vector_product",
     "input_gradient",
     "inspect_model",
@@ -121,6 +128,7 @@ __all__ = [
     "parameter_gradients",
     "per_sample_gradient_norms",
     "per_sample_gradients",
+    "plain_attention",
     "predict",
     "preserved",
     "project_parameters",
@@ -136,5 +144,6 @@ __all__ = [
     "tpr_at_fpr",
     "track",
     "unflatten",
+    "unwrapped",
     "vector_jacobian_product",
 ]
