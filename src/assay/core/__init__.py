@@ -11,6 +11,7 @@ from assay.core.checks import (
     check_samples,
     signs,
 )
+from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
 from assay.core.duplicates import find_copies
 from assay.core.errors import (
@@ -47,6 +48,7 @@ from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOper
 from assay.core.parameters import (
     Parameters,
     assign_parameters,
+    copy_network,
     flatten,
     functional,
     named_parameters,
@@ -54,6 +56,7 @@ from assay.core.parameters import (
     preserved,
     project_parameters,
     unflatten,
+    unwrapped,
 )
 from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
 from assay.core.problems import Problem
@@ -99,6 +102,7 @@ __all__ = [
     "as_generator",
     "assign_parameters",
     "auc_interval",
+    "batched",
     "best_other",
     "binary_cross_entropy",
     "check_choice",
@@ -114,13 +118,16 @@ __all__ = [
     "check_positive",
     "check_samples",
     "check_scores",
+    "copy_network",
     "cross_entropy",
     "find_copies",
     "find_device",
     "fit",
     "fit_power_law",
     "flatten",
+    "forward_product",
     "functional",
+    "gradient",
     "hessian_vector_product",
     "input_gradient",
     "inspect_model",
@@ -141,6 +148,7 @@ __all__ = [
     "parameter_gradients",
     "per_sample_gradient_norms",
     "per_sample_gradients",
+    "plain_attention",
     "predict",
     "preserved",
     "project_parameters",
@@ -156,5 +164,6 @@ __all__ = [
     "tpr_at_fpr",
     "track",
     "unflatten",
+    "unwrapped",
     "vector_jacobian_product",
 ]
