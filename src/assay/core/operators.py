@@ -10,10 +10,11 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 
-from assay.core.checks import check_model, check_pairs
+from assay.core.checks import check_pairs
 from assay.core.derivatives import batched, pull_back, push_forward
 from assay.core.errors import InvalidInputError
 from assay.core.leaves import leaves
+from assay.core.look import check_model
 from assay.core.losses import LossFunction
 from assay.core.parameters import Selection, flatten, named_parameters, unflatten, unwrapped
 
