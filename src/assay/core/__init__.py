@@ -11,6 +11,7 @@ from assay.core.checks import (
     check_samples,
     signs,
 )
+from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
 from assay.core.errors import (
     AssayError,
@@ -45,6 +46,7 @@ from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOper
 from assay.core.parameters import (
     Parameters,
     assign_parameters,
+    copy_network,
     flatten,
     functional,
     named_parameters,
@@ -52,6 +54,7 @@ from assay.core.parameters import (
     preserved,
     project_parameters,
     unflatten,
+    unwrapped,
 )
 from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
 from assay.core.problems import Problem
@@ -97,6 +100,7 @@ __all__ = [
     "as_generator",
     "assign_parameters",
     "auc_interval",
+    "batched",
     "best_other",
     "binary_cross_entropy",
     "check_choice",
@@ -111,12 +115,15 @@ __all__ = [
     "check_positive",
     "check_samples",
     "check_scores",
+    "copy_network",
     "cross_entropy",
     "find_device",
     "fit",
     "fit_power_law",
     "flatten",
+    "forward_product",
     "functional",
+    "gradient",
     "hessian_vector_product",
     "input_gradient",
     "inspect_model",
@@ -137,6 +144,7 @@ __all__ = [
     "parameter_gradients",
     "per_sample_gradient_norms",
     "per_sample_gradients",
+    "plain_attention",
     "predict",
     "preserved",
     "project_parameters",
@@ -152,5 +160,6 @@ __all__ = [
     "tpr_at_fpr",
     "track",
     "unflatten",
+    "unwrapped",
     "vector_jacobian_product",
 ]
