@@ -6,8 +6,6 @@ from assay.core.checks import (
     check_finite,
     check_fraction,
     check_labels,
-    check_logits,
-    check_model,
     check_pairs,
     check_positive,
     check_samples,
@@ -30,8 +28,16 @@ from assay.core.gradients import (
     per_sample_gradient_norms,
     per_sample_gradients,
 )
-from assay.core.inspection import Problem, inspect_model, require_inspected
+from assay.core.inspection import inspect_model, require_inspected
 from assay.core.kernels import kernel_distance
+from assay.core.look import (
+    LogProbabilities,
+    check_logits,
+    check_model,
+    check_outputs,
+    check_scores,
+    is_probabilities,
+)
 from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, signs, single_logit, squared_error
 from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOperator, MatrixFree
 from assay.core.parameters import (
@@ -46,6 +52,7 @@ from assay.core.parameters import (
     unflatten,
 )
 from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
+from assay.core.problems import Problem
 from assay.core.products import hessian_vector_product, jacobian_vector_product, vector_jacobian_product
 from assay.core.progress import track
 from assay.core.seeding import as_generator, isolated_rng, seeded, spawn_seeds
@@ -70,6 +77,7 @@ __all__ = [
     "HessianOperator",
     "Interval",
     "InvalidInputError",
+    "LogProbabilities",
     "LossFunction",
     "MatrixFree",
     "MissingDataError",
@@ -95,9 +103,11 @@ __all__ = [
     "check_labels",
     "check_logits",
     "check_model",
+    "check_outputs",
     "check_pairs",
     "check_positive",
     "check_samples",
+    "check_scores",
     "cross_entropy",
     "find_device",
     "fit",
@@ -107,6 +117,7 @@ __all__ = [
     "hessian_vector_product",
     "input_gradient",
     "inspect_model",
+    "is_probabilities",
     "isolated_rng",
     "jacobian_vector_product",
     "kernel_distance",

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from numbers import Integral
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from assay.core.errors import InvalidInputError, NumericalError
 
@@ -58,54 +58,6 @@ def check_labels(y: Tensor, n_classes: int, name: str = "y") -> None:
             f"{name} holds labels from {low} to {high}, but the network has {n_classes} outputs; "
             f"relabel the classes as 0..{n_classes - 1}"
         )
-
-
-def check_model(model: nn.Module) -> None:
-    """Require a module with finite parameters.
-
-    Raises:
-        InvalidInputError: It is no module, has no parameters, or some are NaN or infinite.
-    """
-    if not isinstance(model, nn.Module):
-        raise InvalidInputError(
-            f"model must be a torch.nn.Module, got {type(model).__name__}; wrap a function in a Module"
-        )
-    parameters = list(model.named_parameters())
-    if not parameters:
-        raise InvalidInputError("model has no parameters; pass a trained network")
-    broken = [name for name, value in parameters if not torch.isfinite(value).all()]
-    if broken:
-        raise InvalidInputError(
-            f"weights of the model are NaN or infinite ({', '.join(broken[:4])}); "
-            "training diverged or the file is damaged: load a healthy checkpoint"
-        )
-
-
-def check_logits(model: nn.Module, x: Tensor) -> Tensor:
-    """Require one row of finite scores for one sample, and return it with shape (1, c).
-
-    Raises:
-        InvalidInputError: The sample does not fit the model, or the output is not one row of scores.
-        NumericalError: The scores are NaN or infinite.
-    """
-    from assay.core.parameters import preserved
-
-    check_samples(x)
-    with preserved(model), torch.no_grad():
-        try:
-            logits = model(x[:1])
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InvalidInputError(
-                f"the model does not accept a sample of shape {tuple(x.shape[1:])} and dtype {x.dtype} ({reason}); "
-                "reshape the data to what the first layer expects"
-            ) from error
-    if not isinstance(logits, Tensor) or logits.ndim not in (1, 2) or len(logits) != 1:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InvalidInputError(f"the model must return scores of shape (n, c), got {got}; wrap it so that it does")
-    if not torch.isfinite(logits).all():
-        raise NumericalError("the model gives NaN or infinite scores on the first sample; check its weights and inputs")
-    return logits.reshape(1, -1)
 
 
 def check_positive(value: float, name: str) -> None:

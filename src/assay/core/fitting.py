@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from assay.core.checks import check_count, check_model, check_pairs
+from assay.core.checks import check_count, check_pairs
 from assay.core.errors import InvalidInputError, NumericalError, require_extra
+from assay.core.look import check_model
 from assay.core.losses import LossFunction
 from assay.core.progress import track
 
