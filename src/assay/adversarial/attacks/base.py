@@ -19,10 +19,12 @@ from assay.core import (
     check_count,
     check_finite,
     check_labels,
-    check_logits,
     check_model,
     check_pairs,
     check_samples,
+    check_logits,
+    check_scores,
+    is_probabilities,
     predict,
     preserved,
     signs,
@@ -236,7 +238,11 @@ def _count_outputs(model: nn.Module, x: Tensor) -> int:
     if _is_checked(model):
         with preserved(model), torch.no_grad():
             return model(x[:1]).reshape(1, -1).shape[1]
-    return check_logits(model, x).shape[1]
+    logits = check_logits(model, x)
+    # Outputs that only happen to sum to one, as those of a linear network can, do not at other inputs.
+    if is_probabilities(logits) and is_probabilities(predict(model, x[:3] / 2)):
+        check_scores(model, x)
+    return logits.shape[1]
 
 
 def _is_checked(model: nn.Module) -> bool:
