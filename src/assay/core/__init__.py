@@ -9,7 +9,9 @@ from assay.core.checks import (
     check_pairs,
     check_positive,
     check_samples,
+    signs,
 )
+from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
 from assay.core.errors import (
     AssayError,
@@ -38,11 +40,13 @@ from assay.core.look import (
     check_scores,
     is_probabilities,
 )
-from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, signs, single_logit, squared_error
+from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, single_logit, squared_error
+from assay.core.objective import MeanLoss, loss_kind, mean_over_samples
 from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOperator, MatrixFree
 from assay.core.parameters import (
     Parameters,
     assign_parameters,
+    copy_network,
     flatten,
     functional,
     named_parameters,
@@ -50,6 +54,7 @@ from assay.core.parameters import (
     preserved,
     project_parameters,
     unflatten,
+    unwrapped,
 )
 from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
 from assay.core.problems import Problem
@@ -80,6 +85,7 @@ __all__ = [
     "LogProbabilities",
     "LossFunction",
     "MatrixFree",
+    "MeanLoss",
     "MissingDataError",
     "MissingExtraError",
     "NumericalError",
@@ -94,6 +100,7 @@ __all__ = [
     "as_generator",
     "assign_parameters",
     "auc_interval",
+    "batched",
     "best_other",
     "binary_cross_entropy",
     "check_choice",
@@ -108,12 +115,15 @@ __all__ = [
     "check_positive",
     "check_samples",
     "check_scores",
+    "copy_network",
     "cross_entropy",
     "find_device",
     "fit",
     "fit_power_law",
     "flatten",
+    "forward_product",
     "functional",
+    "gradient",
     "hessian_vector_product",
     "input_gradient",
     "inspect_model",
@@ -122,9 +132,11 @@ __all__ = [
     "jacobian_vector_product",
     "kernel_distance",
     "log_log_line",
+    "loss_kind",
     "margins",
     "mean_interval",
     "mean_loss",
+    "mean_over_samples",
     "named_parameters",
     "order_statistic_index",
     "output_jacobian",
@@ -132,6 +144,7 @@ __all__ = [
     "parameter_gradients",
     "per_sample_gradient_norms",
     "per_sample_gradients",
+    "plain_attention",
     "predict",
     "preserved",
     "project_parameters",
@@ -147,5 +160,6 @@ __all__ = [
     "tpr_at_fpr",
     "track",
     "unflatten",
+    "unwrapped",
     "vector_jacobian_product",
 ]
