@@ -13,6 +13,7 @@ from assay.core.checks import (
 )
 from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
+from assay.core.duplicates import find_copies
 from assay.core.errors import (
     AssayError,
     InvalidInputError,
@@ -23,6 +24,7 @@ from assay.core.errors import (
 )
 from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
 from assay.core.fitting import FitResult, Step, fit
+from assay.core.flags import check_flags
 from assay.core.gradients import (
     input_gradient,
     output_jacobian,
@@ -106,6 +108,7 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_finite",
+    "check_flags",
     "check_fraction",
     "check_labels",
     "check_logits",
@@ -117,6 +120,7 @@ __all__ = [
     "check_scores",
     "copy_network",
     "cross_entropy",
+    "find_copies",
     "find_device",
     "fit",
     "fit_power_law",

@@ -15,6 +15,7 @@ from assay.core import (
     binary_cross_entropy,
     check_logits,
     cross_entropy,
+    find_copies,
     fit,
     flatten,
     functional,
@@ -110,6 +111,11 @@ def _parameters(source, n):
     return ({"weight": torch.randn(3, 2, generator=source, dtype=torch.float64), "bias": torch.ones(3).double()},)
 
 
+def _with_copies(source, n):
+    pool = torch.randn(n, 4, generator=source, dtype=torch.float64)
+    return pool[:2], pool.repeat(2, 1)
+
+
 def _vector(source, n):
     return torch.randn(9, generator=source, dtype=torch.float64), *_parameters(source, n)
 
@@ -146,6 +152,7 @@ ROWS = (
     Formula(squared_error, _scores, rowwise=False),
     Formula(single_logit, lambda source, n: _scores(source, n)[:1]),
     Formula(signs, lambda source, n: _scores(source, n)[1:], refuses=("empty",)),  # entry by entry
+    Formula(find_copies, _with_copies, rowwise=False, refuses=()),  # what differs in shape has no copy
     Formula(kernel_distance, _kernels, rowwise=False),
     Formula(
         order_statistic_index,

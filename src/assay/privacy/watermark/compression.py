@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from assay.core import check_count, check_fraction
-from assay.privacy.watermark.removal import RemovalAttack, RemovalTask
+from assay.core import InvalidInputError, check_count, check_fraction
+from assay.privacy.watermark.removal import RemovalAttack, RemovalTask, moved_parameters
 
 
 @dataclass(frozen=True)
 class Pruning(RemovalAttack):
     """Prune the weights of smallest magnitude over all layers together; biases and other vectors stay.
+
+    Weights are the parameters as the network holds them: with `weight_norm`, lengths and directions by themselves.
 
     Not among the attacks of Bansal et al. (2022).
 
@@ -38,13 +40,19 @@ class Pruning(RemovalAttack):
         check_fraction(self.share, "share")
 
     def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
-        """Prune once."""
-        weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+        """Prune once.
+
+        Raises:
+            InvalidInputError: The network has vectors only.
+        """
+        weights = [parameter for parameter in moved_parameters(model) if parameter.ndim > 1]
+        if not weights:
+            raise InvalidInputError("the model has no weight matrix to prune; pruning leaves biases and vectors alone")
         sizes = torch.cat([weight.detach().abs().flatten() for weight in weights])
         threshold = sizes.sort().values[int(self.share * len(sizes))]
         with torch.no_grad():
             for weight in weights:
-                weight.mul_(weight.abs() >= threshold)
+                weight.mul_(weight.abs().to(threshold) >= threshold)
         yield
 
 
@@ -78,7 +86,7 @@ class Quantisation(RemovalAttack):
     def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
         """Round once."""
         with torch.no_grad():
-            for parameter in model.parameters():
+            for parameter in moved_parameters(model):
                 step = parameter.abs().max() / (2 ** (self.bits - 1) - 1)
                 parameter.copy_(torch.where(step > 0, (parameter / step).round() * step, parameter))
         yield
