@@ -32,10 +32,12 @@ from assay.core import (
     preserved,
     project_parameters,
     seeded,
+    squared_error,
     vector_jacobian_product,
 )
 from assay.landscape import linear_path
 from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
+from assay.privacy.condensation import kernel_velocity
 from assay.privacy.unlearning import (
     QAExamples,
     build_assistant,
@@ -44,7 +46,7 @@ from assay.privacy.unlearning import (
     token_logits,
     unlearn,
 )
-from assay.reconstruction import invert_embedding
+from assay.reconstruction import invert_embedding, simulate_training
 from assay.reconstruction.kkt import first_layer_inputs
 from helpers.networks import Network
 from helpers.rows import rows_of
@@ -62,13 +64,14 @@ class Given:
     y: Tensor
     loss: LossFunction
     build: Callable[[], nn.Module]
+    outputs: int
 
     def other(self) -> nn.Module:
         """Build the network with weights of its own."""
         model = self.build()
-        with torch.no_grad():
+        with torch.inference_mode():  # where weights made there can be written to
             for value in model.parameters():
-                if value.is_floating_point() and not value.is_inference():
+                if value.is_floating_point():
                     value.mul_(0.9)
         return model
 
@@ -81,18 +84,22 @@ class Entry:
         name: Told in the tests.
         room: The module that defines it.
         call: Returns all figures.
+        changes: Whether it changes the network it is given.
         trains: Whether it trains the network or copies of it.
         chooses_loss: Whether the loss can be chosen; else it is cross-entropy.
         language: Whether it is for language models.
+        structural: Whether it answers with parts of the network or about them, so that no twin answers alike.
         n: Number of samples.
     """
 
     name: str
     room: str
     call: Callable[[Given], Answer]
+    changes: bool = False
     trains: bool = False
     chooses_loss: bool = False
     language: bool = False
+    structural: bool = False
     n: int = 6
 
 
@@ -145,7 +152,11 @@ def _off_radius(given: Given) -> object:
 
 
 def _cotangent(given: Given) -> object:
-    return vector_jacobian_product(given.model, given.x, torch.ones_like(predict(given.model, given.x)))
+    size = len(given.x) * given.outputs
+    like = {} if not given.x.is_floating_point() else {"dtype": given.x.dtype}
+    cotangent = torch.linspace(0, 1, size, **({"dtype": torch.float64} | like))
+    shape = predict(given.model, given.x).shape
+    return vector_jacobian_product(given.model, given.x, cotangent.reshape(shape))
 
 
 def _projected(given: Given) -> object:
@@ -170,7 +181,16 @@ def _unlearning_loss(given: Given) -> object:
 
 
 def _calibrated(given: Given) -> object:
-    return calibrate_alpha(given.model, given.other(), _documents(given), forget_accuracy=0.0)
+    """Let an assistant know the answers as well as the network does."""
+    with preserved(given.model), torch.no_grad():
+        scores = token_logits(given.model, QAExamples.from_tokens(given.x, prompt_length=1))
+    known = QAExamples.from_tokens(torch.cat([given.x[:, :1], scores[:, :1].argmax(2)], dim=1), prompt_length=1)
+    return calibrate_alpha(given.model, given.build(), known, forget_accuracy=0.0)
+
+
+def _simulated(given: Given) -> object:
+    targets = nn.functional.one_hot(given.y, given.outputs) if given.outputs > 1 else given.y[:, None]
+    return simulate_training(given.model, given.x, targets, loss=squared_error, lr=0.1, epochs=2, momentum=0.5)
 
 
 def _token_scores(given: Given) -> object:
@@ -178,12 +198,18 @@ def _token_scores(given: Given) -> object:
         return token_logits(given.model, _documents(given))
 
 
+def _velocity(given: Given) -> object:
+    return kernel_velocity(given.model, given.x, states=[given.build().state_dict(), given.other().state_dict()])
+
+
 OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
     "linear_path": _linear_path,
     "DirectAttack": _direct,
     "CanaryAttack": _canary,
     "ShadowEnsemble": _trained_shadows,
+    "simulate_training": _simulated,
     "invert_embedding": _embedding,
+    "kernel_velocity": _velocity,
     "first_layer_inputs": lambda given: first_layer_inputs(given.model, given.x),
     "off_subspace_radius": _off_radius,
     "vector_jacobian_product": _cotangent,
@@ -202,6 +228,22 @@ OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
 WITHOUT_NETWORK = ("ConsensusSelector",)
 """Rows of the methods' battery that are given a network, and read none."""
 
+TRAINERS = (
+    "DatasetCondenser",
+    "CondensedReplay",
+    "evaluate_condensed",
+    "ShadowEnsemble",
+    "evaluate_poison",
+    "Retraining",
+    "simulate_training",
+    "probe membership",
+)
+"""What trains copies of the network, beside the rows that say so."""
+
+
+STRUCTURAL = ("inspect_model", "merge_parallel_units", "with_surrogate_relu", "initial_network")
+"""What answers with modules of the network, or about them."""
+
 
 def _of_row(row: TakesModel) -> Entry:
     free = isinstance(row, Analysis) and row.run is None and "loss" in inspect.signature(row.called).parameters
@@ -217,8 +259,10 @@ def _of_row(row: TakesModel) -> Entry:
         title(row),
         public.__module__,
         call,
-        trains=bool(getattr(row, "trains", False)),
+        changes=bool(getattr(row, "trains", False)),
+        trains=bool(getattr(row, "trains", False)) or title(row) in TRAINERS,
         chooses_loss=free or own in (_linear_path, _trained_shadows),
+        structural=title(row) in STRUCTURAL,
         language=row.model in (language_model, language_model_without_dropout),
     )
 
@@ -253,7 +297,8 @@ def _of_probe(name: str) -> Entry:
             raise AssertionError(f"the probe {answer.status}: {answer.reason}")
         return named_tensors(answer.finding.measures, given.x)
 
-    return Entry(f"probe {name}", f"assay.audit.probes.{name}", call, chooses_loss=True, n=24)
+    trains = f"probe {name}" in TRAINERS
+    return Entry(f"probe {name}", f"assay.audit.probes.{name}", call, trains=trains, chooses_loss=True, n=24)
 
 
 ENTRIES = (
@@ -270,4 +315,4 @@ def loss_of(network: Network) -> LossFunction:
 def given_by(network: Network, n: int) -> Given:
     """Build a network and its samples."""
     x, y = network.samples(n)
-    return Given(network.build(), x, y, loss_of(network), network.build)
+    return Given(network.build(), x, y, loss_of(network), network.build, network.outputs)

@@ -9,31 +9,39 @@ Formula = Callable[[dict[str, Tensor], Tensor], Tensor]
 
 
 class ByHand(nn.Module):
-    """A formula of weights and inputs; frozen weights are buffers, so that it has no parameters but the others."""
+    """A formula of weights and inputs, with the weights under their names in another network.
+
+    Frozen weights are constants, so that it has no parameters but the others; a tied weight is one parameter.
+    """
 
     def __init__(self, source: nn.Module, formula: Formula) -> None:
         super().__init__()
         self.formula = formula
-        trainable = {name: value for name, value in source.named_parameters() if value.requires_grad}
-        self.names, self.weights = (
-            list(trainable),
-            nn.ParameterList(value.detach().clone() for value in trainable.values()),
-        )
-        self.constants = []
-        for name, value in [*source.named_parameters(), *source.named_buffers()]:
-            if name not in trainable:
-                self.constants.append(name)
-                self.register_buffer(f"constant_{len(self.constants)}", value.detach().clone())
+        copies: dict[int, Tensor] = {}
+        for path, module in source.named_modules():
+            holder = self if not path else nn.Module()
+            if path:
+                above, _, name = path.rpartition(".")
+                self.get_submodule(above).add_module(name, holder)
+            for name, value in [*module._parameters.items(), *module._buffers.items()]:
+                if value is not None:
+                    copy = copies.setdefault(id(value), _copied(value))
+                    register = holder.register_parameter if isinstance(copy, nn.Parameter) else holder.register_buffer
+                    register(name, copy)
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = dict(zip(self.names, self.weights, strict=True))
-        constants = {name: getattr(self, f"constant_{k}") for k, name in enumerate(self.constants, 1)}
-        return self.formula(weights | constants, x)
+        weights = dict(self.named_parameters(remove_duplicate=False)) | dict(self.named_buffers(remove_duplicate=False))
+        return self.formula(weights, x)
+
+
+def _copied(value: Tensor) -> Tensor:
+    copy = value.detach().clone()
+    return nn.Parameter(copy) if isinstance(value, nn.Parameter) and value.requires_grad else copy
 
 
 def _dense(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
-    return x @ w[f"{name}.weight"].mT + w[f"{name}.bias"]
+    return x @ w[f"{name}.weight"].mT + w.get(f"{name}.bias", 0)
 
 
 def perceptron(w: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -158,8 +166,8 @@ def embedded(w: dict[str, Tensor], x: Tensor) -> Tensor:
 
 def decoder(w: dict[str, Tensor], x: Tensor) -> Tensor:
     h = _looked_up(w["words.weight"], x) + w["places.weight"][: x.shape[1]]
-    mixed = _attended(_dense(w, "attention", _layer_norm(w, "norm", h)), causal=True)
-    return (h + _dense(w, "out", mixed)) @ w["words.weight"].mT
+    mixed = _attended(_dense(w, "blocks.0.attention", _layer_norm(w, "blocks.0.norm", h)), causal=True)
+    return (h + _dense(w, "blocks.0.out", mixed)) @ w["words.weight"].mT
 
 
 def last_word(w: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -168,5 +176,5 @@ def last_word(w: dict[str, Tensor], x: Tensor) -> Tensor:
 
 def adapted(w: dict[str, Tensor], x: Tensor) -> Tensor:
     half = torch.bfloat16
-    base = (x.to(half) @ w["base.weight"].to(half).mT + w["base.bias"].to(half)).to(x.dtype)
+    base = nn.functional.linear(x.to(half), w["base.weight"].to(half), w["base.bias"].to(half)).to(x.dtype)
     return _dense(w, "head", (base + x @ w["down.weight"].mT @ w["up.weight"].mT).clamp(min=0))

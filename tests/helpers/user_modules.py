@@ -113,21 +113,33 @@ class Encoder(nn.Module):
         return self.out(self.encoder(self.embed(x)).mean(1))
 
 
+class CausalBlock(nn.Module):
+    """Attention of two heads to the words before, added to its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.attention, self.out = nn.LayerNorm(4), nn.Linear(4, 12), nn.Linear(4, 4)
+
+    def forward(self, h: Tensor) -> Tensor:
+        q, k, v = (part.unflatten(2, (2, 2)).transpose(1, 2) for part in self.attention(self.norm(h)).chunk(3, 2))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
+        return h + self.out(mixed)
+
+
 class Decoder(nn.Module):
     """A GPT of one block, its head tied to its embedding: scores of the word that follows each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.words, self.places = nn.Embedding(5, 4), nn.Embedding(4, 4)
-        self.norm, self.attention, self.out = nn.LayerNorm(4), nn.Linear(4, 12), nn.Linear(4, 4)
-        self.head = nn.Linear(4, 5, bias=False)
+        self.blocks, self.head = nn.ModuleList([CausalBlock()]), nn.Linear(4, 5, bias=False)
         self.head.weight = self.words.weight
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.words(x) + self.places(torch.arange(x.shape[1], device=x.device))
-        q, k, v = (part.unflatten(2, (2, 2)).transpose(1, 2) for part in self.attention(self.norm(h)).chunk(3, 2))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
-        return self.head(h + self.out(mixed))
+        for block in self.blocks:
+            h = block(h)
+        return self.head(h)
 
 
 class LastWord(Decoder):

@@ -71,19 +71,24 @@ def plain(outputs: int = 3) -> nn.Sequential:
     return model
 
 
+def softmax() -> nn.Module:
+    """The perceptron's probabilities."""
+    return nn.Sequential(*plain(), nn.Softmax(1)).eval()
+
+
 def rounded() -> nn.Module:
     """The perceptron with weights that bfloat16 can hold."""
     return plain().to(torch.bfloat16).double()
 
 
-def with_activation(*between: nn.Module) -> Build:
+def between(*kinds: Callable[[], nn.Module]) -> Build:
     """Return what builds the perceptron with other modules between its layers."""
-    return lambda: nn.Sequential(plain()[0], *between, plain()[2]).eval()
+    return lambda: nn.Sequential(plain()[0], *(kind() for kind in kinds), plain()[2]).eval()
 
 
 def training_dropout() -> nn.Module:
     """The perceptron with dropout, in training mode."""
-    return with_activation(nn.ReLU(), nn.Dropout(0.5))().train()
+    return between(nn.ReLU, nn.Dropout)().train()
 
 
 def returns(container: Callable[[Tensor], object], outputs: int = 3) -> Build:
@@ -127,6 +132,13 @@ def batch_statistics() -> nn.Module:
     """Batch-norm that has kept no statistics, and takes those of the batch in evaluation mode too."""
     norm = nn.BatchNorm1d(6, track_running_stats=False)
     return reset(nn.Sequential(nn.Linear(4, 6), norm, nn.ReLU(), nn.Linear(6, 3)))
+
+
+def thousand() -> nn.Module:
+    """A perceptron of a thousand classes and one hidden unit."""
+    model = stack(4, 1, 1000)
+    model[2] = reset(nn.Linear(1, 1000, bias=False))
+    return model
 
 
 def embedded() -> nn.Module:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 Answer = dict[str, Tensor]
 
 
+@torch.inference_mode(False)  # what is made here is the battery's own
 def named_tensors(value: Any, like: Tensor, name: str = "answer") -> Answer:
     """Return all figures in a result by name: tensors as they are, numbers in the type and on the device of `like`.
 
