@@ -1,6 +1,5 @@
 import pytest
 import torch
-from torch import nn
 
 from assay.core import (
     InvalidInputError,
@@ -9,8 +8,6 @@ from assay.core import (
     check_finite,
     check_fraction,
     check_labels,
-    check_logits,
-    check_model,
     check_positive,
     check_samples,
     require_extra,
@@ -37,25 +34,6 @@ def test_labels_out_of_range_name_the_range() -> None:
 def test_samples_must_be_a_batch_of_finite_floats(x: torch.Tensor, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         check_samples(x)
-
-
-def test_models_without_parameters_or_with_nan_weights() -> None:
-    with pytest.raises(InvalidInputError, match="no parameters"):
-        check_model(nn.ReLU())
-    layer = nn.Linear(1, 1)
-    nn.init.constant_(layer.weight, float("inf"))
-    with pytest.raises(InvalidInputError, match=r"weight.*healthy checkpoint"):
-        check_model(layer)
-
-
-def test_one_sample_forward_explains_a_wrong_shape() -> None:
-    assert check_logits(nn.Linear(3, 2), torch.ones(4, 3)).shape == (1, 2)
-    with pytest.raises(InvalidInputError, match=r"shape \(5,\)"):
-        check_logits(nn.Linear(3, 2), torch.ones(4, 5))
-    with pytest.raises(InvalidInputError, match="scores of shape"):
-        check_logits(nn.Unflatten(1, (1, 3)), torch.ones(4, 3))
-    with pytest.raises(NumericalError):
-        check_logits(nn.Softplus(beta=0.0), torch.ones(4, 3))
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])

@@ -1,9 +1,29 @@
+import contextlib
+import copy
+import threading
+import warnings
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.func import grad
 
-from assay.core import flatten, functional, isolated_rng, named_parameters, spawn_seeds, unflatten
+from assay.core import (
+    InvalidInputError,
+    assign_parameters,
+    copy_network,
+    flatten,
+    functional,
+    isolated_rng,
+    named_parameters,
+    preserved,
+    seeded,
+    spawn_seeds,
+    unflatten,
+    unwrapped,
+)
 
 
 @given(st.lists(st.lists(st.integers(1, 3), min_size=0, max_size=3), min_size=1, max_size=4))
@@ -32,3 +52,144 @@ def test_seeds_differ_and_isolated_rng_restores_the_state() -> None:
         assert torch.equal(first, torch.rand(2))
     assert torch.equal(state, torch.get_rng_state())
     assert spawn_seeds(0, 3) == spawn_seeds(0, 5)[:3]
+
+
+class Scratch(nn.Module):
+    """Writes into its input, a buffer and an attribute, counts its calls, and squeezes its scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.register_buffer("calls", torch.zeros(()))
+        self.last: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x.mul_(2)
+        self.calls += 1
+        self.last = self.layer(x)
+        return self.last.squeeze()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_preserved_gives_back_the_network_as_it_was(fails: bool) -> None:
+    model = nn.Sequential(Scratch(), nn.Dropout(0.5))
+    model[1].eval()
+    model[0].layer.bias.requires_grad_(False)
+    model[0].layer.weight.grad = torch.ones(1, 2)
+    called = []
+    model[0].layer.register_full_backward_hook(lambda *_: called.append(1))
+    buffer, state = model[0].calls, copy.deepcopy(model.state_dict())
+    x = torch.ones(3, 2)
+    with contextlib.suppress(KeyError), torch.inference_mode(), preserved(model):
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+        assert model(x).shape == (3,)
+        assert model(x[:1]).shape == (1,)
+        grad(lambda values: functional(model)(values, x).sum())(named_parameters(model))
+        assert list(named_parameters(model, params="trainable")) == ["0.layer.weight"]
+        with preserved(model):
+            assert list(named_parameters(model, params="trainable")) == ["0.layer.weight"]
+        if fails:
+            raise KeyError
+    assert torch.equal(x, torch.ones(3, 2))
+    assert model[0].calls is buffer
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert model[0].last is None
+    assert [module.training for module in model.modules()] == [True, True, True, False]
+    assert model[0].layer.weight.requires_grad
+    assert not model[0].layer.bias.requires_grad
+    assert torch.equal(model[0].layer.weight.grad, torch.ones(1, 2))
+    assert called == []
+    model(x.requires_grad_() * 1).sum().backward()
+    assert called == [1]
+
+
+def test_trainable_parameters_are_all_where_none_is() -> None:
+    model = nn.Linear(2, 1)
+    model.bias.requires_grad_(False)
+    assert list(named_parameters(model, params="trainable")) == ["weight"]
+    assert list(named_parameters(model)) == ["weight", "bias"]
+    assert list(named_parameters(model.requires_grad_(False), params="trainable")) == ["weight", "bias"]
+    with pytest.raises((InvalidInputError, TypeError), match="params"):
+        named_parameters(model, params="frozen")
+
+
+def test_only_real_parameters_that_are_there_are_taken() -> None:
+    model = nn.Linear(2, 1)
+    model.register_parameter("codes", nn.Parameter(torch.arange(3), requires_grad=False))
+    assert list(named_parameters(model)) == ["weight", "bias"]
+    with pytest.raises(InvalidInputError, match=r"weight of the model is not initialised"):
+        named_parameters(nn.LazyLinear(3))
+    with pytest.raises(InvalidInputError, match=r"complex64.*view_as_real"):
+        named_parameters(nn.Linear(2, 1, dtype=torch.complex64))
+
+
+def test_parameters_made_in_inference_mode_come_as_ordinary_tensors() -> None:
+    with torch.inference_mode():
+        model = nn.Linear(2, 1)
+        params = named_parameters(model)
+        assert not any(value.is_inference() for value in params.values())
+        with preserved(model):
+            slopes = grad(lambda values: functional(model)(values, torch.ones(1, 2)).sum())(params)
+    assert slopes["weight"].tolist() == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda model: torch.compile(model, backend="eager")])
+def test_wrappers_are_looked_through(wrap) -> None:
+    model = nn.Linear(2, 1)
+    wrapped = nn.DataParallel(wrap(model))
+    assert unwrapped(wrapped) is model
+    assert list(named_parameters(wrapped)) == ["weight", "bias"]
+    x = torch.ones(3, 2)
+    torch.testing.assert_close(functional(wrapped)(named_parameters(wrapped), x), model(x).detach())
+    assign_parameters(wrapped, torch.tensor([1.0, 2.0, 3.0]))
+    assert model.bias.item() == 3
+    assert torch.equal(copy_network(wrapped).weight, model.weight)
+
+
+def test_a_vector_has_the_widest_type_and_its_pieces_their_own() -> None:
+    params = {"a": torch.ones(2, dtype=torch.bfloat16), "b": torch.ones(2, 2, dtype=torch.float32)}
+    vector = flatten(params)
+    assert vector.dtype == torch.float32
+    assert {name: value.dtype for name, value in unflatten(vector, params).items()} == {
+        "a": torch.bfloat16,
+        "b": torch.float32,
+    }
+    with pytest.raises(InvalidInputError, match="each of the 6 parameters"):
+        unflatten(vector[:5], params)
+
+
+def weight_normed() -> nn.Module:
+    layer = nn.Linear(3, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.utils.weight_norm(layer)
+
+
+NORMED = {
+    "weight_norm by hooks": weight_normed,
+    "weight_norm": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)),
+    "spectral_norm by hooks": lambda: nn.utils.spectral_norm(nn.Linear(3, 2)),
+    "spectral_norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", NORMED)
+def test_normed_layers_are_copied_and_called_with_other_parameters(kind: str) -> None:
+    model = nn.Sequential(NORMED[kind](), nn.Tanh()).eval()
+    model[0].seen = [model(torch.ones(1, 3))]
+    twin = copy_network(model)
+    x = torch.randn(4, 3, generator=seeded(0))
+    torch.testing.assert_close(twin(x), model(x))
+    with torch.no_grad():
+        for value in twin.parameters():
+            value.mul_(-1)
+    assert not torch.allclose(twin(x), model(x))
+    torch.testing.assert_close(functional(model)(named_parameters(twin), x), twin(x).detach())
+
+
+def test_what_cannot_be_copied_is_named() -> None:
+    model = nn.Linear(2, 1)
+    model.lock = threading.Lock()
+    with pytest.raises(InvalidInputError, match=r"Linear cannot be copied .*lock"):
+        copy_network(model)

@@ -6,12 +6,12 @@ from assay.core.checks import (
     check_finite,
     check_fraction,
     check_labels,
-    check_logits,
-    check_model,
     check_pairs,
     check_positive,
     check_samples,
+    signs,
 )
+from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
 from assay.core.errors import (
     AssayError,
@@ -30,13 +30,23 @@ from assay.core.gradients import (
     per_sample_gradient_norms,
     per_sample_gradients,
 )
-from assay.core.inspection import Problem, inspect_model, require_inspected
+from assay.core.inspection import inspect_model, require_inspected
 from assay.core.kernels import kernel_distance
-from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, signs, single_logit, squared_error
+from assay.core.look import (
+    LogProbabilities,
+    check_logits,
+    check_model,
+    check_outputs,
+    check_scores,
+    is_probabilities,
+)
+from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, single_logit, squared_error
+from assay.core.objective import MeanLoss, loss_kind, mean_over_samples
 from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOperator, MatrixFree
 from assay.core.parameters import (
     Parameters,
     assign_parameters,
+    copy_network,
     flatten,
     functional,
     named_parameters,
@@ -44,8 +54,10 @@ from assay.core.parameters import (
     preserved,
     project_parameters,
     unflatten,
+    unwrapped,
 )
 from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
+from assay.core.problems import Problem
 from assay.core.products import hessian_vector_product, jacobian_vector_product, vector_jacobian_product
 from assay.core.progress import track
 from assay.core.seeding import as_generator, isolated_rng, seeded, spawn_seeds
@@ -70,8 +82,10 @@ __all__ = [
     "HessianOperator",
     "Interval",
     "InvalidInputError",
+    "LogProbabilities",
     "LossFunction",
     "MatrixFree",
+    "MeanLoss",
     "MissingDataError",
     "MissingExtraError",
     "NumericalError",
@@ -86,6 +100,7 @@ __all__ = [
     "as_generator",
     "assign_parameters",
     "auc_interval",
+    "batched",
     "best_other",
     "binary_cross_entropy",
     "check_choice",
@@ -95,25 +110,33 @@ __all__ = [
     "check_labels",
     "check_logits",
     "check_model",
+    "check_outputs",
     "check_pairs",
     "check_positive",
     "check_samples",
+    "check_scores",
+    "copy_network",
     "cross_entropy",
     "find_device",
     "fit",
     "fit_power_law",
     "flatten",
+    "forward_product",
     "functional",
+    "gradient",
     "hessian_vector_product",
     "input_gradient",
     "inspect_model",
+    "is_probabilities",
     "isolated_rng",
     "jacobian_vector_product",
     "kernel_distance",
     "log_log_line",
+    "loss_kind",
     "margins",
     "mean_interval",
     "mean_loss",
+    "mean_over_samples",
     "named_parameters",
     "order_statistic_index",
     "output_jacobian",
@@ -121,6 +144,7 @@ __all__ = [
     "parameter_gradients",
     "per_sample_gradient_norms",
     "per_sample_gradients",
+    "plain_attention",
     "predict",
     "preserved",
     "project_parameters",
@@ -136,5 +160,6 @@ __all__ = [
     "tpr_at_fpr",
     "track",
     "unflatten",
+    "unwrapped",
     "vector_jacobian_product",
 ]

@@ -1,23 +1,25 @@
 """Predictions in batches, accuracy, margins and mean loss."""
 
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.core.checks import check_pairs, check_samples
-from assay.core.losses import LossFunction, signs, single_logit
+from assay.core.checks import check_count, check_finite, check_labels, check_pairs, check_samples, signs
+from assay.core.errors import InvalidInputError, NumericalError
+from assay.core.losses import LossFunction, single_logit
+from assay.core.objective import mean_over_samples
 from assay.core.parameters import preserved
 from assay.core.progress import track
 
 
 def predict(
-    model: nn.Module, x: Float[Tensor, "n *d"], *, batch_size: int = 256, progress: bool = False
+    model: nn.Module, x: Shaped[Tensor, "n *d"], *, batch_size: int = 256, progress: bool = False
 ) -> Float[Tensor, "n *c"]:
     """Compute the model's outputs on `x`, in evaluation mode and without gradients.
 
     Args:
         model: Any network; it comes back as it was.
-        x: Inputs.
+        x: Inputs; integers for a network that reads tokens.
         batch_size: Samples a forward pass.
         progress: Draw a bar on standard error.
 
@@ -25,72 +27,127 @@ def predict(
         The outputs, one row a sample.
 
     Raises:
-        InvalidInputError: `x` is empty, not floating point or not finite.
+        InvalidInputError: `x` is empty or not finite.
 
     Cost: time n forward passes, memory that of one batch.
 
     >>> predict(nn.Linear(3, 2), torch.zeros(5, 3)).shape
     torch.Size([5, 2])
     """
-    check_samples(x)
+    x = check_samples(x, tokens=True)
+    check_count(batch_size, "batch_size")
     batches = x.split(batch_size)
     with preserved(model), torch.no_grad():
         return torch.cat([model(batch) for batch in track(batches, "predicting", enabled=progress)])
 
 
-def accuracy(logits: Float[Tensor, "n *c"], y: Num[Tensor, " n"]) -> float:
+def accuracy(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> float:
     """Compute the share of samples with the highest score (for one logit, the sign) at the label.
+
+    Arguments and errors are those of `margins`.
+
+    Raises:
+        NumericalError: Some scores are NaN.
 
     >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
     0.5
     """
-    return (margins(logits, y) > 0).double().mean().item()
+    found = margins(logits, y)
+    if found.isnan().any():
+        raise NumericalError("some scores are NaN and are in no order; check the weights and the inputs of the model")
+    return (found > 0).double().mean().item()
 
 
-def margins(logits: Float[Tensor, "n *c"], y: Num[Tensor, " n"]) -> Float[Tensor, " n"]:
+def margins(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> Float[Tensor, " n"]:
     r"""Compute the margin of each sample, $f_y - \max_{j\ne y} f_j$, or $s f$ for one logit of sign label $s$.
 
     Args:
         logits: Scores of shape `(n, c)`; `(n, 1)` or `(n,)` for a binary network.
-        y: Class indices, or binary labels in {0, 1} or {-1, 1} for a single logit.
+        y: Class indices, or binary labels in {0, 1} or {-1, 1} for a single logit, of shape `(n,)` or `(n, 1)`.
 
     Returns:
         Margins; positive where the sample is classified correctly.
+
+    Raises:
+        InvalidInputError: The labels do not fit the scores, or are not as many.
 
     >>> margins(torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([1])).tolist()
     [-1.0]
     >>> margins(torch.tensor([[-3.0]]), torch.tensor([0])).tolist()
     [3.0]
     """
-    if logits.ndim == 1 or logits.shape[1] == 1:
-        return signs(y).to(logits) * single_logit(logits)
-    return logits.gather(1, y[:, None]).squeeze(1) - best_other(logits, y)
+    if logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1):
+        labels = signs(y)
+        _check_scores(logits, labels)
+        return labels.to(logits) * single_logit(logits)
+    labels = _class_labels(logits, y)
+    return logits.gather(1, labels[:, None]).squeeze(1) - best_other(logits, labels)
 
 
-def best_other(logits: Float[Tensor, "n c"], y: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+def best_other(logits: Float[Tensor, "n c"], y: Shaped[Tensor, "n *one"]) -> Float[Tensor, " n"]:
     r"""Return the highest score among the other classes, $\max_{j\ne y} f_j$.
+
+    Args:
+        logits: Scores of shape `(n, c)`.
+        y: Class indices, of shape `(n,)` or `(n, 1)`.
+
+    Raises:
+        InvalidInputError: The labels do not fit the scores, or are not as many.
 
     >>> best_other(torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([0])).tolist()
     [1.0]
     """
-    return logits.scatter(1, y[:, None], float("-inf")).amax(1)
+    return logits.scatter(1, _class_labels(logits, y)[:, None], float("-inf")).amax(1)
 
 
 def mean_loss(
-    model: nn.Module, x: Float[Tensor, "n *d"], y: Tensor, loss: LossFunction, *, batch_size: int = 256
+    model: nn.Module, x: Shaped[Tensor, "n *d"], y: Tensor, loss: LossFunction, *, batch_size: int = 256
 ) -> float:
-    """Compute the mean loss over all samples, batch by batch, each batch weighted by its size.
+    """Compute the mean loss over all samples, batch by batch.
+
+    It is what the loss gives on all samples at once, also with class weights or ignored labels: `mean_over_samples`.
+
+    Args:
+        model: Any network; it comes back as it was.
+        x: Inputs; integers for a network that reads tokens.
+        y: Targets.
+        loss: Mean loss over samples.
+        batch_size: Samples a forward pass.
 
     Raises:
-        InvalidInputError: `x` and `y` are empty or of different lengths.
+        InvalidInputError: `x` and `y` are empty or of different lengths, or the loss is no mean over samples.
+        NumericalError: The loss is NaN or infinite.
+
+    Cost: time n forward passes, memory that of one batch.
 
     >>> from assay.core.losses import squared_error
     >>> mean_loss(nn.Identity(), torch.ones(3, 1), torch.zeros(3), squared_error, batch_size=2)
     1.0
     """
-    check_pairs(x, y)
-    total = 0.0
+    x, y = check_pairs(x, y, tokens=True)
+    check_count(batch_size, "batch_size")
+    mean = mean_over_samples(loss, model, x, y)
+    total = torch.zeros((), dtype=torch.float64)
     with preserved(model), torch.no_grad():
         for batch_x, batch_y in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            total += loss(model(batch_x), batch_y).double().item() * len(batch_x)
-    return total / len(x)
+            total += mean(model(batch_x), batch_y).double().item() * len(batch_x)
+    check_finite(total, "the mean loss")
+    return total.item() / len(x)
+
+
+def _class_labels(logits: Tensor, y: Tensor) -> Tensor:
+    if logits.ndim != 2:
+        raise InvalidInputError(
+            f"scores must be of shape (n, c), got {tuple(logits.shape)}; pass one row of class scores a sample"
+        )
+    labels = check_labels(y, logits.shape[1])
+    _check_scores(logits, labels)
+    return labels
+
+
+def _check_scores(logits: Tensor, labels: Tensor) -> None:
+    if len(logits) != len(labels) or len(labels) == 0:
+        raise InvalidInputError(
+            f"scores and labels must be as many and at least one, got scores of shape {tuple(logits.shape)} and "
+            f"{len(labels)} labels; align the two"
+        )

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from assay.core.checks import check_count, check_model, check_pairs
+from assay.core.checks import check_count, check_pairs
 from assay.core.errors import InvalidInputError, NumericalError, require_extra
+from assay.core.look import check_model
 from assay.core.losses import LossFunction
+from assay.core.objective import training_loss
 from assay.core.progress import track
 
 
@@ -40,7 +42,7 @@ ScheduleFactory: TypeAlias = Callable[[Optimizer], LRScheduler]
 
 def fit(
     model: nn.Module,
-    x: Float[Tensor, "n *d"],
+    x: Shaped[Tensor, "n *d"],
     y: Tensor,
     *,
     loss: LossFunction,
@@ -57,10 +59,13 @@ def fit(
 ) -> FitResult:
     """Train `model` in place and leave it in evaluation mode.
 
+    Where `batch_size` leaves a rest of one sample at the end of an epoch, it joins the batch before it: one sample has
+    no batch statistics. Any other rest is a smaller batch.
+
     Args:
         model: Network to train; it and the data stay on the device where they are.
-        x: Inputs.
-        y: Targets.
+        x: Inputs; integers for a network that reads tokens.
+        y: Targets. For the losses that `loss_kind` knows, labels of any integer type and of shape `(n,)` or `(n, 1)`.
         loss: Mean loss over a batch.
         optimizer: Called with the trainable parameters, for example `partial(torch.optim.SGD, lr=0.1)`.
         schedule: Learning-rate schedule, stepped once a step; "cosine" falls to zero at the last step.
@@ -90,36 +95,41 @@ def fit(
     True
     """
     check_model(model)
-    check_pairs(x, y)
+    x, y = check_pairs(x, y, tokens=True)
     size = len(x) if batch_size is None else batch_size
     total = _total_steps(len(x), size, epochs, n_iter)
     if size < len(x) and generator is None:
         raise InvalidInputError("mini-batches are shuffled: pass generator=assay.core.seeded(seed)")
-    run = optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise InvalidInputError("every parameter of the model is frozen; set requires_grad on those to be trained")
+    run = optimizer(trainable)
     scheduler = CosineAnnealingLR(run, total) if schedule == "cosine" else schedule(run) if schedule else None
     launched = _launch(model, run, x, size, devices)
     batches = track(_batches(x, y, size, total, generator), "training", total=total, enabled=progress)
+    objective = training_loss(loss, y)
 
     history: list[float] = []
     model.train()
     try:
-        for number, (batch_x, batch_y) in enumerate(batches, 1):
-            run.zero_grad()
-            value = loss(launched.network(launched.share(batch_x)), launched.share(batch_y))
-            launched.backward(value)
-            launched.optimizer.step()
-            if scheduler is not None:
-                scheduler.step()
-            history.append(value.item())
-            if not torch.isfinite(value):
-                raise NumericalError(
-                    f"the training loss became {value.item()} at step {number}; lower the learning rate"
-                )
-            step = Step(number, history[-1], model)
-            for callback in callbacks:
-                callback(step)
-            if stop is not None and stop(step):
-                break
+        with torch.inference_mode(False), torch.enable_grad():
+            for number, (batch_x, batch_y) in enumerate(batches, 1):
+                run.zero_grad()
+                value = objective(launched.network(launched.share(batch_x)), launched.share(batch_y))
+                launched.backward(value)
+                launched.optimizer.step()
+                if scheduler is not None:
+                    scheduler.step()
+                history.append(value.item())
+                if not torch.isfinite(value):
+                    raise NumericalError(
+                        f"the training loss became {value.item()} at step {number}; lower the learning rate"
+                    )
+                step = Step(number, history[-1], model)
+                for callback in callbacks:
+                    callback(step)
+                if stop is not None and stop(step):
+                    break
     finally:
         model.eval()
     return FitResult(len(history), history[-1], tuple(history))
@@ -129,11 +139,22 @@ def _total_steps(n: int, batch_size: int, epochs: int | None, n_iter: int | None
     check_count(batch_size, "batch_size")
     if epochs is not None and n_iter is None:
         check_count(epochs, "epochs")
-        return epochs * -(-n // batch_size)
+        return epochs * len(_sizes(n, batch_size))
     if n_iter is not None and epochs is None:
         check_count(n_iter, "n_iter")
         return n_iter
     raise InvalidInputError(f"give either epochs or n_iter, got epochs={epochs} and n_iter={n_iter}")
+
+
+def _sizes(n: int, batch_size: int) -> list[int]:
+    """Return the sizes of an epoch's batches; a rest of one sample joins the batch before it."""
+    sizes = [batch_size] * (n // batch_size)
+    rest = n % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
 
 
 def _batches(
@@ -146,7 +167,7 @@ def _batches(
             drawn += 1
             continue
         order = torch.randperm(len(x), generator=generator, device=generator.device if generator else None)
-        for index in order.to(x.device).split(size)[: total - drawn]:
+        for index in order.to(x.device).split(_sizes(len(x), size))[: total - drawn]:
             yield x[index], y[index]
             drawn += 1
 

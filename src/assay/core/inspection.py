@@ -1,39 +1,17 @@
 """Inspection of a model for problems that make measurements invalid."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from assay.core.errors import InvalidInputError
 from assay.core.parameters import preserved
-
-Kind = Literal["weights", "dropout", "batch-norm", "in-place", "reused", "tied", "type", "range"]
+from assay.core.problems import Kind, Problem
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A problem of a model or its data that makes measurements invalid.
-
-    Attributes:
-        kind: The check that found it.
-        where: The module, parameter or tensor.
-        what: The problem.
-        mend: Its remedy.
-    """
-
-    kind: Kind
-    where: str
-    what: str
-    mend: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}; {self.mend}"
 
 
 def inspect_model(

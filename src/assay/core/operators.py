@@ -10,8 +10,9 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 from torch.func import grad, jacrev, jvp, vjp, vmap
 
-from assay.core.checks import check_model, check_pairs
+from assay.core.checks import check_pairs
 from assay.core.errors import InvalidInputError
+from assay.core.look import check_model
 from assay.core.losses import LossFunction
 from assay.core.parameters import flatten, functional, named_parameters, preserved, unflatten
 

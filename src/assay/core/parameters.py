@@ -1,30 +1,127 @@
 """Parameters as named dictionaries and flat vectors, and models restored after use."""
 
+import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeAlias
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from assay.core.errors import NumericalError
+from assay.core.checks import check_choice
+from assay.core.errors import InvalidInputError, NumericalError
 
 Parameters: TypeAlias = dict[str, Tensor]
+Selection: TypeAlias = Literal["trainable", "all"]
+
+# `requires_grad` of the parameters that `preserved` froze, by identity, as the outermost caller had it.
+_flags_before: dict[int, bool] = {}
 
 
-def named_parameters(model: nn.Module) -> Parameters:
-    """Return the model's parameters, detached, by name; a tied parameter appears once.
+def named_parameters(model: nn.Module, *, params: Selection = "all") -> Parameters:
+    """Return the model's floating-point parameters, detached, by name; a tied parameter appears once.
+
+    Args:
+        model: Network, also inside `nn.DataParallel` or `torch.compile`: the names are those of the network itself.
+        params: "trainable" leaves out parameters that the caller froze (`requires_grad=False`), unless all are frozen.
+
+    Raises:
+        InvalidInputError: Some parameters are complex or not initialised yet.
 
     >>> list(named_parameters(nn.Linear(2, 1)))
     ['weight', 'bias']
     """
-    return {name: value.detach() for name, value in model.named_parameters()}
+    check_choice(params, ("trainable", "all"), "params")
+    found = dict(_floating_parameters(model))
+    if params == "trainable":
+        trainable = {name: value for name, value in found.items() if _flags_before.get(id(value), value.requires_grad)}
+        found = trainable or found
+    # An inference tensor takes part in no graph; its clone outside inference mode does.
+    with torch.inference_mode(False):
+        return {name: value.clone() if value.is_inference() else value.detach() for name, value in found.items()}
+
+
+def _floating_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    for name, value in unwrapped(model).named_parameters():
+        if isinstance(value, nn.parameter.UninitializedParameter):
+            raise InvalidInputError(
+                f"parameter {name} of the model is not initialised yet; call the model once on a batch of inputs first"
+            )
+        if value.is_complex():
+            raise InvalidInputError(
+                f"parameter {name} of the model is {value.dtype}, and methods here need real parameters; "
+                "hold its real and imaginary parts as torch.view_as_real(parameter)"
+            )
+        if value.is_floating_point():
+            yield name, value
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the network inside `nn.DataParallel`, `DistributedDataParallel` and the wrapper of `torch.compile`.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> unwrapped(nn.DataParallel(layer)) is layer
+    True
+    """
+    inner = None
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = model.module
+    elif type(model).__name__ == "OptimizedModule":  # the wrapper of torch.compile has no public name
+        inner = dict(model.named_children()).get("_orig_mod")
+    return model if inner is None else unwrapped(inner)
+
+
+def copy_network(model: nn.Module) -> nn.Module:
+    """Return an independent copy of the network itself, without the wrappers that `unwrapped` removes.
+
+    Tensors with a graph that a forward pass left in attributes, such as the weight that `weight_norm` computes, are
+    copied as values; the next forward pass computes them again.
+
+    Raises:
+        InvalidInputError: The network holds something that cannot be copied.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> parameter_distance(copy_network(layer), layer)
+    0.0
+    """
+    network = unwrapped(model)
+    computed = {id(value): value.detach().clone() for module in network.modules() for value in _computed(vars(module))}
+    try:
+        with torch.inference_mode(False):
+            return copy.deepcopy(network, dict(computed))
+    except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise InvalidInputError(
+            f"the network {type(network).__name__} cannot be copied ({first_line(error)}); remove what copy.deepcopy "
+            "refuses from its attributes, for example an open file, a lock or a generator"
+        ) from error
+
+
+def _computed(value: object) -> Iterator[Tensor]:
+    """Yield the tensors with a graph in a nest of dictionaries, lists and tuples."""
+    if isinstance(value, Tensor):
+        if value.grad_fn is not None:
+            yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _computed(part)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type where it has none.
+
+    >>> first_line(KeyError())
+    'KeyError'
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def flatten(params: Parameters) -> Float[Tensor, " p"]:
-    """Concatenate parameters, in the order of the dictionary, to one vector.
+    """Concatenate parameters, in the order of the dictionary, to one vector of the widest of their types.
 
     >>> flatten({"a": torch.ones(2, 2), "b": torch.zeros(1)}).shape
     torch.Size([5])
@@ -33,26 +130,39 @@ def flatten(params: Parameters) -> Float[Tensor, " p"]:
 
 
 def unflatten(vector: Float[Tensor, " p"], like: Parameters) -> Parameters:
-    """Split a vector into views with the shapes of `like`: the inverse of `flatten`.
+    """Split a vector into pieces with the shapes and types of `like`: the inverse of `flatten`.
+
+    A piece of the vector's own type is a view.
+
+    Raises:
+        InvalidInputError: The vector does not have one entry for each parameter.
 
     >>> params = {"a": torch.ones(2, 2), "b": torch.zeros(1)}
     >>> unflatten(flatten(params), params)["a"].shape
     torch.Size([2, 2])
     """
     sizes = [value.numel() for value in like.values()]
-    pieces = vector.split(sizes)
-    return {name: piece.view(value.shape) for (name, value), piece in zip(like.items(), pieces, strict=True)}
+    if vector.ndim != 1 or len(vector) != sum(sizes):
+        raise InvalidInputError(
+            f"vector must have one entry for each of the {sum(sizes)} parameters, got shape {tuple(vector.shape)}; "
+            "build it with assay.core.flatten"
+        )
+    pieces = zip(like.items(), vector.split(sizes), strict=True)
+    return {name: piece.view(value.shape).to(value.dtype) for (name, value), piece in pieces}
 
 
 def assign_parameters(model: nn.Module, vector: Float[Tensor, " p"]) -> None:
     """Write a vector, in the order of `flatten`, into the model's parameters.
+
+    Raises:
+        InvalidInputError: The vector does not have one entry for each parameter.
 
     >>> layer = nn.Linear(2, 1)
     >>> assign_parameters(layer, torch.tensor([1.0, 2.0, 3.0]))
     >>> layer.weight.tolist(), layer.bias.tolist()
     ([[1.0, 2.0]], [3.0])
     """
-    params = named_parameters(model)
+    params = {name: value.detach() for name, value in _floating_parameters(model)}
     for name, piece in unflatten(vector, params).items():
         params[name].copy_(piece)
 
@@ -95,45 +205,105 @@ def project_parameters(model: nn.Module, centre: nn.Module, radius: float | None
 def functional(model: nn.Module) -> Callable[[Parameters, Tensor], Tensor]:
     """Return the model as a pure function `f(params, x)` with fixed buffers.
 
-    Parameters missing from `params` keep the model's values, so that a single layer can be varied.
+    Parameters missing from `params` keep the model's values, so that a single layer can be varied. What a forward pass
+    writes into a buffer is gone after it.
 
     >>> layer = nn.Linear(2, 1)
     >>> f = functional(layer)
     >>> torch.equal(f(named_parameters(layer), torch.ones(1, 2)), layer(torch.ones(1, 2)).detach())
     True
     """
-    frozen = named_parameters(model) | {name: value.detach() for name, value in model.named_buffers()}
+    network = unwrapped(model)
+    weights = {name: value.detach() for name, value in network.named_parameters()}
+    buffers = {name: value.detach() for name, value in network.named_buffers()}
 
     def call(params: Parameters, x: Tensor) -> Tensor:
-        return functional_call(model, frozen | params, (x,))
+        copies = {name: value.clone() for name, value in buffers.items()}
+        return functional_call(network, weights | copies | params, (x,))
 
     return call
 
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """Hold the model in evaluation mode with frozen parameters, and restore it afterwards.
+    """Hold the model in evaluation mode with frozen parameters and autograd on, and restore it afterwards.
 
-    Mode flags, `requires_grad` and `.grad` are restored, also after an exception. To vary weights, use `functional`.
+    Mode flags, `requires_grad`, `.grad`, buffers, and tensors in attributes are restored, also after an exception.
+    Inside, backward hooks are off and the caller's `torch.no_grad()` or `torch.inference_mode()` is left. The network
+    gets a copy of its inputs, so that it may write into them, and a batch of one keeps its first axis where the network
+    squeezes it. To vary weights, use `functional`.
 
     >>> layer = nn.Linear(2, 1).train()
-    >>> with preserved(layer):
+    >>> with preserved(layer), torch.no_grad():
     ...     layer.training, layer.weight.requires_grad
     (False, False)
     >>> layer.training, layer.weight.requires_grad
     (True, True)
     """
-    modes = [(module, module.training) for module in model.modules()]
-    parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    with torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
+        copies: dict[int, Tensor] = {}
+        for module in list(model.modules()):
+            stack.enter_context(_held(module, copies))
+        for parameter in list(model.parameters()):
+            stack.enter_context(_frozen(parameter))
+        for root in {model, unwrapped(model)}:
+            stack.callback(root.register_forward_pre_hook(_own_input, prepend=True).remove)
+            stack.callback(root.register_forward_hook(_keep_row_axis).remove)
+        yield
+
+
+@contextmanager
+def _held(module: nn.Module, copies: dict[int, Tensor]) -> Iterator[None]:
+    """Hold one module in evaluation mode, with copies of its buffers and without backward hooks."""
+    attributes, training = vars(module), module.training
+    before = dict(attributes)
+    tables = [attributes.get(name, {}) for name in ("_buffers", "_backward_hooks", "_backward_pre_hooks")]
+    contents = [dict(table) for table in tables]
     try:
-        model.eval()
-        for parameter, _, _ in parameters:
-            parameter.requires_grad_(False)
-            parameter.grad = None
+        module.training = False
+        for name, value in contents[0].items():
+            if value is not None:  # a buffer of several modules stays one tensor
+                tables[0][name] = copies.setdefault(id(value), value.detach().clone())
+        for hooks in tables[1:]:
+            hooks.clear()
         yield
     finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, requires_grad, gradient in parameters:
+        module.training = training
+        for table, content in zip(tables, contents, strict=True):
+            table.clear()
+            table.update(content)
+        for name, value in dict(attributes).items():
+            if isinstance(value, Tensor) or isinstance(before.get(name), Tensor):
+                attributes.pop(name)
+                attributes.update({name: before[name]} if name in before else {})
+
+
+@contextmanager
+def _frozen(parameter: nn.Parameter) -> Iterator[None]:
+    """Hold one parameter without gradient, and remember for `named_parameters` whether the caller trains it."""
+    requires_grad, gradient = parameter.requires_grad, parameter.grad
+    outermost = id(parameter) not in _flags_before
+    try:
+        if outermost:
+            _flags_before[id(parameter)] = requires_grad
+        with torch.inference_mode(parameter.is_inference()):  # elsewhere an inference tensor keeps its flag
+            parameter.requires_grad_(False)
+        parameter.grad = None
+        yield
+    finally:
+        if outermost:
+            del _flags_before[id(parameter)]
+        with torch.inference_mode(parameter.is_inference()):
             parameter.requires_grad_(requires_grad)
-            parameter.grad = gradient
+        parameter.grad = gradient
+
+
+def _own_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(value.clone() if isinstance(value, Tensor) else value for value in inputs)
+
+
+def _keep_row_axis(module: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> Any:
+    """Return the outputs of a batch of one with the first axis that a squeeze took off."""
+    single = bool(inputs) and isinstance(inputs[0], Tensor) and inputs[0].ndim > 0 and len(inputs[0]) == 1
+    lost = single and isinstance(outputs, Tensor) and (outputs.ndim == 0 or len(outputs) != 1)
+    return outputs[None] if lost else outputs

@@ -1,0 +1,159 @@
+"""Problems of a network, each with its place and its remedy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+Kind = Literal[
+    "weights",
+    "dropout",
+    "batch-norm",
+    "in-place",
+    "reused",
+    "tied",
+    "type",
+    "range",
+    "input",
+    "output",
+    "noise",
+    "state",
+    "batch-statistics",
+    "sequence-first",
+    "mixes-samples",
+    "writes-input",
+]
+
+_BATCH_FIRST = "build it with batch_first=True, or transpose the first two axes before and after it"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem of a model or its data that makes measurements invalid.
+
+    Attributes:
+        kind: The check that found it.
+        where: The module, parameter or tensor.
+        what: The problem.
+        mend: Its remedy.
+    """
+
+    kind: Kind
+    where: str
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.mend}"
+
+
+def not_accepted(model: nn.Module, sample: Tensor, error: Exception) -> Problem:
+    """Name why a network does not accept a sample: its type, its device, or what the network raised."""
+    what = f"does not accept a sample of shape {tuple(sample.shape)} and dtype {sample.dtype}"
+    weights = [value for value in model.parameters() if value.is_floating_point()]
+    types = sorted({str(value.dtype) for value in weights})
+    devices = sorted({str(value.device) for value in weights})
+    if sample.is_floating_point() and types and str(sample.dtype) not in types:
+        mend = f"convert the inputs with x.to({types[0]}), or the weights with model.to({sample.dtype})"
+        return Problem("type", "model", f"{what}, for its weights are {' and '.join(types)}", mend)
+    if devices and str(sample.device) not in devices:
+        what = f"{what} on {sample.device}, for its weights are on {' and '.join(devices)}"
+        return Problem("type", "model", what, f"move the inputs with x.to({devices[0]!r})")
+    mend = "reshape the data to what the first layer expects"
+    if not sample.is_floating_point():
+        mend += ", or convert it with x.float() where the first layer is no embedding"
+    elif any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in model.modules()):
+        mend += ", or convert token indices with x.long()"
+    return Problem("input", "model", f"{what} ({reason(error)})", mend)
+
+
+def no_rows(model: nn.Module, outputs: object, n: int) -> Problem | None:
+    """Name what keeps outputs from being one real tensor with a row for each of n samples; None if nothing does."""
+    if not isinstance(outputs, Tensor):
+        return Problem("output", "model", *_container(outputs, n))
+    if not outputs.is_floating_point():
+        what = f"returns values of type {outputs.dtype} in place of real scores"
+        mend = "leave out argmax and thresholds, and take the real part or the modulus of complex values"
+        return Problem("output", "model", what, mend)
+    if outputs.ndim and len(outputs) == n:
+        return None
+    what = f"returns shape {tuple(outputs.shape)} for {n} samples in place of one row for each"
+    name = sequence_first(model)
+    if name is not None:
+        return Problem("sequence-first", name, f"{what}, with time on the first axis of {name}", _BATCH_FIRST)
+    return Problem("output", "model", what, "return scores of shape (n, c), before any mean or loss over the batch")
+
+
+def _container(outputs: object, n: int) -> tuple[str, str]:
+    """Describe outputs that are no tensor, and how to reach the tensor in them."""
+    places = _places(outputs)
+    kind = type(outputs).__name__
+    rows = [
+        place
+        for place, value in places.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim and len(value) == n
+    ]
+    if not rows:
+        what = f"returns a {kind} in place of one tensor with a row of scores for each sample"
+        return what, "wrap it in a module whose forward returns that tensor"
+    held = ", ".join(place.strip("[].") for place in places)
+    chosen = next((place for place in rows if "logits" in place), rows[0])
+    mend = f"wrap it in a module whose forward returns self.model(x){chosen}"
+    return f"returns a {kind} (of {held}) in place of one tensor", mend
+
+
+def _places(outputs: object) -> dict[str, object]:
+    """Return what a container holds by the expression that reaches it."""
+    if isinstance(outputs, dict):
+        return {f"[{key!r}]": value for key, value in outputs.items()}
+    if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
+        return {f".{name}": value for name, value in zip(outputs._fields, outputs, strict=True)}
+    if isinstance(outputs, (tuple, list)):
+        return {f"[{place}]": value for place, value in enumerate(outputs)}
+    return {f".{name}": value for name, value in getattr(outputs, "__dict__", {}).items() if name.isidentifier()}
+
+
+def unsteady(draws: list[tuple[str, str]]) -> Problem:
+    """Name why two calls disagree, from the functions that drew random numbers and the modules they were called in."""
+    what = "gives another answer to the same samples at a second call"
+    if not draws:
+        mend = "keep no counter or cache between calls of forward, and draw no random numbers in it"
+        return Problem("state", "model", what, mend)
+    function, where = draws[0]
+    if "dropout" in function:
+        mend = "pass training=self.training to F.dropout, and leave nn.Dropout in evaluation mode"
+        return Problem("noise", where, f"{what}, with dropout on in evaluation mode ({function} in {where})", mend)
+    if function == "scaled_dot_product_attention":
+        mend = "pass dropout_p=0.0 unless self.training"
+        return Problem("noise", where, f"{what}, with dropout on in evaluation mode ({function} in {where})", mend)
+    what = f"{what}, with random numbers drawn in evaluation mode ({function} in {where})"
+    return Problem("noise", where, what, "draw them only if self.training, or keep fixed ones in a buffer")
+
+
+def mixing(model: nn.Module, batch_statistics: list[str]) -> Problem:
+    """Name why a row depends on the others, from the modules that took statistics of the batch."""
+    what = "mixes samples, so that the answer to one depends on the others in its batch"
+    if batch_statistics:
+        where = batch_statistics[0]
+        what = f"{what}, by batch-norm with the batch's own statistics in evaluation mode (in {where})"
+        mend = "train it with track_running_stats=True and leave it in evaluation mode, or use GroupNorm"
+        return Problem("batch-statistics", where, what, mend)
+    name = sequence_first(model)
+    if name is not None:
+        return Problem("sequence-first", name, f"{what}, with time on the first axis of {name}", _BATCH_FIRST)
+    mend = "take no mean, sorting, softmax or attention over the first axis in evaluation mode"
+    return Problem("mixes-samples", "model", what, mend)
+
+
+def sequence_first(model: nn.Module) -> str | None:
+    """Return the first recurrent or attention module that takes the first axis as time."""
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first:
+            return name or "model"
+    return None
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error."""
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

@@ -1,0 +1,143 @@
+"""Purity of a network, by one look at its answers: a row for each sample, of its own, the same at each call."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from assay.core.parameters import preserved
+from assay.core.problems import Problem, mixing, no_rows, not_accepted, reason, unsteady
+from assay.core.recording import Recorder, random_state_kept, random_states
+
+# Further passes of a network that draws random numbers, until one of them shows: noise may be rare.
+_MORE_PASSES = 16
+
+# Rows of two batches of one shape pass through the same kernels, whatever the other rows hold: they differ only where a
+# device sums in changing order. A row alone passes through other kernels, of lower precision on some devices.
+_SAME_SHAPE = {torch.float64: 1e-14, torch.float32: 4e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+_OTHER_SHAPE = {torch.float64: 1e-6, torch.float32: 2e-2, torch.float16: 0.1, torch.bfloat16: 0.4}
+
+
+@dataclass(frozen=True)
+class Look:
+    """The outputs of at most three samples, None where the network gives no row for each, and the problems found."""
+
+    outputs: Tensor | None
+    problems: tuple[Problem, ...]
+
+
+def look_at(model: nn.Module, x: Tensor) -> Look:
+    """Look at the answers to at most three samples: in a batch, in a batch with another sample, and alone.
+
+    The generators and the model are left as they were; `x` is not written into.
+
+    Cost: three forward passes of at most three rows; up to sixteen more where the network draws random numbers.
+    """
+    with torch.inference_mode(False), torch.no_grad(), random_state_kept(x.device), preserved(model):
+        return _Looks(model, x[:3].detach().clone()).result()
+
+
+class _Looks:
+    """The forward passes of one look."""
+
+    def __init__(self, model: nn.Module, x: Tensor) -> None:
+        """Arrange up to three samples as three rows: the middle one is always a sample, with others beside it."""
+        self.model = model
+        self.writes = False
+        self.middle = x[min(1, len(x) - 1)]
+        self.first = x[0] if len(x) > 1 else _other_than(self.middle, x)
+        self.last = x[2] if len(x) > 2 else self.first
+        self.samples = slice(1, 2) if len(x) == 1 else slice(0, len(x))
+
+    def result(self) -> Look:
+        """Pass after pass, up to the first that finds a problem."""
+        states = random_states()
+        try:
+            outputs = self._answer(self.first, self.middle, self.last)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a network may raise anything
+            return Look(None, (self._refused(error),))
+        problem = no_rows(self.model, outputs, 3)
+        if problem is not None or not isinstance(outputs, Tensor):
+            return Look(None, (problem,) if problem else ())
+        problem = self._beside_another(outputs) or self._alone(outputs)
+        if problem is None and random_states() != states:
+            problem = self._rare_noise(outputs)
+        writes = Problem("writes-input", "model", "writes into its input", "start forward with x = x.clone()")
+        problems = [*([writes] if self.writes else []), *([problem] if problem else [])]
+        return Look(outputs[self.samples].clone(), tuple(problems))
+
+    def _answer(self, *rows: Tensor) -> object:
+        batch = torch.stack(rows)
+        before = batch.clone()
+        answer = self.model(batch)
+        self.writes |= not torch.equal(batch, before)
+        # The next pass may write into this answer, where the network keeps it.
+        return answer.detach().clone() if isinstance(answer, Tensor) else answer
+
+    def _refused(self, error: Exception) -> Problem:
+        try:
+            self._answer(self.middle)
+        except Exception:
+            return not_accepted(self.model, self.middle, error)
+        what = f"accepts one sample, but not three at once ({reason(error)})"
+        mend = "take the size of the batch from the input, as in x.flatten(1) and x.new_zeros(len(x), 8)"
+        return Problem("input", "model", what, mend)
+
+    def _beside_another(self, outputs: Tensor) -> Problem | None:
+        """Exchange the first sample: the rows of the others stay as they are."""
+        answer = self._answer(_other_than(self.first, torch.stack([self.last, self.middle])), self.middle, self.last)
+        if _agree(answer, outputs, slice(1, 3), _SAME_SHAPE):
+            return None
+        agrees, recorder = self._again(outputs)
+        if recorder.draws or not agrees:
+            return unsteady(recorder.draws)
+        return mixing(self.model, recorder.batch_statistics)
+
+    def _again(self, outputs: Tensor) -> tuple[bool, Recorder]:
+        """Repeat the first pass, and tell whether its answer is the same."""
+        with Recorder(self.model) as recorder:
+            answer = self._answer(self.first, self.middle, self.last)
+        return _agree(answer, outputs, slice(0, 3), _SAME_SHAPE), recorder
+
+    def _rare_noise(self, outputs: Tensor) -> Problem | None:
+        for _ in range(_MORE_PASSES):
+            agrees, recorder = self._again(outputs)
+            if not agrees:
+                return unsteady(recorder.draws)
+        return None
+
+    def _alone(self, outputs: Tensor) -> Problem | None:
+        try:
+            answer = self._answer(self.middle)
+        except Exception as error:
+            what = f"accepts three samples at once, but not one alone ({reason(error)})"
+            mend = "keep the batch axis of a single sample, as in x.squeeze(1) in place of x.squeeze()"
+            return Problem("output", "model", what, mend)
+        if isinstance(answer, Tensor) and answer.numel() * 3 == outputs.numel() and answer.ndim >= outputs.ndim - 1:
+            if answer.shape == outputs.shape[1:]:
+                answer = answer[None]
+            if answer.shape[1:] == outputs.shape[1:]:
+                repeated = answer.expand_as(outputs)
+                return None if _agree(repeated, outputs, slice(1, 2), _OTHER_SHAPE) else mixing(self.model, [])
+        got = tuple(answer.shape) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        what = f"returns {got} for one sample and {tuple(outputs.shape)} for three"
+        return Problem("output", "model", what, "return one row for each sample, whatever the size of the batch")
+
+
+def _other_than(sample: Tensor, candidates: Tensor) -> Tensor:
+    """Return the first candidate that differs from the sample, or the sample scaled: still in range, and in order."""
+    for candidate in candidates:
+        if not torch.equal(candidate, sample):
+            return candidate
+    return sample * 0.875 if sample.is_floating_point() else sample
+
+
+def _agree(answer: object, outputs: Tensor, rows: slice, tolerance: dict[torch.dtype, float]) -> bool:
+    """Compare rows by their largest difference, relative to the largest output among them."""
+    if not isinstance(answer, Tensor) or answer.shape != outputs.shape:
+        return False
+    expected = outputs[rows].double()
+    difference = (answer[rows].double() - expected).nan_to_num(0, 0, 0).abs().max()
+    return bool(difference <= tolerance.get(outputs.dtype, 0.4) * expected.nan_to_num(0, 0, 0).abs().max())
