@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from assay.core.derivatives import plain_attention, refusals
 from assay.core.errors import InvalidInputError
