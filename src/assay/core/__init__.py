@@ -23,7 +23,7 @@ from assay.core.errors import (
     require_extra,
 )
 from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
-from assay.core.fitting import FitResult, Step, fit
+from assay.core.fitting import FitResult, Step, batch_sizes, fit
 from assay.core.flags import check_flags
 from assay.core.gradients import (
     input_gradient,
@@ -102,6 +102,7 @@ __all__ = [
     "as_generator",
     "assign_parameters",
     "auc_interval",
+    "batch_sizes",
     "batched",
     "best_other",
     "binary_cross_entropy",

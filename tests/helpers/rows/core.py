@@ -11,8 +11,10 @@ from assay.core import (
     SequentialTrainer,
     StackedTrainer,
     assign_parameters,
+    batch_sizes,
     best_other,
     binary_cross_entropy,
+    check_flags,
     check_logits,
     cross_entropy,
     find_copies,
@@ -153,6 +155,14 @@ ROWS = (
     Formula(single_logit, lambda source, n: _scores(source, n)[:1]),
     Formula(signs, lambda source, n: _scores(source, n)[1:], refuses=("empty",)),  # entry by entry
     Formula(find_copies, _with_copies, rowwise=False, refuses=()),  # what differs in shape has no copy
+    Formula(batch_sizes, lambda source, n: (25, 8), rowwise=False),
+    Formula(
+        check_flags,
+        lambda source, n: (torch.arange(n) % 2, "members"),
+        rowwise=False,
+        refuses=("empty",),
+        wrong={"other numbers": lambda: (torch.arange(3), "members"), "places": lambda: ([0, 1], "members")},
+    ),
     Formula(kernel_distance, _kernels, rowwise=False),
     Formula(
         order_statistic_index,

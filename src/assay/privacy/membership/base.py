@@ -87,7 +87,7 @@ class MembershipAttack(ABC):
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: The samples do not fit the shadow models, or these return probabilities.
+            InvalidInputError: The samples do not fit the shadow models.
         """
         x, y = check_pairs(x, y, tokens=True)
         check_count(batch_size, "batch_size")
@@ -119,8 +119,8 @@ class MembershipAttack(ABC):
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: The samples do not fit the models, a model returns probabilities, or the scorer is
-                online and some sample is in the training set of every shadow model or of none.
+            InvalidInputError: The samples do not fit the models, probabilities that these return round to one, or the
+                scorer is online and some sample is in the training set of every shadow model or of none.
         """
         x, y = check_pairs(x, y, tokens=True)
         if not targets:

@@ -91,7 +91,8 @@ class CanaryAttack(MembershipAttack):
         """Return canaries for each sample.
 
         Raises:
-            InvalidInputError: A sample is out of range, or holds tokens, which have no gradient.
+            InvalidInputError: A sample is out of range or holds tokens, which have no gradient, or the shadow models
+                return probabilities.
         """
         x, y, source = check_samples(task.x), task.y, task.generator
         if x.min() < self.input_range[0] or x.max() > self.input_range[1]:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_labels, is_probabilities, signs, single_logit
+from assay.core import InvalidInputError, LogProbabilities, check_labels, is_probabilities, signs, single_logit
 
 
 def label_logits(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> Float[Tensor, " n"]:
@@ -25,13 +25,21 @@ def label_logits(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> 
     [2.0, -1.0]
     """
     logits, labels = _fitting(logits, y)
-    return labels.to(logits) * logits if logits.ndim == 1 else logits.gather(1, labels[:, None]).squeeze(1)
+    if logits.ndim == 1:
+        return labels.to(logits) * logits
+    if is_probabilities(logits):
+        raise InvalidInputError(
+            "the rows of the scores are never negative and sum to one: they are probabilities, and logits are needed; "
+            "take the softmax off, or wrap the model: nn.Sequential(model, assay.core.LogProbabilities())"
+        )
+    return logits.gather(1, labels[:, None]).squeeze(1)
 
 
 def logit_confidence(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> Float[Tensor, " n"]:
     r"""Return the log odds of each label, $\phi = \log\frac{p_y}{1-p_y} = f_y - \log\sum_{k\ne y} e^{f_k}$.
 
-    Computed from the logits, so that it stays exact where $p_y$ rounds to one. For one logit it is $s f$.
+    Computed from the logits, so that it stays exact where $p_y$ rounds to one. For one logit it is $s f$. Scores of
+    several classes whose rows are never negative and sum to one are probabilities: their logarithms are logits.
 
     Args:
         logits: Scores of shape `(n, c)`; `(n, 1)` or `(n,)` for a binary network.
@@ -41,7 +49,8 @@ def logit_confidence(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"])
         The log odds, in float32 where the scores are in half precision.
 
     Raises:
-        InvalidInputError: The labels do not fit the scores, or the scores are probabilities.
+        InvalidInputError: The labels do not fit the scores, or these are probabilities that round to zero or one, or
+            those of a binary network behind a sigmoid.
 
     Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022), section IV-C.
 
@@ -53,6 +62,14 @@ def logit_confidence(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"])
     if logits.ndim == 1:
         return labels.to(logits) * logits
     places = labels[:, None]
+    if is_probabilities(logits):
+        others = logits.scatter(1, places, 0.0).sum(1)
+        if not ((others > 0) & (logits.gather(1, places).squeeze(1) > 0)).all():
+            raise InvalidInputError(
+                "the rows of the scores are probabilities (never negative, they sum to one), and some round to zero or "
+                "one, so that their log odds are lost; pass the logits, with the softmax taken off the network"
+            )
+        logits = LogProbabilities()(logits)
     return logits.gather(1, places).squeeze(1) - logits.scatter(1, places, float("-inf")).logsumexp(1)
 
 
@@ -65,11 +82,6 @@ def _fitting(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         )
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.ndim == 2 and logits.shape[1] > 1:
-        if is_probabilities(logits):
-            raise InvalidInputError(
-                "the rows of the scores are never negative and sum to one: they are probabilities, and logits are "
-                "needed; take the softmax off, or wrap the model: nn.Sequential(model, assay.core.LogProbabilities())"
-            )
         return logits, check_labels(y, logits.shape[1])
     logits, labels = single_logit(logits), signs(y)
     if _decide_at_one_half(logits, labels):

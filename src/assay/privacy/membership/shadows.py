@@ -15,9 +15,9 @@ from assay.core import (
     check_flags,
     check_fraction,
     check_labels,
+    check_logits,
     check_pairs,
     check_samples,
-    check_scores,
     find_copies,
     predict,
     seeded,
@@ -170,14 +170,14 @@ def membership_matrix(m: int, n: int, *, keep: float, generator: torch.Generator
 
 
 def fitting_labels(model: nn.Module, x: Shaped[Tensor, "n *d"], y: Shaped[Tensor, "n *one"]) -> Shaped[Tensor, " n"]:
-    """Require a classifier's logits and labels that fit them; return the labels as a vector.
+    """Require a classifier's scores and labels that fit them; return the labels as a vector.
 
     Class indices become int64; the labels of a binary network keep their type, which its loss may ask for.
 
     Raises:
-        InvalidInputError: The samples or labels do not fit the model, or it returns probabilities.
+        InvalidInputError: The samples or labels do not fit the model.
     """
-    n_classes = check_scores(model, x).shape[1]
+    n_classes = check_logits(model, x).shape[1]
     if n_classes > 1:
         return check_labels(y, n_classes)
     signs(y)

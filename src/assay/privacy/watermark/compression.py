@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, check_count, check_fraction
+from assay.core import InvalidInputError, check_count, check_fraction, predict
 from assay.privacy.watermark.removal import RemovalAttack, RemovalTask, moved_parameters
 
 
@@ -14,7 +14,8 @@ from assay.privacy.watermark.removal import RemovalAttack, RemovalTask, moved_pa
 class Pruning(RemovalAttack):
     """Prune the weights of smallest magnitude over all layers together; biases and other vectors stay.
 
-    Weights are the parameters as the network holds them: with `weight_norm`, lengths and directions by themselves.
+    Weights are the parameters as the network holds them: those that it normalises itself, as with `weight_norm`, have
+    no direction left where all are pruned, and such a network is refused.
 
     Not among the attacks of Bansal et al. (2022).
 
@@ -43,7 +44,7 @@ class Pruning(RemovalAttack):
         """Prune once.
 
         Raises:
-            InvalidInputError: The network has vectors only.
+            InvalidInputError: The network has vectors only, or normalises weights that are all pruned.
         """
         weights = [parameter for parameter in moved_parameters(model) if parameter.ndim > 1]
         if not weights:
@@ -53,6 +54,7 @@ class Pruning(RemovalAttack):
         with torch.no_grad():
             for weight in weights:
                 weight.mul_(weight.abs().to(threshold) >= threshold)
+        _check_scores_left(model, task)
         yield
 
 
@@ -84,9 +86,23 @@ class Quantisation(RemovalAttack):
         check_count(self.bits, "bits", at_least=2)
 
     def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
-        """Round once."""
+        """Round once.
+
+        Raises:
+            InvalidInputError: The network normalises weights that are all rounded to zero.
+        """
         with torch.no_grad():
             for parameter in moved_parameters(model):
                 step = parameter.abs().max() / (2 ** (self.bits - 1) - 1)
                 parameter.copy_(torch.where(step > 0, (parameter / step).round() * step, parameter))
+        _check_scores_left(model, task)
         yield
+
+
+def _check_scores_left(model: nn.Module, task: RemovalTask) -> None:
+    if not torch.isfinite(predict(model, task.triggers.x)).all():
+        raise InvalidInputError(
+            "compression leaves the model with NaN or infinite scores, as where weight_norm divides by weights that "
+            "became zero; fold such weights first, by torch.nn.utils.remove_weight_norm or "
+            "torch.nn.utils.parametrize.remove_parametrizations"
+        )

@@ -93,9 +93,7 @@ class TriggerAscent(RemovalAttack):
         centre, budget, source = copy_network(model), _required(self.budget), task.generator
         n_noise = self.n_noise if self.sigma else 1
         for _ in range(self.n_iter):
-            gradient = noisy_gradient(
-                model, task.triggers, sigma=self.sigma, n=n_noise, batch_size=100, source=source
-            )
+            gradient = noisy_gradient(model, task.triggers, sigma=self.sigma, n=n_noise, batch_size=100, source=source)
             if not gradient.any():  # a loss that underflowed has no direction
                 gradient = _random_direction(model, source)
             _shift(model, gradient, 2.5 * budget / self.n_iter)

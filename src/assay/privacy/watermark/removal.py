@@ -144,8 +144,8 @@ class RemovalAttack(ABC):
     ) -> RemovalReport:
         """Attack a copy of a network, and measure distance, accuracy and watermark after every stage.
 
-        Distances are over all floating-point parameters; frozen ones are attacked too. At its end each stage is projected into the budget and measured, always
-        under the same noise.
+        Distances are over all floating-point parameters; frozen ones are attacked too. At its end each stage is
+        projected into the budget and measured, always under the same noise.
 
         Args:
             model: The watermarked classifier; it comes back as it was.

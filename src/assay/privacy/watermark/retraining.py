@@ -103,7 +103,8 @@ class Retraining(RemovalAttack):
         if self.method == "trigger_unlearning":
             if x.shape[1:] != triggers.x.shape[1:]:
                 raise InvalidInputError(
-                    f"samples have shape {tuple(x.shape[1:])}, triggers {tuple(triggers.x.shape[1:])}; bring both to one"
+                    f"samples have shape {tuple(x.shape[1:])}, triggers {tuple(triggers.x.shape[1:])}; bring both to "
+                    "one"
                 )
             n_classes = predict(model, triggers.x[:1]).shape[1]
             shift = torch.randint(1, n_classes, (len(triggers.x),), generator=source, device=source.device)

@@ -14,6 +14,7 @@ from assay.core import (
     InvalidInputError,
     Step,
     as_generator,
+    batch_sizes,
     check_count,
     check_labels,
     check_pairs,
@@ -166,7 +167,7 @@ class SmoothedWatermark:
             raise InvalidInputError(f"{epochs} epochs end within the warm-up of {self.warmup}; train for longer")
         source = as_generator(generator)
         inputs, targets = torch.cat([x, triggers.x]), torch.cat([y, triggers.y])
-        a_pass = -(-len(inputs) // (batch_size or len(inputs)))
+        a_pass = len(batch_sizes(len(inputs), batch_size or len(inputs)))
         shared: list[Optimizer] = []
 
         def make(parameters: Iterable[nn.Parameter]) -> Optimizer:

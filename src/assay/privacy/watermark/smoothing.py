@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.core import (
@@ -151,7 +151,7 @@ def _noise(
 
 
 def _perturbed_logits(
-    model: nn.Module, params: Parameters, changes: Float[Tensor, "m p"], x: Float[Tensor, "n *d"]
+    model: nn.Module, params: Parameters, changes: Float[Tensor, "m p"], x: Shaped[Tensor, "n *d"]
 ) -> Float[Tensor, "m n c"]:
     """Return the logits of m copies of the network, each with its own change of the parameters."""
     call = functional(model)
