@@ -157,15 +157,19 @@ def _total_steps(n: int, batch_size: int, epochs: int | None, n_iter: int | None
     check_count(batch_size, "batch_size")
     if epochs is not None and n_iter is None:
         check_count(epochs, "epochs")
-        return epochs * len(_sizes(n, batch_size))
+        return epochs * len(batch_sizes(n, batch_size))
     if n_iter is not None and epochs is None:
         check_count(n_iter, "n_iter")
         return n_iter
     raise InvalidInputError(f"give either epochs or n_iter, got epochs={epochs} and n_iter={n_iter}")
 
 
-def _sizes(n: int, batch_size: int) -> list[int]:
-    """Return the sizes of an epoch's batches; a rest of one sample joins the batch before it."""
+def batch_sizes(n: int, batch_size: int) -> list[int]:
+    """Return the sizes of an epoch's batches in `fit`; a rest of one sample joins the batch before it.
+
+    >>> batch_sizes(7, 3), batch_sizes(8, 3)
+    ([3, 4], [3, 3, 2])
+    """
     sizes = [batch_size] * (n // batch_size)
     rest = n % batch_size
     if rest == 1 and sizes:
@@ -185,7 +189,7 @@ def _batches(
             drawn += 1
             continue
         order = torch.randperm(len(x), generator=generator, device=generator.device if generator else None)
-        for index in order.to(x.device).split(_sizes(len(x), size))[: total - drawn]:
+        for index in order.to(x.device).split(batch_sizes(len(x), size))[: total - drawn]:
             yield x[index], y[index]
             drawn += 1
 
