@@ -37,6 +37,8 @@ class Audit(_Command):
     package.module:factory with --weights."""
     weights: OptionalPath = None
     """Trained weights for the factory's model: .safetensors, or a .pt that loads without running code."""
+    weights_key: OptionalText = None
+    """Which set of weights to read from a checkpoint that holds several, such as state_dict_ema."""
     train: OptionalPath = None
     """Training data: .npz with x and y, or a folder with one sub-folder of images for each class."""
     test: OptionalPath = None
@@ -187,6 +189,7 @@ def _audit(command: Audit) -> int:
     subject = load_subject(
         command.subject,
         weights=command.weights,
+        weights_key=command.weights_key,
         train=command.train,
         test=command.test,
         loss=command.loss,

@@ -4,7 +4,7 @@ import jsonschema
 import pytest
 import torch
 
-from assay.audit import Finding, Picture, SkipProbe, Table, run_audit
+from assay.audit import Finding, Picture, SkipProbe, Table, rerender, run_audit
 from assay.audit import probes as registry
 from assay.audit.result import schema
 from assay.core import InvalidInputError
@@ -35,7 +35,7 @@ def audited(with_probes, tmp_path):
         a_probe("blind", raiser(SkipProbe("it reads other networks"))),
         a_probe("poor", raiser(AssertionError("must not run")), needs={"weights", "initial_weights"}),
     )
-    return run_audit(small_subject(), out=tmp_path / "audit")
+    return run_audit(small_subject(notes=("the classes are in the order of the rainbow",)), out=tmp_path / "audit")
 
 
 def test_one_probes_failure_is_an_answer_and_the_others_go_on(audited):
@@ -68,6 +68,7 @@ def test_findings_hold_the_facts(audited):
     assert facts["worst"] == "medium"
     assert facts["subject"] == {
         "name": "small",
+        "notes": ["the classes are in the order of the rainbow"],
         "model": ["Flatten(start_dim=1, end_dim=-1)", "Linear(in_features=16, out_features=8, bias=True)", "ReLU()",
                   "Linear(in_features=8, out_features=3, bias=True)"],
         "parameters": 163,
@@ -96,6 +97,27 @@ def test_severity_is_compared_with_a_level(with_probes, tmp_path, severities, le
     runs = [lambda subject, context, s=severity: a_finding(s) for severity in severities]
     with_probes(*(a_probe(f"p{n}", run) for n, run in enumerate(runs)))
     assert run_audit(small_subject(), out=tmp_path / "audit").reaches(level) is reached
+
+
+def test_notes_on_the_subject_stand_on_the_page_and_the_terminal(audited):
+    note = "the classes are in the order of the rainbow"
+    assert f"<li>{note}</li>" in audited.report.read_text()
+    assert f"  note        {note}" in str(audited).splitlines()
+
+
+def test_a_past_audit_without_notes_is_rendered_again(audited):
+    facts = findings(audited)
+    del facts["subject"]["notes"]
+    (audited.folder / "findings.json").write_text(json.dumps(facts))
+    assert 'class="notes"' not in rerender(audited.folder).read_text()
+
+
+def test_a_name_cannot_forge_a_line_of_the_terminal(with_probes, tmp_path):
+    with_probes(a_probe("good", lambda subject, context: a_finding("high")))
+    forged = small_subject(name="net: worst finding info\n  \x1b[31m")
+    lines = str(run_audit(forged, out=tmp_path / "audit")).split("\n")
+    assert len(lines) == 2
+    assert "\x1b" not in lines[0]
 
 
 def test_an_interrupt_writes_what_there_is(with_probes, tmp_path):

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from assay.audit.builtin import BUILT_IN, load_built_in
-from assay.audit.subject import Pairs, Subject
-from assay.audit.weights import call_factory, load_state, load_weights
+from assay.audit.data_files import read_parts
+from assay.audit.subject import Subject, dense_input_shape, trial_inputs
+from assay.audit.subject_checks import scores_of
+from assay.audit.weights import call_factory, load_state, load_weights, match_state
 from assay.core import (
     AssayError,
     InvalidInputError,
@@ -22,7 +23,6 @@ from assay.core import (
     cross_entropy,
     squared_error,
 )
-from assay.data import Dataset, load_image_folder, load_npz
 
 LOSSES: dict[str, LossFunction] = {
     "binary_cross_entropy": binary_cross_entropy,
@@ -35,6 +35,7 @@ def load_subject(
     spec: str,
     *,
     weights: Path | str | None = None,
+    weights_key: str | None = None,
     train: Path | str | None = None,
     test: Path | str | None = None,
     loss: str | None = None,
@@ -51,6 +52,7 @@ def load_subject(
         spec: A built-in subject's name; a Python file with a function ``subject()`` that returns a `Subject`, which is
             executed; or ``package.module:factory``, called without arguments for the untrained model.
         weights: ``.safetensors``, or a PyTorch file that loads without running code.
+        weights_key: Which set of weights to read from a checkpoint that holds several, such as ``state_dict_ema``.
         train: Training data: ``.npz`` or a folder of images.
         test: Held-out data; by default the test part of ``train``, where it has one.
         loss: ``binary_cross_entropy``, ``cross_entropy`` or ``squared_error``; by default the first for a network of
@@ -71,7 +73,14 @@ def load_subject(
     'digits'
     """
     if spec in BUILT_IN or spec.endswith(".py"):
-        options = {"weights": weights, "train": train, "test": test, "loss": loss, "input_shape": input_shape}
+        options = {
+            "weights": weights,
+            "weights_key": weights_key,
+            "train": train,
+            "test": test,
+            "loss": loss,
+            "input_shape": input_shape,
+        }
         given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
         if given:
             raise InvalidInputError(f"{spec} brings its own model and data; leave out {', '.join(given)}")
@@ -81,19 +90,21 @@ def load_subject(
     if weights is None:
         raise InvalidInputError(f"{spec} is an untrained model; add its trained weights with --weights FILE")
     with _importable(Path.cwd()):
-        model = load_weights(call_factory(spec), load_state(Path(weights)), name=spec)
-    training = None if train is None else _read_data(Path(train), input_range)
-    held_out = training if test is None else _read_data(Path(test), input_range)
+        model = call_factory(spec)
+        state = match_state(model, load_state(Path(weights), weights_key), name=spec)
+        model = load_weights(model, state, name=spec)
     dtype = next(model.parameters()).dtype
+    parts = read_parts(train, test, input_range, dtype)
     return Subject(
         model=model,
-        loss=_loss(loss, model),
-        train=None if training is None else (training.x_train.to(dtype), training.y_train),
-        test=_test_part(held_out, dtype, given=test is not None),
+        loss=_loss(loss, model, parts.train or parts.test, input_shape),
+        train=parts.train,
+        test=parts.test,
         input_range=input_range,
-        class_names=_class_names(training or held_out),
+        class_names=parts.class_names,
         input_shape=input_shape,
         name=Path(weights).stem,
+        notes=(*state.notes, *parts.notes),
     )
 
 
@@ -139,32 +150,18 @@ def _run_file(path: Path) -> Subject:
     return subject
 
 
-def _loss(name: str | None, model: nn.Module) -> LossFunction:
-    if name is None:
-        outputs = list(model.parameters())[-1].shape[0]  # of a dense or convolutional layer, weight and bias alike
-        return binary_cross_entropy if outputs == 1 else cross_entropy
-    if name not in LOSSES:
+def _loss(
+    name: str | None, model: nn.Module, pairs: tuple[Tensor, Tensor] | None, input_shape: tuple[int, ...] | None
+) -> LossFunction:
+    """Return the loss of that name; without one, the loss that the number of outputs calls for."""
+    if name is not None and name not in LOSSES:
         raise InvalidInputError(f"there is no loss {name!r}; choose from {', '.join(LOSSES)}")
-    return LOSSES[name]
-
-
-def _read_data(path: Path, input_range: tuple[float, float]) -> Dataset:
-    if path.is_dir():
-        return load_image_folder(path)
-    if path.exists() and path.suffix != ".npz":
-        raise InvalidInputError(f"{path} is neither .npz nor a folder; save it with numpy.savez('data.npz', x=x, y=y)")
-    return load_npz(path, input_range=input_range)
-
-
-def _test_part(dataset: Dataset | None, dtype: torch.dtype, *, given: bool) -> Pairs | None:
-    """Return the held-out samples: a file's test part, or all of a file that was given for testing."""
-    if dataset is None or not (given or len(dataset.x_test)):
-        return None
-    x, y = (dataset.x_test, dataset.y_test) if len(dataset.x_test) else (dataset.x_train, dataset.y_train)
-    return x.to(dtype), y
-
-
-def _class_names(dataset: Dataset | None) -> tuple[str, ...]:
-    """Return the classes' names, unless they are only the labels' numbers again."""
-    names = () if dataset is None else dataset.class_names
-    return () if all(name.isdigit() for name in names) else names
+    if name is not None:
+        return LOSSES[name]
+    x = pairs[0] if pairs is not None else trial_inputs(model, input_shape or dense_input_shape(model))
+    if x is None:
+        raise InvalidInputError(
+            "the number of outputs decides the loss, and nothing tells the shape of an input; name the loss with "
+            "--loss, or give the shape with --input-shape"
+        )
+    return binary_cross_entropy if scores_of(model, x).shape[1] == 1 else cross_entropy

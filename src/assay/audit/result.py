@@ -79,11 +79,17 @@ class AuditResult:
 
     def __str__(self) -> str:
         lines = [f"{self.subject.name}: worst finding {self.worst or 'none'}"]
+        lines += [f"  {'note':<11} {note}" for note in self.subject.notes]
         for answer in self.answers:
             grade = answer.finding.severity if answer.finding else answer.status
             text = answer.finding.headline if answer.finding else answer.reason
             lines.append(f"  {grade:<11} {answer.probe}: {text}")
-        return "\n".join(lines)
+        return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    """Replace what is no printable character: a file's name must not colour a terminal, or forge a line."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
 
 
 def schema() -> dict[str, Any]:
@@ -125,6 +131,7 @@ def _describe_subject(subject: Subject) -> dict[str, Any]:
     leaves = [module for module in subject.model.modules() if not list(module.children())]
     return {
         "name": subject.name,
+        "notes": list(subject.notes),
         "model": [str(leaf) for leaf in leaves],
         "parameters": subject.n_parameters,
         "loss": getattr(subject.loss, "__name__", type(subject.loss).__name__),

@@ -2,35 +2,34 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, SequentialSampler
 
+from assay.audit.samples import Pairs, as_pairs
+from assay.audit.subject_checks import check_data, check_range, complaints
 from assay.core import (
-    AssayError,
     InvalidInputError,
+    LogProbabilities,
     LossFunction,
-    binary_cross_entropy,
-    check_labels,
     check_logits,
     check_model,
-    check_pairs,
-    cross_entropy,
     find_device,
     inspect_model,
-    signs,
+    seeded,
 )
 
 # Of what core.inspect_model reports, these make every probe's numbers meaningless. The rest (in-place operations,
 # tied parameters, ...) matters to some probes only, which say so themselves.
 _FATAL = ("dropout", "batch-norm")
-_ROUNDING = 1e-5
+_PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
 Need = Literal["weights", "gradients", "training_data", "test_data", "initial_weights"]
-Pairs = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +37,12 @@ class Subject:
     """A trained network and what is known about it.
 
     Args:
-        model: The network, in eval mode.
+        model: The network, in eval mode. One that returns probabilities is followed by their logarithm where the loss
+            is a cross-entropy, and the notes say so.
         loss: The training loss, as ``loss(outputs, targets)``; see `assay.core.losses`.
-        train: Training inputs (n samples first) and targets, or None when the auditor has only the weights.
-        test: Held-out inputs and targets.
+        train: Training inputs (n samples first) and targets, or None when the auditor has only the weights. Tensors,
+            NumPy arrays, a `DataLoader` (read once) or a data set of `assay` or PyTorch; kept as a pair of tensors.
+        test: Held-out inputs and targets, in the same forms.
         input_range: Lowest and highest value of an input, before any mean is subtracted.
         mean: Mean that was subtracted from every input before training; None when none was. Training and test inputs
             are given with the mean subtracted.
@@ -50,6 +51,7 @@ class Subject:
         groups: Group of each training sample, for analyses by group.
         input_shape: Shape of one input. Needed only when there is no data and it cannot be read off the first layer.
         name: Name shown in the report.
+        notes: How files and data were understood where that can be done otherwise; the report shows them.
 
     Raises:
         InvalidInputError: Something does not fit. The message lists all problems, each with its mend.
@@ -66,24 +68,86 @@ class Subject:
     groups: Tensor | None = None
     input_shape: tuple[int, ...] | None = None
     name: str = "subject"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        problems = list(_problems(self))
+        problems = list(self._problems())
         if problems:
             raise InvalidInputError(f"subject {self.name!r} cannot be audited: {' | '.join(problems)}")
+        if self.train is None and self.test is None and self.input_shape is None and self.sample_shape is not None:
+            self._note(f"the shape of an input is inferred from the first layer: {self.sample_shape}")
+
+    def _problems(self) -> Iterator[str]:
+        """Bring the parts to one form, and yield what is wrong with them and how to mend it."""
+        broken = [*complaints(check_model, self.model), *complaints(check_range, self.input_range)]
+        yield from broken
+        if not isinstance(self.model, nn.Module):
+            return
+        yield from (str(problem) for problem in inspect_model(self.model) if problem.kind in _FATAL)
+        yield from self._take_data()
+        state = self.initial_state
+        if state is not None and state.keys() != self.model.state_dict().keys():
+            yield "initial_state has other names than the model; pass the state_dict of the same model before training"
+        if not broken:
+            yield from self._check_data()
+        if self.groups is not None and (self.train is None or len(self.groups) != len(self.train[0])):
+            yield "groups must hold one entry for each training sample; align them with train"
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # while it is made, a frozen subject takes its final form
+
+    def _note(self, *notes: str) -> None:
+        self._set("notes", tuple(dict.fromkeys((*self.notes, *notes))))
+
+    def _take_data(self) -> Iterator[str]:
+        """Bring the data, in whatever form they are given, to two tensors a part."""
+        shuffled = isinstance(self.train, DataLoader) and not isinstance(self.train.sampler, SequentialSampler)
+        if shuffled and self.groups is not None:
+            yield "groups follow the order of the samples, which the loader shuffles; give its data set as train"
+        if self.mean is not None and not isinstance(self.mean, Tensor):
+            self._set("mean", torch.as_tensor(self.mean, dtype=next(self.model.parameters()).dtype))
+        self._set("class_names", tuple(self.class_names))
+        for part in _PARTS:
+            given = getattr(self, part)
+            if given is not None:
+                try:
+                    pairs, notes = as_pairs(given, part)
+                except InvalidInputError as error:
+                    pairs, notes = None, ()
+                    yield f"{part} data: {error}"
+                self._set(part, pairs)
+                self._note(*(f"{part} data: {note}" for note in notes))
+
+    def _check_data(self) -> Iterator[str]:
+        """Check the data against the model, the loss and the range, and put labels into one form."""
+        probabilities = False
+        for part in _PARTS:
+            pairs = getattr(self, part)
+            if pairs is not None:
+                options = {"input_range": self.input_range, "mean": self.mean, "class_names": self.class_names}
+                found = check_data(self.model, self.loss, pairs, **options)
+                self._set(part, found.pairs)
+                self._note(*(f"{part} data: {note}" for note in found.notes))
+                probabilities |= found.probabilities
+                yield from (f"{part} data: {problem}" for problem in found.problems)
+        if probabilities:
+            self._note("the model returns probabilities; their logarithms are taken as its scores")
+            self._set("model", _with_logarithm(self.model))
+            if self.initial_state is not None:
+                self._set("initial_state", {f"0.{name}": value for name, value in self.initial_state.items()})
 
     def has(self, need: Need) -> bool:
         """Return whether the subject has what a probe needs."""
         parts = {"training_data": self.train, "test_data": self.test, "initial_weights": self.initial_state}
         return need not in parts or parts[need] is not None
 
-    @property
+    @cached_property
     def sample_shape(self) -> tuple[int, ...] | None:
         """Shape of one input, from the data, ``input_shape`` or a dense first layer; None when it is unknown."""
         data = self.train or self.test
         if data is not None:
             return tuple(data[0].shape[1:])
-        return self.input_shape or _dense_input_shape(self.model)
+        return self.input_shape or dense_input_shape(self.model)
 
     def raw(self, x: Tensor) -> Tensor:
         """Return inputs as they were before the mean was subtracted, within the input range."""
@@ -98,7 +162,7 @@ class Subject:
         """Return the subject with a copy of its model, and its data, on ``device``.
 
         Raises:
-            InvalidInputError: There is no such device here.
+            InvalidInputError: There is no such device here, or the model cannot be copied.
         """
         device = find_device(str(device))
 
@@ -110,81 +174,28 @@ class Subject:
         return replace(self, model=model, train=move(self.train), test=move(self.test), mean=mean)
 
 
-def _dense_input_shape(model: nn.Module) -> tuple[int, ...] | None:
-    """Infer the input shape from a dense first layer: a square image where the width is a square number."""
+def dense_input_shape(model: nn.Module) -> tuple[int, ...] | None:
+    """Infer the input shape from a dense first layer, a square image where the width is a square number.
+
+    None where the first layer is not dense, or the network does not accept such an input.
+    """
     first = next((m for m in model.modules() if getattr(m, "weight", None) is not None), None)
     if not isinstance(first, nn.Linear):
         return None
     flattens = any(isinstance(module, nn.Flatten) for module in model.modules())
     side = math.isqrt(first.in_features)
-    return (1, side, side) if flattens and side * side == first.in_features else (first.in_features,)
+    shape = (1, side, side) if flattens and side * side == first.in_features else (first.in_features,)
+    return None if list(complaints(check_logits, model, trial_inputs(model, shape))) else shape
 
 
-def _problems(subject: Subject) -> Iterator[str]:
-    """Yield what is wrong with the subject and how to mend it."""
-    broken = list(_complaint(check_model, subject.model))
-    yield from broken
-    if not isinstance(subject.model, nn.Module):
-        return
-    lowest, highest = subject.input_range
-    if not lowest < highest:
-        yield f"input_range is {subject.input_range}; pass (lowest, highest)"
-    yield from (str(problem) for problem in inspect_model(subject.model) if problem.kind in _FATAL)
-    for split in ("train", "test"):
-        pairs = getattr(subject, split)
-        if pairs is not None and not broken and lowest < highest:
-            yield from (f"{split} data: {problem}" for problem in _data_problems(subject, *pairs))
-    state = subject.initial_state
-    if state is not None and state.keys() != subject.model.state_dict().keys():
-        yield "initial_state has other names than the model; pass the state_dict of the same model before training"
-    if subject.groups is not None and (subject.train is None or len(subject.groups) != len(subject.train[0])):
-        yield "groups must hold one entry for each training sample; align them with train"
+def trial_inputs(model: nn.Module, shape: tuple[int, ...] | None) -> Tensor | None:
+    """Return a few random inputs of a shape, None where it is unknown."""
+    return None if shape is None else torch.rand(3, *shape, generator=seeded(0)).to(next(model.parameters()))
 
 
-def _data_problems(subject: Subject, x: Tensor, y: Tensor) -> Iterator[str]:
-    """Yield what is wrong with one split of the data, or between it and the model."""
-    broken = list(_complaint(check_pairs, x, y))
-    yield from broken
-    if broken:
-        return
-    dtype = next(subject.model.parameters()).dtype
-    if x.dtype != dtype:
-        yield f"inputs are {x.dtype}, the weights {dtype}; convert one with .to({dtype})"
-        return
-    try:
-        n_outputs = check_logits(subject.model, x).shape[1]
-    except AssayError as error:
-        yield str(error)
-        return
-    raw = x if subject.mean is None else x + subject.mean
-    if (raw - subject.raw(x)).abs().max() > _ROUNDING:
-        yield (
-            f"inputs span [{raw.min():.4g}, {raw.max():.4g}], outside the stated range {subject.input_range}; "
-            "correct input_range, and give any mean that was subtracted as mean="
-        )
-    yield from _label_problems(subject, y, n_outputs)
-
-
-def _label_problems(subject: Subject, y: Tensor, n_outputs: int) -> Iterator[str]:
-    """Yield what is wrong between the labels, the loss and the width of the output."""
-    n_classes = max(n_outputs, 2)
-    if subject.loss is cross_entropy and n_outputs == 1:
-        yield "cross_entropy needs one output for each class, the model has 1; use binary_cross_entropy"
-    elif subject.loss is cross_entropy:
-        yield from _complaint(check_labels, y, n_outputs)
-    elif subject.loss is binary_cross_entropy and n_outputs > 1:
-        yield f"binary_cross_entropy needs one output, the model has {n_outputs}; use cross_entropy"
-    elif subject.loss is binary_cross_entropy:
-        yield from _complaint(signs, y)
-    else:  # outputs of a regression or of a custom loss need not be classes
-        return
-    if len(subject.class_names) not in (0, n_classes):
-        yield f"class_names holds {len(subject.class_names)} names for {n_classes} classes; pass one for each or none"
-
-
-def _complaint(check: Callable[..., object], *arguments: object) -> Iterator[str]:
-    """Yield the message of a check that refuses its arguments."""
-    try:
-        check(*arguments)
-    except InvalidInputError as error:
-        yield str(error)
+def _with_logarithm(model: nn.Module) -> nn.Module:
+    """Return the model followed by a logarithm; its modules keep their modes."""
+    scored = nn.Sequential(model, LogProbabilities())
+    for module in (scored, scored[1]):
+        module.training = False
+    return scored

@@ -1,7 +1,8 @@
 """Data sets: embedded ones, local copies of standard ones, and the user's files."""
 
+from assay.data.archives import load_npz
 from assay.data.dataset import Dataset
-from assay.data.files import load_image_folder, load_npz
+from assay.data.folders import load_image_folder
 from assay.data.registry import available, load, names
 from assay.data.views import balanced_subset, odd_even
 

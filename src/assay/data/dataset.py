@@ -20,6 +20,7 @@ class Dataset:
         y_test: Their classes.
         input_range: Lowest and highest value of a sample.
         class_names: One name for each class, in the order of the labels.
+        notes: How a reader understood the files where they could be read otherwise, and what it left out.
 
     Raises:
         InvalidInputError: Samples are empty, not finite or out of range, or labels do not fit them.
@@ -37,12 +38,16 @@ class Dataset:
     y_test: Int[Tensor, " _"]
     input_range: tuple[float, float] = (0.0, 1.0)
     class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.class_names:
             raise InvalidInputError(
                 f"class_names of {self.name!r} is empty; name every class, in the order of the labels"
             )
+        low, high = self.input_range
+        if not low < high:
+            raise InvalidInputError(f"input_range of {self.name!r} is ({low:g}, {high:g}); give (lowest, highest)")
         if self.x_test.shape[1:] != self.x_train.shape[1:]:
             raise InvalidInputError(
                 f"a test sample of {self.name!r} has shape {tuple(self.x_test.shape[1:])}, a training sample "
@@ -54,6 +59,11 @@ class Dataset:
 
     def _check_part(self, x: Tensor, y: Tensor, part: str) -> None:
         check_pairs(x, y)
+        if not y.is_floating_point() and int(y.max()) >= self.n_classes:
+            raise InvalidInputError(
+                f"y_{part} of {self.name!r} holds labels from {int(y.min())} to {int(y.max())}, but there are "
+                f"{self.n_classes} class_names; name every class from 0, or relabel them"
+            )
         check_labels(y, self.n_classes, f"y_{part}")
         low, high = self.input_range
         if x.min() < low or x.max() > high:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import Lp
+from assay.adversarial.attacks.threat import Lp
 
 MOMENTUM = 0.75  # Paper: section 3, alpha.
 ASCENT_SHARE = 0.75  # Paper: section 3, rho: the step is halved if a smaller share of steps raised the objective.
@@ -84,7 +84,7 @@ class _Ascent:
         self.point = self.previous = self.best = start
         self.gradient = self.best_gradient = torch.zeros_like(x)
         self.value = self.best_value = self.checkpoint_value = x.new_full((len(x),), -math.inf)
-        self.step_size = x.new_full((len(x),), 2 * threat.eps)
+        self.step_size = x.new_full((len(x),), 2 * threat.reach(x))
         self.n_rises = torch.zeros_like(self.index)
         self.halved = torch.zeros_like(self.index, dtype=torch.bool)
 
@@ -109,8 +109,8 @@ class _Ascent:
             point = self.point.detach().requires_grad_(differentiate)
             logits = model(point)
             value = objective(logits, self.labels)
-        if differentiate:
-            (self.gradient,) = torch.autograd.grad(value.sum(), point)
+            if differentiate:
+                (self.gradient,) = torch.autograd.grad(value.sum(), point)
         value = value.detach()
         self.n_rises = self.n_rises + ((value > self.value) & self.value.isfinite())
         improved = value > self.best_value

@@ -1,0 +1,232 @@
+"""Checkpoints: named tensors from files, read without running code, and never one of several sets in silence."""
+
+import argparse
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from assay.core import InvalidInputError, MissingDataError
+
+_CONVERT = "convert it where it was made, with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+_INDEX, _SHARD = ".index.json", re.compile(r"-\d{5}-of-(\d{5})\.")
+AVERAGE = re.compile(r"(?<![a-z])(ema|swa)(?![a-z])|averag|shadow", re.IGNORECASE)
+_PICKLES = (".pkl", ".pickle", ".joblib")
+_FOREIGN = {".npz": "a NumPy archive", ".npy": "a NumPy array", ".onnx": "an ONNX model", ".h5": "an HDF5 file"}
+_DEEPEST = 3  # levels of a checkpoint at which a state dict may lie
+
+
+class State(dict[str, Tensor]):
+    """Named tensors of a network.
+
+    Attributes:
+        notes: How they were read where that could be done in another way.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], notes: tuple[str, ...] = ()) -> None:
+        super().__init__(tensors)
+        self.notes = notes
+
+
+def load_state(path: Path, key: str | None = None) -> State:
+    """Read a state dict from ``.safetensors``, or from a PyTorch file that loads without running code.
+
+    A checkpoint that holds one state dict among other things (``state_dict``, ``model``, ...) is understood; one that
+    holds several, as raw and averaged weights, is refused unless ``key`` names one of them.
+
+    Args:
+        path: The file; for weights in several files, their index (``model.safetensors.index.json``).
+        key: The state dict's place in the checkpoint, such as ``"state_dict_ema"``, with full stops between levels;
+            or a prefix of the tensors' names.
+
+    Raises:
+        MissingDataError: There is no such file.
+        InvalidInputError: Reading it would run code, or it is damaged, or holds no named tensors, or several sets.
+    """
+    if path.is_dir():
+        inside = ", ".join(sorted(entry.name for entry in path.iterdir() if entry.is_file())[:6]) or "no files"
+        raise InvalidInputError(f"{path} is a folder ({inside}); give the file of the weights in it")
+    if path.name.endswith(_INDEX):
+        loaded, notes = _read_shards(path), [f"weights are read from the files that {path.name} lists"]
+    else:
+        loaded, notes = _read_file(path), []
+    if key is not None:
+        return State(*_named_set(loaded, key, path, notes))
+    sets = dict(_state_dicts(loaded))
+    if not sets:
+        raise InvalidInputError(f"{path} holds no state dict (names and tensors); {_CONVERT}")
+    rivals = [*sets, *(place for place in _averages(loaded) if not any(_related(place, other) for other in sets))]
+    if len(rivals) > 1:
+        raise InvalidInputError(
+            f"{path} holds several sets of weights: {', '.join(rivals)}; choose one with --weights-key, such as "
+            f"--weights-key {rivals[-1]} (averaged weights, EMA or SWA, are usually what is released)"
+        )
+    ((place, tensors),) = sets.items()
+    return State(tensors, (*notes, *_said(loaded, place, path)))
+
+
+def _read_file(path: Path) -> Any:
+    if not path.is_file():
+        raise MissingDataError(f"there is no file {path}; give the trained weights, preferably as .safetensors")
+    shard = _SHARD.search(path.name)
+    if shard and int(shard[1]) > 1:
+        raise InvalidInputError(
+            f"{path} is one of {int(shard[1])} files of the weights; give their index, as model.safetensors{_INDEX}"
+        )
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise InvalidInputError(f"{path} is no safetensors file or is damaged ({error}); save it again") from error
+    if path.suffix in _PICKLES:
+        raise InvalidInputError(f"{path} is a pickle, which can run code when it is read; {_CONVERT}")
+    if path.suffix in _FOREIGN:
+        raise InvalidInputError(f"{path} is {_FOREIGN[path.suffix]}, not a file of PyTorch or safetensors; {_CONVERT}")
+    return _read_torch(path)
+
+
+def _read_torch(path: Path) -> Any:
+    """Read a PyTorch file that holds tensors and plain values: also NumPy's, and the options of a training script."""
+    with torch.serialization.safe_globals(_plain_types()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on archives of TorchScript, which are refused below
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a file that needs code, or is damaged, raises errors of many kinds
+            raise InvalidInputError(f"{path} {_refusal(path)}; {_CONVERT}") from error
+
+
+def _plain_types() -> list[Any]:
+    """Return the types that checkpoints often hold beside weights, and that run no code when they are read."""
+    build_scalar, build_array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+    types = {type(np.dtype(code)) for code in np.typecodes["All"] if code not in "OV"}
+    return [
+        *((build_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+        *((build_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+        *(np.ndarray, np.dtype, argparse.Namespace),
+        *types,
+    ]
+
+
+def _refusal(path: Path) -> str:
+    """Say why a PyTorch file is not read."""
+    try:
+        needed = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    except Exception as error:  # no file of today's format, or a damaged one
+        return (
+            "is a TorchScript archive"
+            if "torchscript" in str(error)
+            else "is damaged or would run code when it is read"
+        )
+    if any(name.startswith("torch.nn.modules.") for name in needed):
+        return "holds a whole model, which would run code when it is read, instead of its weights"
+    return f"would run code when it is read, of {', '.join(needed[:4])}" if needed else "is damaged"
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    """Read all files that an index lists beside it."""
+    if not index.is_file():
+        raise MissingDataError(f"there is no file {index}; give the index of the weights")
+    try:
+        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        loose = [name for name in files if Path(name).name != name or _SHARD.search(name) is None]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInputError(f"{index} lists no files of weights (weight_map); give another index") from error
+    if loose:
+        raise InvalidInputError(f"{index} lists {loose[0]!r}, which is no file name like model-00001-of-00002; mend it")
+    tensors: dict[str, Tensor] = {}
+    for name in files:
+        path = index.parent / name
+        if not path.is_file():
+            raise MissingDataError(f"there is no file {path}, which {index.name} lists; put it beside the index")
+        tensors |= load_file(path) if path.suffix == ".safetensors" else _read_torch(path)
+    return tensors
+
+
+def _is_state(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Return whether this maps names to tensors, with numbers among them that can be weights."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        return False
+    tensors = [entry for name, entry in value.items() if not name.endswith("_extra_state")]
+    return all(isinstance(entry, Tensor) for entry in tensors) and any(entry.is_floating_point() for entry in tensors)
+
+
+def _state_dicts(value: object, place: str = "", depth: int = _DEEPEST) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield each state dict in a checkpoint by its place, without the optimizer's."""
+    if _is_state(value):
+        yield place, _tensors(value)
+    elif depth:
+        for where, inner in _inside(value, place):
+            yield from _state_dicts(inner, where, depth - 1)
+
+
+def _averages(value: object, place: str = "") -> Iterator[str]:
+    """Yield the places of averaged weights, also where they are a list without names."""
+    for where, inner in _inside(value, place):
+        if AVERAGE.search(where) and _holds_weights(inner):
+            yield where
+        else:
+            yield from _averages(inner, where)
+
+
+def _inside(value: object, place: str) -> Iterator[tuple[str, object]]:
+    """Yield what lies one level deeper, by its place, without the optimizer's."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if "optim" not in str(name).lower():
+                yield f"{place}.{name}" if place else str(name), inner
+
+
+def _holds_weights(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(_holds_weights(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return any(_holds_weights(inner) for inner in value)
+    return isinstance(value, Tensor) and value.ndim > 0
+
+
+def _related(place: str, other: str) -> bool:
+    """Return whether one place lies within the other."""
+    return f"{place}.".startswith(f"{other}.") or f"{other}.".startswith(f"{place}.") or not other
+
+
+def _tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _said(loaded: object, place: str, path: Path) -> list[str]:
+    """Say where in a checkpoint the weights were, and what lies beside them."""
+    if not place or not isinstance(loaded, Mapping):
+        return []
+    beside = [str(name) for name in loaded if not _related(str(name), place)]
+    left_out = f"; left out: {', '.join(beside[:6])}{', ...' if len(beside) > 6 else ''}" if beside else ""
+    return [f"weights are read from {place!r} of {path.name}{left_out}"]
+
+
+def _named_set(loaded: object, key: str, path: Path, notes: list[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return the state dict at a place; what remains of the key in a state dict is a prefix of its names."""
+    found, rest = loaded, key
+    while rest and isinstance(found, Mapping) and not _is_state(found):
+        name = next((str(name) for name in found if f"{rest}.".startswith(f"{name}.")), None)
+        if name is None:
+            break
+        found, rest = found[name], rest[len(name) + 1 :]
+    if not _is_state(found):
+        places = ", ".join(place for place, _ in _state_dicts(loaded)) or "no state dict"
+        raise InvalidInputError(f"{path} holds no state dict at {key!r}; it holds {places}")
+    tensors = _tensors(found)
+    if rest:
+        prefixes = dict.fromkeys(name.split(".")[0] for name in tensors)
+        tensors = {
+            name.removeprefix(f"{rest}."): value for name, value in tensors.items() if name.startswith(f"{rest}.")
+        }
+        if not tensors:
+            raise InvalidInputError(f"{path} holds no weights at {key!r}; their names begin with {', '.join(prefixes)}")
+    return tensors, (*notes, f"weights are read from {key!r} of {path.name}, as --weights-key says")
