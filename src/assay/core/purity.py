@@ -78,10 +78,10 @@ class _Looks:
         if not torch.isfinite(found).all():
             what = "gives NaN or infinite outputs on the first samples"
             return Look(found, Problem("output", "model", what, "check its buffers and the inputs"), self.writes)
-        problem = self._beside_another(outputs) or self._alone(outputs)
+        problem = self._beside_another(outputs)
         if problem is None and random_states() != states:
             problem = self._rare_noise(outputs)
-        return Look(found, problem, self.writes)
+        return Look(found, problem or self._alone(outputs), self.writes)
 
     def _together(self) -> Tensor | Problem:
         try:
