@@ -52,12 +52,13 @@ class Network:
         classes: Number of classes among the labels; a network of two may have one logit.
         logit: Whether it has one logit.
         language: Whether it scores the word that follows each.
-        refused: Whether every entry refuses it: "always", or "but to train" where its outputs are no function of
-            the sample alone.
+        refused: Whether every entry refuses it: "always", "but to train" where its outputs are no function of the
+            sample alone, or "perhaps" where a right answer is as good.
         probabilities: Whether its outputs are probabilities, which attacks on scores refuse.
         fatal: Whether an audit refuses it.
         dtype: Type of its inputs; its twin has its own.
-        tolerance: Largest error beside the twin's answer, relative to the largest entry; None where rounding decides.
+        tolerance: Largest error beside the twin's answer, relative to the largest entry.
+        rough: Whether rounding decides what searches and draws answer, so that oracles alone are compared.
         modes_differ: Whether it answers otherwise in training mode, so that what trains has no twin.
         whole: Builds a twin that counts all weights where some are frozen, and `twin` those that are not.
     """
@@ -69,12 +70,13 @@ class Network:
     classes: int = 3
     logit: bool = False
     language: bool = False
-    refused: Literal["", "always", "but to train"] = ""
+    refused: Literal["", "always", "but to train", "perhaps"] = ""
     probabilities: bool = False
     outputs: int = 3
     fatal: bool = False
     dtype: torch.dtype = torch.float64
-    tolerance: float | None = 1e-6
+    tolerance: float = 1e-6
+    rough: bool = False
     modes_differ: bool = False
     whole: Build | None = None
 
@@ -98,7 +100,9 @@ OF_WORDS = {"inputs": words, "classes": 5, "outputs": 5}
 NETWORKS = (
     Network("plain", plain, by_hand(plain, hand.perceptron)),
     Network("float32", lambda: plain().float(), plain, dtype=torch.float32, tolerance=1e-3),
-    Network("bfloat16", lambda: plain().to(torch.bfloat16), nets.rounded, dtype=torch.bfloat16, tolerance=None),
+    Network(
+        "bfloat16", lambda: plain().to(torch.bfloat16), nets.rounded, dtype=torch.bfloat16, tolerance=0.1, rough=True
+    ),
     Network("dropout", between(nn.ReLU, nn.Dropout), plain, modes_differ=True),
     Network("dropout in training mode", nets.training_dropout, plain, modes_differ=True, fatal=True),
     Network(
@@ -171,5 +175,5 @@ NETWORKS = (
     ),
     Network("meta device", lambda: plain().to("meta"), refused="always"),
     Network("lazy layer", nets.lazy, refused="always"),
-    Network("inference mode", nets.in_inference_mode, plain),
+    Network("inference mode", nets.in_inference_mode, plain, refused="perhaps"),
 )

@@ -76,6 +76,11 @@ def softmax() -> nn.Module:
     return nn.Sequential(*plain(), nn.Softmax(1)).eval()
 
 
+def halved() -> nn.Module:
+    """The perceptron in bfloat16."""
+    return plain().to(torch.bfloat16)
+
+
 def rounded() -> nn.Module:
     """The perceptron with weights that bfloat16 can hold."""
     return plain().to(torch.bfloat16).double()

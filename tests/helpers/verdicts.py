@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import config
-from torch import nn
+from torch import Tensor, nn
 
 from assay.core import InvalidInputError
 from helpers.entries import Entry, Given, SkippedProbe, given_by
 from helpers.expectations import PARTS, must_answer, must_refuse
 from helpers.networks import Network
+from helpers.oracles import ORACLES
 from helpers.rows.answers import Answer, assert_near, assert_same, state
 from helpers.user_networks import Build
 
@@ -109,22 +110,41 @@ def well_formed(answer: Answer) -> None:
 
 
 def compare(entry: Entry, network: Network, answer: Answer) -> None:
-    """Require the answer of the twin, or where weights are frozen of one of both; what trains may have no twin."""
-    as_it_is = network.fatal and entry.name in PARTS
-    if network.tolerance is None or entry.structural or as_it_is:
+    """Require the answers of the twins, by hand and by the package, or where weights are frozen of one of both.
+
+    What rounds much is compared by hand only; what trains a network that changes with its mode has no twin.
+    """
+    if (entry.structural or (network.fatal and entry.name in PARTS)) or (
+        entry.trains and (network.modes_differ or network.whole)
+    ):
         return
-    if entry.trains and (network.modes_differ or network.whole):
-        return
-    twins = [twin for twin in (network.twin, network.whole) if twin is not None]
-    expected = [found for twin in twins if (found := answer_of(entry, network, twin)) is not None]
-    for place, found in enumerate(expected, 1):
+    twins = [twin for twin in (network.twin or network.build, network.whole) if twin is not None]
+    if entry.name in ORACLES:
+        by_hand = [_by_hand(entry, network, twin) for twin in twins[:1]]
+        assert_near({name: answer[name] for name in by_hand[0]}, by_hand[0], network.tolerance)
+    if not network.rough and network.twin is not None:
+        _compare_with_any(answer, [answer_of(entry, network, twin) for twin in twins], network.tolerance)
+
+
+def _compare_with_any(answer: Answer, expected: list[Answer | None], tolerance: float) -> None:
+    found = [each for each in expected if each is not None]
+    for place, each in enumerate(found, 1):
         try:
-            assert_alike(answer, found, network.tolerance)
+            assert_alike(answer, each, tolerance)
         except AssertionError:
-            if place == len(expected):
+            if place == len(found):
                 raise
         else:
             return
+
+
+def _by_hand(entry: Entry, network: Network, twin: Build) -> Answer:
+    model, (x, y) = twin(), network.samples(entry.n)
+    return ORACLES[entry.name](model, _of_type(model, x), y)
+
+
+def _of_type(model: nn.Module, x: Tensor) -> Tensor:
+    return x.to(next(model.parameters()).dtype) if x.is_floating_point() else x
 
 
 def assert_alike(answer: Answer, expected: Answer, tolerance: float) -> None:
@@ -138,10 +158,8 @@ def answer_of(entry: Entry, network: Network, twin: Build) -> Answer | None:
     """Return what a plain network answers; None where it has no answer, which is not the fault of this cell."""
     given = given_by(network, entry.n)
     model = twin()
-    dtype = next(model.parameters()).dtype
-    x = given.x.to(dtype) if given.x.is_floating_point() else given.x
     try:
-        return attempt(entry, replace(given, model=model, x=x, build=twin))
+        return attempt(entry, replace(given, model=model, x=_of_type(model, given.x), build=twin))
     except Exception:
         return None
 

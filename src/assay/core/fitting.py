@@ -11,10 +11,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from assay.core.checks import check_count, check_pairs
-from assay.core.errors import InvalidInputError, NumericalError, require_extra
+from assay.core.errors import AssayError, InvalidInputError, NumericalError, require_extra
 from assay.core.look import check_model
 from assay.core.losses import LossFunction
 from assay.core.objective import training_loss
+from assay.core.problems import not_accepted
 from assay.core.progress import track
 
 
@@ -83,7 +84,7 @@ def fit(
         Steps taken, last loss and the history of losses.
 
     Raises:
-        InvalidInputError: The arguments do not fit each other.
+        InvalidInputError: The arguments do not fit each other, or the model or the loss does not take the data.
         NumericalError: The loss became NaN or infinite.
 
     >>> from functools import partial
@@ -103,6 +104,10 @@ def fit(
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trainable:
         raise InvalidInputError("every parameter of the model is frozen; set requires_grad on those to be trained")
+    if isinstance(optimizer, Optimizer):
+        raise InvalidInputError(
+            "optimizer must be a function of parameters, got an optimiser; pass partial(torch.optim.SGD, lr=0.1)"
+        )
     run = optimizer(trainable)
     scheduler = CosineAnnealingLR(run, total) if schedule == "cosine" else schedule(run) if schedule else None
     launched = _launch(model, run, x, size, devices)
@@ -115,7 +120,7 @@ def fit(
         with torch.inference_mode(False), torch.enable_grad():
             for number, (batch_x, batch_y) in enumerate(batches, 1):
                 run.zero_grad()
-                value = objective(launched.network(launched.share(batch_x)), launched.share(batch_y))
+                value = objective(_outputs(launched.network, launched.share(batch_x)), launched.share(batch_y))
                 launched.backward(value)
                 launched.optimizer.step()
                 if scheduler is not None:
@@ -133,6 +138,19 @@ def fit(
     finally:
         model.eval()
     return FitResult(len(history), history[-1], tuple(history))
+
+
+def _outputs(network: nn.Module, batch: Tensor) -> Tensor:
+    try:
+        return network(batch)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        if isinstance(error, AssayError):
+            raise
+        problem = not_accepted(network, batch[0], error)
+        mend = "give at least two samples a batch, which batch-norm needs" if len(batch) == 1 else problem.mend
+        raise InvalidInputError(f"the model {problem.what}; {mend}") from error
 
 
 def _total_steps(n: int, batch_size: int, epochs: int | None, n_iter: int | None) -> int:
@@ -167,7 +185,7 @@ def _batches(
     drawn = 0
     while drawn < total:
         if size >= len(x):
-            yield x, y
+            yield x.clone(), y  # a network may write into its input
             drawn += 1
             continue
         order = torch.randperm(len(x), generator=generator, device=generator.device if generator else None)
