@@ -20,7 +20,6 @@ from assay.core import (
     check_finite,
     check_labels,
     check_logits,
-    check_model,
     check_pairs,
     check_samples,
     check_scores,
@@ -120,8 +119,8 @@ def run_attack(
     """
     check_attack(attack, targeted=False)
     check_count(batch_size, "batch_size")
-    with held(model):
-        x, y, _ = check_attackable(model, x, y, threat=attack.threat)
+    x, y, _ = check_attackable(model, x, y, threat=attack.threat)
+    with preserved(model):
         result = attack_batches(model, x, y, attack, batch_size, progress=progress)
         options = {"threat": attack.threat, "attacks": [attack], "batch_size": batch_size}
         return replace(result, masking=find_masking(model, x, y, ~result.success, **options))
@@ -212,19 +211,20 @@ def check_attackable(
     Raises:
         InvalidInputError: One of them does not fit, or the model has a single output.
     """
-    x, y = (check_samples(x), None) if y is None else check_pairs(x, y)
-    n_outputs = _count_outputs(model, x)
-    if n_outputs == 1 and not allow_single:
-        raise InvalidInputError(
-            "the model has one output, but an attack needs one score for each class; wrap it to return (0, f(x)), as "
-            "in torch.cat([torch.zeros_like(f), f], 1)"
-        )
-    check = signs if n_outputs == 1 else partial(check_labels, n_classes=n_outputs)
-    y = decisions(predict(model, x)) if y is None else check(y)
-    if threat is not None:
-        x = threat.check_inside(x)
-        threat.working_dtype(x)
-    return x, y, n_outputs
+    with torch.inference_mode(False):
+        x, y = (check_samples(x), None) if y is None else check_pairs(x, y)
+        n_outputs = _count_outputs(model, x)
+        if n_outputs == 1 and not allow_single:
+            raise InvalidInputError(
+                "the model has one output, but an attack needs one score for each class; wrap it to return (0, f(x)), "
+                "as in torch.cat([torch.zeros_like(f), f], 1)"
+            )
+        check = signs if n_outputs == 1 else partial(check_labels, n_classes=n_outputs)
+        y = decisions(predict(model, x)) if y is None else check(y)
+        if threat is not None:
+            x = threat.check_inside(x)
+            threat.working_dtype(x)
+        return x, y, n_outputs
 
 
 def decisions(scores: Float[Tensor, "n *c"]) -> Int[Tensor, " n"]:
@@ -247,19 +247,6 @@ def _count_outputs(model: nn.Module, x: Tensor) -> int:
 
 def _is_checked(model: nn.Module) -> bool:
     return isinstance(model, PassCounter) and model.checked
-
-
-@contextmanager
-def held(model: nn.Module) -> Iterator[None]:
-    """Check a network and hold it `preserved`.
-
-    Raises:
-        InvalidInputError: It is no network, or has no weights to use.
-    """
-    if not _is_checked(model):
-        check_model(model)
-    with preserved(model):
-        yield
 
 
 @dataclass(frozen=True)
@@ -301,8 +288,8 @@ def attackable(
     Raises:
         InvalidInputError: The arguments do not fit each other, or the radius is below the resolution of the inputs.
     """
-    with held(model):
-        x, y, n_outputs = check_attackable(model, x, y, threat=threat, allow_single=allow_single)
+    x, y, n_outputs = check_attackable(model, x, y, threat=threat, allow_single=allow_single)
+    with preserved(model):
         wide = torch.promote_types(x.dtype, torch.float32) if threat is None else threat.working_dtype(x)
         yield Attackable(model if wide == x.dtype else _Rounding(model, x.dtype), x.to(wide), y, n_outputs, x)
 

@@ -12,7 +12,6 @@ from assay.adversarial.attacks.base import (
     AttackResult,
     check_attack,
     check_attackable,
-    held,
     join_results,
     measure,
 )
@@ -20,7 +19,7 @@ from assay.adversarial.attacks.counting import PassCounter
 from assay.adversarial.attacks.masking import find_masking, no_masking
 from assay.adversarial.attacks.targeting import malt_targets, naive_targets
 from assay.adversarial.attacks.threat import Lp
-from assay.core import InvalidInputError, check_choice, check_count, predict, track
+from assay.core import InvalidInputError, check_choice, check_count, predict, preserved, track
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ class MALT:
 
     def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs; arguments and errors are those of `run`."""
-        with held(model):
-            x, y, _ = check_attackable(model, x, y, threat=self.threat)
+        x, y, _ = check_attackable(model, x, y, threat=self.threat)
+        with preserved(model):
             return self._run_batches(model, x, y).x_adv
 
     def run(
@@ -122,8 +121,8 @@ class MALT:
             NumericalError: The attack returned NaN.
         """
         check_count(batch_size, "batch_size")
-        with held(model):
-            x, y, _ = check_attackable(model, x, y, threat=self.threat)
+        x, y, _ = check_attackable(model, x, y, threat=self.threat)
+        with preserved(model):
             result = self._run_batches(model, x, y, batch_size, progress=progress)
             options = {"threat": self.threat, "attacks": [self], "batch_size": batch_size}
             return replace(result, masking=find_masking(model, x, y, ~result.success, **options))

@@ -16,13 +16,12 @@ from assay.adversarial.attacks.base import (
     attack_batches,
     check_attack,
     check_attackable,
-    held,
     join_results,
 )
 from assay.adversarial.attacks.malt import MALT
 from assay.adversarial.attacks.masking import GradientMasking, find_masking
 from assay.adversarial.attacks.threat import Lp
-from assay.core import Interval, InvalidInputError, check_count, predict, proportion_interval, track
+from assay.core import Interval, InvalidInputError, check_count, predict, preserved, proportion_interval, track
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -198,9 +197,9 @@ def robust_accuracy(
     ([False, True], 0.5)
     """
     check_count(batch_size, "batch_size")
-    with held(model):
-        x, y, n_classes = check_attackable(model, x, y, threat=threat)
-        named = _checked_attacks(standard_attacks(threat, n_classes) if attacks is None else attacks, threat)
+    x, y, n_classes = check_attackable(model, x, y, threat=threat)
+    named = _checked_attacks(standard_attacks(threat, n_classes) if attacks is None else attacks, threat)
+    with preserved(model):
         batches, start = [], time.monotonic()
         pairs = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
         for batch in track(pairs, "attacking", enabled=progress):

@@ -5,11 +5,11 @@ import math
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import vjp, vmap
 
-from assay.adversarial.attacks.base import attackable, check_attackable, held
+from assay.adversarial.attacks.base import attackable, check_attackable
 from assay.adversarial.attacks.threat import check_norm, dual_norms
-from assay.core import NumericalError, check_count, predict
+from assay.core import InvalidInputError, NumericalError, batched, check_count, predict, preserved
+from assay.core.derivatives import pull_back, refusals
 
 CLASSES_AT_ONCE = 8  # Cotangents under one vmap: enough to fill vector units, few enough to bound memory.
 
@@ -148,8 +148,8 @@ def naive_targets(
     """
     check_count(k, "k")
     check_count(batch_size, "batch_size")
-    with held(model):
-        x, y, n_classes = check_attackable(model, x, y)
+    x, y, n_classes = check_attackable(model, x, y)
+    with preserved(model):
         return _by_confidence(predict(model, x, batch_size=batch_size), y)[:, : min(k, n_classes - 1)]
 
 
@@ -157,15 +157,23 @@ def _score_batch(
     model: nn.Module, x: Tensor, y: Tensor, norm: float, candidates: int
 ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
     """Return the scores of one batch, NaN where a gradient is not finite, and its classes by confidence, `y` last."""
-    logits, pull_back = vjp(model, x)[:2]
+    point = x.detach().requires_grad_()
+    with refusals():
+        traced = model(point)
+    if not traced.requires_grad:
+        raise InvalidInputError(
+            "autograd finds no way from the model's scores to its inputs; remove torch.no_grad(), .detach() and .data "
+            "from the forward pass"
+        )
+    logits = traced.detach()
     by_confidence = _by_confidence(logits, y)
     candidate_classes = by_confidence[:, : min(candidates, logits.shape[1] - 1)]
     unit = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
 
     def norm_towards(classes: Tensor) -> Tensor:
-        return dual_norms(pull_back(unit[classes] - unit[y])[0], norm)
+        return dual_norms(pull_back(traced, [point], unit[classes] - unit[y])[0], norm)
 
-    norms = vmap(norm_towards, in_dims=1, out_dims=1, chunk_size=CLASSES_AT_ONCE)(candidate_classes)
+    norms = batched(norm_towards, 1, 1, chunk_size=CLASSES_AT_ONCE)(candidate_classes)
     gaps = logits.gather(1, y[:, None]) - logits.gather(1, candidate_classes)
     distances = torch.where(norms > 0, gaps / norms, math.inf).masked_fill(~norms.isfinite(), math.nan)
     return torch.full_like(logits, math.inf).scatter(1, candidate_classes, distances), by_confidence

@@ -53,7 +53,7 @@ class Lp:
         """
         low, high = self.input_range
         allowed = max(ROUNDING, torch.finfo(x.dtype).eps) * self._scale()
-        lowest, highest = x.min().item(), x.max().item()
+        lowest, highest = (bound.item() for bound in x.aminmax())
         if lowest < low - allowed or highest > high + allowed:
             raise InvalidInputError(
                 f"x spans [{lowest:.9g}, {highest:.9g}] but input_range is {self.input_range}; give the true range, "
@@ -74,15 +74,18 @@ class Lp:
                 f"{largest**ROOM:.2g}; take a smaller radius, or float64 inputs and weights"
             )
         each = reach if self.norm == math.inf else reach / x[0].numel() ** 0.5
-        at_least = torch.promote_types(x.dtype, torch.float32)
-        widest = torch.float64 if at_least == x.dtype else at_least
-        if _is_lost(each, x) or _is_lost(each * FINEST_STEP, x.to(widest)):
+        own = torch.promote_types(x.dtype, torch.float32)
+        largest_entry = max(abs(bound.item()) for bound in x.aminmax())
+        if each * FINEST_STEP > torch.finfo(x.dtype).eps * largest_entry:
+            return own
+        wider = torch.float64 if own == x.dtype else own
+        if _is_lost(each, x) or _is_lost(each * FINEST_STEP, x.to(wider)):
             raise InvalidInputError(
-                f"eps={self.eps:g} is below the resolution of inputs of {x.dtype} as large as "
-                f"{x.abs().max().item():.3g}: the perturbation would be rounded away; take a larger radius, inputs "
-                "and weights of a wider type, or subtract a large offset inside the model"
+                f"eps={self.eps:g} is below the resolution of inputs of {x.dtype} as large as {largest_entry:.3g}: the "
+                "perturbation would be rounded away; take a larger radius, inputs and weights of a wider type, or "
+                "subtract a large offset inside the model"
             )
-        return widest if at_least != x.dtype or _is_lost(each * FINEST_STEP, x) else x.dtype
+        return wider if _is_lost(each * FINEST_STEP, x) else own
 
     def reach(self, x: Float[Tensor, "n *d"]) -> float:
         """Return the largest distance that a perturbation can have: the radius, or the diameter of the range."""

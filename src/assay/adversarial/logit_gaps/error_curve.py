@@ -22,7 +22,6 @@ from assay.core import (
     InvalidInputError,
     check_count,
     check_labels,
-    check_model,
     check_pairs,
     preserved,
     seeded,
@@ -135,10 +134,9 @@ def adversarial_error_curve(
     check_count(batch_size, "batch_size")
     attacks = [attack(Lp(norm=norm, eps=size, input_range=input_range)) for size in eps.tolist()]
     check_attack(attacks[0], targeted=False)
-    check_model(model)
+    x, predicted, n_classes = check_attackable(model, x, threat=attacks[0].threat)
+    labels = None if y is None else check_labels(check_pairs(x, y)[1], n_classes)
     with preserved(model):
-        x, predicted, n_classes = check_attackable(model, x, threat=attacks[0].threat)
-        labels = None if y is None else check_labels(check_pairs(x, y)[1], n_classes)
         steps = track(attacks, "attacking", enabled=progress)
         changed = [attack_batches(model, x, predicted, one, batch_size).success for one in steps]
         options = {"threat": attacks[-1].threat, "attacks": attacks, "batch_size": batch_size}

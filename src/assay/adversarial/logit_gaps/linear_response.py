@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from assay.adversarial.attacks import attackable, check_norm, malt_scores
-from assay.core import InvalidInputError, check_count, check_finite, check_samples
+from assay.core import InvalidInputError, check_count, check_finite, check_samples, forward_product
 
 
 def linear_response_radius(
@@ -124,7 +124,7 @@ def linear_response_error(
 
 
 def _radius_along(model: nn.Module, x: Tensor, direction: Tensor) -> Tensor:
-    logits, slope = torch.func.jvp(model, (x,), (direction,))[:2]
+    logits, slope = forward_product(model, (x,), (direction,))
     check_finite(slope, "the derivative of the scores along the direction")
     first = logits.argmax(1, keepdim=True)
     gap, closing = logits.gather(1, first) - logits, slope - slope.gather(1, first)
