@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +59,8 @@ class Subject:
 
     model: nn.Module
     loss: LossFunction
-    train: Pairs | None = None
-    test: Pairs | None = None
+    train: Pairs | Any = None  # given in any form of `as_pairs`, and kept as a pair
+    test: Pairs | Any = None
     input_range: tuple[float, float] = (0.0, 1.0)
     mean: Tensor | None = None
     class_names: tuple[str, ...] = ()
@@ -127,7 +127,6 @@ class Subject:
                 options = {"input_range": self.input_range, "mean": self.mean, "class_names": self.class_names}
                 found = check_data(self.model, self.loss, pairs, **options)
                 self._set(part, found.pairs)
-                self._note(*(f"{part} data: {note}" for note in found.notes))
                 probabilities |= found.probabilities
                 yield from (f"{part} data: {problem}" for problem in found.problems)
         if probabilities:
