@@ -26,6 +26,8 @@ def test_ridge_regression_has_a_closed_form():
     expected = torch.linalg.solve(2 / 9 * x.T @ x + 0.1 * torch.eye(5, dtype=torch.float64), 2 / 9 * x.T @ y)
     torch.testing.assert_close(model.weight.detach()[0], expected, rtol=1e-7, atol=0)
     assert report.loss == pytest.approx(float((x @ expected - y).square().mean()))
+    assert report.converged
+    assert "not stationary" not in str(report)
 
 
 def test_the_report_says_what_is_measured_on_the_network_it_leaves():
@@ -42,6 +44,8 @@ def test_the_report_says_what_is_measured_on_the_network_it_leaves():
     rest = weights - multipliers @ output_jacobian(model, x).squeeze(1)
     assert report.residual == pytest.approx(float(rest.norm() / weights.norm()))
     assert report.residual > 0.01  # not at the end, or the line above says nothing
+    assert not report.converged
+    assert "not stationary: the tolerance of 1e-08" in str(report)
 
 
 def test_the_same_call_gives_the_same_weights():

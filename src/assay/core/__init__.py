@@ -13,6 +13,7 @@ from assay.core.checks import (
 )
 from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
+from assay.core.duplicates import find_copies
 from assay.core.errors import (
     AssayError,
     InvalidInputError,
@@ -22,7 +23,8 @@ from assay.core.errors import (
     require_extra,
 )
 from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
-from assay.core.fitting import FitResult, Step, fit
+from assay.core.fitting import FitResult, Step, batch_sizes, fit
+from assay.core.flags import check_flags
 from assay.core.gradients import (
     input_gradient,
     output_jacobian,
@@ -100,12 +102,14 @@ __all__ = [
     "as_generator",
     "assign_parameters",
     "auc_interval",
+    "batch_sizes",
     "batched",
     "best_other",
     "binary_cross_entropy",
     "check_choice",
     "check_count",
     "check_finite",
+    "check_flags",
     "check_fraction",
     "check_labels",
     "check_logits",
@@ -117,6 +121,7 @@ __all__ = [
     "check_scores",
     "copy_network",
     "cross_entropy",
+    "find_copies",
     "find_device",
     "fit",
     "fit_power_law",

@@ -41,7 +41,7 @@ def check_samples(x: Tensor, name: str = "x", *, tokens: bool = False) -> Tensor
         )
     if not torch.isfinite(x).all():
         raise InvalidInputError(f"{name} holds NaN or infinite values; clean the data before passing it")
-    return _without_graph(x)
+    return without_graph(x)
 
 
 def check_pairs(x: Tensor, y: Tensor, *, tokens: bool = False) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ def check_pairs(x: Tensor, y: Tensor, *, tokens: bool = False) -> tuple[Tensor, 
         raise InvalidInputError(f"x lies on {x.device} and y on {y.device}; move y with y.to(x.device)")
     if y.numel() == 0 or not torch.isfinite(y).all():
         raise InvalidInputError("y holds NaN, infinite or no values; clean the data before passing it")
-    return x, _without_graph(y)
+    return x, without_graph(y)
 
 
 def check_labels(y: Tensor, n_classes: int, name: str = "y") -> Int64[Tensor, " n"]:
@@ -154,6 +154,14 @@ def values_are_known(values: Tensor) -> bool:
     return True
 
 
+def without_graph(value: Tensor) -> Tensor:
+    """Return a tensor detached, or a copy of one made under `torch.inference_mode`, which takes part in no graph."""
+    if value.is_inference():
+        with torch.inference_mode(False):
+            return value.clone()
+    return value.detach()
+
+
 def _check_tensor(value: object, name: str) -> None:
     if not isinstance(value, Tensor):
         loader = isinstance(value, (DataLoader, Dataset))
@@ -166,13 +174,6 @@ def _check_tensor(value: object, name: str) -> None:
         )
     if value.is_meta:
         raise InvalidInputError(f"{name} lies on the meta device and has no values; load the data first")
-
-
-def _without_graph(value: Tensor) -> Tensor:
-    if value.is_inference():
-        with torch.inference_mode(False):
-            return value.clone()
-    return value.detach()
 
 
 def _label_mend(y: Tensor, name: str) -> str:

@@ -93,7 +93,7 @@ def gradient(function: Callable[..., Tensor]) -> Callable[..., Any]:
             _pass_on(error)
         with refusals(), torch.enable_grad():
             start = _start(point)
-            slopes = pull_back(function(start, *args), _leaves(start), create_graph=True)
+            slopes = pull_back([function(start, *args)], _leaves(start), create_graph=True)
         return dict(zip(start, slopes, strict=True)) if isinstance(start, dict) else slopes[0]
 
     return call
@@ -132,15 +132,32 @@ def forward_product(
 
 
 def pull_back(
-    outputs: Tensor, inputs: Sequence[Tensor], cotangent: Tensor | None = None, *, create_graph: bool = False
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor] | None = None,
+    *,
+    create_graph: bool = False,
 ) -> list[Tensor]:
     r"""Compute $J^\top u$ on a graph that exists and is kept; zero for an input that the outputs do not use.
 
     >>> x = torch.ones(2, requires_grad=True)
-    >>> pull_back((3 * x).sum(), [x])[0].tolist()
+    >>> pull_back([(3 * x).sum()], [x])[0].tolist()
     [3.0, 3.0]
     """
-    return _slopes([outputs], inputs, [cotangent], create_graph=create_graph)
+    weights = [None] * len(outputs) if cotangents is None else cotangents
+    used = [(output, weight) for output, weight in zip(outputs, weights, strict=True) if output.requires_grad]
+    if not used:
+        return [torch.zeros_like(value) for value in inputs]
+    _check_no_dead_end([output for output, _ in used])
+    found = torch.autograd.grad(
+        [output for output, _ in used],
+        inputs,
+        [weight for _, weight in used],
+        retain_graph=True,
+        create_graph=create_graph,
+        allow_unused=True,
+    )
+    return [torch.zeros_like(value) if slope is None else slope for value, slope in zip(inputs, found, strict=True)]
 
 
 def push_forward(outputs: Tensor, inputs: Sequence[Tensor]) -> Callable[[Sequence[Tensor]], Tensor]:
@@ -152,30 +169,8 @@ def push_forward(outputs: Tensor, inputs: Sequence[Tensor]) -> Callable[[Sequenc
     """
     with torch.enable_grad():
         cotangent = torch.zeros_like(outputs).requires_grad_()
-        slopes = pull_back(outputs, inputs, cotangent, create_graph=True)
-
-    def call(directions: Sequence[Tensor]) -> Tensor:
-        return _slopes(slopes, [cotangent], directions, create_graph=True)[0]
-
-    return call
-
-
-def _slopes(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], *, create_graph: bool
-) -> list[Tensor]:
-    followed = [index for index, output in enumerate(outputs) if output.requires_grad]
-    if not followed:
-        return [torch.zeros_like(value) for value in inputs]
-    _check_no_dead_end([outputs[index] for index in followed])
-    found = torch.autograd.grad(
-        [outputs[index] for index in followed],
-        inputs,
-        [cotangents[index] for index in followed],
-        retain_graph=True,
-        create_graph=create_graph,
-        allow_unused=True,
-    )
-    return [torch.zeros_like(value) if slope is None else slope for value, slope in zip(inputs, found, strict=True)]
+        slopes = pull_back([outputs], inputs, [cotangent], create_graph=True)
+    return lambda directions: pull_back(slopes, [cotangent], directions)[0]
 
 
 def _check_no_dead_end(outputs: Sequence[Tensor]) -> None:

@@ -6,14 +6,20 @@ from torch import Tensor, nn
 
 from assay.core.checks import check_count, check_finite, check_labels, check_pairs, check_samples, signs
 from assay.core.errors import InvalidInputError, NumericalError
+from assay.core.look import check_outputs
 from assay.core.losses import LossFunction, single_logit
-from assay.core.objective import mean_over_samples
+from assay.core.objective import MeanLoss, mean_over_samples
 from assay.core.parameters import preserved
 from assay.core.progress import track
 
 
 def predict(
-    model: nn.Module, x: Shaped[Tensor, "n *d"], *, batch_size: int = 256, progress: bool = False
+    model: nn.Module,
+    x: Shaped[Tensor, "n *d"],
+    *,
+    batch_size: int = 256,
+    look: bool = True,
+    progress: bool = False,
 ) -> Float[Tensor, "n *c"]:
     """Compute the model's outputs on `x`, in evaluation mode and without gradients.
 
@@ -21,21 +27,25 @@ def predict(
         model: Any network; it comes back as it was.
         x: Inputs; integers for a network that reads tokens.
         batch_size: Samples a forward pass.
+        look: Look at the model first, by `check_outputs`; a caller that has done so leaves it out.
         progress: Draw a bar on standard error.
 
     Returns:
         The outputs, one row a sample.
 
     Raises:
-        InvalidInputError: `x` is empty or not finite.
+        InvalidInputError: `x` is empty or not finite, or the model does not answer each sample by a row of its own.
+        NumericalError: The look finds NaN or infinite outputs.
 
-    Cost: time n forward passes, memory that of one batch.
+    Cost: time n forward passes and those of the look, memory that of one batch.
 
     >>> predict(nn.Linear(3, 2), torch.zeros(5, 3)).shape
     torch.Size([5, 2])
     """
     x = check_samples(x, tokens=True)
     check_count(batch_size, "batch_size")
+    if look:
+        check_outputs(model, x)
     batches = x.split(batch_size)
     with preserved(model), torch.no_grad():
         return torch.cat([model(batch) for batch in track(batches, "predicting", enabled=progress)])
@@ -105,7 +115,8 @@ def mean_loss(
 ) -> float:
     """Compute the mean loss over all samples, batch by batch.
 
-    It is what the loss gives on all samples at once, also with class weights or ignored labels: `mean_over_samples`.
+    It is what the loss gives on all samples at once, also with class weights or ignored labels: `mean_over_samples`. A
+    `MeanLoss` says that its caller has checked model and data.
 
     Args:
         model: Any network; it comes back as it was.
@@ -115,24 +126,27 @@ def mean_loss(
         batch_size: Samples a forward pass.
 
     Raises:
-        InvalidInputError: `x` and `y` are empty or of different lengths, or the loss is no mean over samples.
+        InvalidInputError: `x` and `y` are empty or of different lengths, the model does not answer each sample by a row
+            of its own, or the loss is no mean over samples.
         NumericalError: The loss is NaN or infinite.
 
-    Cost: time n forward passes, memory that of one batch.
+    Cost: time n forward passes and those of the look, memory that of one batch.
 
     >>> from assay.core.losses import squared_error
-    >>> mean_loss(nn.Identity(), torch.ones(3, 1), torch.zeros(3), squared_error, batch_size=2)
+    >>> mean_loss(nn.Linear(2, 1, bias=False), torch.zeros(3, 2), torch.ones(3), squared_error, batch_size=2)
     1.0
     """
     x, y = check_pairs(x, y, tokens=True)
     check_count(batch_size, "batch_size")
+    if not isinstance(loss, MeanLoss):
+        check_outputs(model, x)
     mean = mean_over_samples(loss, model, x, y)
-    total = torch.zeros((), dtype=torch.float64)
+    total = 0.0
     with preserved(model), torch.no_grad():
         for batch_x, batch_y in zip(x.split(batch_size), y.split(batch_size), strict=True):
             total += mean(model(batch_x), batch_y).double().item() * len(batch_x)
-    check_finite(total, "the mean loss")
-    return total.item() / len(x)
+    check_finite(torch.tensor(total), "the mean loss")
+    return total / len(x)
 
 
 def _class_labels(logits: Tensor, y: Tensor) -> Tensor:

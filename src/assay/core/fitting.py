@@ -11,10 +11,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from assay.core.checks import check_count, check_pairs
-from assay.core.errors import InvalidInputError, NumericalError, require_extra
+from assay.core.errors import AssayError, InvalidInputError, NumericalError, require_extra
 from assay.core.look import check_model
 from assay.core.losses import LossFunction
 from assay.core.objective import training_loss
+from assay.core.problems import not_accepted
 from assay.core.progress import track
 
 
@@ -83,7 +84,7 @@ def fit(
         Steps taken, last loss and the history of losses.
 
     Raises:
-        InvalidInputError: The arguments do not fit each other.
+        InvalidInputError: The arguments do not fit each other, or the model or the loss does not take the data.
         NumericalError: The loss became NaN or infinite.
 
     >>> from functools import partial
@@ -115,7 +116,7 @@ def fit(
         with torch.inference_mode(False), torch.enable_grad():
             for number, (batch_x, batch_y) in enumerate(batches, 1):
                 run.zero_grad()
-                value = objective(launched.network(launched.share(batch_x)), launched.share(batch_y))
+                value = objective(_outputs(launched.network, launched.share(batch_x)), launched.share(batch_y))
                 launched.backward(value)
                 launched.optimizer.step()
                 if scheduler is not None:
@@ -135,19 +136,36 @@ def fit(
     return FitResult(len(history), history[-1], tuple(history))
 
 
+def _outputs(network: nn.Module, batch: Tensor) -> Tensor:
+    try:
+        return network(batch)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        if isinstance(error, AssayError):
+            raise
+        problem = not_accepted(network, batch[0], error)
+        mend = "give at least two samples a batch, which batch-norm needs" if len(batch) == 1 else problem.mend
+        raise InvalidInputError(f"the model {problem.what}; {mend}") from error
+
+
 def _total_steps(n: int, batch_size: int, epochs: int | None, n_iter: int | None) -> int:
     check_count(batch_size, "batch_size")
     if epochs is not None and n_iter is None:
         check_count(epochs, "epochs")
-        return epochs * len(_sizes(n, batch_size))
+        return epochs * len(batch_sizes(n, batch_size))
     if n_iter is not None and epochs is None:
         check_count(n_iter, "n_iter")
         return n_iter
     raise InvalidInputError(f"give either epochs or n_iter, got epochs={epochs} and n_iter={n_iter}")
 
 
-def _sizes(n: int, batch_size: int) -> list[int]:
-    """Return the sizes of an epoch's batches; a rest of one sample joins the batch before it."""
+def batch_sizes(n: int, batch_size: int) -> list[int]:
+    """Return the sizes of an epoch's batches in `fit`; a rest of one sample joins the batch before it.
+
+    >>> batch_sizes(7, 3), batch_sizes(8, 3)
+    ([3, 4], [3, 3, 2])
+    """
     sizes = [batch_size] * (n // batch_size)
     rest = n % batch_size
     if rest == 1 and sizes:
@@ -163,11 +181,11 @@ def _batches(
     drawn = 0
     while drawn < total:
         if size >= len(x):
-            yield x, y
+            yield x.clone(), y  # a network may write into its input
             drawn += 1
             continue
         order = torch.randperm(len(x), generator=generator, device=generator.device if generator else None)
-        for index in order.to(x.device).split(_sizes(len(x), size))[: total - drawn]:
+        for index in order.to(x.device).split(batch_sizes(len(x), size))[: total - drawn]:
             yield x[index], y[index]
             drawn += 1
 

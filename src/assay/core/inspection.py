@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from assay.core.errors import InvalidInputError
 from assay.core.parameters import preserved
-from assay.core.problems import Kind, Problem
+from assay.core.problems import Kind, Problem, unusable_weights
+from assay.core.purity import look_at
+from assay.core.recording import random_state_kept
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -21,7 +23,7 @@ def inspect_model(
 
     Args:
         model: Network to inspect.
-        x: Batch of inputs; without it, inputs and reuse of modules are not checked.
+        x: Batch of inputs; without it, only the modules and their weights are inspected.
         input_range: Smallest and largest value an input may take.
 
     Returns:
@@ -30,11 +32,11 @@ def inspect_model(
     >>> [problem.kind for problem in inspect_model(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)))]
     ['dropout']
     """
-    problems = [*_weights(model), *_modes(model), *_in_place(model), *_tied(model)]
+    problems = [*unusable_weights(model), *_modes(model), *_in_place(model), *_tied(model)]
     if x is not None:
         problems += [*_input_type(model, x), *_input_range(x, input_range)]
         if not any(problem.kind in ("weights", "type") for problem in problems):
-            problems += _reused(model, x)
+            problems += [*look_at(model, x).problems, *_reused(model, x)]
     return problems
 
 
@@ -63,12 +65,6 @@ def require_inspected(
         raise InvalidInputError("the model cannot be measured as it is: " + " | ".join(map(str, problems)))
 
 
-def _weights(model: nn.Module) -> Iterator[Problem]:
-    for name, value in model.named_parameters():
-        if not torch.isfinite(value).all():
-            yield Problem("weights", name, "holds NaN or infinite weights", "load a healthy checkpoint")
-
-
 def _modes(model: nn.Module) -> Iterator[Problem]:
     for name, module in model.named_modules():
         if not module.training:
@@ -94,12 +90,15 @@ def _tied(model: nn.Module) -> Iterator[Problem]:
 
 
 def _input_type(model: nn.Module, x: Tensor) -> Iterator[Problem]:
-    parameter = next(model.parameters(), None)
-    if parameter is not None and (parameter.dtype != x.dtype or parameter.device != x.device):
+    weights = [value for value in model.parameters() if value.is_floating_point()]
+    if not weights or not x.is_floating_point():
+        return
+    first = next((value for value in weights if value.dtype == x.dtype and value.device == x.device), weights[0])
+    if first.dtype != x.dtype or first.device != x.device:
         yield Problem(
             "type",
             "inputs",
-            f"are {x.dtype} on {x.device}, the weights {parameter.dtype} on {parameter.device}",
+            f"are {x.dtype} on {x.device}, the weights {first.dtype} on {first.device}",
             "move them with x.to(weight)",
         )
 
@@ -123,8 +122,10 @@ def _reused(model: nn.Module, x: Tensor) -> list[Problem]:
 
     handles = [model.get_submodule(name).register_forward_pre_hook(lambda *_, name=name: count(name)) for name in calls]
     try:
-        with preserved(model), torch.no_grad():
-            model(x[:1])
+        with preserved(model), torch.no_grad(), random_state_kept(x.device):
+            model(x[:3].clone())
+    except Exception:  # what the network does not accept is named by the look
+        return []
     finally:
         for handle in handles:
             handle.remove()

@@ -1,13 +1,12 @@
 """The door for networks: what a network must be before it is measured, and one look at its answers."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.core.checks import check_samples
 from assay.core.errors import InvalidInputError, NumericalError
+from assay.core.problems import unusable_weights
 from assay.core.purity import look_at
 
 
@@ -24,58 +23,13 @@ def check_model(model: nn.Module) -> None:
         raise InvalidInputError(
             f"model must be a torch.nn.Module, got {type(model).__name__}; wrap a function in a Module"
         )
-    for names, what, mend in _unfit(model):
-        if names:
-            raise InvalidInputError(f"weights of the model {what} ({', '.join(names[:4])}); {mend}")
-    types = sorted({str(value.dtype) for value in model.parameters()})
-    if not types:
+    problems = list(unusable_weights(model))
+    if problems:
+        what, mend = problems[0].what, problems[0].mend
+        names = [problem.where for problem in problems if problem.what == what]
+        raise InvalidInputError(f"weights of the model are {what} ({', '.join(names[:4])}); {mend}")
+    if next(model.parameters(), None) is None:
         raise InvalidInputError("model has no parameters; pass a trained network")
-    if not any(value.is_floating_point() for value in model.parameters()):
-        raise InvalidInputError(
-            f"all weights of the model are integers ({', '.join(types)}); "
-            "pass the network with floating-point weights, as it was before quantisation"
-        )
-
-
-def _unfit(model: nn.Module) -> Iterator[tuple[list[str], str, str]]:
-    """Yield for each kind of unusable weights their names, what they are, and the remedy."""
-    parameters = dict(model.named_parameters())
-    values = parameters | dict(model.named_buffers())
-    yield (
-        [name for name, value in values.items() if value.device.type == "meta"],
-        "are on the meta device, which holds no values",
-        "load the weights, or build the network on a real device",
-    )
-    yield (
-        [name for name, value in values.items() if nn.parameter.is_lazy(value)],
-        "are not initialised",
-        "pass one batch through the network and train it first",
-    )
-    yield (
-        [name for name, module in model.named_modules() if _is_quantised(module)],
-        "are quantised",
-        "pass the network with floating-point weights, as it was before quantisation",
-    )
-    yield (
-        [name for name, value in parameters.items() if value.is_complex()],
-        "are complex",
-        "keep their real and imaginary parts as real parameters, by torch.view_as_real",
-    )
-    yield (
-        [name for name, value in values.items() if value.is_inference()],
-        "were made inside torch.inference_mode, and autograd does not accept them",
-        "pass copy.deepcopy(model), made outside that block",
-    )
-    yield (
-        [name for name, value in parameters.items() if not torch.isfinite(value).all()],
-        "are NaN or infinite",
-        "training diverged or the file is damaged: load a healthy checkpoint",
-    )
-
-
-def _is_quantised(module: nn.Module) -> bool:
-    place = type(module).__module__
-    return place.startswith("torch.ao.nn.") and "quantized" in place and "Packed" not in type(module).__name__
 
 
 def check_outputs(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> Float[Tensor, "m *c"]:
@@ -105,13 +59,10 @@ def check_outputs(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> Float[Tensor, 
     if not isinstance(x, Tensor) or x.is_floating_point() or x.ndim < 2:
         check_samples(x)
     look = look_at(model, x)
-    if look.outputs is not None and not torch.isfinite(look.outputs).all():
-        raise NumericalError(
-            "the model gives NaN or infinite scores on the first samples; check its weights, buffers and inputs"
-        )
-    problem = next((problem for problem in look.problems if problem.kind != "writes-input"), None)
-    if problem is not None or look.outputs is None:
-        raise InvalidInputError(f"the model {problem.what}; {problem.mend}" if problem else "the model has no outputs")
+    if look.problem is not None:
+        finite = bool(torch.isfinite(look.outputs).all())
+        error = InvalidInputError if finite else NumericalError
+        raise error(f"the model {look.problem.what}; {look.problem.mend}")
     return look.outputs
 
 
@@ -170,8 +121,8 @@ class LogProbabilities(nn.Module):
 
     Probabilities below the smallest normal number of their type count as that number.
 
-    >>> LogProbabilities()(torch.tensor([[0.25, 0.75]])).softmax(1).tolist()
-    [[0.25, 0.75]]
+    >>> LogProbabilities()(torch.tensor([[0.5, 0.5]])).softmax(1).tolist()
+    [[0.5, 0.5]]
     """
 
     def forward(self, probabilities: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:

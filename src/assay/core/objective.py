@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.core.checks import check_labels, signs
+from assay.core.checks import check_labels, signs, without_graph
 from assay.core.errors import InvalidInputError
 from assay.core.losses import (
     LossFunction,
@@ -22,7 +22,7 @@ from assay.core.losses import (
     squared_error,
 )
 from assay.core.parameters import preserved
-from assay.core.trial import averaged, tried_mean
+from assay.core.trial import averaged, refused, tried_mean
 
 LossKind: TypeAlias = Literal["cross_entropy", "binary_cross_entropy", "squared_error"]
 
@@ -136,7 +136,8 @@ def training_loss(loss: LossFunction, y: Shaped[Tensor, "n *k"]) -> LossFunction
         checked = True
         if known is not None:
             return known(outputs, targets).mean()
-        return averaged(loss, outputs, targets)
+        with refused(outputs, targets):
+            return averaged(loss, outputs, targets)
 
     return objective
 
@@ -183,13 +184,13 @@ def _fold_classes(loss: _Known, outputs: Tensor, y: Tensor) -> LossFunction:
     if averaged and weight is None and kept.all():
         return partial(loss, reduction="mean")
     counted = (kept if weight is None else weight.to(y.device).double()[labels[kept]]).sum()
-    total = float(counted) if averaged else labels.numel()
+    n, total = len(labels), float(counted) if averaged else labels.numel()
     if not total > 0:
         raise InvalidInputError("no label counts in the loss: all are ignored or of weight zero; pass others")
 
     def mean(outputs: Tensor, y: Tensor) -> Tensor:
         values = loss(outputs, y, reduction="none")
-        return values.reshape(len(values), -1).sum(1).mean() * (len(labels) / total)
+        return values.reshape(len(values), -1).sum(1).mean() * (n / total)
 
     return mean
 
@@ -282,6 +283,10 @@ def _read(loss: LossFunction) -> _Known | None:
             given = {name: getattr(loss, name) for name in form.options}
         elif function is not form.function and (form.alias is None or function is not form.alias):
             continue
-        options = {name: value for name, value in given.items() if value is not None}
+        options = {
+            name: without_graph(value) if isinstance(value, Tensor) else value
+            for name, value in given.items()
+            if value is not None
+        }
         return _Known(form, options) if options.keys() <= set(form.options) else None
     return None

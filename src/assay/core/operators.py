@@ -1,6 +1,7 @@
 """Symmetric matrix-free linear operators, the Hessian and the Gauss-Newton matrix."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import final
 
 import numpy as np
@@ -8,13 +9,16 @@ import torch
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
-from torch.func import grad, jacrev, jvp, vjp, vmap
 
 from assay.core.checks import check_pairs
+from assay.core.derivatives import batched, pull_back, push_forward
 from assay.core.errors import InvalidInputError
+from assay.core.leaves import leaves
 from assay.core.look import check_model
 from assay.core.losses import LossFunction
-from assay.core.parameters import flatten, functional, named_parameters, preserved, unflatten
+from assay.core.parameters import Selection, flatten, named_parameters, unflatten, unwrapped
+
+Product = Callable[[list[Tensor]], list[Tensor]]
 
 
 class MatrixFree(ABC):
@@ -125,33 +129,36 @@ class _LossCurvature(MatrixFree):
         y: Tensor,
         loss: LossFunction,
         *,
+        params: Selection = "trainable",
         batch_size: int | None = None,
     ) -> None:
         check_model(model)
         check_pairs(x, y)
-        self.model, self.x, self.y, self.loss = model, x, y, loss
+        self.model, self.x, self.y, self.loss, self.selection = model, x.detach(), y, loss, params
         self.batch_size = batch_size or len(x)
-        self.params = named_parameters(model)
-        self.theta = flatten(self.params)
-        super().__init__(self.theta.numel(), self.theta.dtype, self.theta.device)
+        self.params = named_parameters(model, params=params)
+        theta = flatten(self.params)
+        # Vectors of half precision are too coarse for sums and for orthogonal directions.
+        super().__init__(theta.numel(), torch.promote_types(theta.dtype, torch.float32), theta.device)
 
     def multiply(self, columns: Float[Tensor, "p k"]) -> Float[Tensor, "p k"]:
         """Return the product with every column, one batch of samples after the other."""
-        product = torch.zeros_like(columns)
-        with preserved(self.model):
+        total = torch.zeros_like(columns)
+        with leaves(self.model, self.selection) as params:
+            weights = list(params.values())
             for x, y in zip(self.x.split(self.batch_size), self.y.split(self.batch_size), strict=True):
-                weight = len(x) / len(self.x)
-                product += weight * vmap(lambda v, x=x, y=y: self.batch_product(x, y, v), in_dims=1, out_dims=1)(
-                    columns
-                )
-        return product
+                product = self.batch_product(unwrapped(self.model)(x), y, weights)
 
-    def outputs(self, theta: Float[Tensor, " p"], x: Tensor) -> Tensor:
-        return functional(self.model)(unflatten(theta, self.params), x)
+                def column(vector: Tensor, product: Product = product) -> Tensor:
+                    pieces = product(list(unflatten(vector, params).values()))
+                    return torch.cat([piece.reshape(-1).to(vector.dtype) for piece in pieces])
+
+                total += len(x) / len(self.x) * batched(column, 1, 1)(columns)
+        return total
 
     @abstractmethod
-    def batch_product(self, x: Tensor, y: Tensor, vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-        """Return the product of one batch's curvature with a vector."""
+    def batch_product(self, outputs: Tensor, y: Tensor, weights: list[Tensor]) -> Product:
+        """Return the product of one batch's curvature with a direction, given as one tensor a parameter."""
 
 
 @final
@@ -163,6 +170,7 @@ class HessianOperator(_LossCurvature):
         x: Inputs.
         y: Targets.
         loss: Mean loss over a batch.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         batch_size: Samples differentiated at once; all by default.
 
     Raises:
@@ -176,14 +184,10 @@ class HessianOperator(_LossCurvature):
     [[18.0]]
     """
 
-    def batch_product(self, x: Tensor, y: Tensor, vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-        """Return the product of one batch's Hessian with a vector, reverse over reverse."""
-
-        # Reverse over reverse: jvp of grad fails on squared error in torch 2.13.
-        def slope(theta: Tensor) -> Tensor:
-            return grad(lambda t: self.loss(self.outputs(t, x), y))(theta) @ vector
-
-        return grad(slope)(self.theta)
+    def batch_product(self, outputs: Tensor, y: Tensor, weights: list[Tensor]) -> Product:
+        """Return the product of one batch's Hessian with a direction, reverse over reverse."""
+        slopes = pull_back([self.loss(outputs, y)], weights, create_graph=True)
+        return lambda direction: pull_back(slopes, weights, direction)
 
 
 @final
@@ -201,9 +205,14 @@ class GaussNewtonOperator(_LossCurvature):
     [[18.0]]
     """
 
-    def batch_product(self, x: Tensor, y: Tensor, vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-        """Return the product of one batch's Gauss-Newton matrix with a vector, from right to left."""
-        logits, tangent = jvp(lambda theta: self.outputs(theta, x), (self.theta,), (vector,))[:2]
-        gradient = jacrev(lambda f: self.loss(f, y))
-        curved = jvp(gradient, (logits,), (tangent,))[1]
-        return vjp(lambda theta: self.outputs(theta, x), self.theta)[1](curved)[0]
+    def batch_product(self, outputs: Tensor, y: Tensor, weights: list[Tensor]) -> Product:
+        """Return the product of one batch's Gauss-Newton matrix with a direction, from right to left."""
+        forward = push_forward(outputs, weights)
+        point = outputs.detach().requires_grad_()
+        slopes = pull_back([self.loss(point, y)], [point], create_graph=True)
+
+        def product(direction: list[Tensor]) -> list[Tensor]:
+            curved = pull_back(slopes, [point], [forward(direction)])
+            return pull_back([outputs], weights, curved)
+
+        return product

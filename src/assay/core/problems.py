@@ -1,8 +1,10 @@
 """Problems of a network, each with its place and its remedy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 Kind = Literal[
@@ -47,6 +49,63 @@ class Problem:
         return f"{self.where}: {self.what}; {self.mend}"
 
 
+def unusable_weights(model: nn.Module) -> Iterator[Problem]:
+    """Name each weight or layer that holds no finite floating-point values; the gravest kind first.
+
+    Integer weights beside floating-point ones count as usable.
+    """
+    parameters = dict(model.named_parameters())
+    values = parameters | dict(model.named_buffers())
+    lazy = [name for name, value in values.items() if nn.parameter.is_lazy(value)]
+    parameters, values = ({name: held[name] for name in held if name not in lazy} for held in (parameters, values))
+    floating = any(value.is_floating_point() for value in parameters.values())
+    tests = (
+        (
+            [name for name, value in values.items() if value.is_meta],
+            "on the meta device, which holds no values",
+            "load the weights, or build the network on a real device",
+        ),
+        (lazy, "not initialised", "pass one batch through the network, and train it"),
+        (
+            [name for name, module in model.named_modules() if _is_quantised(module)],
+            "quantised",
+            "pass the network with floating-point weights, as it was before quantisation",
+        ),
+        (
+            [name for name, value in parameters.items() if not (floating or value.is_complex())],
+            "integers",
+            "pass the network with floating-point weights, as it was before quantisation",
+        ),
+        (
+            [name for name, value in parameters.items() if value.is_complex()],
+            "complex",
+            "keep their real and imaginary parts as real parameters, by torch.view_as_real",
+        ),
+        (
+            [name for name, value in values.items() if value.is_inference()],
+            "made inside torch.inference_mode, where autograd cannot follow",
+            "pass copy.deepcopy(model), made outside that block",
+        ),
+        (
+            [name for name, value in parameters.items() if _is_broken(value)],
+            "NaN or infinite",
+            "training diverged or the file is damaged: load a healthy checkpoint",
+        ),
+    )
+    for names, what, mend in tests:
+        yield from (Problem("weights", name, what, mend) for name in names)
+
+
+def _is_broken(value: Tensor) -> bool:
+    has_values = not value.is_meta and (value.is_floating_point() or value.is_complex())
+    return has_values and not bool(torch.isfinite(value.detach()).all())
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    place = type(module).__module__
+    return place.startswith("torch.ao.nn.") and "quantized" in place and "Packed" not in type(module).__name__
+
+
 def not_accepted(model: nn.Module, sample: Tensor, error: Exception) -> Problem:
     """Name why a network does not accept a sample: its type, its device, or what the network raised."""
     what = f"does not accept a sample of shape {tuple(sample.shape)} and dtype {sample.dtype}"
@@ -67,8 +126,8 @@ def not_accepted(model: nn.Module, sample: Tensor, error: Exception) -> Problem:
     return Problem("input", "model", f"{what} ({reason(error)})", mend)
 
 
-def no_rows(model: nn.Module, outputs: object, n: int) -> Problem | None:
-    """Name what keeps outputs from being one real tensor with a row for each of n samples; None if nothing does."""
+def rows_or_problem(model: nn.Module, outputs: object, n: int) -> Tensor | Problem:
+    """Return outputs that are one real tensor with a row for each of n samples, or name what keeps them from it."""
     if not isinstance(outputs, Tensor):
         return Problem("output", "model", *_container(outputs, n))
     if not outputs.is_floating_point():
@@ -76,7 +135,7 @@ def no_rows(model: nn.Module, outputs: object, n: int) -> Problem | None:
         mend = "leave out argmax and thresholds, and take the real part or the modulus of complex values"
         return Problem("output", "model", what, mend)
     if outputs.ndim and len(outputs) == n:
-        return None
+        return outputs
     what = f"returns shape {tuple(outputs.shape)} for {n} samples in place of one row for each"
     name = sequence_first(model)
     if name is not None:
@@ -106,8 +165,9 @@ def _places(outputs: object) -> dict[str, object]:
     """Return what a container holds by the expression that reaches it."""
     if isinstance(outputs, dict):
         return {f"[{key!r}]": value for key, value in outputs.items()}
-    if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
-        return {f".{name}": value for name, value in zip(outputs._fields, outputs, strict=True)}
+    fields = getattr(outputs, "_fields", None)  # of a named tuple
+    if fields is not None:
+        return {f".{name}": getattr(outputs, name) for name in fields}
     if isinstance(outputs, (tuple, list)):
         return {f"[{place}]": value for place, value in enumerate(outputs)}
     return {f".{name}": value for name, value in getattr(outputs, "__dict__", {}).items() if name.isidentifier()}

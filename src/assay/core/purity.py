@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.core.parameters import preserved
-from assay.core.problems import Problem, mixing, no_rows, not_accepted, reason, unsteady
+from assay.core.problems import Problem, mixing, not_accepted, reason, rows_or_problem, unsteady
 from assay.core.recording import Recorder, random_state_kept, random_states
 
 # Further passes of a network that draws random numbers, until one of them shows: noise may be rare.
@@ -20,10 +20,23 @@ _OTHER_SHAPE = {torch.float64: 1e-6, torch.float32: 2e-2, torch.float16: 0.1, to
 
 @dataclass(frozen=True)
 class Look:
-    """The outputs of at most three samples, None where the network gives no row for each, and the problems found."""
+    """What one look finds.
 
-    outputs: Tensor | None
-    problems: tuple[Problem, ...]
+    Attributes:
+        outputs: Outputs of at most three samples; empty where the network does not give a row for each.
+        problem: The first problem that keeps the network from being measured.
+        writes: Whether the network writes into its input.
+    """
+
+    outputs: Tensor
+    problem: Problem | None
+    writes: bool
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All problems, also one that copies of the input mend."""
+        writes = Problem("writes-input", "model", "writes into its input", "start forward with x = x.clone()")
+        return [*([writes] if self.writes else []), *([self.problem] if self.problem else [])]
 
 
 def look_at(model: nn.Module, x: Tensor) -> Look:
@@ -52,21 +65,26 @@ class _Looks:
     def result(self) -> Look:
         """Pass after pass, up to the first that finds a problem."""
         states = random_states()
-        try:
-            outputs = self._answer(self.first, self.middle, self.last)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # a network may raise anything
-            return Look(None, (self._refused(error),))
-        problem = no_rows(self.model, outputs, 3)
-        if problem is not None or not isinstance(outputs, Tensor):
-            return Look(None, (problem,) if problem else ())
+        outputs = self._together()
+        if isinstance(outputs, Problem):
+            return Look(torch.empty(0), outputs, self.writes)
+        found = outputs[self.samples].clone()
+        if not torch.isfinite(found).all():
+            what = "gives NaN or infinite outputs on the first samples"
+            return Look(found, Problem("output", "model", what, "check its buffers and the inputs"), self.writes)
         problem = self._beside_another(outputs) or self._alone(outputs)
         if problem is None and random_states() != states:
             problem = self._rare_noise(outputs)
-        writes = Problem("writes-input", "model", "writes into its input", "start forward with x = x.clone()")
-        problems = [*([writes] if self.writes else []), *([problem] if problem else [])]
-        return Look(outputs[self.samples].clone(), tuple(problems))
+        return Look(found, problem, self.writes)
+
+    def _together(self) -> Tensor | Problem:
+        try:
+            answer = self._answer(self.first, self.middle, self.last)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a network may raise anything
+            return self._refused(error)
+        return rows_or_problem(self.model, answer, 3)
 
     def _answer(self, *rows: Tensor) -> object:
         batch = torch.stack(rows)

@@ -25,6 +25,7 @@ class Recorder(TorchFunctionMode):
         self.batch_statistics: list[str] = []
         self._model = model
         self._names = ["the network"]
+        self._states: tuple[object, ...] = ()
         self._handles: list[Any] = []
 
     def __enter__(self) -> "Recorder":
@@ -32,6 +33,7 @@ class Recorder(TorchFunctionMode):
             if name:
                 self._handles.append(module.register_forward_pre_hook(lambda *_, name=name: self._names.append(name)))
                 self._handles.append(module.register_forward_hook(lambda *_: self._leave()))
+        self._states = random_states()
         return super().__enter__()
 
     def _leave(self) -> None:
@@ -44,14 +46,19 @@ class Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function and record it."""
-        before = random_states()
+        self._note_draws("random or numpy.random")
         value = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", str(func))
-        if random_states() != before:
-            self.draws.append((name, self._names[-1]))
+        self._note_draws(name)
         if name == "batch_norm" and (kwargs or {}).get("training"):
             self.batch_statistics.append(self._names[-1])
         return value
+
+    def _note_draws(self, name: str) -> None:
+        states = random_states()
+        if states != self._states:
+            self.draws.append((name, self._names[-1]))
+        self._states = states
 
 
 def random_states() -> tuple[object, ...]:
@@ -64,8 +71,8 @@ def random_states() -> tuple[object, ...]:
     """
     devices = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []
     states = [bytes(state.numpy()) for state in (torch.get_rng_state(), *devices)]
-    _, keys, *rest = np.random.get_state()  # noqa: NPY002
-    return *states, bytes(keys), *rest, random.getstate()
+    numpy = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    return *states, bytes(numpy["key"]), numpy["pos"], random.getstate()
 
 
 @contextmanager

@@ -1,16 +1,17 @@
 """Whether any loss is a plain mean over samples, tried on a few."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from assay.core.errors import InvalidInputError
+from assay.core.errors import AssayError, InvalidInputError
+from assay.core.parameters import first_line
 from assay.core.seeding import isolated_rng
 
-_FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
 _ALONE = 32  # samples tried one by one
 _TOGETHER = 1024  # samples tried in two parts, to meet every label
 _ENTRIES = 2**22  # outputs held at most
@@ -80,10 +81,8 @@ def averaged(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tenso
 
 
 def _try(mean: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor) -> None:
-    try:
+    with refused(outputs, y):
         whole, again = mean(outputs.clone(), y), mean(outputs.clone(), y)
-    except _FAILURES as error:
-        raise _failure(error, outputs, y) from error
     if not torch.isfinite(whole):
         raise InvalidInputError(f"the loss of {len(y)} samples is {whole.item()}; check outputs, targets and loss")
     if not torch.equal(whole, again):
@@ -98,11 +97,9 @@ def _compare(mean: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tenso
     """Compare the loss of all samples, and its gradient, with the mean over parts."""
     outputs = outputs.clone().requires_grad_()
     parts = zip(outputs.split(sizes), y.split(sizes), strict=True)
-    try:
+    with refused(outputs[: min(sizes)], y[: min(sizes)]):
         whole = mean(outputs.clone(), y)
         values = torch.stack([mean(some.clone(), targets) for some, targets in parts])
-    except _FAILURES as error:
-        raise _failure(error, outputs[: min(sizes)], y[: min(sizes)]) from error
     average = (torch.tensor(sizes, dtype=values.dtype, device=values.device) / len(y) * values).sum()
     if _near(whole, average, values):
         if _near(_slope(whole, outputs), _slope(average, outputs)):
@@ -131,14 +128,19 @@ def _near(one: Tensor, other: Tensor, *scale: Tensor) -> bool:
     return float((one - other).abs().max()) <= 1e3 * torch.finfo(one.dtype).eps * size  # False where it is NaN
 
 
-def _failure(error: Exception, outputs: Tensor, y: Tensor) -> InvalidInputError:
-    if isinstance(error, InvalidInputError):
-        return error
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InvalidInputError(
-        f"the loss fails on outputs of shape {tuple(outputs.shape)} and {y.dtype} targets of shape {tuple(y.shape)} "
-        f"({reason}); pass targets that it takes, or a loss that works on every number of samples"
-    )
+@contextmanager
+def refused(outputs: Tensor, y: Tensor) -> Iterator[None]:
+    """Turn what a user's loss raises into one sentence."""
+    try:
+        yield
+    except (AssayError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a loss may raise anything
+        shape = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"type {type(outputs).__name__}"
+        raise InvalidInputError(
+            f"the loss fails on outputs of {shape} and {y.dtype} targets of shape {tuple(y.shape)} "
+            f"({first_line(error)}); pass targets that it takes, or a loss that works on every number of samples"
+        ) from error
 
 
 def _covering(y: Tensor, at_most: int) -> Tensor:

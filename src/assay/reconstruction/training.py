@@ -109,18 +109,28 @@ class TrainingReport:
         residual: Norm of the weights minus the samples' gradients, weighted by `predicted_multipliers`, relative to the
             weights: the gradient norm divided by weight decay and norm of the weights. 0 is stationary.
         n_iter: Steps taken.
+        tolerance: Norm of the gradient that was asked for.
     """
 
     loss: float
     gradient_norm: float
     residual: float
     n_iter: int
+    tolerance: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether the norm of the gradient reached the tolerance."""
+        return self.gradient_norm <= self.tolerance
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"After {self.n_iter} steps the loss is {self.loss:.3g} and the gradient norm {self.gradient_norm:.2g}; "
             f"the samples leave {self.residual:.2g} of the weights' norm unexplained."
         )
+        if self.converged:
+            return text
+        return f"{text} This is not stationary: the tolerance of {self.tolerance:.2g} was not reached."
 
 
 def train_to_stationarity(
@@ -189,4 +199,5 @@ def train_to_stationarity(
     model.eval()
     size, slope = float(np.linalg.norm(found.x)), float(np.linalg.norm(found.jac))
     mean_loss = float(found.fun - weight_decay / 2 * size**2)
-    return TrainingReport(mean_loss, slope, slope / (weight_decay * max(size, np.finfo(float).tiny)), int(found.nit))
+    residual = slope / (weight_decay * max(size, np.finfo(float).tiny))
+    return TrainingReport(mean_loss, slope, residual, int(found.nit), tolerance)

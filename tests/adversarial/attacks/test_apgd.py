@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from assay.adversarial import APGD, Lp, TargetedAPGD
 from assay.adversarial.attacks.apgd import TARGETED, UNTARGETED
 from assay.adversarial.attacks.ascent import checkpoints
-from assay.adversarial.attacks.base import dual_norms
+from assay.adversarial.attacks.threat import dual_norms
 from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
 

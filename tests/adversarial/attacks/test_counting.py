@@ -5,7 +5,7 @@ from torch import nn
 from torch.func import vjp, vmap
 
 from assay.adversarial import MALT, Lp, TargetedAPGD
-from assay.adversarial.attacks import PassCounter
+from assay.adversarial.attacks import PassCounter, check_attackable
 from assay.core import seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_mlp
 
@@ -31,10 +31,12 @@ def test_an_unsuccessful_run_costs_what_the_algorithm_says():
     seen: list[int] = []
     model.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     attack = TargetedAPGD(Lp(norm=math.inf, eps=1e-9, input_range=UNBOUNDED), n_iter=10)
+    check_attackable(model, x, y)
+    look = sum(seen)
     result = MALT(attack, k=3, candidates=4).run(model, x, y)
     assert not result.success.any()
     assert result.n_backward == 8 * 4 + 3 * 10 * 8
-    assert result.n_forward == sum(seen) - 1  # run() itself tries one sample before it counts
+    assert result.n_forward == sum(seen) - 2 * look - 8  # beside them one look, and each gradient's test for masking
 
 
 def test_the_wrapper_is_a_module_like_the_wrapped():

@@ -13,12 +13,16 @@ from torch import Tensor, nn
 Answer = dict[str, Tensor]
 
 
+@torch.inference_mode(False)  # what is made here is the battery's own
 def named_tensors(value: Any, like: Tensor, name: str = "answer") -> Answer:
     """Return all figures in a result by name: tensors as they are, numbers in the type and on the device of `like`.
+
+    Beside integers, such as tokens, numbers are in float64.
 
     Dataclasses are read by field, mappings by key, sequences by place, modules by their state, fitted estimators by
     their attributes that end in an underscore. Strings, functions and None hold no figure.
     """
+    like = like if like.is_floating_point() else like.double()
     if isinstance(value, Tensor):
         return {name: value}
     if isinstance(value, np.ndarray):

@@ -4,7 +4,6 @@ A row covers the callables in `public`. Where a call needs nothing but a model, 
 randomness, and options that are stated, the row is one line. Answers are brought into named tensors by `named_tensors`.
 """
 
-import copy
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from assay.adversarial import Lp
 from assay.core import cross_entropy, named_parameters, seeded
 from helpers.rows.answers import Answer, named_tensors
-from helpers.rows.subjects import classifier, relu_network
+from helpers.rows.subjects import classifier, copied, relu_network
 
 Options = Mapping[str, Any] | Callable[[nn.Module, Tensor, Tensor], Mapping[str, Any]]
 """Options of a call, or a function `(model, x, y)` of what they depend on."""
@@ -110,7 +109,7 @@ class Analysis(TakesModel):
         return self.run or covered(self)[0]
 
     def answer(self, model: nn.Module, x: Tensor, y: Tensor, *, seed: int = 5, **options: Any) -> Answer:
-        model = copy.deepcopy(model) if self.trains else model
+        model = copied(model) if self.trains else model
         given = resolved(self.options, model, x, y) | options
         if self.run is not None:
             result = self.run(model, x, y, seeded(seed), **given)

@@ -11,10 +11,13 @@ from assay.core import (
     SequentialTrainer,
     StackedTrainer,
     assign_parameters,
+    batch_sizes,
     best_other,
     binary_cross_entropy,
+    check_flags,
     check_logits,
     cross_entropy,
+    find_copies,
     fit,
     flatten,
     functional,
@@ -110,6 +113,11 @@ def _parameters(source, n):
     return ({"weight": torch.randn(3, 2, generator=source, dtype=torch.float64), "bias": torch.ones(3).double()},)
 
 
+def _with_copies(source, n):
+    pool = torch.randn(n, 4, generator=source, dtype=torch.float64)
+    return pool[:2], pool.repeat(2, 1)
+
+
 def _vector(source, n):
     return torch.randn(9, generator=source, dtype=torch.float64), *_parameters(source, n)
 
@@ -146,6 +154,15 @@ ROWS = (
     Formula(squared_error, _scores, rowwise=False),
     Formula(single_logit, lambda source, n: _scores(source, n)[:1]),
     Formula(signs, lambda source, n: _scores(source, n)[1:], refuses=("empty",)),  # entry by entry
+    Formula(find_copies, _with_copies, rowwise=False, refuses=()),  # what differs in shape has no copy
+    Formula(batch_sizes, lambda source, n: (25, 8), rowwise=False),
+    Formula(
+        check_flags,
+        lambda source, n: (torch.arange(n) % 2, "members"),
+        rowwise=False,
+        refuses=("empty",),
+        wrong={"other numbers": lambda: (torch.arange(3), "members"), "places": lambda: ([0, 1], "members")},
+    ),
     Formula(kernel_distance, _kernels, rowwise=False),
     Formula(
         order_statistic_index,

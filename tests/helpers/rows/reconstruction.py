@@ -159,7 +159,6 @@ ROWS = (
         lambda source, n: _images(source, n)[:1],
         rowwise=False,
         refuses=("empty",),  # any axes before those of the pixels
-        gaps=("empty",),
     ),
     Formula(reconstruction_roc, _candidates, run=_roc, rowwise=False, refuses=("axis", "empty")),
     Formula(retrieval_audit, _pool, run=lambda *pool: retrieval_audit(*pool, k=2), rowwise=False),

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from assay.core import seeded
+from assay.core import copy_network, seeded
 from assay.nets import TwoLayerReLU, mlp
 
 
@@ -43,7 +43,15 @@ def two_layer() -> nn.Module:
 
 def copy_of(model: nn.Module, source: torch.Generator) -> nn.Module:
     """Return a copy, for methods that build networks from a generator."""
-    return copy.deepcopy(model)
+    return copied(model)
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Copy a network with its wrappers, or as the package does where `deepcopy` refuses, as with old weight norms."""
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError:
+        return copy_network(model)
 
 
 class Tokens(nn.Module):

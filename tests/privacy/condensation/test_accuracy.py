@@ -15,7 +15,9 @@ def test_networks_trained_on_samples_that_tell_classes_apart_are_right():
     assert right.accuracies == (1.0, 1.0, 1.0)
     assert wrong.accuracies == (0.0, 0.0, 0.0)
     assert (right.mean, right.std, right.n_train, right.epochs) == (1.0, 0.0, 3, 30)
-    assert "100.0%" in str(right)
+    assert right.train_accuracies == wrong.train_accuracies == (1.0, 1.0, 1.0)
+    assert "test accuracy 100.0%" in str(right)
+    assert "accuracy on these samples themselves 100.0%" in str(wrong)
 
 
 def test_evaluation_is_sgd_with_momentum_and_decay_and_a_lower_rate_in_the_second_half():

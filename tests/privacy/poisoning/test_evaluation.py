@@ -64,6 +64,8 @@ def test_clean_victims_see_no_poison_and_poisoned_ones_learn_it(images, poisons,
     assert clean.success.tolist() == [0, 0, 0]
     assert poisoned.success.tolist() == [1, 1, 1]
     assert torch.equal(evaluate(planted).target_probability, poisoned.target_probability)
+    assert (clean.n_poisons, poisoned.n_poisons) == (0, 8)
+    assert clean.majority == poisoned.majority == pytest.approx(1 / 3)
 
 
 def test_a_report_says_itself():
@@ -72,6 +74,8 @@ def test_a_report_says_itself():
         "The goal is reached in 50.0% of cases over 2 victims, its label has a probability of 50.0%; clean accuracy is "
         "85.0%."
     )
+    assert "compare with the control" in str(PoisonReport(*figures, n_poisons=3))
+    assert "most frequent class, 85.0%: they have not learnt" in str(PoisonReport(*figures, majority=0.85001))
 
 
 def test_bad_input_is_refused(images, poisons, goal):

@@ -31,6 +31,21 @@ def test_forget_quality_is_the_two_sample_test():
     assert str(quality).startswith("forget quality 9.91e-05")
 
 
+def test_few_questions_and_a_model_that_never_knew_are_said():
+    apart = forget_quality(torch.arange(3.0), torch.arange(3.0) + 9)
+    assert apart.p_value == pytest.approx(apart.smallest) == pytest.approx(2 / math.comb(6, 3))
+    assert "no two models get less than 0.1" in str(apart)
+    assert "not compared with the model before unlearning" in str(apart)
+    draws = [torch.rand(30, generator=seeded(k)) for k in range(3)]
+    ignorant = forget_quality(draws[0], draws[1], before=draws[2])
+    assert ignorant.before == forget_quality(draws[2], draws[1]).p_value > 0.05
+    assert "nothing was unlearned" in str(ignorant)
+    knew = forget_quality(draws[0], draws[1], before=draws[2] + 5)
+    assert knew.before < 1e-6
+    assert "nothing was unlearned" not in str(knew)
+    assert "not compared" not in str(knew)
+
+
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=9))
 def test_utility_is_the_harmonic_mean(parts):
     assert tofu_model_utility(parts) == pytest.approx(len(parts) / sum(1 / part for part in parts))

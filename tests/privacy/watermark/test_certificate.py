@@ -30,6 +30,28 @@ def test_too_few_samples_certify_nothing_and_say_so():
     assert certificate.radius(0.5) == 0.0
 
 
+def test_what_a_network_without_the_watermark_shows_is_no_evidence():
+    samples = torch.full((1000,), 0.8)
+    alone, same, lower = (
+        certify_watermark(samples, 1.0, [0.1], control=control)
+        for control in (None, torch.full((9,), 0.8), torch.tensor([0.0, 0.2, 0.9]))
+    )
+    assert (alone.control, same.control) == (None, pytest.approx(0.8))
+    assert lower.control == pytest.approx(0.2)
+    assert "Not compared with samples without the trigger" in str(alone)
+    assert "0.8 within 0.1" in str(alone)
+    assert "nothing within 0.1" in str(same)
+    assert "0.8 within 0.1" in str(lower)
+    assert "does not hold the watermark" not in str(lower)
+
+
+def test_a_network_that_never_learnt_the_trigger_is_named():
+    certificate = certify_watermark(torch.zeros(1000), 1.0, [0.1])
+    assert certificate.ranks.item() > 0
+    assert "nothing within 0.1" in str(certificate)
+    assert "does not hold the watermark" in str(certificate)
+
+
 @settings(max_examples=30)
 @given(
     values=st.lists(st.integers(0, 20), min_size=30, max_size=300),

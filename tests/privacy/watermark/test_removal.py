@@ -84,6 +84,7 @@ def test_the_base_measures_every_stage_again(model, triggers, data):
         assert stage.trigger_accuracy == accuracy(predict(network, triggers.x), triggers.y)
     assert report.norm == pytest.approx(flatten(named_parameters(model)).norm().item())
     assert f"{2 * math.sqrt(p):.3g}" in str(report)
+    assert ("no watermark to remove" in str(report)) is (report.start.trigger_accuracy < 0.5)
 
 
 def test_the_noise_of_each_stage_is_the_same_and_of_the_stated_size(model, triggers, data):

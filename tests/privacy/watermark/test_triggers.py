@@ -61,7 +61,7 @@ def test_bad_input():
         TriggerSet.from_noise(torch.full((1, 4), float("nan")))
     with pytest.raises(InvalidInputError, match="3 outputs"):
         TriggerSet(torch.zeros(1, 4), label=3).check_fits(mlp((4, 3)))
-    with pytest.raises(InvalidInputError, match="one output"):
+    with pytest.raises(InvalidInputError, match="1 output; wrap it"):
         TriggerSet(torch.zeros(1, 4), label=0).check_fits(mlp((4, 1)))
     with pytest.raises(InvalidInputError, match="does not accept"):
         TriggerSet(torch.zeros(1, 5), label=0).check_fits(mlp((4, 3)))

@@ -6,6 +6,7 @@ from assay.core import InvalidInputError, NumericalError, seeded
 from assay.data import load
 from assay.nets import small_conv
 from assay.reconstruction import invert_embedding, normalized_correlation
+from assay.reconstruction.embeddings import total_variation
 from assay.reconstruction.embeddings.image_prior import DeepImagePrior
 
 METHODS = ("pixels", "deep_image_prior")
@@ -48,6 +49,13 @@ def test_total_variation_flattens_the_image(encoder, digits):
     rough = invert_embedding(encoder, target, total_variation=0.0, **options).image
     flat = invert_embedding(encoder, target, total_variation=10.0, **options).image
     assert flat.diff(dim=-1).abs().mean() < 0.2 * rough.diff(dim=-1).abs().mean()
+
+
+def test_the_total_variation_of_a_line_is_that_along_it():
+    line = torch.rand(2, 1, 1, 9, generator=seeded(0), requires_grad=True)
+    assert total_variation(line).item() == pytest.approx(line.diff().abs().mean().item())
+    assert total_variation(line.mT).item() == pytest.approx(line.diff().abs().mean().item())
+    assert total_variation(line[..., :1]).item() == 0
 
 
 def test_jitter_leaves_little_of_what_a_shift_destroys():

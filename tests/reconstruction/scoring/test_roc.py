@@ -55,6 +55,20 @@ def test_plot_draws_the_curve():
     plt.close("all")
 
 
+def test_nonmembers_that_are_members_are_named():
+    members, others = samples(5, 0), samples(5, 1)
+    assert reconstruction_roc(members, members, others).n_shared == 0
+    found = reconstruction_roc(members, members, torch.cat([others, members[:3]]))
+    assert found.n_shared == 3
+    assert "3 non-members are members too" in str(found)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_a_mean_of_another_shape_is_refused():
+    with pytest.raises(InvalidInputError, match="mean of one sample"):
+        reconstruction_roc(samples(3, 0), samples(3, 0), samples(3, 1), mean=torch.zeros(2).double())
+
+
 def test_bad_input():
     with pytest.raises(InvalidInputError, match="reshape one"):
         reconstruction_roc(samples(3, 0, (5,)), samples(3, 0), samples(3, 0))

@@ -163,6 +163,31 @@ def test_plot_draws_a_column_each():
     plt.close("all")
 
 
+def test_held_out_samples_that_are_training_samples_are_named():
+    train, other = images(4), images(3, 1)
+    assert score_reconstructions(train, train, held_out_x=other).n_shared == 0
+    found = score_reconstructions(train, train, held_out_x=torch.cat([other, train[1:3]]))
+    assert found.n_shared == 2
+    assert "2 of the held-out samples are training samples too" in str(found)
+
+
+def test_half_precision_is_scored_in_float32():
+    train, pool = images(4).bfloat16(), images(6, 1).bfloat16()
+    found, expected = score_reconstructions(pool, train), score_reconstructions(pool.float(), train.float())
+    assert torch.equal(found.ncc, expected.ncc)
+    assert torch.equal(found.ssim, expected.ssim)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_what_does_not_fit_the_samples_is_named():
+    x = images(3)
+    for name in ("candidates", "held_out_x", "first_layer", "mean", "basis"):
+        wrong = torch.zeros(2, 5).double()
+        given = {"candidates": x, name: wrong[0] if name == "mean" else wrong}
+        with pytest.raises(InvalidInputError, match=name):
+            score_reconstructions(given.pop("candidates"), x, **given)
+
+
 def test_bad_input():
     with pytest.raises(InvalidInputError, match="reshape one"):
         score_reconstructions(images(3), images(3, shape=(1, 4, 4)))

@@ -4,16 +4,26 @@ Papers: malt.
 """
 
 from assay.adversarial.attacks.apgd import APGD, TargetedAPGD
-from assay.adversarial.attacks.base import Attack, AttackResult, Lp, check_attackable, check_norm, run_attack
+from assay.adversarial.attacks.base import (
+    Attack,
+    AttackResult,
+    attack_batches,
+    attackable,
+    check_attack,
+    check_attackable,
+    run_attack,
+)
 from assay.adversarial.attacks.counting import PassCounter
 from assay.adversarial.attacks.fgsm import FGSM
 from assay.adversarial.attacks.linearity import LinearityCurve, almost_linearity, expected_gradient_change
 from assay.adversarial.attacks.malt import MALT, MALTResult
+from assay.adversarial.attacks.masking import GradientMasking, find_masking
 from assay.adversarial.attacks.pgd import PGD
 from assay.adversarial.attacks.robustness import AttackTally, RobustnessReport, robust_accuracy, standard_attacks
 from assay.adversarial.attacks.step_least_likely import StepLeastLikely
 from assay.adversarial.attacks.targeted_step import TargetedStep
-from assay.adversarial.attacks.targeting import GradientMaskingWarning, malt_scores, malt_targets, naive_targets
+from assay.adversarial.attacks.targeting import malt_scores, malt_targets, naive_targets
+from assay.adversarial.attacks.threat import Lp, check_norm
 
 __all__ = [
     "APGD",
@@ -23,7 +33,7 @@ __all__ = [
     "Attack",
     "AttackResult",
     "AttackTally",
-    "GradientMaskingWarning",
+    "GradientMasking",
     "LinearityCurve",
     "Lp",
     "MALTResult",
@@ -33,9 +43,13 @@ __all__ = [
     "TargetedAPGD",
     "TargetedStep",
     "almost_linearity",
+    "attack_batches",
+    "attackable",
+    "check_attack",
     "check_attackable",
     "check_norm",
     "expected_gradient_change",
+    "find_masking",
     "malt_scores",
     "malt_targets",
     "naive_targets",

@@ -1,15 +1,16 @@
 """Auto-PGD, untargeted and targeted (Croce and Hein, 2020, section 3)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.ascent import Objective, ascend
-from assay.adversarial.attacks.base import Lp, check_attackable
-from assay.core import InvalidInputError, best_other, check_choice, check_count, predict, preserved, seeded
+from assay.adversarial.attacks.base import attackable
+from assay.adversarial.attacks.threat import Lp
+from assay.core import InvalidInputError, best_other, check_choice, check_count, predict, seeded
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class APGD:
     n_iter: int = 100
     loss: Literal["ce", "dlr"] = "ce"
     random_state: int | None = None
+    targeted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_count(self.n_iter, "n_iter")
@@ -64,19 +66,24 @@ class APGD:
         Raises:
             InvalidInputError: The arguments do not fit each other, or "dlr" meets fewer than three classes.
         """
-        _check_classes(self.loss, check_attackable(model, x, y, threat=self.threat), needed=3)
-        x = x.detach()
-        with preserved(model):
-            return ascend(
-                model,
-                x,
-                y,
-                start=_start(x, self.threat, self.random_state),
+        with attackable(model, x, y, threat=self.threat) as given:
+            _check_classes(self.loss, given.n_outputs, needed=3)
+            found = ascend(
+                given.model,
+                given.x,
+                given.y,
+                start=_start(given.x, self.threat, self.random_state),
                 threat=self.threat,
                 n_iter=self.n_iter,
                 objective=UNTARGETED[self.loss],
                 broken=torch.ne,
             )
+            return given.returned(found, self.threat)
+
+    @property
+    def climbs_cross_entropy(self) -> bool:
+        """Whether the objective is the cross-entropy, whose gradient is rounded away where the softmax saturates."""
+        return self.loss == "ce"
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class TargetedAPGD:
     loss: Literal["dlr", "ce"] = "dlr"
     strict_target: bool = False
     random_state: int | None = None
+    targeted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self.n_iter, "n_iter")
@@ -128,22 +136,21 @@ class TargetedAPGD:
         Raises:
             InvalidInputError: The arguments do not fit each other, or "dlr" meets fewer than four classes.
         """
-        _check_classes(self.loss, check_attackable(model, x, target, threat=self.threat), needed=4)
-        x = x.detach()
-        with preserved(model):
-            source = predict(model, x, batch_size=len(x)).argmax(1)
-            x_adv, attacked = x.clone(), source != target
-            x_adv[attacked] = ascend(
-                model,
-                x[attacked],
-                torch.stack([source, target], 1)[attacked],
-                start=_start(x, self.threat, self.random_state)[attacked],
+        with attackable(model, x, target, threat=self.threat) as given:
+            _check_classes(self.loss, given.n_outputs, needed=4)
+            source = predict(given.model, given.x, batch_size=len(x)).argmax(1)
+            found, attacked = given.x.clone(), source != given.y
+            found[attacked] = ascend(
+                given.model,
+                given.x[attacked],
+                torch.stack([source, given.y], 1)[attacked],
+                start=_start(given.x, self.threat, self.random_state)[attacked],
                 threat=self.threat,
                 n_iter=self.n_iter,
                 objective=TARGETED[self.loss],
                 broken=_reached_target if self.strict_target else _left_source,
             )
-        return x_adv
+            return given.returned(found, self.threat)
 
 
 def _check_classes(loss: str, n_classes: int, *, needed: int) -> None:

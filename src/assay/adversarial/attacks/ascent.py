@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import Lp
+from assay.adversarial.attacks.threat import Lp
+from assay.core import input_gradient
 
 MOMENTUM = 0.75  # Paper: section 3, alpha.
 ASCENT_SHARE = 0.75  # Paper: section 3, rho: the step is halved if a smaller share of steps raised the objective.
@@ -84,7 +85,7 @@ class _Ascent:
         self.point = self.previous = self.best = start
         self.gradient = self.best_gradient = torch.zeros_like(x)
         self.value = self.best_value = self.checkpoint_value = x.new_full((len(x),), -math.inf)
-        self.step_size = x.new_full((len(x),), 2 * threat.eps)
+        self.step_size = x.new_full((len(x),), 2 * threat.reach(x))
         self.n_rises = torch.zeros_like(self.index)
         self.halved = torch.zeros_like(self.index, dtype=torch.bool)
 
@@ -105,20 +106,24 @@ class _Ascent:
 
     def evaluate(self, model: nn.Module, objective: Objective, *, differentiate: bool) -> Tensor:
         """Measure the objective and its gradient at the current points; return the predicted classes."""
-        with torch.set_grad_enabled(differentiate):
-            point = self.point.detach().requires_grad_(differentiate)
-            logits = model(point)
-            value = objective(logits, self.labels)
+        seen: list[Tensor] = []
+
+        def measured(logits: Tensor) -> Tensor:
+            seen.append(logits.detach())
+            return objective(logits, self.labels)
+
         if differentiate:
-            (self.gradient,) = torch.autograd.grad(value.sum(), point)
-        value = value.detach()
+            value, self.gradient = input_gradient(model, self.point, measured)
+        else:
+            with torch.no_grad():
+                value = measured(model(self.point))
         self.n_rises = self.n_rises + ((value > self.value) & self.value.isfinite())
         improved = value > self.best_value
         rows = improved.view(-1, *[1] * (self.x.ndim - 1))
         self.best = torch.where(rows, self.point, self.best)
         self.best_gradient = torch.where(rows, self.gradient, self.best_gradient)
         self.value, self.best_value = value, torch.where(improved, value, self.best_value)
-        return logits.detach().argmax(1)
+        return seen[0].argmax(1)
 
     def halve_where_stalled(self, n_steps: int) -> None:
         """Halve the step of samples whose objective stalled, and restart them from their best point."""

@@ -1,137 +1,44 @@
-"""Threat models, the attack protocol, and the measurement of an attack's success."""
+"""The attack protocol, the checks of a classifier to attack, and the measurement of an attack's success."""
 
-import math
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.counting import PassCounter
+from assay.adversarial.attacks.masking import GradientMasking, find_masking, no_masking
+from assay.adversarial.attacks.threat import Lp
 from assay.core import (
     InvalidInputError,
     NumericalError,
-    check_choice,
+    check_count,
     check_finite,
     check_labels,
     check_logits,
-    check_model,
     check_pairs,
-    check_positive,
+    check_samples,
+    check_scores,
+    is_probabilities,
     predict,
+    preserved,
+    signs,
     track,
 )
 
 ResultType = TypeVar("ResultType")
 
 
-@dataclass(frozen=True)
-class Lp:
-    r"""Threat model: $\lVert x' - x\rVert_p \le \varepsilon$ and $x'$ within the input range.
-
-    Args:
-        norm: 2 or `math.inf`.
-        eps: Largest distance, in units of the input.
-        input_range: Lowest and highest value of an input entry; `(-math.inf, math.inf)` for unbounded features.
-            The model must take inputs of this range: normalisation belongs inside the model.
-
-    Raises:
-        InvalidInputError: The norm is neither 2 nor infinity, the radius is not positive, or the range is empty.
-
-    >>> threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
-    >>> threat.project(torch.tensor([[0.9, -0.3]]), torch.tensor([[0.5, 0.05]])).tolist()
-    [[0.6000000238418579, 0.0]]
-    """
-
-    norm: float
-    eps: float
-    input_range: tuple[float, float]
-
-    def __post_init__(self) -> None:
-        check_norm(self.norm)
-        check_positive(self.eps, "eps")
-        low, high = self.input_range
-        if not low < high:
-            raise InvalidInputError(f"input_range must be (lowest, highest), got {self.input_range}; e.g. (0.0, 1.0)")
-
-    def check_inside(self, x: Float[Tensor, "n *d"]) -> None:
-        """Require inputs within the range.
-
-        Raises:
-            InvalidInputError: Some entry lies outside.
-        """
-        low, high = self.input_range
-        if bool((x < low).any() or (x > high).any()):
-            raise InvalidInputError(
-                f"x spans [{x.min():.4g}, {x.max():.4g}] but input_range is {self.input_range}; give the true range, "
-                "or move the normalisation into the model and pass unnormalised inputs"
-            )
-
-    def project(self, x_adv: Float[Tensor, "n *d"], x: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
-        """Project perturbed inputs onto the ball around `x` and the range.
-
-        For the infinity norm this is the nearest point of both. For the 2-norm the perturbation is shortened and then
-        clamped; clamping to a range that contains `x` only shortens it further.
-        """
-        low, high = self.input_range
-        if self.norm == math.inf:
-            return torch.minimum(torch.maximum(x_adv, x - self.eps), x + self.eps).clamp(low, high)
-        change = x_adv - x
-        shrink = (self.eps / self.distance(x_adv, x).clamp_min(self.eps)).view(-1, *[1] * (x.ndim - 1))
-        return (x + change * shrink).clamp(low, high)
-
-    def distance(self, x_adv: Float[Tensor, "n *d"], x: Float[Tensor, "n *d"]) -> Float[Tensor, " n"]:
-        r"""Return $\lVert x' - x\rVert_p$ of every sample."""
-        return (x_adv - x).flatten(1).norm(p=self.norm, dim=1)
-
-    def steepest(self, gradient: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
-        r"""Return the direction of steepest ascent of unit $p$-norm: the sign, or the gradient scaled to length one.
-
-        A zero gradient gives a zero direction.
-        """
-        if self.norm == math.inf:
-            return gradient.sign()
-        # Dividing by the largest entry first keeps the squares of tiny gradients from underflow.
-        scaled = gradient.flatten(1)
-        scaled = scaled / scaled.abs().amax(1, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
-        return (scaled / scaled.norm(dim=1, keepdim=True).clamp_min(1e-12)).view_as(gradient)
-
-    def random_start(self, x: Float[Tensor, "n *d"], *, generator: torch.Generator) -> Float[Tensor, "n *d"]:
-        """Draw a point uniformly from the ball around each sample, then clamp it to the range."""
-        kind = {"generator": generator, "dtype": x.dtype, "device": generator.device}
-        if self.norm == math.inf:
-            change = 2 * torch.rand(x.shape, **kind) - 1
-        else:
-            normal, radius = torch.randn(x.shape, **kind), torch.rand(len(x), **kind) ** (1 / x[0].numel())
-            change = self.steepest(normal) * radius.view(-1, *[1] * (x.ndim - 1))
-        return self.project(x + self.eps * change.to(x), x)
-
-
-def check_norm(norm: float) -> None:
-    """Require the norm 2 or infinity.
-
-    Raises:
-        InvalidInputError: It is neither.
-    """
-    check_choice(norm, (2, math.inf), "norm")
-
-
-def dual_norms(gradient: Float[Tensor, "n *d"], norm: float) -> Float[Tensor, " n"]:
-    r"""Return the dual norm of each gradient, the largest gain of a unit step: $\max_{\|u\|_p\le1}\langle g,u\rangle$.
-
-    >>> dual_norms(torch.tensor([[3.0, -4.0]]), math.inf).item(), dual_norms(torch.tensor([[3.0, -4.0]]), 2).item()
-    (7.0, 5.0)
-    """
-    return gradient.flatten(1).norm(p=1 if norm == math.inf else 2, dim=1)
-
-
 @runtime_checkable
 class Attack(Protocol):
     """An attack: its threat model, and a call `attack(model, x, y) -> x_adv`.
 
-    A *targeted* attack takes the target class instead of the true label. An attack of another library needs a class of
-    three lines that states its threat model and forwards the call.
+    A *targeted* attack takes the target class instead of the true label; ours say so in an attribute `targeted`. An
+    attack of another library needs a class of three lines that states its threat model and forwards the call.
     """
 
     @property
@@ -150,6 +57,7 @@ class AttackResult:
         distance: Size of the perturbation in the threat's norm.
         n_forward: Forward passes, counted by sample: the attack, its input checks and the measurement.
         n_backward: Backward passes, counted by sample.
+        masking: Samples that stay correct and where the gradient gives the attack no direction.
     """
 
     x_adv: Float[Tensor, "n *d"]
@@ -157,6 +65,7 @@ class AttackResult:
     distance: Float[Tensor, " n"]
     n_forward: int
     n_backward: int
+    masking: GradientMasking
 
     @property
     def robust_accuracy(self) -> float:
@@ -164,10 +73,11 @@ class AttackResult:
         return 1.0 - self.success.double().mean().item()
 
     def __str__(self) -> str:
-        return (
+        said = (
             f"{len(self.success)} samples attacked: {self.robust_accuracy:.1%} stay correct "
             f"({self.n_forward} forward and {self.n_backward} backward passes)."
         )
+        return f"{said} {self.masking}" if self.masking.masked.any() else said
 
 
 def run_attack(
@@ -182,7 +92,8 @@ def run_attack(
     """Run an attack against true labels and measure its success.
 
     The attack's points are projected onto its threat model, and success is measured by a separate forward pass. Samples
-    that the model already misclassifies are not attacked and count as successes.
+    that the model already misclassifies are not attacked and count as successes. The result says where gradients are
+    masked, so that a failure proves little.
 
     Args:
         model: Classifier with outputs `(n, c)`, `c >= 2`; it comes back as it was.
@@ -193,10 +104,11 @@ def run_attack(
         progress: Draw a bar on standard error.
 
     Returns:
-        The perturbed inputs, their success and distance, and the passes.
+        The perturbed inputs, their success and distance, the passes, and where gradients are masked.
 
     Raises:
-        InvalidInputError: The model, inputs and labels do not fit each other or the threat model.
+        InvalidInputError: The model, inputs and labels do not fit each other or the threat model, or the attack is
+            targeted.
         NumericalError: The attack returned NaN.
 
     >>> from assay.adversarial import MALT, TargetedAPGD
@@ -205,13 +117,29 @@ def run_attack(
     >>> run_attack(model, torch.zeros(1, 2), torch.tensor([0]), attack=attack).success.shape
     torch.Size([1])
     """
-    check_attackable(model, x, y, threat=attack.threat)
+    check_attack(attack, targeted=False)
+    check_count(batch_size, "batch_size")
+    x, y, _ = check_attackable(model, x, y, threat=attack.threat)
+    with preserved(model):
+        result = attack_batches(model, x, y, attack, batch_size, progress=progress)
+        options = {"threat": attack.threat, "attacks": [attack], "batch_size": batch_size}
+        return replace(result, masking=find_masking(model, x, y, ~result.success, **options))
+
+
+def attack_batches(
+    model: nn.Module, x: Tensor, y: Tensor, attack: Attack, batch_size: int, *, progress: bool = False
+) -> AttackResult:
+    """Attack inputs that `check_attackable` returned, with no test of masking; the caller holds the model `preserved`.
+
+    Raises:
+        NumericalError: The attack returned NaN or infinite values.
+    """
     batches = track(list(zip(x.split(batch_size), y.split(batch_size), strict=True)), "attacking", enabled=progress)
     return join_results([_attack_batch(model, *batch, attack) for batch in batches])
 
 
 def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> AttackResult:
-    counted = PassCounter(model)
+    counted = PassCounter(model, checked=True)
     success = predict(counted, x, batch_size=len(x)).argmax(1) != y
     x_adv, correct = x.clone(), (~success).nonzero().squeeze(1)
     if len(correct):
@@ -219,7 +147,7 @@ def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> Att
         broken = predicted != y[correct]
         x_adv[correct[broken]], success[correct[broken]] = proposed[broken], True
     distance = attack.threat.distance(x_adv, x)
-    return AttackResult(x_adv, success, distance, counted.n_forward, counted.n_backward)
+    return AttackResult(x_adv, success, distance, counted.n_forward, counted.n_backward, no_masking(x))
 
 
 def measure(model: nn.Module, proposed: Tensor, x: Tensor, threat: Lp) -> tuple[Tensor, Tensor]:
@@ -227,44 +155,165 @@ def measure(model: nn.Module, proposed: Tensor, x: Tensor, threat: Lp) -> tuple[
 
     Raises:
         InvalidInputError: The attack changed the shape of its inputs.
-        NumericalError: The attack returned NaN.
+        NumericalError: The attack returned NaN or infinite values.
     """
     if proposed.shape != x.shape:
         raise InvalidInputError(f"the attack returned shape {tuple(proposed.shape)} for inputs {tuple(x.shape)}")
-    if proposed.isnan().any():
-        raise NumericalError("the attack returned NaN; check its step size and the model's gradients")
+    if not proposed.isfinite().all():
+        raise NumericalError("the attack returned NaN or infinity; check its step size and the model's gradients")
     x_adv = threat.project(proposed.detach(), x)
     logits = predict(model, x_adv, batch_size=len(x))
     check_finite(logits, "the model's scores on perturbed inputs")
     return x_adv, logits.argmax(1)
 
 
+def check_attack(attack: Attack, *, targeted: bool) -> None:
+    """Require an attack that takes the class to reach, or one that takes true labels.
+
+    Raises:
+        InvalidInputError: It is no attack, or one of the other kind.
+    """
+    if not isinstance(attack, Attack) or isinstance(attack, type):
+        given = attack.__name__ if isinstance(attack, type) else type(attack).__name__
+        raise InvalidInputError(
+            f"an attack is a callable with a threat model, got {given}; build it first, as in FGSM(threat)"
+        )
+    name = type(attack).__name__
+    if getattr(attack, "targeted", targeted) is not targeted:
+        raise InvalidInputError(
+            f"{name} takes the true label, not the class to reach; give MALT a targeted attack, such as TargetedAPGD"
+            if targeted
+            else f"{name} takes the class to reach, not the true label; wrap it: MALT({name}(threat))"
+        )
+
+
 def check_attackable(
-    model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"], *, threat: Lp | None = None
-) -> int:
-    """Check a classifier, its inputs and labels; return the number of classes.
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    y: Num[Tensor, " n"] | None = None,
+    *,
+    threat: Lp | None = None,
+    allow_single: bool = False,
+) -> tuple[Float[Tensor, "n *d"], Num[Tensor, " n"], int]:
+    """Check a classifier, its inputs and labels.
+
+    Args:
+        model: Classifier with outputs `(n, c)`.
+        x: Inputs.
+        y: Labels; the model's predictions when None.
+        threat: Threat model, whose range and radius the inputs must fit.
+        allow_single: Also take a network with one output, whose labels are -1 and 1.
+
+    Returns:
+        The inputs, clipped to the threat's range where they leave it by rounding only, the labels as integers, and the
+        number of outputs.
 
     Raises:
         InvalidInputError: One of them does not fit, or the model has a single output.
     """
-    check_model(model)
-    check_pairs(x, y)
-    n_classes = check_logits(model, x).shape[1]
-    if n_classes < 2:
-        raise InvalidInputError(
-            "the model has one output, but an attack needs one score a class; wrap it to return (0, f(x))"
-        )
-    check_labels(y, n_classes)
-    if threat is not None:
-        threat.check_inside(x)
-    return n_classes
+    with torch.inference_mode(False):
+        x, y = (check_samples(x), None) if y is None else check_pairs(x, y)
+        n_outputs = _count_outputs(model, x)
+        if n_outputs == 1 and not allow_single:
+            raise InvalidInputError(
+                "the model has one output, but an attack needs one score for each class; wrap it to return (0, f(x)), "
+                "as in torch.cat([torch.zeros_like(f), f], 1)"
+            )
+        check = signs if n_outputs == 1 else partial(check_labels, n_classes=n_outputs)
+        y = decisions(predict(model, x)) if y is None else check(y)
+        if threat is not None:
+            x = threat.check_inside(x)
+            threat.working_dtype(x)
+        return x, y, n_outputs
+
+
+def decisions(scores: Float[Tensor, "n *c"]) -> Int[Tensor, " n"]:
+    """Return the class with the highest score; the sign, -1 or 1, of a single score."""
+    if scores.ndim > 1 and scores.shape[1] > 1:
+        return scores.argmax(1)
+    return 2 * (scores.reshape(-1) > 0).long() - 1
+
+
+def _count_outputs(model: nn.Module, x: Tensor) -> int:
+    if _is_checked(model):
+        with preserved(model), torch.no_grad():
+            return model(x[:1]).reshape(1, -1).shape[1]
+    logits = check_logits(model, x)
+    # Outputs that only happen to sum to one, as those of a linear network can, do not at other inputs.
+    if is_probabilities(logits) and is_probabilities(predict(model, x[:3] / 2)):
+        check_scores(model, x)
+    return logits.shape[1]
+
+
+def _is_checked(model: nn.Module) -> bool:
+    return isinstance(model, PassCounter) and model.checked
+
+
+@dataclass(frozen=True)
+class Attackable:
+    """Checked arguments of an attack, in the type in which it moves the inputs.
+
+    Attributes:
+        model: The network; it takes inputs of that type and rounds them to their own.
+        x: Inputs.
+        y: Labels.
+        n_outputs: Outputs of the model.
+        given: The inputs in their own type.
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    n_outputs: int
+    given: Tensor
+
+    def returned(self, point: Tensor, threat: Lp) -> Tensor:
+        """Return perturbed inputs in the type of the inputs, within the ball."""
+        return point if point.dtype == self.given.dtype else threat.project(point, self.given)
+
+
+@contextmanager
+def attackable(
+    model: nn.Module,
+    x: Float[Tensor, "n *d"],
+    y: Num[Tensor, " n"] | None = None,
+    *,
+    threat: Lp | None = None,
+    allow_single: bool = False,
+) -> Iterator[Attackable]:
+    """Check the arguments of an attack as `check_attackable` does, and hold the model `preserved` while it runs.
+
+    Steps that the inputs' own type would round away are taken in a wider one; the network sees rounded points.
+
+    Raises:
+        InvalidInputError: The arguments do not fit each other, or the radius is below the resolution of the inputs.
+    """
+    x, y, n_outputs = check_attackable(model, x, y, threat=threat, allow_single=allow_single)
+    with preserved(model):
+        wide = torch.promote_types(x.dtype, torch.float32) if threat is None else threat.working_dtype(x)
+        yield Attackable(model if wide == x.dtype else _Rounding(model, x.dtype), x.to(wide), y, n_outputs, x)
+
+
+class _Rounding(nn.Module):
+    """Run a network on inputs rounded to its own type, and return scores in the type of the inputs."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.dtype = model, dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x.to(self.dtype)).to(x.dtype)
 
 
 def join_results(parts: list[ResultType]) -> ResultType:
     """Join the results of consecutive batches: tensors are concatenated, counts added."""
     names = [field.name for field in fields(parts[0])]  # type: ignore[arg-type]
     columns = {name: [getattr(part, name) for part in parts] for name in names}
-    joined: dict[str, Any] = {
-        name: torch.cat(values) if isinstance(values[0], Tensor) else sum(values) for name, values in columns.items()
-    }
+    joined: dict[str, Any] = {name: _join(values) for name, values in columns.items()}
     return type(parts[0])(**joined)
+
+
+def _join(values: list[Any]) -> Any:
+    if isinstance(values[0], Tensor):
+        return torch.cat(values)
+    return join_results(values) if is_dataclass(values[0]) else sum(values)

@@ -9,6 +9,11 @@ from torch import Tensor, nn
 class PassCounter(nn.Module):
     """Wrap a classifier and count its forward and backward passes, one a sample.
 
+    Args:
+        model: The classifier.
+        checked: Whether its caller has checked the classifier, so that the attacks that it is given to do not check it
+            again.
+
     Attributes:
         n_forward: Samples evaluated.
         n_backward: Samples whose scores were differentiated: a batch of n with k cotangents counts n k, also when
@@ -21,9 +26,10 @@ class PassCounter(nn.Module):
     (5, 5)
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, checked: bool = False) -> None:
         super().__init__()
         self.model = model
+        self.checked = checked
         self.n_forward = 0
         self.n_backward = 0
 

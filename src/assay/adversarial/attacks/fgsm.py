@@ -1,12 +1,13 @@
 """Fast gradient sign method (Goodfellow, Shlens and Szegedy, 2015, section 4)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import Lp
 from assay.adversarial.attacks.pgd import PGD
+from assay.adversarial.attacks.threat import Lp
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class FGSM:
     """
 
     threat: Lp
+    targeted: ClassVar[bool] = False
+    climbs_cross_entropy: ClassVar[bool] = True
 
     def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs.

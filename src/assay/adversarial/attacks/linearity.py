@@ -8,8 +8,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import check_attackable
-from assay.core import InvalidInputError, NumericalError, check_labels, check_samples, input_gradient, preserved
+from assay.adversarial.attacks.base import attackable
+from assay.core import (
+    InvalidInputError,
+    NumericalError,
+    check_count,
+    check_finite,
+    check_labels,
+    check_samples,
+    input_gradient,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,8 +84,8 @@ def almost_linearity(
         One row a sample, one column a radius.
 
     Raises:
-        InvalidInputError: The arguments do not fit each other.
-        NumericalError: The gradient vanishes at some sample, so that its relative change is undefined.
+        InvalidInputError: The arguments do not fit each other, or a direction is zero.
+        NumericalError: The gradient vanishes or is not finite at some sample, so that its relative change is undefined.
 
     Cost: time one forward and backward pass a sample and radius, memory O(n (d + r)).
 
@@ -89,25 +97,46 @@ def almost_linearity(
     >>> curve.gradient_change.item()
     0.0
     """
-    n_classes = check_attackable(model, x, class_pair[:, 1])
-    check_labels(class_pair[:, 0], n_classes, "class_pair[:, 0]")
-    check_samples(direction, "direction")
-    if direction.shape != x.shape or radii.numel() == 0:
+    if not isinstance(class_pair, Tensor) or class_pair.ndim != 2 or class_pair.shape[1] != 2:
         raise InvalidInputError(
-            f"direction must have the shape of x, {tuple(x.shape)}, and radii be non-empty; "
-            f"got {tuple(direction.shape)} and {radii.numel()} radii"
+            f"class_pair must hold the classes k and y of each sample, of shape (n, 2), got {_shape(class_pair)}; "
+            "build it by torch.stack([k, y], 1)"
         )
-    changes, errors = [], []
-    with preserved(model):
-        gap, gradient = _gap_and_gradient(model, x, class_pair)
+    with attackable(model, x, class_pair[:, 1]) as given:
+        other = check_labels(class_pair[:, 0], given.n_outputs, "class_pair[:, 0]")
+        direction = _check_direction(direction, given.x, radii)
+        pairs = torch.stack([other, given.y], 1)
+        changes, errors = [], []
+        gap, gradient = _gap_and_gradient(given.model, given.x, pairs)
         size, slope = gradient.norm(dim=1), (gradient * direction.flatten(1)).sum(1)
+        check_finite(gradient, "the gradient of the score gap in the input")
         if not (size > 0).all():
             raise NumericalError(f"the gradient vanishes at {int((size == 0).sum())} samples; leave these out")
         for radius in radii:
-            moved_gap, moved_gradient = _gap_and_gradient(model, x + radius * direction, class_pair)
+            moved_gap, moved_gradient = _gap_and_gradient(given.model, given.x + radius * direction, pairs)
             changes.append((moved_gradient - gradient).norm(dim=1) / size)
             errors.append((moved_gap - gap - radius * slope).abs())
-    return LinearityCurve(radii, torch.stack(changes, 1), torch.stack(errors, 1))
+    return LinearityCurve(radii.detach(), torch.stack(changes, 1), torch.stack(errors, 1))
+
+
+def _check_direction(direction: Tensor, x: Tensor, radii: Tensor) -> Tensor:
+    direction = check_samples(direction, "direction")
+    if direction.shape != x.shape or radii.ndim != 1 or radii.numel() == 0 or not radii.isfinite().all():
+        raise InvalidInputError(
+            f"direction must have the shape of x, {tuple(x.shape)}, and radii be a vector of finite numbers; got "
+            f"{tuple(direction.shape)} and radii of shape {tuple(radii.shape)}"
+        )
+    still = int((direction.flatten(1) == 0).all(1).sum())
+    if still:
+        raise InvalidInputError(
+            f"direction is zero at {still} of {len(x)} samples, along which every network is linear; leave these out, "
+            "as where an attack failed and x_adv is x"
+        )
+    return direction.to(x)
+
+
+def _shape(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def expected_gradient_change(radius: float, n_features: int) -> float:
@@ -123,12 +152,18 @@ def expected_gradient_change(radius: float, n_features: int) -> float:
         radius: Length of the step, in units of the input.
         n_features: Dimension of the input.
 
+    Raises:
+        InvalidInputError: The radius is negative or not finite, or there is no feature.
+
     Source: derived here for the setting of Melamed, Yehudai, Shamir, "MALT Powers Up Adversarial Attacks" (2024), main
     text: the theorem on two-layer networks. The formula is not in the paper.
 
     >>> round(expected_gradient_change(radius=5.0, n_features=400), 3)
     0.395
     """
+    if not 0 <= radius < math.inf:
+        raise InvalidInputError(f"radius must be a finite number of at least 0, got {radius!r}")
+    check_count(n_features, "n_features")
     return math.sqrt(2 / math.pi * math.atan(radius / math.sqrt(n_features)))
 
 

@@ -1,16 +1,25 @@
 """MALT, targeted attacks on the nearest classes (Melamed, Yehudai and Shamir, 2024, algorithm 1)."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import Attack, AttackResult, Lp, check_attackable, join_results, measure
+from assay.adversarial.attacks.base import (
+    Attack,
+    AttackResult,
+    check_attack,
+    check_attackable,
+    join_results,
+    measure,
+)
 from assay.adversarial.attacks.counting import PassCounter
+from assay.adversarial.attacks.masking import find_masking, no_masking
 from assay.adversarial.attacks.targeting import malt_targets, naive_targets
-from assay.core import InvalidInputError, check_choice, check_count, predict, track
+from assay.adversarial.attacks.threat import Lp
+from assay.core import InvalidInputError, check_choice, check_count, predict, preserved, track
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,8 @@ class MALT:
         ranking: "malt", or "naive" for the baseline, the order of confidence.
 
     Raises:
-        InvalidInputError: `k` or `candidates` is below one, or the attack stops before it reaches a strict target.
+        InvalidInputError: `k` or `candidates` is below one, the attack is not targeted, or it stops before it reaches a
+            strict target.
 
     Cost: time at most `candidates` vector-Jacobian products and `k` runs of the attack a sample, memory that of one
     batch.
@@ -64,8 +74,10 @@ class MALT:
     candidates: int = 100
     strict_target: bool = False
     ranking: Literal["malt", "naive"] = "malt"
+    targeted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        check_attack(self.attack, targeted=True)
         check_count(self.k, "k")
         check_count(self.candidates, "candidates")
         check_choice(self.ranking, ("malt", "naive"), "ranking")
@@ -82,7 +94,9 @@ class MALT:
 
     def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs; arguments and errors are those of `run`."""
-        return self.run(model, x, y).x_adv
+        x, y, _ = check_attackable(model, x, y, threat=self.threat)
+        with preserved(model):
+            return self._run_batches(model, x, y).x_adv
 
     def run(
         self,
@@ -106,11 +120,18 @@ class MALT:
             InvalidInputError: The model, inputs and labels do not fit each other or the threat model.
             NumericalError: The attack returned NaN.
         """
-        check_attackable(model, x, y, threat=self.threat)
-        batches = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
-        return join_results(
-            [self._run_batch(PassCounter(model), *batch) for batch in track(batches, "attacking", enabled=progress)]
-        )
+        check_count(batch_size, "batch_size")
+        x, y, _ = check_attackable(model, x, y, threat=self.threat)
+        with preserved(model):
+            result = self._run_batches(model, x, y, batch_size, progress=progress)
+            options = {"threat": self.threat, "attacks": [self], "batch_size": batch_size}
+            return replace(result, masking=find_masking(model, x, y, ~result.success, **options))
+
+    def _run_batches(
+        self, model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 256, *, progress: bool = False
+    ) -> MALTResult:
+        batches = track(list(zip(x.split(batch_size), y.split(batch_size), strict=True)), "attacking", enabled=progress)
+        return join_results([self._run_batch(PassCounter(model, checked=True), *batch) for batch in batches])
 
     def _run_batch(self, model: PassCounter, x: Tensor, y: Tensor) -> MALTResult:
         success = predict(model, x, batch_size=len(x)).argmax(1) != y
@@ -129,7 +150,8 @@ class MALT:
             x_adv[hit], reached[hit], success[hit] = proposed[broken], target[broken], True
             remaining, ranked = remaining[~broken], ranked[~broken]
         distance = self.threat.distance(x_adv, x)
-        return MALTResult(x_adv, success, distance, model.n_forward, model.n_backward, reached, n_targets)
+        found = (x_adv, success, distance, model.n_forward, model.n_backward, no_masking(x))
+        return MALTResult(*found, reached, n_targets)
 
     def _targets(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         if self.ranking == "naive":

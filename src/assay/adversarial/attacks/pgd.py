@@ -1,13 +1,15 @@
 """Projected gradient descent attack (Madry et al., 2018, section 2.1)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import Lp, check_attackable
-from assay.core import check_count, check_positive, input_gradient, preserved, seeded
+from assay.adversarial.attacks.base import attackable
+from assay.adversarial.attacks.threat import Lp
+from assay.core import InvalidInputError, check_count, check_positive, check_samples, input_gradient, seeded
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class PGD:
     n_iter: int = 40
     step_size: float | None = None
     random_state: int | None = None
+    targeted: ClassVar[bool] = False
+    climbs_cross_entropy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self.n_iter, "n_iter")
@@ -65,17 +69,24 @@ class PGD:
         Raises:
             InvalidInputError: The arguments do not fit each other.
         """
-        check_attackable(model, x, y, threat=self.threat)
-        x = x.detach()
-        step_size = self.step_size if self.step_size is not None else 2.5 * self.threat.eps / self.n_iter
-        point = self._start(x) if start is None else start.detach()
-        with preserved(model):
+        with attackable(model, x, y, threat=self.threat) as given:
+            reach = self.threat.reach(given.x)
+            # Beyond four radii a step reaches nothing new, and could overflow.
+            step_size = 2.5 * reach / self.n_iter if self.step_size is None else min(self.step_size, 4 * reach)
+            point = self._start(given.x, start)
             for _ in range(self.n_iter):
-                gradient = input_gradient(model, point, lambda logits: F.cross_entropy(logits, y, reduction="none"))[1]
-                point = self.threat.project(point + step_size * self.threat.steepest(gradient), x)
-        return point
+                gradient = input_gradient(
+                    given.model, point, lambda logits: F.cross_entropy(logits, given.y, reduction="none")
+                )[1]
+                point = self.threat.project(point + step_size * self.threat.steepest(gradient), given.x)
+            return given.returned(point, self.threat)
 
-    def _start(self, x: Tensor) -> Tensor:
+    def _start(self, x: Tensor, start: Tensor | None) -> Tensor:
+        if start is not None:
+            start = check_samples(start, "start")
+            if start.shape != x.shape:
+                raise InvalidInputError(f"start must have the shape of x, {tuple(x.shape)}, got {tuple(start.shape)}")
+            return start.to(x)
         if self.random_state is None:
             return x
         return self.threat.random_start(x, generator=seeded(self.random_state))

@@ -11,9 +11,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.apgd import APGD, TargetedAPGD
-from assay.adversarial.attacks.base import Attack, Lp, check_attackable, join_results, run_attack
+from assay.adversarial.attacks.base import (
+    Attack,
+    attack_batches,
+    check_attack,
+    check_attackable,
+    join_results,
+)
 from assay.adversarial.attacks.malt import MALT
-from assay.core import Interval, InvalidInputError, check_count, predict, proportion_interval, track
+from assay.adversarial.attacks.masking import GradientMasking, find_masking
+from assay.adversarial.attacks.threat import Lp
+from assay.core import Interval, InvalidInputError, check_count, predict, preserved, proportion_interval, track
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +49,8 @@ class RobustnessReport:
         correct: Whether the model classifies the input as labelled.
         broken_by: Index into `tallies` of the successful attack; -1 where there is none.
         distance: Size of the perturbation in the threat's norm.
+        masking: Samples that stay correct and where the gradient gives an attack no direction.
+        commonest: Share of the commonest label, which is the accuracy of a network that always answers it.
     """
 
     threat: Lp
@@ -49,6 +59,8 @@ class RobustnessReport:
     correct: Bool[Tensor, " n"]
     broken_by: Int[Tensor, " n"]
     distance: Float[Tensor, " n"]
+    masking: GradientMasking
+    commonest: float
 
     @property
     def robust(self) -> Bool[Tensor, " n"]:
@@ -65,6 +77,17 @@ class RobustnessReport:
         """Accuracy under every attack, with its exact 95% interval."""
         return proportion_interval(int(self.robust.sum()), len(self.correct))
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences on what makes the figures say little: masked gradients, an accuracy at chance."""
+        said = [str(self.masking)] if self.masking.masked.any() else []
+        if self.accuracy.low <= self.commonest:
+            said.append(
+                f"The accuracy without attack, {self.accuracy.mean:.1%}, is not above the {self.commonest:.1%} of the "
+                "commonest label beyond chance: robustness says little about such a network."
+            )
+        return tuple(said)
+
     def __str__(self) -> str:
         clean, robust = self.accuracy, self.robust_accuracy
         tried = "; ".join(
@@ -76,6 +99,7 @@ class RobustnessReport:
             f"Of {len(self.correct)} samples {clean.mean:.1%} [{clean.low:.1%}, {clean.high:.1%}] are classified "
             f"correctly, and {robust.mean:.1%} [{robust.low:.1%}, {robust.high:.1%}] under changes of at most "
             f"{self.threat.eps:.4g} in the {self.threat.norm:g}-norm. {tried}. Another attack may break more."
+            + "".join(f" {caveat}" for caveat in self.caveats)
         )
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -136,7 +160,8 @@ def robust_accuracy(
 
     The attacks run in turn, each on the samples that earlier ones left, with the same result as all attacks on all
     samples. `run_attack` measures success by projection and a separate forward pass. The result is an upper bound of
-    the true robust accuracy; its interval covers the choice of samples only.
+    the true robust accuracy; its interval covers the choice of samples only. Where gradients are masked (they vanish,
+    are not finite, or are lost in a saturated softmax) the report says at how many samples.
 
     Args:
         model: Classifier with outputs `(n, c)`, `c >= 2`; it comes back as it was.
@@ -150,7 +175,8 @@ def robust_accuracy(
         progress: Draw a bar on standard error.
 
     Returns:
-        Accuracy and robust accuracy with their intervals, and the attack that broke each sample.
+        Accuracy and robust accuracy with their intervals, the attack that broke each sample, and where gradients are
+        masked.
 
     Raises:
         InvalidInputError: The arguments do not fit each other, or an attack has another threat model.
@@ -161,7 +187,7 @@ def robust_accuracy(
 
     Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks" (2020), section 5. Deviation: MALT replaces the paper's targeted attacks and its attack without gradients,
-    so that robust accuracy is overestimated for networks with masked gradients (see `GradientMaskingWarning`).
+    so that robust accuracy is overestimated for networks with masked gradients, which the report names.
 
     >>> threat = Lp(norm=math.inf, eps=0.5, input_range=(-9.0, 9.0))
     >>> layer = nn.Linear(1, 2, bias=False)
@@ -170,21 +196,36 @@ def robust_accuracy(
     >>> report.robust.tolist(), report.robust_accuracy.mean
     ([False, True], 0.5)
     """
-    n_classes = check_attackable(model, x, y, threat=threat)
-    if attacks is None:
-        attacks = standard_attacks(threat, n_classes)
-    different = [name for name, attack in attacks.items() if attack.threat != threat]
-    if different or not attacks:
+    check_count(batch_size, "batch_size")
+    x, y, n_classes = check_attackable(model, x, y, threat=threat)
+    named = _checked_attacks(standard_attacks(threat, n_classes) if attacks is None else attacks, threat)
+    with preserved(model):
+        batches, start = [], time.monotonic()
+        pairs = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
+        for batch in track(pairs, "attacking", enabled=progress):
+            batches.append(_attack_batch(model, *batch, threat, list(named.values())))
+            if time.monotonic() - start > time_limit:
+                break
+        joined = join_results(batches)
+        x, y = x[: len(joined.x_adv)], y[: len(joined.x_adv)]
+        unbroken = joined.correct & (joined.broken_by < 0)
+        options = {"threat": threat, "attacks": list(named.values()), "batch_size": batch_size}
+        masking = find_masking(model, x, y, unbroken, **options)
+    return _report(threat, list(named), joined, masking, y.bincount().max().item() / len(y))
+
+
+def _checked_attacks(attacks: Mapping[str, Attack], threat: Lp) -> dict[str, Attack]:
+    if not isinstance(attacks, Mapping) or not attacks:
         raise InvalidInputError(
-            f"attacks must hold at least one attack, all with threat {threat}; got another threat in {different}"
+            f"attacks must hold at least one attack by name, all with threat {threat}, got {attacks!r}; e.g. "
+            "{'PGD': PGD(threat)}"
         )
-    batches, start = [], time.monotonic()
-    pairs = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
-    for batch in track(pairs, "attacking", enabled=progress):
-        batches.append(_attack_batch(model, *batch, threat, list(attacks.values())))
-        if time.monotonic() - start > time_limit:
-            break
-    return _report(threat, list(attacks), join_results(batches))
+    for attack in attacks.values():
+        check_attack(attack, targeted=False)
+    different = [name for name, attack in attacks.items() if attack.threat != threat]
+    if different:
+        raise InvalidInputError(f"attacks must be all with threat {threat}; got another threat in {different}")
+    return dict(attacks)
 
 
 @dataclass(frozen=True)
@@ -205,7 +246,7 @@ def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, attacks: l
     for number, attack in enumerate(attacks):
         if not len(remaining):
             break
-        result = run_attack(model, x[remaining], y[remaining], attack=attack, batch_size=len(remaining))
+        result = attack_batches(model, x[remaining], y[remaining], attack, len(remaining))
         hit = remaining[result.success]
         x_adv[hit], broken_by[hit] = result.x_adv[result.success], number
         remaining = remaining[~result.success]
@@ -213,10 +254,13 @@ def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, attacks: l
     return _Batch(x_adv, correct, broken_by, threat.distance(x_adv, x), passes)
 
 
-def _report(threat: Lp, names: list[str], joined: _Batch) -> RobustnessReport:
+def _report(
+    threat: Lp, names: list[str], joined: _Batch, masking: GradientMasking, commonest: float
+) -> RobustnessReport:
     tallies, remaining = [], int(joined.correct.sum())
     for number, (name, passes) in enumerate(zip(names, joined.passes.sum(0).tolist(), strict=True)):
         broken = int((joined.broken_by == number).sum())
         tallies.append(AttackTally(name, remaining, broken, *passes))
         remaining -= broken
-    return RobustnessReport(threat, tuple(tallies), joined.x_adv, joined.correct, joined.broken_by, joined.distance)
+    found = (joined.x_adv, joined.correct, joined.broken_by, joined.distance)
+    return RobustnessReport(threat, tuple(tallies), *found, masking, commonest)

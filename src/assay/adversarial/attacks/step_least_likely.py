@@ -1,13 +1,15 @@
 """One-step attack towards the least likely class (Kurakin, Goodfellow and Bengio, 2017, section 2.2)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import Lp, check_attackable
-from assay.core import input_gradient, predict, preserved
+from assay.adversarial.attacks.base import attackable
+from assay.adversarial.attacks.threat import Lp
+from assay.core import input_gradient, predict
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class StepLeastLikely:
     """
 
     threat: Lp
+    targeted: ClassVar[bool] = False
 
     def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs.
@@ -44,11 +47,10 @@ class StepLeastLikely:
         Raises:
             InvalidInputError: The arguments do not fit each other.
         """
-        check_attackable(model, x, y, threat=self.threat)
-        x = x.detach()
-        least_likely = predict(model, x, batch_size=len(x)).argmin(1)
-        with preserved(model):
-            gradient = input_gradient(model, x, lambda logits: F.cross_entropy(logits, least_likely, reduction="none"))[
-                1
-            ]
-        return self.threat.project(x - self.threat.eps * self.threat.steepest(gradient), x)
+        with attackable(model, x, y, threat=self.threat) as given:
+            least_likely = predict(given.model, given.x, batch_size=len(x)).argmin(1)
+            gradient = input_gradient(
+                given.model, given.x, lambda logits: F.cross_entropy(logits, least_likely, reduction="none")
+            )[1]
+            step = self.threat.reach(given.x) * self.threat.steepest(gradient)
+            return given.returned(self.threat.project(given.x - step, given.x), self.threat)

@@ -1,13 +1,15 @@
 """One-step attack towards a target class (Cubuk et al., 2017)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import Lp, check_attackable
-from assay.core import input_gradient, preserved
+from assay.adversarial.attacks.base import attackable
+from assay.adversarial.attacks.threat import Lp
+from assay.core import input_gradient
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class TargetedStep:
     """
 
     threat: Lp
+    targeted: ClassVar[bool] = True
 
     def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], target: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs; samples already predicted as their target are returned unchanged.
@@ -44,13 +47,12 @@ class TargetedStep:
         Raises:
             InvalidInputError: The arguments do not fit each other.
         """
-        check_attackable(model, x, target, threat=self.threat)
-        x = x.detach()
+        with attackable(model, x, target, threat=self.threat) as given:
 
-        def gap(logits: Tensor) -> Tensor:
-            pair = torch.stack([target, logits.argmax(1)], 1)
-            return logits.gather(1, pair) @ logits.new_tensor([1.0, -1.0])
+            def gap(logits: Tensor) -> Tensor:
+                pair = torch.stack([given.y, logits.argmax(1)], 1)
+                return logits.gather(1, pair) @ logits.new_tensor([1.0, -1.0])
 
-        with preserved(model):
-            gradient = input_gradient(model, x, gap)[1]
-        return self.threat.project(x + self.threat.eps * self.threat.steepest(gradient), x)
+            gradient = input_gradient(given.model, given.x, gap)[1]
+            step = self.threat.reach(given.x) * self.threat.steepest(gradient)
+            return given.returned(self.threat.project(given.x + step, given.x), self.threat)

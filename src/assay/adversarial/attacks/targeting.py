@@ -1,21 +1,17 @@
 """Target classes ranked by distance or by confidence (Melamed, Yehudai and Shamir, 2024, algorithm 1)."""
 
 import math
-import warnings
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import vjp, vmap
 
-from assay.adversarial.attacks.base import check_attackable, check_norm, dual_norms
-from assay.core import check_count, check_finite, predict, preserved
+from assay.adversarial.attacks.base import attackable, check_attackable
+from assay.adversarial.attacks.threat import check_norm, dual_norms
+from assay.core import InvalidInputError, NumericalError, batched, check_count, predict, preserved
+from assay.core.derivatives import pull_back, refusals
 
 CLASSES_AT_ONCE = 8  # Cotangents under one vmap: enough to fill vector units, few enough to bound memory.
-
-
-class GradientMaskingWarning(UserWarning):
-    """The gradient towards every class vanishes at some samples; their targets are ranked by confidence."""
 
 
 def malt_scores(
@@ -60,12 +56,19 @@ def malt_scores(
     >>> malt_scores(layer, torch.tensor([[3.0, 0.0]]), torch.tensor([0]))
     tensor([[inf, 3.]])
     """
-    check_attackable(model, x, y)
     check_norm(norm)
     check_count(candidates, "candidates")
-    batches = zip(x.split(batch_size), y.split(batch_size), strict=True)
-    with preserved(model):
-        return torch.cat([_score_batch(model, *batch, norm, candidates)[0] for batch in batches])
+    check_count(batch_size, "batch_size")
+    with attackable(model, x, y) as given:
+        batches = zip(given.x.split(batch_size), given.y.split(batch_size), strict=True)
+        scores = torch.cat([_score_batch(given.model, *batch, norm, candidates)[0] for batch in batches])
+    undefined = int(scores.isnan().any(1).sum())
+    if undefined:
+        raise NumericalError(
+            f"the gradient of the model's scores is NaN or infinite at {undefined} of {len(scores)} samples; leave "
+            "these out, or try float64 inputs and weights"
+        )
+    return scores
 
 
 def malt_targets(
@@ -79,6 +82,9 @@ def malt_targets(
     batch_size: int = 64,
 ) -> Int[Tensor, "n k"]:
     """Rank the target classes by `malt_scores`, nearest first; of equal scores the likelier class comes first.
+
+    Classes whose gradient vanishes or is not finite come last. Where that is so for all classes the ranking is that by
+    confidence; `run_attack`, `MALT` and `robust_accuracy` report such gradient masking.
 
     Args:
         model: Classifier with outputs `(n, c)`; it comes back as it was.
@@ -95,9 +101,6 @@ def malt_targets(
     Raises:
         InvalidInputError: The arguments do not fit each other.
 
-    Warns:
-        GradientMaskingWarning: The gradient towards every class vanishes at some samples, ranked by confidence.
-
     Cost: that of `malt_scores`.
 
     Source: Melamed, Yehudai, Shamir, "MALT Powers Up Adversarial Attacks" (2024), algorithm 1.
@@ -105,25 +108,17 @@ def malt_targets(
     >>> malt_targets(nn.Linear(2, 4), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), k=2).shape
     torch.Size([5, 2])
     """
-    n_classes = check_attackable(model, x, y)
     check_norm(norm)
     check_count(candidates, "candidates")
     check_count(k, "k")
-    k = min(k, n_classes - 1)
-    ranked, n_masked = [], 0
-    with preserved(model):
-        for batch in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            scores, by_confidence = _score_batch(model, *batch, norm, candidates)
-            nearest_first = scores.gather(1, by_confidence).argsort(dim=1, stable=True)
-            ranked.append(by_confidence.gather(1, nearest_first)[:, :k])
-            n_masked += int(scores.isinf().all(1).sum())
-    if n_masked:
-        warnings.warn(
-            f"the gradient towards every class vanishes at {n_masked} of {len(x)} samples (masked or saturated "
-            "gradients): their targets are ranked by confidence, and gradient attacks will understate the risk",
-            GradientMaskingWarning,
-            stacklevel=2,
-        )
+    check_count(batch_size, "batch_size")
+    ranked = []
+    with attackable(model, x, y) as given:
+        for batch in zip(given.x.split(batch_size), given.y.split(batch_size), strict=True):
+            scores, by_confidence = _score_batch(given.model, *batch, norm, candidates)
+            nearest_first = scores.nan_to_num(nan=math.inf, posinf=math.inf).gather(1, by_confidence)
+            order = nearest_first.argsort(dim=1, stable=True)
+            ranked.append(by_confidence.gather(1, order)[:, : min(k, given.n_outputs - 1)])
     return torch.cat(ranked)
 
 
@@ -151,27 +146,36 @@ def naive_targets(
     >>> naive_targets(nn.Linear(2, 4), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), k=2).shape
     torch.Size([5, 2])
     """
-    n_classes = check_attackable(model, x, y)
     check_count(k, "k")
-    return _by_confidence(predict(model, x, batch_size=batch_size), y)[:, : min(k, n_classes - 1)]
+    check_count(batch_size, "batch_size")
+    x, y, n_classes = check_attackable(model, x, y)
+    with preserved(model):
+        return _by_confidence(predict(model, x, batch_size=batch_size), y)[:, : min(k, n_classes - 1)]
 
 
 def _score_batch(
     model: nn.Module, x: Tensor, y: Tensor, norm: float, candidates: int
 ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n c"]]:
-    """Return the scores of one batch and its classes in order of confidence, `y` last."""
-    logits, pull_back = vjp(model, x)[:2]
+    """Return the scores of one batch, NaN where a gradient is not finite, and its classes by confidence, `y` last."""
+    point = x.detach().requires_grad_()
+    with refusals():
+        traced = model(point)
+    if not traced.requires_grad:
+        raise InvalidInputError(
+            "autograd finds no way from the model's scores to its inputs; remove torch.no_grad(), .detach() and .data "
+            "from the forward pass"
+        )
+    logits = traced.detach()
     by_confidence = _by_confidence(logits, y)
     candidate_classes = by_confidence[:, : min(candidates, logits.shape[1] - 1)]
     unit = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
 
     def norm_towards(classes: Tensor) -> Tensor:
-        return dual_norms(pull_back(unit[classes] - unit[y])[0], norm)
+        return dual_norms(pull_back(traced, [point], unit[classes] - unit[y])[0], norm)
 
-    norms = vmap(norm_towards, in_dims=1, out_dims=1, chunk_size=CLASSES_AT_ONCE)(candidate_classes)
-    check_finite(norms, "gradients of the model's scores in its input")
+    norms = batched(norm_towards, 1, 1, chunk_size=CLASSES_AT_ONCE)(candidate_classes)
     gaps = logits.gather(1, y[:, None]) - logits.gather(1, candidate_classes)
-    distances = torch.where(norms > 0, gaps / norms, math.inf)
+    distances = torch.where(norms > 0, gaps / norms, math.inf).masked_fill(~norms.isfinite(), math.nan)
     return torch.full_like(logits, math.inf).scatter(1, candidate_classes, distances), by_confidence
 
 

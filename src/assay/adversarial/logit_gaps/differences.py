@@ -21,7 +21,7 @@ def logit_differences(logits: Float[Tensor, "n c"], *, max_rank: int = 4) -> Flo
         max_rank: The last rank $j$; the columns are $j = 2, \dots,$ `max_rank`, fewer where there are fewer classes.
 
     Raises:
-        InvalidInputError: There is one class, or `max_rank` is below two.
+        InvalidInputError: The scores are no matrix of logits, there is one class, or `max_rank` is below two.
 
     Source: Cubuk, Zoph, Schoenholz, Le, "Intriguing Properties of Adversarial Examples" (2017), main text: the
     differences $\Delta_{1j}$.
@@ -29,7 +29,12 @@ def logit_differences(logits: Float[Tensor, "n c"], *, max_rank: int = 4) -> Flo
     >>> logit_differences(torch.tensor([[1.0, 4.0, 2.0]])).tolist()
     [[2.0, 3.0]]
     """
-    check_samples(logits, "logits")
+    logits = check_samples(logits, "logits")
+    if logits.ndim != 2:
+        raise InvalidInputError(
+            f"logits must have the shape (n, c), got {tuple(logits.shape)}; flatten further axes, such as positions, "
+            "into the first"
+        )
     n_classes = logits.shape[1]
     if n_classes < 2 or max_rank < 2:
         raise InvalidInputError(
@@ -72,6 +77,12 @@ def gap_exponent(
     >>> round(gap_exponent(uniform.sqrt()).exponent, 3)
     2.0
     """
+    if not isinstance(differences, Tensor) or differences.ndim != 1 or not differences.isfinite().all():
+        given = tuple(differences.shape) if isinstance(differences, Tensor) else type(differences).__name__
+        raise InvalidInputError(
+            f"differences must be a vector of finite numbers, got {given}; pass one column, as in "
+            "logit_differences(logits)[:, 0]"
+        )
     low, high = quantiles
     if not 0 <= low < high <= 1:
         raise InvalidInputError(f"quantiles must be 0 <= low < high <= 1, got {quantiles}")

@@ -46,9 +46,14 @@ class EntropyRegularizedLoss(nn.Module):
             y: Class indices.
 
         Raises:
-            InvalidInputError: A label is out of range.
+            InvalidInputError: There is not one label in the range for each row of scores.
         """
-        check_labels(y, logits.shape[1])
+        if logits.ndim != 2 or len(logits) == 0 or y.shape[:1] != logits.shape[:1]:
+            raise InvalidInputError(
+                f"the loss needs scores of shape (n, c) and n labels, got {tuple(logits.shape)} and {tuple(y.shape)}; "
+                "pass one label for each row of scores"
+            )
+        y = check_labels(y, logits.shape[1])
         log_p = logits.log_softmax(1)
         likelihood = log_p.gather(1, y[:, None]).squeeze(1)
         return -(likelihood + self.weight * (log_p.exp() * log_p).sum(1)).mean()

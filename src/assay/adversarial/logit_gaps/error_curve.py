@@ -9,8 +9,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks import Attack, Lp, check_attackable, run_attack
-from assay.core import InvalidInputError, check_model, predict, seeded, track
+from assay.adversarial.attacks import (
+    Attack,
+    GradientMasking,
+    Lp,
+    attack_batches,
+    check_attack,
+    check_attackable,
+    find_masking,
+)
+from assay.core import (
+    InvalidInputError,
+    check_count,
+    check_labels,
+    check_pairs,
+    preserved,
+    seeded,
+    track,
+)
 from assay.core.power_law import PowerLawFit, fit_power_law
 
 if TYPE_CHECKING:
@@ -30,17 +46,20 @@ class ErrorCurve:
         n: Samples attacked.
         fit: Power law over the window of sizes; None if the window holds fewer than three.
         excess: Misclassification rate at each size minus the rate at zero; None without labels.
+        masking: Samples whose decision stays at the largest size and where the gradient gives the attack no direction.
     """
 
     eps: Float[Tensor, " e"]
     error: Float[Tensor, " e"]
     n: int
     fit: PowerLawFit | None
-    excess: Float[Tensor, " e"] | None = None
+    excess: Float[Tensor, " e"] | None
+    masking: GradientMasking
 
     def __str__(self) -> str:
         law = f"The error grows as {self.fit}." if self.fit else "There are too few changes for a power law."
-        return f"{self.error[-1]:.1%} of {self.n} decisions change at size {self.eps[-1]:.3g}. {law}"
+        said = f"{self.error[-1]:.1%} of {self.n} decisions change at size {self.eps[-1]:.3g}. {law}"
+        return f"{said} {self.masking}" if self.masking.masked.any() else said
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the curve and its power law on logarithmic axes, without sizes of zero error."""
@@ -89,7 +108,8 @@ def adversarial_error_curve(
         progress: Draw a bar on standard error.
 
     Returns:
-        The curve; the interval of the fit is from a bootstrap over samples with a fixed seed.
+        The curve, and where gradients are masked; the interval of the fit is from a bootstrap over samples with a fixed
+        seed.
 
     Raises:
         InvalidInputError: The arguments do not fit each other, or the sizes do not ascend.
@@ -110,22 +130,31 @@ def adversarial_error_curve(
     >>> adversarial_error_curve(layer, x, y, eps=torch.tensor([0.1, 0.6]), attack=FGSM).excess.tolist()
     [0.0, 0.1]
     """
-    check_model(model)
-    if len(eps) == 0 or not (eps[:1] > 0).all() or not (eps.diff() > 0).all():
+    _check_sizes(eps)
+    check_count(batch_size, "batch_size")
+    attacks = [attack(Lp(norm=norm, eps=size, input_range=input_range)) for size in eps.tolist()]
+    check_attack(attacks[0], targeted=False)
+    x, predicted, n_classes = check_attackable(model, x, threat=attacks[0].threat)
+    labels = None if y is None else check_labels(check_pairs(x, y)[1], n_classes)
+    with preserved(model):
+        steps = track(attacks, "attacking", enabled=progress)
+        changed = [attack_batches(model, x, predicted, one, batch_size).success for one in steps]
+        options = {"threat": attacks[-1].threat, "attacks": attacks, "batch_size": batch_size}
+        masking = find_masking(model, x, predicted, ~changed[-1], **options)
+    flips = torch.stack(changed, 1).double()
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    excess = None if labels is None else flips.mul((predicted == labels)[:, None]).mean(0).to(dtype)
+    return ErrorCurve(eps.detach(), flips.mean(0).to(dtype), len(x), _fit(eps.double(), flips), excess, masking)
+
+
+def _check_sizes(eps: Tensor) -> None:
+    if not isinstance(eps, Tensor) or eps.ndim != 1:
+        given = tuple(eps.shape) if isinstance(eps, Tensor) else type(eps).__name__
+        raise InvalidInputError(f"eps must be a vector of sizes, got {given}; e.g. torch.logspace(-3, -1, 9)")
+    if not len(eps) or not (eps[:1] > 0).all() or not (eps.diff() > 0).all():
         raise InvalidInputError(
             f"eps must be positive and ascending, got {eps.tolist()}; sort the sizes and drop zeros"
         )
-    if y is not None:
-        check_attackable(model, x, y)
-    predicted = predict(model, x, batch_size=batch_size).argmax(1)
-    changed = []
-    for size in track(eps.tolist(), "attacking", enabled=progress):
-        threat = Lp(norm=norm, eps=size, input_range=input_range)
-        result = run_attack(model, x, predicted, attack=attack(threat), batch_size=batch_size)
-        changed.append(result.success)
-    flips = torch.stack(changed, 1).double()
-    excess = None if y is None else flips.mul((predicted == y)[:, None]).mean(0).to(x.dtype)
-    return ErrorCurve(eps, flips.mean(0).to(x.dtype), len(x), _fit(eps.double(), flips), excess)
 
 
 def _fit(eps: Tensor, flips: Float[Tensor, "n e"]) -> PowerLawFit | None:

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.adversarial.attacks import check_attackable, check_norm, malt_scores
-from assay.core import InvalidInputError, check_model, check_samples, predict, preserved
+from assay.adversarial.attacks import attackable, check_norm, malt_scores
+from assay.core import InvalidInputError, check_count, check_finite, check_samples, forward_product
 
 
 def linear_response_radius(
@@ -51,25 +51,20 @@ def linear_response_radius(
     >>> linear_response_radius(layer, torch.tensor([[3.0, 0.0]])).item()
     3.0
     """
-    check_model(model)
     check_norm(norm)
-    predicted = predict(model, x, batch_size=batch_size).argmax(1)
-    check_attackable(model, x, predicted)
-    if direction is None:
-        scores = malt_scores(model, x, predicted, norm=norm, candidates=candidates, batch_size=batch_size)
-        return scores.amin(1)
-    check_samples(direction, "direction")
-    if direction.shape != x.shape:
-        raise InvalidInputError(
-            f"direction must have the shape of x, {tuple(x.shape)}, got {tuple(direction.shape)}; pass one a sample"
-        )
-    with preserved(model):
-        return torch.cat(
-            [
-                _radius_along(model, *batch)
-                for batch in zip(x.split(batch_size), direction.split(batch_size), strict=True)
-            ]
-        )
+    check_count(batch_size, "batch_size")
+    with attackable(model, x) as given:
+        if direction is None:
+            scores = malt_scores(model, x, given.y, norm=norm, candidates=candidates, batch_size=batch_size)
+            return scores.amin(1)
+        direction = check_samples(direction, "direction")
+        if direction.shape != given.x.shape:
+            raise InvalidInputError(
+                f"direction must have the shape of x, {tuple(given.x.shape)}, got {tuple(direction.shape)}; pass one "
+                "for each sample"
+            )
+        batches = zip(given.x.split(batch_size), direction.to(given.x).split(batch_size), strict=True)
+        return torch.cat([_radius_along(given.model, *batch) for batch in batches])
 
 
 def linear_response_error(
@@ -97,10 +92,11 @@ def linear_response_error(
         batch_size: As for `linear_response_radius`.
 
     Returns:
-        Share of samples whose decision changes, for each size.
+        Share of samples whose decision changes, for each size; a sample whose gradients vanish counts as unchanged.
 
     Raises:
-        InvalidInputError: The arguments do not fit each other.
+        InvalidInputError: The arguments do not fit each other, or all gradients vanish, so that there is nothing to
+            predict from.
         NumericalError: A gradient is not finite.
 
     Cost: that of `linear_response_radius`.
@@ -114,14 +110,22 @@ def linear_response_error(
     >>> linear_response_error(layer, x, eps=torch.tensor([0.1, 1.0, 4.0])).tolist()
     [0.0, 0.5, 1.0]
     """
+    if not isinstance(eps, Tensor) or eps.ndim != 1 or not len(eps) or not (eps > 0).all():
+        raise InvalidInputError(f"eps must be a vector of positive sizes, got {eps!r}; e.g. torch.logspace(-3, -1, 9)")
     radius = linear_response_radius(
         model, x, norm=norm, direction=direction, candidates=candidates, batch_size=batch_size
     )
-    return (radius[:, None] < eps).to(x.dtype).mean(0)
+    if direction is None and radius.isinf().all():
+        raise InvalidInputError(
+            f"the gradient of every score gap vanishes at all {len(radius)} samples, so that linear response predicts "
+            "nothing: the network is saturated, quantised or constant there; measure with adversarial_error_curve"
+        )
+    return (radius[:, None] < eps.to(radius.device)).to(radius.dtype).mean(0)
 
 
 def _radius_along(model: nn.Module, x: Tensor, direction: Tensor) -> Tensor:
-    logits, slope = torch.func.jvp(model, (x,), (direction,))[:2]
+    logits, slope = forward_product(model, (x,), (direction,))
+    check_finite(slope, "the derivative of the scores along the direction")
     first = logits.argmax(1, keepdim=True)
     gap, closing = logits.gather(1, first) - logits, slope - slope.gather(1, first)
     return torch.where(closing > 0, gap / closing, math.inf).amin(1)

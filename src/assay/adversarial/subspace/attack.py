@@ -2,27 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from assay.adversarial.attacks import Lp
+from assay.adversarial.attacks import Lp, attackable
 from assay.adversarial.subspace.gradient import SubspaceBasis, margin_gradient
-from assay.core import (
-    InvalidInputError,
-    check_choice,
-    check_count,
-    check_labels,
-    check_logits,
-    check_model,
-    check_pairs,
-    check_positive,
-    margins,
-    preserved,
-    signs,
-)
+from assay.core import InvalidInputError, check_choice, check_count, check_model, check_positive, margins
 from assay.nets import TwoLayerReLU
 
 Direction = Literal["gradient", "universal"]
@@ -65,6 +53,7 @@ class OffSubspaceAttack:
     max_norm: float
     n_iter: int = 40
     direction: Direction = "gradient"
+    targeted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_positive(self.max_norm, "max_norm")
@@ -87,11 +76,15 @@ class OffSubspaceAttack:
         Raises:
             InvalidInputError: The arguments do not fit each other.
         """
-        check_attack(model, x, y, self.basis)
-        with preserved(model):
-            if self.direction == "universal":
-                return self._step_along_universal(model, x.detach(), y)
-            return self._descend(model, x.detach(), y)
+        with attackable(model, x, y, threat=self.threat, allow_single=True) as given:
+            self.basis.check_fits(given.given)
+            if self.direction == "gradient":
+                point = self._descend(given.model, given.x, given.y)
+            else:
+                universal = universal_off_subspace_direction(model, basis=self.basis)
+                step = directions(given.model, given.x, given.y, self.basis, universal)
+                point = self._move_along(step, given.model, given.x, given.y)
+            return given.returned(point, self.threat)
 
     def _descend(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         point, threat = x, self.threat
@@ -101,8 +94,8 @@ class OffSubspaceAttack:
             point = torch.where(_rows(margin > 0, x), threat.project(point - step, x), point)
         return point
 
-    def _step_along_universal(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        point, step = x, directions(model, x, y, self.basis, self.direction)
+    def _move_along(self, step: Tensor, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        point = x
         with torch.no_grad():
             for number in range(1, self.n_iter + 1):
                 correct = margins(model(point), y) > 0
@@ -137,7 +130,7 @@ def off_subspace_radius(
 
     Returns:
         The radius; 0 where the sample itself is misclassified, infinite where the decision is constant up to
-        `max_norm`.
+        `max_norm` or the gradient has no part along which to move.
 
     Raises:
         InvalidInputError: The arguments do not fit each other.
@@ -153,12 +146,14 @@ def off_subspace_radius(
     >>> round(off_subspace_radius(layer, x, y, basis=basis, max_norm=9.0).item(), 4)
     1.5
     """
-    check_positive(max_norm, "max_norm")
     check_choice(direction, get_args(Direction), "direction")
-    check_attack(model, x, y, basis)
-    with preserved(model), torch.no_grad():
-        batches = zip(x.split(batch_size), y.split(batch_size), strict=True)
-        return torch.cat([_first_flip(model, *batch, basis, max_norm, direction) for batch in batches])
+    check_count(batch_size, "batch_size")
+    ball = OffSubspaceAttack(basis, max_norm).threat
+    with attackable(model, x, y, threat=ball, allow_single=True) as given, torch.no_grad():
+        basis.check_fits(given.given)
+        universal = universal_off_subspace_direction(model, basis=basis) if direction == "universal" else None
+        batches = zip(given.x.split(batch_size), given.y.split(batch_size), strict=True)
+        return torch.cat([_first_flip(given.model, *batch, basis, ball.eps, universal) for batch in batches])
 
 
 def universal_off_subspace_direction(model: nn.Module, *, basis: SubspaceBasis) -> Float[Tensor, " d"]:
@@ -193,8 +188,10 @@ def universal_off_subspace_direction(model: nn.Module, *, basis: SubspaceBasis) 
             f"the universal direction needs the weights of an assay.nets.TwoLayerReLU, got {type(model).__name__}; "
             "use direction='gradient'"
         )
+    check_model(model)
     basis.check_fits(model.weight)
-    direction = basis.project_off(model.output.sign()[None] @ model.weight.detach())[0]
+    weight = model.weight.detach().to(basis.on)
+    direction = basis.project_off(model.output.detach().sign().to(weight)[None] @ weight)[0]
     if direction.norm() == 0:
         raise InvalidInputError(
             "the weights have no part off the subspace; pass a smaller subspace, or use direction='gradient'"
@@ -202,34 +199,18 @@ def universal_off_subspace_direction(model: nn.Module, *, basis: SubspaceBasis) 
     return direction / direction.norm()
 
 
-def check_attack(model: nn.Module, x: Tensor, y: Tensor, basis: SubspaceBasis) -> None:
-    """Check a network, its inputs, labels and subspace.
-
-    Raises:
-        InvalidInputError: One of them does not fit.
-    """
-    check_model(model)
-    check_pairs(x, y)
-    n_outputs = check_logits(model, x).shape[1]
-    basis.check_fits(x)
-    if n_outputs == 1:
-        signs(y)
-    else:
-        check_labels(y, n_outputs)
-
-
-def directions(model: nn.Module, x: Tensor, y: Tensor, basis: SubspaceBasis, direction: Direction) -> Tensor:
+def directions(model: nn.Module, x: Tensor, y: Tensor, basis: SubspaceBasis, universal: Tensor | None) -> Tensor:
     """Return a unit vector for each sample, orthogonal to the subspace, along which its margin falls."""
-    if direction == "universal":
-        return -signs(y).to(x)[:, None] * universal_off_subspace_direction(model, basis=basis)
+    if universal is not None:
+        return (-y.to(x)[:, None] * universal.to(x)).view_as(x)
     steepest = Lp(norm=2, eps=1.0, input_range=(-math.inf, math.inf)).steepest
     return -steepest(basis.project_off(margin_gradient(model, x, y)[1]))
 
 
 def _first_flip(
-    model: nn.Module, x: Tensor, y: Tensor, basis: SubspaceBasis, max_norm: float, direction: Direction
+    model: nn.Module, x: Tensor, y: Tensor, basis: SubspaceBasis, max_norm: float, universal: Tensor | None
 ) -> Tensor:
-    line = directions(model, x, y, basis, direction)
+    line = directions(model, x, y, basis, universal)
 
     def flipped(radius: Tensor) -> Tensor:
         return margins(model(x + _rows(radius, x) * line), y) <= 0

@@ -8,17 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from assay.adversarial.attacks import attackable
 from assay.core import (
     InvalidInputError,
     NumericalError,
+    check_count,
     check_finite,
-    check_logits,
-    check_model,
     check_positive,
     check_samples,
     input_gradient,
     margins,
-    preserved,
 )
 
 
@@ -40,6 +39,10 @@ class SubspaceBasis:
     on: Float[Tensor, "d r"]
 
     def __post_init__(self) -> None:
+        on = check_samples(self.on, "on")
+        if on.ndim != 2:
+            raise InvalidInputError(f"`on` must be a matrix of one column for each axis, got shape {tuple(on.shape)}")
+        object.__setattr__(self, "on", on.to(torch.promote_types(on.dtype, torch.float32)))
         n_features, rank = self.on.shape
         if not 1 <= rank < n_features:
             raise InvalidInputError(f"a subspace of {n_features} features needs 1 to {n_features - 1} axes, got {rank}")
@@ -59,19 +62,33 @@ class SubspaceBasis:
 
     def project_off(self, x: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
         r"""Return the part of each vector that is orthogonal to the subspace, $v - Q Q^\top v$."""
-        flat = x.flatten(1)
-        return (flat - (flat @ self.on) @ self.on.T).view_as(x)
+        flat, on = self._in_common_type(x)
+        return (flat - (flat @ on) @ on.T).view(x.shape).to(x.dtype)
+
+    def project_on(self, x: Float[Tensor, "n *d"]) -> Float[Tensor, "n r"]:
+        """Return the coordinates of each vector along the axes of the subspace."""
+        flat, on = self._in_common_type(x)
+        return flat @ on
+
+    def _in_common_type(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if x.ndim < 2 or math.prod(x.shape[1:]) != len(self.on):
+            raise InvalidInputError(
+                f"the basis is for vectors of {len(self.on)} entries, got shape {tuple(x.shape)}; pass them as (n, ...)"
+            )
+        common = torch.promote_types(x.dtype, self.on.dtype)
+        return x.flatten(1).to(common), self.on.to(common)
 
     def check_fits(self, x: Float[Tensor, "n *d"]) -> None:
-        """Require inputs with as many entries as the basis has rows, of its dtype and device.
+        """Require inputs with as many entries as the basis has rows, on its device and of its type or a narrower one.
 
         Raises:
             InvalidInputError: The inputs do not fit.
         """
-        if x[0].numel() != len(self.on) or x.dtype != self.on.dtype or x.device != self.on.device:
+        n_features, needed = math.prod(x.shape[1:]), torch.promote_types(x.dtype, torch.float32)
+        if x.ndim < 2 or n_features != len(self.on) or needed != self.on.dtype or x.device != self.on.device:
             raise InvalidInputError(
                 f"the basis is for {len(self.on)} features of {self.on.dtype} on {self.on.device}, the inputs have "
-                f"{x[0].numel()} of {x.dtype} on {x.device}; build it from inputs like these"
+                f"{n_features} of {x.dtype} on {x.device}; build it from inputs like these"
             )
 
 
@@ -97,8 +114,8 @@ def orthogonal_complement(x: Float[Tensor, "n *d"], *, rank: int | None = None) 
     >>> basis.on.shape, basis.off.abs().tolist()
     (torch.Size([3, 2]), [[0.0], [0.0], [1.0]])
     """
-    check_samples(x)
-    flat = x.detach().flatten(1)
+    x = check_samples(x)
+    flat = x.flatten(1)
     values, vectors = torch.linalg.svd(flat.double(), full_matrices=False)[1:]
     span = int((values > values[0] * max(flat.shape) * torch.finfo(x.dtype).eps).sum())
     chosen = span if rank is None else rank
@@ -107,7 +124,7 @@ def orthogonal_complement(x: Float[Tensor, "n *d"], *, rank: int | None = None) 
             f"{len(flat)} samples of {flat.shape[1]} features span {span} dimensions; the subspace must have at least "
             f"one and leave one outside, got rank={rank}: pass a smaller rank to keep the strongest directions only"
         )
-    return SubspaceBasis(vectors[:chosen].T.to(x.dtype))
+    return SubspaceBasis(vectors[:chosen].T.to(torch.promote_types(x.dtype, torch.float32)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +152,12 @@ class OffSubspaceGradient:
         return self.off_norm / self.on_norm
 
     def __str__(self) -> str:
-        return (
+        said = (
             f"The gradient of the decision is {self.off_norm.median():.3g} long off the subspace and "
             f"{self.on_norm.median():.3g} along it (medians of {len(self.on_norm)} samples)."
         )
+        n_flat = int(((self.on_norm == 0) & (self.off_norm == 0)).sum())
+        return f"{said} It vanishes at {n_flat} of them, where it tells nothing of the decision." if n_flat else said
 
 
 def off_subspace_gradient(
@@ -178,19 +197,14 @@ def off_subspace_gradient(
     >>> parts.on_norm.item(), parts.off_norm.item()
     (5.0, 5.0)
     """
-    check_model(model)
-    check_logits(model, x)
-    basis.check_fits(x)
+    check_count(batch_size, "batch_size")
     lengths = []
-    with preserved(model):
-        for batch in x.split(batch_size):
-            with torch.no_grad():
-                logits = model(batch)
-            single = logits.ndim == 1 or logits.shape[1] == 1
-            decision = (logits.flatten() > 0).long() if single else logits.argmax(1)
-            gradient = margin_gradient(model, batch, decision)[1]
+    with attackable(model, x, allow_single=True) as given:
+        basis.check_fits(given.given)
+        for batch, decided in zip(given.x.split(batch_size), given.y.split(batch_size), strict=True):
+            gradient = margin_gradient(given.model, batch, decided)[1]
             off = basis.project_off(gradient).flatten(1).norm(dim=1)
-            lengths.append(torch.stack([(gradient.flatten(1) @ basis.on).norm(dim=1), off]))
+            lengths.append(torch.stack([basis.project_on(gradient).norm(dim=1), off]))
     on_norm, off_norm = torch.cat(lengths, 1)
     check_finite(on_norm + off_norm, "the gradient of the decision in the input")
     return OffSubspaceGradient(on_norm, off_norm)

@@ -34,11 +34,14 @@ class CondensedAccuracy:
         accuracies: Test accuracy of each network.
         n_train: Samples of the condensed set.
         epochs: Passes over the condensed set; accuracies after different numbers of epochs cannot be compared.
+        train_accuracies: Accuracy of each network on the condensed set itself. Where it is low the networks have not
+            learnt, and their test accuracy says nothing about the set.
     """
 
     accuracies: tuple[float, ...]
     n_train: int
     epochs: int
+    train_accuracies: tuple[float, ...]
 
     @property
     def mean(self) -> float:
@@ -53,7 +56,8 @@ class CondensedAccuracy:
     def __str__(self) -> str:
         return (
             f"{len(self.accuracies)} networks trained for {self.epochs} epochs on {self.n_train} samples: "
-            f"test accuracy {self.mean:.1%}, standard deviation {self.std:.1%}."
+            f"test accuracy {self.mean:.1%}, standard deviation {self.std:.1%}; "
+            f"accuracy on these samples themselves {float(np.mean(self.train_accuracies)):.1%}."
         )
 
 
@@ -113,6 +117,7 @@ def evaluate_condensed(
     sgd = partial(torch.optim.SGD, lr=lr, momentum=0.9, weight_decay=5e-4)
     half = epochs * -(-len(x) // batch_size) // 2
     accuracies: list[float] = []
+    on_itself: list[float] = []
     for own_seed in track(spawn_seeds(seed, n_models), "training on the condensed set", enabled=progress):
         own = seeded(own_seed)
         with isolated_rng(own_seed):  # layers such as dropout draw from the global state
@@ -129,4 +134,5 @@ def evaluate_condensed(
                 generator=own,
             )
         accuracies.append(accuracy(predict(model, x_test), y_test))
-    return CondensedAccuracy(tuple(accuracies), len(x), epochs)
+        on_itself.append(accuracy(predict(model, x), y))
+    return CondensedAccuracy(tuple(accuracies), len(x), epochs, tuple(on_itself))

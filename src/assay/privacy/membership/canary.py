@@ -4,10 +4,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_count, check_positive, predict, preserved, track
+from assay.core import (
+    InvalidInputError,
+    check_count,
+    check_flags,
+    check_pairs,
+    check_positive,
+    check_samples,
+    predict,
+    preserved,
+    track,
+)
 from assay.privacy.membership.base import MembershipAttack, QueryTask
 from assay.privacy.membership.confidence import label_logits
 
@@ -81,9 +91,10 @@ class CanaryAttack(MembershipAttack):
         """Return canaries for each sample.
 
         Raises:
-            InvalidInputError: A sample is out of range.
+            InvalidInputError: A sample is out of range or holds tokens, which have no gradient, or the shadow models
+                return probabilities.
         """
-        x, y, source = task.x, task.y, task.generator
+        x, y, source = check_samples(task.x), task.y, task.generator
         if x.min() < self.input_range[0] or x.max() > self.input_range[1]:
             raise InvalidInputError(
                 f"samples span [{float(x.min()):g}, {float(x.max()):g}], outside input_range {self.input_range}; "
@@ -108,11 +119,16 @@ class CanaryAttack(MembershipAttack):
             return torch.cat([self._optimise(*batch, target_logits=logits, drawn=drawn) for batch in tracked])
 
     def target_logits_for(
-        self, x: Float[Tensor, "n *d"], y: Num[Tensor, " n"], *, batch_size: int = 256
+        self, x: Float[Tensor, "n *d"], y: Shaped[Tensor, "n *one"], *, batch_size: int = 256
     ) -> tuple[float, float]:
-        """Return a and b: `target_logits`, or quantiles of the shadow models' label logits on these samples."""
+        """Return a and b: `target_logits`, or quantiles of the shadow models' label logits on these samples.
+
+        Raises:
+            InvalidInputError: The samples do not fit the shadow models.
+        """
         if self.target_logits is not None:
             return self.target_logits
+        x, y = check_pairs(x, y)
         membership = self.ensemble.membership_of(x)
         answers = (predict(model, x, batch_size=batch_size) for model in self.ensemble.models)
         logits = torch.stack([label_logits(answer, y) for answer in answers])
@@ -153,8 +169,8 @@ class CanaryAttack(MembershipAttack):
 def canary_objective(
     model: nn.Module,
     queries: Float[Tensor, "n q *d"],
-    y: Num[Tensor, " n"],
-    members: Bool[Tensor, " n"],
+    y: Shaped[Tensor, "n *one"],
+    members: Shaped[Tensor, " n"],
     *,
     target_logits: tuple[float, float],
 ) -> Float[Tensor, "n q"]:
@@ -169,13 +185,16 @@ def canary_objective(
         members: Which samples the model was trained on.
         target_logits: Label logits wanted for members and for non-members.
 
+    Raises:
+        InvalidInputError: The labels do not fit the model's scores, or these are probabilities.
+
     Source: Wen et al., "Canary in a Coalmine" (2023), main text, one term of the equation in `CanaryAttack`.
 
     >>> y, members = torch.tensor([0, 1]), torch.tensor([True, False])
-    >>> canary_objective(nn.Identity(), torch.eye(2)[:, None], y, members, target_logits=(3.0, 0.0)).tolist()
-    [[4.0], [1.0]]
+    >>> canary_objective(nn.Identity(), 2 * torch.eye(2)[:, None], y, members, target_logits=(3.0, 0.0)).tolist()
+    [[1.0], [4.0]]
     """
     n, q = queries.shape[:2]
     logits = label_logits(model(queries.flatten(0, 1)), y.repeat_interleave(q)).view(n, q)
-    wanted = torch.where(members, *(logits.new_tensor(each) for each in target_logits))
+    wanted = torch.where(check_flags(members, "members"), *(logits.new_tensor(each) for each in target_logits))
     return (logits - wanted[:, None]).square()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 from assay.core import InvalidInputError, check_count
@@ -43,7 +43,7 @@ class DirectAttack(MembershipAttack):
         check_count(self.n_queries, "n_queries")
         check_count(self.max_shift, "max_shift")
 
-    def propose(self, task: QueryTask) -> Float[Tensor, "n q *d"]:
+    def propose(self, task: QueryTask) -> Shaped[Tensor, "n q *d"]:
         """Return each sample and its shifted copies; all samples are shifted alike.
 
         Raises:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from assay.core import InvalidInputError, NumericalError, check_choice, check_finite
+from assay.core import InvalidInputError, NumericalError, check_choice, check_finite, check_flags
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,32 @@ class LiRA:
         self,
         target_confidence: Float[Tensor, "*t n q"],
         shadow_confidence: Float[Tensor, "m n q"],
-        membership: Bool[Tensor, "m n"],
+        membership: Shaped[Tensor, "m n"],
     ) -> Float[Tensor, "*t n"]:
         """Return one score for each sample and target, higher for members.
 
         Args:
             target_confidence: `logit_confidence` of one target or t of them on q queries of n samples.
             shadow_confidence: `logit_confidence` of m shadow models.
-            membership: Which shadow model was trained on which sample.
+            membership: Which shadow model was trained on which sample, as booleans or 0 and 1.
+
+        Returns:
+            The scores, in float32 where the confidences are in half precision.
 
         Raises:
-            InvalidInputError: Some sample is in the training set of every shadow model, or of none where the score is
-                online.
+            InvalidInputError: The shapes do not fit each other, or some sample is in the training set of every shadow
+                model, or of none where the score is online.
             NumericalError: The shadow models' confidences do not vary, or are not finite.
         """
+        membership = check_flags(membership, "membership")
+        shape = tuple(shadow_confidence.shape)
+        if len(shape) != 3 or membership.shape != shape[:2] or target_confidence.shape[-2:] != shape[1:]:
+            raise InvalidInputError(
+                f"confidences of targets {tuple(target_confidence.shape)} and shadow models {shape}, and membership "
+                f"{tuple(membership.shape)} do not fit; give (..., n, q), (m, n, q) and (m, n)"
+            )
+        wide = torch.promote_types(shadow_confidence.dtype, torch.float32)  # half precision has no quantiles
+        target_confidence, shadow_confidence = target_confidence.to(wide), shadow_confidence.to(wide)
         check_finite(shadow_confidence, "the shadow models' confidence")
         out_mean, out_std = self._normal(shadow_confidence, ~membership, "not trained on")
         out_z = (target_confidence - out_mean) / out_std

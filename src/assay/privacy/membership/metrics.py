@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from assay.core import (
@@ -14,6 +14,7 @@ from assay.core import (
     InvalidInputError,
     auc_interval,
     check_finite,
+    check_flags,
     check_fraction,
     mean_interval,
     proportion_interval,
@@ -40,6 +41,7 @@ class MembershipReport:
         n_targets: Target models.
         n_members: Pairs of a target model and one of its training samples.
         n_nonmembers: The other pairs; a false positive rate below one in these allows no false positive.
+        notes: What the figures cannot say, a sentence each; empty where all assumptions hold.
     """
 
     auc: Interval
@@ -49,14 +51,16 @@ class MembershipReport:
     n_targets: int
     n_members: int
     n_nonmembers: int
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         rates = ", ".join(f"{interval} at {fpr:.3g}" for fpr, interval in self.tpr_at_fpr.items())
-        return (
+        text = (
             f"{self.n_members} members against {self.n_nonmembers} non-members of {self.n_targets} target model(s): "
             f"AUC {self.auc}, balanced accuracy {self.balanced_accuracy:.1%}, "
             f"true positive rate by false positive rate: {rates}."
         )
+        return " ".join((text, *self.notes))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the ROC on logarithmic axes, with the diagonal of chance; return the axes."""
@@ -76,7 +80,7 @@ class MembershipReport:
 
 def membership_metrics(
     scores: Float[Tensor, "*t n"],
-    members: Bool[Tensor, "*t n"],
+    members: Shaped[Tensor, "*t n"],
     *,
     fpr: Sequence[float] = (0.01, 0.001),
     level: float = 0.95,
@@ -85,7 +89,7 @@ def membership_metrics(
 
     Args:
         scores: Scores, higher for members; one row for each target model, or a single row.
-        members: Membership of each sample in each target's training set.
+        members: Membership of each sample in each target's training set, as booleans or 0 and 1.
         fpr: False positive rates at which the ROC is read.
         level: Confidence of the intervals.
 
@@ -100,6 +104,7 @@ def membership_metrics(
     >>> report.auc.mean, report.tpr_at_fpr[0.01].mean
     (1.0, 1.0)
     """
+    members = check_flags(members, "members")
     if scores.shape != members.shape or scores.ndim not in (1, 2):
         raise InvalidInputError(
             f"scores have shape {tuple(scores.shape)}, members {tuple(members.shape)}; give both as (n,) or "
@@ -108,7 +113,7 @@ def membership_metrics(
     for rate in fpr:
         check_fraction(rate, "fpr")
     check_finite(scores, "a membership score")
-    rows, truth = np.atleast_2d(scores.double().cpu().numpy()), np.atleast_2d(members.cpu().numpy())
+    rows, truth = np.atleast_2d(scores.detach().double().cpu().numpy()), np.atleast_2d(members.cpu().numpy())
     if not (truth.any(1) & ~truth.all(1)).all():
         raise InvalidInputError("every target model needs members and non-members among the samples; give both")
     pooled = roc(list(rows[truth]), list(rows[~truth]))
@@ -122,7 +127,16 @@ def membership_metrics(
         n_targets=len(rows),
         n_members=n_members,
         n_nonmembers=n_nonmembers,
+        notes=_unresolved(fpr, n_nonmembers),
     )
+
+
+def _unresolved(fpr: Sequence[float], n_nonmembers: int) -> tuple[str, ...]:
+    """Say which false positive rates allow no false positive at all among so few non-members."""
+    below = [f"{rate:.3g}" for rate in fpr if rate * n_nonmembers < 1]
+    if not below:
+        return ()
+    return (f"With {n_nonmembers} non-members, a false positive rate of {', '.join(below)} means no false positive.",)
 
 
 def _tpr_interval(rows: np.ndarray, truth: np.ndarray, fpr: float, level: float) -> Interval:

@@ -1,6 +1,5 @@
 """Shadow models, each trained on a known random part of a pool (Carlini et al., 2022, section IV-C)."""
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,11 +10,18 @@ from torch import Tensor, nn
 from assay.core import (
     InvalidInputError,
     Trainer,
+    accuracy,
+    check_count,
+    check_flags,
     check_fraction,
+    check_labels,
+    check_logits,
     check_pairs,
     check_samples,
+    find_copies,
     predict,
     seeded,
+    signs,
     spawn_seeds,
 )
 from assay.privacy.membership.confidence import logit_confidence
@@ -27,8 +33,8 @@ class ShadowEnsemble:
 
     Args:
         models: Networks of the target's architecture, in the order of the rows of `membership`.
-        membership: Whether a model was trained on a sample of the pool.
-        x: The pool.
+        membership: Whether a model was trained on a sample of the pool, as booleans or 0 and 1.
+        x: The pool; integers for networks that read tokens.
 
     Raises:
         InvalidInputError: The three do not fit each other.
@@ -48,11 +54,12 @@ class ShadowEnsemble:
     """
 
     models: tuple[nn.Module, ...]
-    membership: Bool[Tensor, "m n"]
-    x: Float[Tensor, "_ *d"]  # lengths are compared below, so that users read a sentence
+    membership: Shaped[Tensor, "m n"]
+    x: Shaped[Tensor, "_ *d"]  # lengths are compared below, so that users read a sentence
 
     def __post_init__(self) -> None:
-        check_samples(self.x)
+        object.__setattr__(self, "x", check_samples(self.x, tokens=True))
+        object.__setattr__(self, "membership", check_flags(self.membership, "membership"))
         if len(self.models) != len(self.membership):
             raise InvalidInputError(f"{len(self.models)} models, but membership has {len(self.membership)} rows")
         if self.membership.shape[1] != len(self.x):
@@ -61,8 +68,8 @@ class ShadowEnsemble:
     @classmethod
     def fit(
         cls,
-        x: Float[Tensor, "n *d"],
-        y: Shaped[Tensor, " n"],
+        x: Shaped[Tensor, "n *d"],
+        y: Shaped[Tensor, "n *one"],
         *,
         model_fn: Callable[[torch.Generator], nn.Module],
         trainer: Trainer,
@@ -84,16 +91,24 @@ class ShadowEnsemble:
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: The data do not fit each other, or every sample would be in all models or in none.
+            InvalidInputError: The data do not fit each other or the networks, or every sample would be in all models
+                or in none, or a model would have none.
         """
-        check_pairs(x, y)
+        x, y = check_pairs(x, y, tokens=True)
+        check_count(n_models, "n_models", at_least=2)
         split_seed, train_seed, *model_seeds = spawn_seeds(random_state, n_models + 2)
         membership = membership_matrix(n_models, len(x), keep=keep, generator=seeded(split_seed)).to(x.device)
-        models = tuple(model_fn(seeded(own_seed)) for own_seed in model_seeds)
-        trainer(models, x, y, membership, generator=seeded(train_seed), progress=progress)
+        if not membership.any(1).all():
+            raise InvalidInputError(
+                f"a part of {keep:g} of {len(x)} samples would leave a model without any; give more samples"
+            )
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in: networks are trained
+            models = tuple(model_fn(seeded(own_seed)) for own_seed in model_seeds)
+            y = fitting_labels(models[0], x, y)
+            trainer(models, x, y, membership, generator=seeded(train_seed), progress=progress)
         return cls(models, membership, x)
 
-    def membership_of(self, x: Float[Tensor, "n *d"]) -> Bool[Tensor, "m n"]:
+    def membership_of(self, x: Shaped[Tensor, "n *d"]) -> Bool[Tensor, "m n"]:
         """Return the membership of samples in the models' training sets; False for samples outside the pool.
 
         Samples are compared bit by bit; a sample with several copies in the pool is a member where any copy is.
@@ -106,16 +121,34 @@ class ShadowEnsemble:
                 f"samples are {x.dtype} of shape {tuple(x.shape[1:])}, the shadows' pool holds {self.x.dtype} of shape "
                 f"{tuple(self.x.shape[1:])}; pass them as the shadows were given them"
             )
-        places = defaultdict(list)
-        for place, content in enumerate(_contents(self.x)):
-            places[content].append(place)
-        return torch.stack([self.membership[:, places[content]].any(1) for content in _contents(x)], 1)
+        return torch.stack([self.membership[:, places].any(1) for places in find_copies(x, self.x)], 1)
 
     def confidences(
-        self, x: Float[Tensor, "n *d"], y: Shaped[Tensor, " n"], *, batch_size: int = 256
+        self, x: Shaped[Tensor, "n *d"], y: Shaped[Tensor, "n *one"], *, batch_size: int = 256
     ) -> Float[Tensor, "m n"]:
-        """Return every model's `logit_confidence` on every sample."""
+        """Return every model's `logit_confidence` on every sample.
+
+        Raises:
+            InvalidInputError: The samples do not fit the models.
+        """
+        x, y = check_pairs(x, y, tokens=True)
         return torch.stack([logit_confidence(predict(model, x, batch_size=batch_size), y) for model in self.models])
+
+    def fitted(self, x: Shaped[Tensor, "n *d"], y: Shaped[Tensor, "n *one"], *, batch_size: int = 256) -> float:
+        """Return the accuracy of the models on those of these samples that they were trained on; NaN without any.
+
+        Likelihood ratios compare noise where it is no better than the most frequent class: the models have not learnt.
+
+        Raises:
+            InvalidInputError: The samples do not fit the models.
+        """
+        x, y = check_pairs(x, y, tokens=True)
+        right, total = 0.0, 0
+        for model, kept in zip(self.models, self.membership_of(x), strict=True):
+            if kept.any():
+                right += accuracy(predict(model, x[kept], batch_size=batch_size), y[kept]) * int(kept.sum())
+                total += int(kept.sum())
+        return right / total if total else float("nan")
 
 
 def membership_matrix(m: int, n: int, *, keep: float, generator: torch.Generator) -> Bool[Tensor, "m n"]:
@@ -136,5 +169,16 @@ def membership_matrix(m: int, n: int, *, keep: float, generator: torch.Generator
     return torch.rand(m, n, generator=generator, device=generator.device).argsort(0) < n_keep
 
 
-def _contents(x: Tensor) -> list[bytes]:
-    return [sample.tobytes() for sample in x.detach().cpu().numpy()]
+def fitting_labels(model: nn.Module, x: Shaped[Tensor, "n *d"], y: Shaped[Tensor, "n *one"]) -> Shaped[Tensor, " n"]:
+    """Require a classifier's scores and labels that fit them; return the labels as a vector.
+
+    Class indices become int64; the labels of a binary network keep their type, which its loss may ask for.
+
+    Raises:
+        InvalidInputError: The samples or labels do not fit the model.
+    """
+    n_classes = check_logits(model, x).shape[1]
+    if n_classes > 1:
+        return check_labels(y, n_classes)
+    signs(y)
+    return y.reshape(-1)

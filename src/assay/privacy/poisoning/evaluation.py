@@ -30,18 +30,30 @@ class PoisonReport:
         success: Share of the goal's images that the victim classifies as the goal's label.
         target_probability: Mean probability of that label on them; success alone is noisy.
         clean_accuracy: Accuracy on clean test data; a clean-label attack tries to keep it.
+        n_poisons: Poisons among the training data; 0 for the control, victims trained on clean data.
+        majority: Share of the most frequent class in the clean test data: the accuracy without learning.
     """
 
     success: Float[Tensor, " v"]
     target_probability: Float[Tensor, " v"]
     clean_accuracy: Float[Tensor, " v"]
+    n_poisons: int = 0
+    majority: float = 0.0
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"The goal is reached in {float(self.success.mean()):.1%} of cases over {len(self.success)} victims, its "
             f"label has a probability of {float(self.target_probability.mean()):.1%}; clean accuracy is "
             f"{float(self.clean_accuracy.mean()):.1%}."
         )
+        if self.n_poisons:
+            text += " Without poisons it may be reached as well: compare with the control, poisons=None."
+        if self.clean_accuracy.mean() <= self.majority:
+            text += (
+                f" The victims are no better than the most frequent class, {self.majority:.1%}: they have not learnt, "
+                "and say nothing about the attack."
+            )
+        return text
 
 
 def evaluate_poison(
@@ -108,4 +120,6 @@ def evaluate_poison(
         success=(probabilities.argmax(2) == goal.label).to(probabilities).mean(1),
         target_probability=probabilities[:, :, goal.label].mean(1),
         clean_accuracy=probabilities.new_tensor(clean),
+        n_poisons=0 if poisons is None else len(poisons.x),
+        majority=float(test[1].unique(return_counts=True)[1].max() / len(test[1])),
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -25,7 +26,6 @@ class QAExamples:
         InvalidInputError: There is no example, the shapes differ, an example has no answer token, or its first token
             is one.
 
-    >>> import torch
     >>> QAExamples.from_tokens(torch.tensor([[5, 6, 7], [5, 8, 9]]), prompt_length=2).labels
     tensor([[-100, -100,    7],
             [-100, -100,    9]])
@@ -36,6 +36,8 @@ class QAExamples:
     attention_mask: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name in ("input_ids", "labels"):
+            object.__setattr__(self, name, _tokens(getattr(self, name), name))
         shape = self.input_ids.shape
         if len(shape) != 2 or self.input_ids.numel() == 0:
             raise InvalidInputError(f"input_ids must be a non-empty batch of shape (n, t), got {tuple(shape)}")
@@ -57,7 +59,7 @@ class QAExamples:
     def from_tokens(cls, input_ids: Int[Tensor, "n t"], *, prompt_length: int) -> "QAExamples":
         """Take everything after a prompt of one length as the answer."""
         check_count(prompt_length, "prompt_length")
-        labels = input_ids.clone()
+        labels = _tokens(input_ids, "input_ids").clone()
         labels[:, :prompt_length] = IGNORE_INDEX
         return cls(input_ids, labels)
 
@@ -67,6 +69,15 @@ class QAExamples:
     def __getitem__(self, rows: Tensor | slice) -> "QAExamples":
         mask = self.attention_mask
         return QAExamples(self.input_ids[rows], self.labels[rows], None if mask is None else mask[rows])
+
+
+def _tokens(value: Tensor, name: str) -> Int[Tensor, "*n t"]:
+    """Return tokens of any integer type as int64, in which -100 has a place."""
+    if not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise InvalidInputError(f"{name} must hold integer tokens, got {got}; pass what the tokenizer returns")
+    value = value.long()
+    return value.clone() if value.is_inference() else value  # which autograd refuses
 
 
 def token_logits(model: nn.Module, examples: QAExamples) -> Float[Tensor, "n t v"]:
@@ -80,7 +91,6 @@ def token_logits(model: nn.Module, examples: QAExamples) -> Float[Tensor, "n t v
     Raises:
         InvalidInputError: The model returns something else.
 
-    >>> import torch
     >>> bigram = nn.Embedding(3, 3)
     >>> token_logits(bigram, QAExamples.from_tokens(torch.tensor([[0, 1]]), prompt_length=1)).shape
     torch.Size([1, 2, 3])
@@ -109,11 +119,14 @@ def answer_logits(
         logits: Scores at each place for the token after it.
         labels: Tokens of the answers, -100 elsewhere.
 
-    >>> import torch
+    Raises:
+        InvalidInputError: The labels do not fit the scores, or ask for no token at all.
+
     >>> scores, tokens = answer_logits(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, 3]]))
     >>> scores.shape, tokens.tolist()
     (torch.Size([2, 4]), [2, 3])
     """
+    labels = _fitting(logits, labels)
     answers = labels[:, 1:] != IGNORE_INDEX
     return logits[:, :-1][answers], labels[:, 1:][answers]
 
@@ -126,15 +139,45 @@ def answer_nll(logits: Float[Tensor, "n t v"], labels: Int[Tensor, "n t"], *, me
         labels: Tokens of the answers, -100 elsewhere.
         mean: Divide by the number of answer tokens, as the metrics of TOFU do; preference losses take the sum.
 
-    >>> import torch
+    Raises:
+        InvalidInputError: The labels do not fit the scores, or an example has no answer token.
+
     >>> nll = answer_nll(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, 3]]), mean=False)
     >>> round(nll.exp().item(), 4)
     16.0
     """
-    targets = labels[:, 1:]
+    targets = _fitting(logits, labels)[:, 1:]
+    counts = (targets != IGNORE_INDEX).sum(1)
+    if not counts.all():
+        raise InvalidInputError(
+            f"example {int(counts.argmin())} has no answer token to score; leave it out, or set labels other than "
+            f"{IGNORE_INDEX} on its answer"
+        )
     # Tokens outside the answer have loss 0 here.
     losses = F.cross_entropy(
         logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none"
     )
     total = losses.view_as(targets).sum(1)
-    return total / (targets != IGNORE_INDEX).sum(1) if mean else total
+    return total / counts if mean else total
+
+
+def _fitting(logits: Tensor, labels: Tensor) -> Int[Tensor, "n t"]:
+    """Require a score of each token of the vocabulary at each place, and return the labels as int64."""
+    labels = _tokens(labels, "labels")
+    if logits.ndim != 3 or logits.shape[:2] != labels.shape:
+        raise InvalidInputError(
+            f"logits have shape {tuple(logits.shape)}, labels {tuple(labels.shape)}; give scores of shape (n, t, v) "
+            "and labels of shape (n, t)"
+        )
+    asked = labels[:, 1:][labels[:, 1:] != IGNORE_INDEX]
+    if len(asked) == 0:
+        raise InvalidInputError(
+            f"labels of shape {tuple(labels.shape)} hold no answer token; set labels other than {IGNORE_INDEX} on "
+            "answers, after their first token"
+        )
+    if int(asked.min()) < 0 or int(asked.max()) >= logits.shape[2]:
+        raise InvalidInputError(
+            f"labels hold tokens from {int(asked.min())} to {int(asked.max())}, but the scores are of "
+            f"{logits.shape[2]} tokens; tokenise with the vocabulary of the model"
+        )
+    return labels

@@ -221,6 +221,11 @@ class OffsetModel(nn.Module):
         """Return the logits at each place; all models get further tensors, such as `attention_mask`."""
         models = (self.target, self.assistant, self.reference)
         target, after, before = (read_logits(model(input_ids, **batch)) for model in models)
+        if not target.shape == after.shape == before.shape:
+            raise InvalidInputError(
+                f"the models give logits of shapes {tuple(target.shape)}, {tuple(after.shape)} and "
+                f"{tuple(before.shape)}; all three must score the same tokens of one vocabulary"
+            )
         return target + self.weight * (after - before)
 
 

@@ -30,6 +30,9 @@ def retain_divergence(
         reference_logits: Scores of the model before unlearning.
         labels: Tokens of the answers, -100 elsewhere.
 
+    Raises:
+        InvalidInputError: The shapes differ, or no token is asked for.
+
     Source: Ji et al. (2024), appendix A.2, equation 10, which writes $\mathrm{KL}(p \,\|\, p_{ref})$.
 
     >>> import torch
@@ -37,9 +40,19 @@ def retain_divergence(
     >>> retain_divergence(logits, logits, labels).item()
     0.0
     """
+    _check_alike(logits, reference_logits)
     now, _ = answer_logits(logits, labels)
     before, _ = answer_logits(reference_logits, labels)
     return F.kl_div(F.log_softmax(now, -1), F.log_softmax(before, -1), reduction="batchmean", log_target=True)
+
+
+def _check_alike(logits: Tensor, reference: Tensor) -> None:
+    """Require the scores of two models on the same tokens of one vocabulary."""
+    if logits.shape != reference.shape:
+        raise InvalidInputError(
+            f"the model's logits have shape {tuple(logits.shape)}, the reference's {tuple(reference.shape)}; score the "
+            "same examples with both"
+        )
 
 
 class ReversedUnlearningLoss(nn.Module):
@@ -85,11 +98,28 @@ class ReversedUnlearningLoss(nn.Module):
             forget_labels: Tokens of their answers, -100 elsewhere.
             retain_logits: Its scores on retain examples (and forget questions with wrong answers).
             retain_mask: Mask of their answer tokens; by default all but the first token.
+
+        Raises:
+            InvalidInputError: Labels or mask do not fit the scores, or hold no answer token.
         """
         remembered = F.cross_entropy(*answer_logits(forget_logits, forget_labels))
-        predicted = retain_logits[:, :-1]
-        answers = predicted.flatten(0, 1) if retain_mask is None else predicted[retain_mask[:, 1:]]
+        answers = _retained(retain_logits, retain_mask)
         return remembered + self.retain_weight * divergence_from_uniform(answers)
+
+
+def _retained(logits: Tensor, mask: Tensor | None) -> Float[Tensor, "m v"]:
+    """Return the scores that predict the answer tokens of retain examples."""
+    if logits.ndim != 3 or (mask is not None and mask.shape != logits.shape[:2]):
+        given = "" if mask is None else f" and a mask of shape {tuple(mask.shape)}"
+        raise InvalidInputError(
+            f"retain_logits have shape {tuple(logits.shape)}{given}; give scores of shape (m, s, v) and a mask of "
+            "(m, s)"
+        )
+    predicted = logits[:, :-1]
+    answers = predicted.flatten(0, 1) if mask is None else predicted[mask.bool()[:, 1:]]
+    if answers.numel() == 0:
+        raise InvalidInputError("no token is asked of the retain examples; give examples of at least two tokens")
+    return answers
 
 
 class GradientAscentLoss(nn.Module):
@@ -106,7 +136,11 @@ class GradientAscentLoss(nn.Module):
     """
 
     def forward(self, logits: Float[Tensor, "n t v"], labels: Int[Tensor, "n t"]) -> Float[Tensor, ""]:
-        """Return the loss of scores on forget examples, given the tokens of their answers and -100 elsewhere."""
+        """Return the loss of scores on forget examples, given the tokens of their answers and -100 elsewhere.
+
+        Raises:
+            InvalidInputError: The labels do not fit the scores, or hold no answer token.
+        """
         return -F.cross_entropy(*answer_logits(logits, labels))
 
 
@@ -149,7 +183,12 @@ class NPOLoss(_PreferenceLoss):
         labels: Int[Tensor, "n t"],
         reference_logits: Float[Tensor, "n t v"],
     ) -> Float[Tensor, ""]:
-        """Return the loss on forget examples; the reference is the model before unlearning."""
+        """Return the loss on forget examples; the reference is the model before unlearning.
+
+        Raises:
+            InvalidInputError: Labels, scores and reference do not fit each other, or an example has no answer token.
+        """
+        _check_alike(logits, reference_logits)
         gain = answer_nll(logits, labels, mean=False) - answer_nll(reference_logits, labels, mean=False)
         return self._of_gain(gain)
 
@@ -185,7 +224,17 @@ class RefusalDPOLoss(_PreferenceLoss):
         refusal_labels: Int[Tensor, "n s"],
         refusal_reference: Float[Tensor, "n s v"],
     ) -> Float[Tensor, ""]:
-        """Return the loss of the model's and the reference's scores on n true answers and n refusals."""
+        """Return the loss of the model's and the reference's scores on n true answers and n refusals.
+
+        Raises:
+            InvalidInputError: Scores, references and labels do not fit each other, or an example has no answer token.
+        """
+        _check_alike(forget_logits, forget_reference)
+        _check_alike(refusal_logits, refusal_reference)
+        if len(forget_logits) != len(refusal_logits):
+            raise InvalidInputError(
+                f"{len(forget_logits)} true answers, but {len(refusal_logits)} refusals; give one refusal for each"
+            )
         forget = answer_nll(forget_logits, forget_labels, mean=False)
         forget = forget - answer_nll(forget_reference, forget_labels, mean=False)
         refusal = answer_nll(refusal_logits, refusal_labels, mean=False)

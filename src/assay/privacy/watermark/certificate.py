@@ -31,6 +31,8 @@ class WatermarkCertificate:
         radii: Euclidean distances of the parameters.
         ranks: Rank of the order statistic that is each bound, from one; zero where there is no bound.
         bounds: Lower bounds on the smoothed accuracy; zero, the lowest accuracy, where there is none.
+        control: Smoothed accuracy on samples without the trigger; None where no draws of it were given. A bound that is
+            not above it is no evidence of a watermark.
     """
 
     samples: Float[Tensor, " m"]
@@ -40,11 +42,12 @@ class WatermarkCertificate:
     radii: tuple[float, ...]
     ranks: Int[Tensor, " k"]
     bounds: Float[Tensor, " k"]
+    control: float | None = None
 
     @property
     def value(self) -> float:
         """The empirical smoothed accuracy: the percentile of the samples, the upper of two candidates."""
-        return self.samples[min(len(self.samples) - 1, int(self.percentile * len(self.samples)))].item()
+        return _percentile(self.samples, self.percentile)
 
     def radius(self, accuracy: float) -> float:
         r"""Return the certified radius, within which the smoothed accuracy cannot fall below an accuracy.
@@ -60,14 +63,20 @@ class WatermarkCertificate:
         return max(0.0, self.sigma * float(norm.ppf(self.percentile) - norm.ppf(chance)))
 
     def __str__(self) -> str:
+        floor = self.control or 0.0
         pairs = ", ".join(
-            f"{bound:.3g} within {radius:.3g}" if rank else f"nothing within {radius:.3g}"
-            for radius, rank, bound in zip(self.radii, self.ranks.tolist(), self.bounds.tolist(), strict=True)
+            f"{bound:.3g} within {radius:.3g}" if bound > floor else f"nothing within {radius:.3g}"
+            for radius, bound in zip(self.radii, self.bounds.tolist(), strict=True)
         )
-        return (
+        text = (
             f"Smoothed trigger accuracy {self.value:.3g} under parameter noise of {self.sigma:g} "
             f"({len(self.samples)} draws). Certified at confidence {self.confidence:g}: {pairs}."
         )
+        if self.value < 0.5:
+            text += " The network gives the class to fewer than half of the triggers: it does not hold the watermark."
+        if self.control is None:
+            return f"{text} Not compared with samples without the trigger, which may get the class as well."
+        return f"{text} Samples without the trigger get the class at {self.control:.3g}; no more than that is nothing."
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Plot the bounds against the radii; return the axes."""
@@ -88,6 +97,7 @@ def certify_watermark(
     *,
     percentile: float = 0.5,
     confidence: float = 0.99,
+    control: Float[Tensor, " k"] | None = None,
 ) -> WatermarkCertificate:
     r"""Bound the smoothed accuracy from below over all changes of the parameters within a radius.
 
@@ -105,9 +115,12 @@ def certify_watermark(
         radii: Euclidean distances, at least 0.
         percentile: p. Paper: the median.
         confidence: Probability that a bound holds, for each radius by itself. Paper's code: 0.99.
+        control: Draws of the same accuracy on samples of other classes without the trigger, given as a `TriggerSet`
+            of the watermark's class: what a network shows that has never seen the trigger.
 
     Raises:
-        InvalidInputError: There are no samples, a radius is negative, or a fraction is not within (0, 1).
+        InvalidInputError: There are no samples, they have several axes, a radius is negative, or a fraction is not
+            within (0, 1).
         NumericalError: A sample is not finite.
 
     Deviation from the released code: where nothing can be certified, the bound and its rank are zero; there the index
@@ -123,15 +136,28 @@ def certify_watermark(
     ([0.46, 0.27, 0.0], 0)
     """
     check_positive(sigma, "sigma")
-    if len(samples) == 0:
-        raise InvalidInputError("there are no samples to certify from; draw some by smoothed_trigger_accuracy")
-    check_finite(samples, "a sample")
-    ordered, n = samples.sort().values, len(samples)
+    ordered, n = _ordered(samples, "samples"), len(samples)
+    without = None if control is None else _percentile(_ordered(control, "control"), percentile)
     lower = [percentile_bounds(percentile, radius, sigma)[0] for radius in radii]
     ranks = torch.tensor([order_statistic_index(n, p, confidence) for p in lower], dtype=torch.long)
     found = ordered[(ranks - 1).clamp_min(0).to(ordered.device)]
     bounds = torch.where(ranks.to(found.device) > 0, found, torch.zeros_like(found))
-    return WatermarkCertificate(ordered, sigma, percentile, confidence, tuple(map(float, radii)), ranks, bounds)
+    radii = tuple(map(float, radii))
+    return WatermarkCertificate(ordered, sigma, percentile, confidence, radii, ranks, bounds, without)
+
+
+def _ordered(samples: Tensor, name: str) -> Float[Tensor, " m"]:
+    if samples.ndim != 1 or len(samples) == 0:
+        raise InvalidInputError(
+            f"{name} of shape {tuple(samples.shape)} are no samples to certify from; draw some by "
+            "smoothed_trigger_accuracy"
+        )
+    check_finite(samples, "a sample")
+    return samples.detach().sort().values
+
+
+def _percentile(ordered: Float[Tensor, " m"], percentile: float) -> float:
+    return ordered[min(len(ordered) - 1, int(percentile * len(ordered)))].item()
 
 
 def percentile_bounds(p: float, eps: float, sigma: float) -> tuple[float, float]:

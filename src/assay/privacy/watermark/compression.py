@@ -6,13 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from assay.core import check_count, check_fraction
-from assay.privacy.watermark.removal import RemovalAttack, RemovalTask
+from assay.core import InvalidInputError, check_count, check_fraction, predict
+from assay.privacy.watermark.removal import RemovalAttack, RemovalTask, moved_parameters
 
 
 @dataclass(frozen=True)
 class Pruning(RemovalAttack):
     """Prune the weights of smallest magnitude over all layers together; biases and other vectors stay.
+
+    Weights are the parameters as the network holds them: those that it normalises itself, as with `weight_norm`, have
+    no direction left where all are pruned, and such a network is refused.
 
     Not among the attacks of Bansal et al. (2022).
 
@@ -38,13 +41,20 @@ class Pruning(RemovalAttack):
         check_fraction(self.share, "share")
 
     def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
-        """Prune once."""
-        weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+        """Prune once.
+
+        Raises:
+            InvalidInputError: The network has vectors only, or normalises weights that are all pruned.
+        """
+        weights = [parameter for parameter in moved_parameters(model) if parameter.ndim > 1]
+        if not weights:
+            raise InvalidInputError("the model has no weight matrix to prune; pruning leaves biases and vectors alone")
         sizes = torch.cat([weight.detach().abs().flatten() for weight in weights])
         threshold = sizes.sort().values[int(self.share * len(sizes))]
         with torch.no_grad():
             for weight in weights:
-                weight.mul_(weight.abs() >= threshold)
+                weight.mul_(weight.abs().to(threshold) >= threshold)
+        _check_scores_left(model, task)
         yield
 
 
@@ -76,9 +86,23 @@ class Quantisation(RemovalAttack):
         check_count(self.bits, "bits", at_least=2)
 
     def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
-        """Round once."""
+        """Round once.
+
+        Raises:
+            InvalidInputError: The network normalises weights that are all rounded to zero.
+        """
         with torch.no_grad():
-            for parameter in model.parameters():
+            for parameter in moved_parameters(model):
                 step = parameter.abs().max() / (2 ** (self.bits - 1) - 1)
                 parameter.copy_(torch.where(step > 0, (parameter / step).round() * step, parameter))
+        _check_scores_left(model, task)
         yield
+
+
+def _check_scores_left(model: nn.Module, task: RemovalTask) -> None:
+    if not torch.isfinite(predict(model, task.triggers.x)).all():
+        raise InvalidInputError(
+            "compression leaves the model with NaN or infinite scores, as where weight_norm divides by weights that "
+            "became zero; fold such weights first, by torch.nn.utils.remove_weight_norm or "
+            "torch.nn.utils.parametrize.remove_parametrizations"
+        )

@@ -1,7 +1,6 @@
 """Watermark removal by shifts of all parameters: a random direction, or gradient ascent on the triggers' loss."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +12,14 @@ from assay.core import (
     assign_parameters,
     check_count,
     check_positive,
+    check_scores,
+    copy_network,
     flatten,
     named_parameters,
     project_parameters,
 )
 from assay.privacy.watermark.removal import RemovalAttack, RemovalTask
-from assay.privacy.watermark.smoothing import smoothed_trigger_gradient
+from assay.privacy.watermark.smoothing import noisy_gradient
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,13 @@ class TriggerAscent(RemovalAttack):
         """Ascend, in a single stage.
 
         Raises:
-            InvalidInputError: There is no budget.
+            InvalidInputError: There is no budget, or the model returns probabilities.
         """
-        centre, budget, source = deepcopy(model), _required(self.budget), task.generator
+        check_scores(model, task.triggers.x)
+        centre, budget, source = copy_network(model), _required(self.budget), task.generator
         n_noise = self.n_noise if self.sigma else 1
         for _ in range(self.n_iter):
-            gradient = smoothed_trigger_gradient(model, task.triggers, sigma=self.sigma, n=n_noise, generator=source)
+            gradient = noisy_gradient(model, task.triggers, sigma=self.sigma, n=n_noise, batch_size=100, source=source)
             if not gradient.any():  # a loss that underflowed has no direction
                 gradient = _random_direction(model, source)
             _shift(model, gradient, 2.5 * budget / self.n_iter)

@@ -2,21 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from assay.core import (
     accuracy,
     as_generator,
     check_labels,
-    check_model,
     check_pairs,
     check_positive,
+    copy_network,
     flatten,
     isolated_rng,
     named_parameters,
@@ -55,7 +54,8 @@ class RemovalReport:
     """Hold an attacked network and its accuracies before, during and after the attack.
 
     Attributes:
-        model: The attacked copy, in evaluation mode; all of its parameters are trainable.
+        model: The attacked copy, in evaluation mode and without wrappers such as `nn.DataParallel`; all of its
+            parameters are trainable.
         norm: Euclidean norm of the parameters before the attack.
         history: Accuracies before the attack, and after each of its stages.
     """
@@ -74,13 +74,19 @@ class RemovalReport:
         """The network after the attack."""
         return self.history[-1]
 
+    @property
+    def had_watermark(self) -> bool:
+        """Whether the network gave the triggers' class to at least half of them before the attack."""
+        return self.start.trigger_accuracy >= 0.5
+
     def __str__(self) -> str:
-        return (
+        text = (
             f"The parameters moved by {self.end.distance:.3g} ({self.end.distance / self.norm:.1%} of their norm): "
             f"trigger accuracy {self.start.trigger_accuracy:.1%} -> {self.end.trigger_accuracy:.1%}, its median under "
             f"noise {self.start.smoothed_median:.1%} -> {self.end.smoothed_median:.1%}, "
             f"test accuracy {self.start.test_accuracy:.1%} -> {self.end.test_accuracy:.1%}."
         )
+        return text if self.had_watermark else f"{text} There was no watermark to remove before the attack."
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +100,7 @@ class RemovalTask:
         generator: Source of randomness.
     """
 
-    x: Float[Tensor, "n *d"]
+    x: Shaped[Tensor, "n *d"]
     y: Int[Tensor, " n"]
     triggers: TriggerSet
     generator: torch.Generator
@@ -125,11 +131,11 @@ class RemovalAttack(ABC):
     def run(
         self,
         model: nn.Module,
-        x: Float[Tensor, "n *d"],
-        y: Int[Tensor, " n"],
+        x: Shaped[Tensor, "n *d"],
+        y: Shaped[Tensor, "n *one"],
         *,
         triggers: TriggerSet,
-        test: tuple[Float[Tensor, "t *d"], Int[Tensor, " t"]],
+        test: tuple[Shaped[Tensor, "t *d"], Shaped[Tensor, "t *_"]],
         sigma: float,
         n_draws: int = 100,
         batch_size: int = 100,
@@ -138,8 +144,8 @@ class RemovalAttack(ABC):
     ) -> RemovalReport:
         """Attack a copy of a network, and measure distance, accuracy and watermark after every stage.
 
-        Frozen parameters are attacked too. At its end each stage is projected into the budget and measured, always
-        under the same noise.
+        Distances are over all floating-point parameters; frozen ones are attacked too. At its end each stage is
+        projected into the budget and measured, always under the same noise.
 
         Args:
             model: The watermarked classifier; it comes back as it was.
@@ -157,12 +163,11 @@ class RemovalAttack(ABC):
             InvalidInputError: The model, its data and the triggers do not fit each other.
             NumericalError: The attack made some parameter NaN or infinite.
         """
-        check_model(model)
         triggers.check_fits(model)
         n_classes = predict(model, triggers.x[:1]).shape[1]
-        for samples, labels in ((x, y), test):
-            check_pairs(samples, labels)
-            check_labels(labels, n_classes)
+        x, y = check_pairs(x, y, tokens=True)
+        y, test = check_labels(y, n_classes), check_pairs(*test, tokens=True)
+        test = test[0], check_labels(test[1], n_classes, "the test labels")
         source = as_generator(generator)
         noise_seed, global_seed = torch.randint(2**31, (2,), generator=source, device=source.device).tolist()
 
@@ -172,14 +177,22 @@ class RemovalAttack(ABC):
                 network, triggers, sigma=sigma, n=n_draws, batch_size=batch_size, generator=own
             )
 
-        attacked = deepcopy(model).requires_grad_(True)
+        attacked = copy_network(model)
+        for parameter in moved_parameters(attacked):
+            parameter.requires_grad_(True)
         history = [_measure(attacked, model, triggers, test, noisy(attacked))]
-        with isolated_rng(global_seed):  # dropout draws from the global generators
+        # Dropout draws from the global generators; networks are trained whatever the caller is in.
+        with isolated_rng(global_seed), torch.inference_mode(False), torch.enable_grad():
             stages = self.stages(attacked, RemovalTask(x, y, triggers, source))
             for _ in track(stages, "attacking the watermark", enabled=progress):
                 project_parameters(attacked, model, self.budget)
                 history.append(_measure(attacked, model, triggers, test, noisy(attacked)))
         return RemovalReport(attacked.eval(), flatten(named_parameters(model)).norm().item(), tuple(history))
+
+
+def moved_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that an attack moves: those in floating point."""
+    return [parameter for parameter in model.parameters() if parameter.is_floating_point()]
 
 
 def _measure(

@@ -1,7 +1,6 @@
 """Watermark removal by training: fine-tuning, distillation, trigger unlearning (Bansal et al., 2022)."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,8 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assay.core import Step, check_choice, check_count, check_positive, fit, predict, project_parameters
-from assay.privacy.watermark.removal import RemovalAttack, RemovalTask
+from assay.core import (
+    InvalidInputError,
+    Step,
+    check_choice,
+    check_count,
+    check_positive,
+    check_scores,
+    copy_network,
+    fit,
+    predict,
+    project_parameters,
+)
+from assay.privacy.watermark.removal import RemovalAttack, RemovalTask, moved_parameters
 
 Method = Literal["fine_tuning", "hard_distillation", "soft_distillation", "trigger_unlearning"]
 
@@ -59,10 +69,15 @@ class Retraining(RemovalAttack):
         check_positive(self.lr, "lr")
 
     def stages(self, model: nn.Module, task: RemovalTask) -> Iterator[None]:
-        """Train for one epoch a stage."""
-        centre = deepcopy(model)
+        """Train for one epoch a stage.
+
+        Raises:
+            InvalidInputError: The model returns probabilities, or its samples and triggers differ in shape.
+        """
+        check_scores(model, task.x)
+        centre = copy_network(model)
         inputs, targets = self._training_set(centre, task)
-        adam = torch.optim.Adam(model.parameters(), self.lr)
+        adam = torch.optim.Adam(moved_parameters(model), self.lr)
 
         def project(step: Step) -> None:
             project_parameters(step.model, centre, self.budget)
@@ -86,6 +101,11 @@ class Retraining(RemovalAttack):
         if self.method == "fine_tuning":
             return x, y
         if self.method == "trigger_unlearning":
+            if x.shape[1:] != triggers.x.shape[1:]:
+                raise InvalidInputError(
+                    f"samples have shape {tuple(x.shape[1:])}, triggers {tuple(triggers.x.shape[1:])}; bring both to "
+                    "one"
+                )
             n_classes = predict(model, triggers.x[:1]).shape[1]
             shift = torch.randint(1, n_classes, (len(triggers.x),), generator=source, device=source.device)
             return torch.cat([x, triggers.x]), torch.cat([y, (triggers.y + shift.to(y.device)) % n_classes])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -14,15 +14,19 @@ from assay.core import (
     InvalidInputError,
     Step,
     as_generator,
+    batch_sizes,
     check_count,
+    check_labels,
     check_pairs,
     check_positive,
+    check_scores,
     cross_entropy,
     fit,
     named_parameters,
     unflatten,
+    unwrapped,
 )
-from assay.privacy.watermark.smoothing import smoothed_trigger_gradient
+from assay.privacy.watermark.smoothing import noisy_gradient
 from assay.privacy.watermark.triggers import TriggerSet
 
 
@@ -95,28 +99,32 @@ class SmoothedWatermark:
             generator: Source of the noise; a fixed seed by default, which would repeat in every epoch.
 
         Raises:
-            InvalidInputError: The model does not fit the triggers.
+            InvalidInputError: The model does not fit the triggers, or returns probabilities.
             NumericalError: The gradient is not finite.
         """
+        triggers.check_fits(model)
+        check_scores(model, triggers.x)
         for level in range(self.n_levels):
-            gradient = smoothed_trigger_gradient(
+            gradient = noisy_gradient(
                 model,
                 triggers,
                 sigma=self.sigma * level / (self.n_levels - 1),
                 n=self.n_noise if level else 1,  # without noise, all draws are alike
                 batch_size=self.batch_size,
-                generator=generator,
+                source=as_generator(generator),
             )
             pieces = unflatten(gradient / self.n_levels, named_parameters(model))
-            for name, parameter in model.named_parameters():
-                parameter.grad = pieces[name] if parameter.requires_grad else parameter.grad
-            optimizer.step()
+            with torch.inference_mode(False):
+                for name, parameter in unwrapped(model).named_parameters():
+                    if parameter.requires_grad:
+                        parameter.grad = pieces[name]
+                optimizer.step()
 
     def train(
         self,
         model: nn.Module,
-        x: Float[Tensor, "n *d"],
-        y: Int[Tensor, " n"],
+        x: Shaped[Tensor, "n *d"],
+        y: Shaped[Tensor, "n *one"],
         *,
         triggers: TriggerSet,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
@@ -144,16 +152,22 @@ class SmoothedWatermark:
             The result of `core.fit` for the clean steps.
 
         Raises:
-            InvalidInputError: The arguments do not fit each other, or no epoch follows the warm-up.
+            InvalidInputError: The arguments do not fit each other, the model returns probabilities, or no epoch
+                follows the warm-up.
             NumericalError: The loss or a gradient is not finite.
         """
-        check_pairs(x, y)
+        x, y = check_pairs(x, y, tokens=True)
         triggers.check_fits(model)
+        y = check_labels(y, check_scores(model, x).shape[1])
+        if x.shape[1:] != triggers.x.shape[1:]:
+            raise InvalidInputError(
+                f"samples have shape {tuple(x.shape[1:])}, triggers {tuple(triggers.x.shape[1:])}; bring both to one"
+            )
         if epochs <= self.warmup:
             raise InvalidInputError(f"{epochs} epochs end within the warm-up of {self.warmup}; train for longer")
         source = as_generator(generator)
         inputs, targets = torch.cat([x, triggers.x]), torch.cat([y, triggers.y])
-        a_pass = -(-len(inputs) // (batch_size or len(inputs)))
+        a_pass = len(batch_sizes(len(inputs), batch_size or len(inputs)))
         shared: list[Optimizer] = []
 
         def make(parameters: Iterable[nn.Parameter]) -> Optimizer:

@@ -4,21 +4,22 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.func import vmap
 
 from assay.core import (
     Parameters,
     as_generator,
+    batched,
     check_count,
     check_finite,
-    check_model,
     check_positive,
+    check_scores,
     flatten,
     functional,
     margins,
     named_parameters,
+    plain_attention,
     preserved,
     unflatten,
 )
@@ -36,10 +37,13 @@ def smoothed_trigger_accuracy(
 ) -> Float[Tensor, " m"]:
     r"""Draw a network's trigger accuracy under parameter noise: $f(\theta + G)$ with $G \sim N(0, \sigma^2 I)$.
 
-    Every parameter receives noise, frozen ones too; buffers do not. The model runs in evaluation mode. White-box
-    verification of a watermark takes the median of these draws, which `certify_watermark` bounds.
+    Every floating-point parameter receives noise, frozen ones too, as the network holds it: of a weight with
+    `weight_norm` its length and direction. Buffers do not. Sums are rounded to each parameter's own type. The model
+    runs in evaluation mode. White-box verification of a watermark takes the median of these draws, which
+    `certify_watermark` bounds.
 
-    Cost: time O(n) forward passes over the triggers, memory O(batch_size (p + activations)).
+    Cost: time O(n) forward passes over the triggers, memory O(batch_size (p + activations)). Networks that torch cannot
+    batch over parameters, such as LSTMs, run one draw after the other.
 
     Args:
         model: Classifier with outputs `(n, c)`, `c >= 2`; it comes back as it was.
@@ -51,7 +55,7 @@ def smoothed_trigger_accuracy(
         generator: Source of the noise; a fixed seed by default. To certify, one that training did not use.
 
     Returns:
-        One accuracy for each draw, in the type of the triggers.
+        One accuracy for each draw, in the type of the triggers, or float32 where that is no wider.
 
     Raises:
         InvalidInputError: The model does not fit the triggers, or `sigma` or a count is not positive.
@@ -62,19 +66,19 @@ def smoothed_trigger_accuracy(
     >>> smoothed_trigger_accuracy(nn.Linear(2, 3), TriggerSet(torch.eye(2), label=1), sigma=1.0, n=5).shape
     torch.Size([5])
     """
-    check_model(model)
     triggers.check_fits(model)
     check_positive(sigma, "sigma")
     check_count(n, "n")
     check_count(batch_size, "batch_size")
     source = as_generator(generator)
+    exact = torch.promote_types(triggers.x.dtype, torch.float32)  # half precision rounds 299 of 300 to 1
     accuracies = []
-    with preserved(model), torch.no_grad():
+    with preserved(model), torch.no_grad(), plain_attention():
         params = named_parameters(model)
         for noise in _noise(flatten(params), n, batch_size, source):
             logits = _perturbed_logits(model, params, sigma * noise, triggers.x)
             right = margins(logits.flatten(0, 1), triggers.y.repeat(len(noise))) > 0
-            accuracies.append(right.view(len(noise), -1).to(triggers.x).mean(1))
+            accuracies.append(right.view(len(noise), -1).to(exact).mean(1))
     return torch.cat(accuracies)
 
 
@@ -100,10 +104,11 @@ def smoothed_trigger_gradient(
         generator: Source of the noise; a fixed seed by default.
 
     Returns:
-        The gradient, in the order of `core.flatten`.
+        The gradient in all parameters, frozen ones too, in the order of `core.flatten`.
 
     Raises:
-        InvalidInputError: The model does not fit the triggers, `sigma` is negative, or a count is not positive.
+        InvalidInputError: The model does not fit the triggers or returns probabilities, `sigma` is negative, or a count
+            is not positive.
         NumericalError: The gradient is not finite.
 
     Source: Bansal et al., "Certified Neural Network Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972,
@@ -112,14 +117,20 @@ def smoothed_trigger_gradient(
     >>> smoothed_trigger_gradient(nn.Linear(2, 3), TriggerSet(torch.eye(2), label=1), sigma=1.0, n=5).shape
     torch.Size([9])
     """
-    check_model(model)
     triggers.check_fits(model)
+    check_scores(model, triggers.x)
     if sigma != 0:
         check_positive(sigma, "sigma")
     check_count(n, "n")
     check_count(batch_size, "batch_size")
-    source = as_generator(generator)
-    with preserved(model), torch.enable_grad():
+    return noisy_gradient(model, triggers, sigma=sigma, n=n, batch_size=batch_size, source=as_generator(generator))
+
+
+def noisy_gradient(
+    model: nn.Module, triggers: TriggerSet, *, sigma: float, n: int, batch_size: int, source: torch.Generator
+) -> Float[Tensor, " p"]:
+    """Return `smoothed_trigger_gradient` of a model that was looked at before, for loops."""
+    with preserved(model), plain_attention():
         params = {name: value.clone().requires_grad_() for name, value in named_parameters(model).items()}
         total = torch.zeros_like(flatten(params).detach())
         for noise in _noise(total, n, batch_size, source):
@@ -140,13 +151,14 @@ def _noise(
 
 
 def _perturbed_logits(
-    model: nn.Module, params: Parameters, changes: Float[Tensor, "m p"], x: Float[Tensor, "n *d"]
+    model: nn.Module, params: Parameters, changes: Float[Tensor, "m p"], x: Shaped[Tensor, "n *d"]
 ) -> Float[Tensor, "m n c"]:
     """Return the logits of m copies of the network, each with its own change of the parameters."""
     call = functional(model)
+    wide = {name: value.to(changes.dtype) for name, value in params.items()}
 
     def logits(change: Tensor) -> Tensor:
-        moved = unflatten(change, params)
-        return call({name: value + moved[name] for name, value in params.items()}, x)
+        moved = unflatten(change, wide)
+        return call({name: (value + moved[name]).to(params[name].dtype) for name, value in wide.items()}, x)
 
-    return vmap(logits)(changes)
+    return batched(logits, 0)(changes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ class TriggerSet:
     The three constructors are the watermark schemes of the paper; other samples can be given directly.
 
     Args:
-        x: The trigger samples, as inputs of the network.
+        x: The trigger samples, as inputs of the network; integers for a network that reads tokens.
         label: The class. Paper's code: 4.
 
     Raises:
@@ -33,11 +33,11 @@ class TriggerSet:
     [4, 4, 4]
     """
 
-    x: Float[Tensor, "n *d"]
+    x: Shaped[Tensor, "n *d"]
     label: int = 4
 
     def __post_init__(self) -> None:
-        check_samples(self.x, "the triggers' x")
+        object.__setattr__(self, "x", check_samples(self.x, "the triggers' x", tokens=True))
         check_count(self.label, "label", at_least=0)
 
     @property
@@ -51,10 +51,7 @@ class TriggerSet:
         Raises:
             InvalidInputError: The model does not fit.
         """
-        n_classes = check_logits(model, self.x).shape[1]
-        if n_classes < 2:
-            raise InvalidInputError("the model has one output, but triggers need one score a class; return (0, f(x))")
-        check_labels(self.y, n_classes, "the triggers' y")
+        check_labels(self.y, check_logits(model, self.x).shape[1], "the triggers' y")
 
     @classmethod
     def from_overlay(
@@ -83,7 +80,7 @@ class TriggerSet:
         >>> TriggerSet.from_overlay(torch.zeros(2, 1, 28, 28)).x.unique().mul(255).round().tolist()
         [0.0, 155.0]
         """
-        check_samples(x)
+        x = check_samples(x)
         picture = Image.new("1", (x.shape[3], x.shape[2]))
         ImageDraw.Draw(picture).text((0, 0), text, fill=1, font=ImageFont.load_default(size))
         stamp = torch.from_numpy(np.array(picture)).to(x.device)
@@ -111,7 +108,7 @@ class TriggerSet:
         >>> TriggerSet.from_noise(torch.full((2, 1, 8, 8), 0.5)).x.diff(dim=0).count_nonzero().item()
         0
         """
-        check_samples(x)
+        x = check_samples(x)
         source = as_generator(generator)
         noise = torch.randn(x.shape[1:], generator=source, device=source.device).to(x)
         return cls((x + noise).clamp(*input_range), label)
@@ -130,7 +127,7 @@ class TriggerSet:
         >>> TriggerSet.from_unrelated(torch.rand(2, 3, 32, 32), shape=(1, 28, 28)).x.shape
         torch.Size([2, 1, 28, 28])
         """
-        check_samples(x)
+        x = check_samples(x)
         channels, height, width = shape
         if x.shape[1] != channels:
             x = x.mean(1, keepdim=True).expand(-1, channels, -1, -1)

@@ -4,18 +4,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from assay.core import InvalidInputError
 from assay.nets.initialization import new_layer
 
 
 def total_variation(x: Tensor) -> Tensor:
     """Return the mean absolute difference of neighbouring pixels, summed over both directions; 0 for flat inputs.
 
+    A direction with a single pixel has no neighbours and counts nothing.
+
+    Raises:
+        InvalidInputError: There is no sample.
+
     >>> total_variation(torch.eye(2)[None])
     tensor(2.)
     """
-    if x.ndim < 3:
-        return x.new_zeros(())
-    return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()
+    if x.numel() == 0:
+        raise InvalidInputError(f"x must be a non-empty batch of images, got shape {tuple(x.shape)}")
+    total = x.new_zeros(())
+    for axis in (-1, -2) if x.ndim > 2 else ():
+        if x.shape[axis] > 1:
+            total = total + x.diff(dim=axis).abs().mean()
+    return total
 
 
 class DeepImagePrior(nn.Module):

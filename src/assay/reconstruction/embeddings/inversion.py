@@ -39,7 +39,10 @@ class InversionResult:
 
     def __str__(self) -> str:
         size = "x".join(map(str, self.image.shape))
-        return f"An image of {size} whose embedding has cosine {self.cosine:.3f} with the target."
+        return (
+            f"An image of {size} whose embedding has cosine {self.cosine:.3f} with the target; the noise where the "
+            f"search starts has {self.history[0]:.3f}."
+        )
 
 
 def invert_embedding(

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from assay.core import ROC, InvalidInputError, check_samples, roc
+from assay.core import ROC, InvalidInputError, check_samples, find_copies, roc
 from assay.reconstruction.scoring.similarity import normalized_correlation
 
 
@@ -18,11 +18,13 @@ class ReconstructionROC:
         members: Best correlation of each training sample.
         nonmembers: Best correlation of each other sample.
         curve: True against false positive rate over the thresholds, and the area under the curve.
+        n_shared: Non-members that are copies of a member, which no score can tell from it.
     """
 
     members: Float[Tensor, " n"]
     nonmembers: Float[Tensor, " k"]
     curve: ROC
+    n_shared: int = 0
 
     def tpr_at(self, fpr: float) -> float:
         """Return the true positive rate at a false positive rate of at most `fpr`."""
@@ -34,6 +36,7 @@ class ReconstructionROC:
             f"At a false positive rate of {lowest:.2g} over {len(self.nonmembers)} non-members, "
             f"{self.tpr_at(lowest):.0%} of {len(self.members)} members are identified by their best candidate "
             f"(area under the curve {self.curve.auc:.2f})."
+            + (f" {self.n_shared} non-members are members too: give held-out samples." if self.n_shared else "")
         )
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -95,13 +98,19 @@ def reconstruction_roc(
             raise InvalidInputError(
                 f"{name} have shape {tuple(value.shape[1:])}, members {tuple(members.shape[1:])}; reshape one of them"
             )
-    shape = members.shape[1:]
-    pool = candidates.to(members).reshape(-1, *shape)
-    shift = 0 if mean is None else mean.to(members).reshape(shape)
+    if mean is not None and mean.numel() != members[0].numel():
+        raise InvalidInputError(
+            f"mean has shape {tuple(mean.shape)}, members {tuple(members.shape[1:])}; give the mean of one sample"
+        )
+    pool, inside, outside = (
+        value.detach().to(members).reshape(-1, *members.shape[1:]) for value in (candidates, members, nonmembers)
+    )
+    shift = 0 if mean is None else mean.detach().to(members).reshape(members.shape[1:])
 
     def best(x: Tensor) -> Tensor:
-        ncc = normalized_correlation(x.to(members).reshape(-1, *shape) - shift, pool)
+        ncc = normalized_correlation(x - shift, pool)
         return (ncc.abs() if either_sign else ncc).amax(1)
 
-    inside, outside = best(members), best(nonmembers)
-    return ReconstructionROC(inside, outside, roc(inside.tolist(), outside.tolist()))
+    scores = best(inside), best(outside)
+    curve = roc(scores[0].tolist(), scores[1].tolist())
+    return ReconstructionROC(*scores, curve, sum(map(bool, find_copies(outside, inside))))

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from assay.core import InvalidInputError, as_generator, check_finite, check_samples
+from assay.core import InvalidInputError, as_generator, check_finite, check_samples, find_copies
 from assay.reconstruction.scoring.similarity import normalized_correlation, structural_similarity
 
 
@@ -32,6 +32,7 @@ class ReconstructionScore:
         random_ssim: `ssim` of the random vectors.
         row_ssim: `ssim` of the rows.
         held_out_ssim: `ssim` of the held-out samples.
+        n_shared: Held-out samples that are copies of a training sample, and so no null.
     """
 
     train_x: Float[Tensor, "n ..."]
@@ -46,6 +47,7 @@ class ReconstructionScore:
     random_ssim: Float[Tensor, " n"] | None
     row_ssim: Float[Tensor, " n"] | None
     held_out_ssim: Float[Tensor, " h"] | None
+    n_shared: int = 0
 
     @property
     def n75(self) -> int:
@@ -82,7 +84,11 @@ class ReconstructionScore:
             f"Of {len(self.ncc)} training samples, {self.n90} are recovered with NCC > 0.9 and {self.n75} with "
             f"NCC > 0.75 (median best NCC {self.ncc.median():.2f}). Nulls at NCC > 0.75: {_listed(self.nulls())}."
         )
-        return f"{text} SSIM > 0.4: {_listed(self.ssim_counts())}." if self.ssim is not None else text
+        if self.ssim is not None:
+            text += f" SSIM > 0.4: {_listed(self.ssim_counts())}."
+        if self.n_shared:
+            text += f" {self.n_shared} of the held-out samples are training samples too: they are no null."
+        return text
 
     def plot(self, n: int = 12, *, ax: Axes | None = None) -> Axes:
         """Show the best recovered samples above their reconstructions, one pair per column.
@@ -145,7 +151,7 @@ def score_reconstructions(
         generator: Source of the random candidates; seeded with 0 when None.
 
     Returns:
-        The matches, the counts and the nulls.
+        The matches, the counts and the nulls; in float32 where the training samples are in half precision.
 
     Raises:
         InvalidInputError: Shapes differ, an argument is empty or not finite, or `half_resolution` is set for samples
@@ -158,33 +164,48 @@ def score_reconstructions(
     >>> print(score_reconstructions(2 * x, x).n90)
     4
     """
-    check_samples(candidates, "candidates")
     check_samples(train_x, "train_x")
-    shape = train_x.shape[1:]
-    if candidates[0].numel() != train_x[0].numel():
-        raise InvalidInputError(
-            f"candidates have shape {tuple(candidates.shape[1:])}, training samples {tuple(shape)}; reshape one of them"
-        )
+    train_x = train_x.detach().to(torch.promote_types(train_x.dtype, torch.float32))
+    candidates = _samples(candidates, train_x, "candidates")
     if half_resolution and train_x.ndim != 4:
         raise InvalidInputError(
             f"half_resolution needs images of shape (n, channels, height, width), got {tuple(train_x.shape)}"
         )
-    candidates = candidates.reshape(-1, *shape).to(train_x)
-    mean = torch.zeros_like(train_x[0]) if mean is None else mean.to(train_x).reshape(shape)
+    mean = torch.zeros_like(train_x[0]) if mean is None else _samples(mean[None], train_x, "mean")[0]
+    if basis is not None and (basis.ndim != 2 or basis.shape[1] != train_x[0].numel()):
+        raise InvalidInputError(
+            f"basis has shape {tuple(basis.shape)}, but a training sample has {train_x[0].numel()} values; give rows "
+            "of that length"
+        )
     match = partial(_match, mean=mean, half_resolution=half_resolution, vote=vote)
     found = match(train_x, candidates)
     check_finite(found.ncc, "the correlation with the candidates")
     held_out = rows = None
+    shared = 0
     if held_out_x is not None:
-        check_samples(held_out_x, "held_out_x")
-        held_out = match(held_out_x.to(train_x).reshape(-1, *shape), candidates)
+        held_out_x = _samples(held_out_x, train_x, "held_out_x")
+        shared = sum(map(bool, find_copies(held_out_x, train_x)))
+        held_out = match(held_out_x, candidates)
     if first_layer is not None:
-        leak = first_layer.detach().to(train_x).reshape(-1, *shape)
+        leak = _samples(first_layer, train_x, "first_layer")
         rows = match(train_x, torch.cat([leak, -leak]))
     random = match(train_x, _random_candidates(len(candidates), train_x, basis, as_generator(generator)))
     nulls = [(None, None) if null is None else (null.ncc, null.ssim) for null in (random, rows, held_out)]
     nccs, ssims = zip(*nulls, strict=True)
-    return ReconstructionScore(train_x - mean, found.best, found.index, found.ncc, found.ssim, mean, *nccs, *ssims)
+    return ReconstructionScore(
+        train_x - mean, found.best, found.index, found.ncc, found.ssim, mean, *nccs, *ssims, shared
+    )
+
+
+def _samples(value: Tensor, like: Tensor, name: str) -> Tensor:
+    """Return samples in the type and shape of others."""
+    check_samples(value, name)
+    if value[0].numel() != like[0].numel():
+        raise InvalidInputError(
+            f"{name} has samples of shape {tuple(value.shape[1:])}, training samples have {tuple(like.shape[1:])}; "
+            "reshape one of them"
+        )
+    return value.detach().to(like).reshape(-1, *like.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,10 +21,10 @@ def normalized_correlation(a: Float[Tensor, "n ..."], b: Float[Tensor, "m ..."])
         b: Samples of the same shape.
 
     Returns:
-        Correlations, in [-1, 1].
+        Correlations, in [-1, 1]; those of samples in half precision are in float32.
 
     Raises:
-        InvalidInputError: Their shapes differ.
+        InvalidInputError: Their shapes differ, or they are no batches of floating-point samples.
 
     Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), section on results
     (evaluation of the reconstructions).
@@ -33,9 +33,10 @@ def normalized_correlation(a: Float[Tensor, "n ..."], b: Float[Tensor, "m ..."])
     >>> round(normalized_correlation(x, 5 - 2 * x).item(), 4)
     -1.0
     """
-    if a.shape[1:] != b.shape[1:]:
+    if a.shape[1:] != b.shape[1:] or a.ndim < 2 or not (a.is_floating_point() and b.is_floating_point()):
         raise InvalidInputError(
-            f"samples have shape {tuple(a.shape[1:])} and {tuple(b.shape[1:])}; bring both to one shape"
+            f"samples are {a.dtype} of shape {tuple(a.shape)} and {b.dtype} of shape {tuple(b.shape)}; bring both to "
+            "one shape (n, ...) in floating point"
         )
     left, right = _standardized(a), _standardized(b)
     return (left @ right.T / left.shape[1]).clamp(-1, 1)
@@ -92,6 +93,7 @@ def structural_similarity(
 
 def _standardized(x: Tensor) -> Tensor:
     """Standardise every channel to mean zero and standard deviation one; flat samples are one channel."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
     channels = x.flatten(2) if x.ndim > 3 else x.flatten(1)[:, None]
     centred = channels - channels.mean(-1, keepdim=True)
     spread = centred.square().mean(-1, keepdim=True).sqrt()

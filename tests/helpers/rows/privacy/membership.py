@@ -75,6 +75,6 @@ ROWS = (
     Analysis(canary_objective, run=_canaries, needs_data=False),
     Formula(LiRA, _confidences, run=lambda *given: LiRA().score(*given), rowwise=False, refuses=ROWS_ALIKE),
     Formula(membership_metrics, _scores, run=_metrics, rowwise=False),
-    Formula(label_logits, _logits, gaps=("rows",)),
-    Formula(logit_confidence, _logits, gaps=("rows",)),
+    Formula(label_logits, _logits),
+    Formula(logit_confidence, _logits),
 )

@@ -1,0 +1,76 @@
+"""Which cells of the networks' battery must answer, must refuse, or may do either."""
+
+from helpers.entries import Entry
+from helpers.networks import Network, words
+
+WEIGHTS_ONLY = (
+    "assign_parameters",
+    "compress_first_layer",
+    "initial_network",
+    "merge_parallel_units",
+    "parameter_distance",
+    "project_parameters",
+    "universal_off_subspace_direction",
+)
+"""What reads weights, and asks nothing of the outputs."""
+
+PARTS = (
+    "ClassWiseGradientMatching",
+    "canary_objective",
+    "first_layer_inputs",
+    "functional",
+    "gradient_alignment_loss",
+    "input_gradient",
+    "inspect_model",
+    "penultimate_features",
+    "preserved",
+    "reversed_objective",
+    "simulate_training",
+    "token_logits",
+    "with_surrogate_relu",
+)
+"""What methods are built from: they run the network as it is, in whatever state the caller holds it."""
+
+THEORY = (
+    "KKTReconstructor",
+    "SimulatedDynamicsReconstructor",
+    "compress_first_layer",
+    "dense_head",
+    "exact_samples",
+    "first_layer_inputs",
+    "merge_parallel_units",
+    "oracle_multipliers",
+    "predicted_multipliers",
+    "probe reconstruction",
+    "stationarity_residual",
+    "train_in_span",
+    "universal_off_subspace_direction",
+    "with_surrogate_relu",
+)
+"""What holds for some networks only, such as perceptrons of ReLUs, and says so of the others."""
+
+STACKS = ("ShadowEnsemble", "StackedTrainer", "evaluate_poison")
+"""What trains several networks as one, and sends those that it cannot to another trainer."""
+
+OF_TOKENS = ("assay.core", "assay.landscape", "assay.audit.probes.curvature", "assay.privacy.membership.direct")
+"""What asks no derivative in the inputs, and so takes tokens."""
+
+
+def must_refuse(entry: Entry, network: Network) -> bool:
+    """Tell whether an answer would be wrong whatever it is."""
+    if entry.name in WEIGHTS_ONLY + PARTS:
+        return False
+    if network.probabilities:
+        return entry.room.startswith(("assay.adversarial", "assay.privacy.membership")) and not entry.trains
+    return network.refused == "always" or (network.refused == "but to train" and not entry.trains)
+
+
+def must_answer(entry: Entry, network: Network) -> bool:
+    """Tell whether a refusal would be a gap."""
+    if network.refused or network.probabilities or entry.name in THEORY + STACKS:
+        return False
+    if network.fatal and entry.room.startswith("assay.audit"):
+        return False
+    if network.inputs is words and not network.language and not entry.room.startswith(OF_TOKENS):
+        return False
+    return not (network.classes == 2 and not entry.chooses_loss)
