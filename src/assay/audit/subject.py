@@ -1,6 +1,5 @@
 """Subject of an audit: a model, its loss and, where the auditor has them, its data."""
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from assay.core import (
     LossFunction,
     check_logits,
     check_model,
+    copy_network,
     find_device,
     inspect_model,
     seeded,
@@ -168,7 +168,7 @@ class Subject:
         def move(pairs: Pairs | None) -> Pairs | None:
             return pairs and (pairs[0].to(device), pairs[1].to(device))
 
-        model = copy.deepcopy(self.model).to(device)
+        model = copy_network(self.model).to(device)
         mean = None if self.mean is None else self.mean.to(device)
         return replace(self, model=model, train=move(self.train), test=move(self.test), mean=mean)
 
