@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import config
 from safetensors.torch import load_file
 from torch import nn
 
@@ -113,6 +114,7 @@ TWO_DEVICES = """
 import sys
 from functools import partial
 import torch
+from jaxtyping import config
 from safetensors.torch import save_file
 from torch import nn
 from assay.core import fit, isolated_rng, seeded, squared_error
@@ -297,3 +299,10 @@ def test_a_network_that_does_not_take_the_data_or_is_frozen_is_named() -> None:
         fit(model, x[:, :2], y, loss=squared_error, optimizer=SGD, n_iter=1)
     with pytest.raises(InvalidInputError, match="frozen"):
         fit(model.requires_grad_(False), x, y, loss=squared_error, optimizer=SGD, n_iter=1)
+
+
+def test_an_optimizer_in_place_of_its_factory_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
+    model, x, y = problem()
+    with pytest.raises(InvalidInputError, match=r"partial\(torch\.optim\.SGD"):
+        fit(model, x, y, loss=squared_error, optimizer=SGD(model.parameters()), n_iter=1)

@@ -104,6 +104,10 @@ def fit(
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trainable:
         raise InvalidInputError("every parameter of the model is frozen; set requires_grad on those to be trained")
+    if isinstance(optimizer, Optimizer):
+        raise InvalidInputError(
+            "optimizer must be a function of parameters, got an optimiser; pass partial(torch.optim.SGD, lr=0.1)"
+        )
     run = optimizer(trainable)
     scheduler = CosineAnnealingLR(run, total) if schedule == "cosine" else schedule(run) if schedule else None
     launched = _launch(model, run, x, size, devices)

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from assay.core.parameters import first_line
+
 Kind = Literal[
     "weights",
     "dropout",
@@ -123,7 +125,7 @@ def not_accepted(model: nn.Module, sample: Tensor, error: Exception) -> Problem:
         mend += ", or convert it with x.float() where the first layer is no embedding"
     elif any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in model.modules()):
         mend += ", or convert token indices with x.long()"
-    return Problem("input", "model", f"{what} ({reason(error)})", mend)
+    return Problem("input", "model", f"{what} ({first_line(error)})", mend)
 
 
 def rows_or_problem(model: nn.Module, outputs: object, n: int) -> Tensor | Problem:
@@ -211,9 +213,3 @@ def sequence_first(model: nn.Module) -> str | None:
         if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first:
             return name or "model"
     return None
-
-
-def reason(error: Exception) -> str:
-    """Return the first line of an error."""
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
