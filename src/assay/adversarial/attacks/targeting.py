@@ -62,7 +62,7 @@ def malt_scores(
     with attackable(model, x, y) as given:
         batches = zip(given.x.split(batch_size), given.y.split(batch_size), strict=True)
         scores = torch.cat([_score_batch(given.model, *batch, norm, candidates)[0] for batch in batches])
-    undefined = int(scores.isnan().any(1).sum())
+        undefined = int(scores.isnan().any(1).sum())
     if undefined:
         raise NumericalError(
             f"the gradient of the model's scores is NaN or infinite at {undefined} of {len(scores)} samples; leave "
@@ -119,7 +119,7 @@ def malt_targets(
             nearest_first = scores.nan_to_num(nan=math.inf, posinf=math.inf).gather(1, by_confidence)
             order = nearest_first.argsort(dim=1, stable=True)
             ranked.append(by_confidence.gather(1, order)[:, : min(k, given.n_outputs - 1)])
-    return torch.cat(ranked)
+        return torch.cat(ranked)
 
 
 def naive_targets(
