@@ -225,7 +225,7 @@ def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):
 def test_curvature_leaves_frozen_parameters_out(context):
     x, y = torch.rand(6, 1, 4, 4, generator=seeded(0)), torch.arange(6) % 3
     model = small_network()
-    list(model.parameters())[0].requires_grad_(False)
+    next(model.parameters()).requires_grad_(False)
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
     finding = ask("curvature", small_subject(model=model, train=(x, y), test=None), context)
     assert f" of {trained:,} eigenvalues" in finding.headline
