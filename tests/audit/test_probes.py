@@ -11,8 +11,8 @@ from assay.audit import SkipProbe
 from assay.audit import probes as registry
 from assay.audit.reading import read
 from assay.audit.result import schema
-from assay.core import mean_loss, seeded, squared_error
-from helpers.stand_ins import small_network, small_subject
+from assay.core import mean_loss, seeded
+from helpers.stand_ins import small_network, small_regression, small_subject
 
 
 def ask(name, subject, context):
@@ -148,7 +148,7 @@ def test_reconstruction_tells_members_from_others_better_than_guessing(digits_au
 
 
 def test_a_regression_is_attacked_with_multipliers_of_either_sign(context):
-    finding = ask("reconstruction", small_subject(loss=squared_error, class_names=()), context)
+    finding = ask("reconstruction", small_regression(), context)
     assert finding.measures["candidates"] > 0
 
 
@@ -199,7 +199,7 @@ def test_robustness_needs_labelled_samples_and_a_classifier(context):
     with pytest.raises(SkipProbe, match="labelled samples"):
         ask("robustness", small_subject(train=None, test=None), context)
     with pytest.raises(SkipProbe, match="needs a classifier"):
-        ask("robustness", small_subject(loss=squared_error, class_names=()), context)
+        ask("robustness", small_regression(), context)
 
 
 def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):
