@@ -150,7 +150,7 @@ def naive_targets(
     check_count(batch_size, "batch_size")
     x, y, n_classes = check_attackable(model, x, y)
     with preserved(model):
-        return _by_confidence(predict(model, x, batch_size=batch_size), y)[:, : min(k, n_classes - 1)]
+        return _by_confidence(predict(model, x, batch_size=batch_size, look=False), y)[:, : min(k, n_classes - 1)]
 
 
 def _score_batch(
@@ -171,7 +171,7 @@ def _score_batch(
     unit = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
 
     def norm_towards(classes: Tensor) -> Tensor:
-        return dual_norms(pull_back(traced, [point], unit[classes] - unit[y])[0], norm)
+        return dual_norms(pull_back([traced], [point], [unit[classes] - unit[y]])[0], norm)
 
     norms = batched(norm_towards, 1, 1, chunk_size=CLASSES_AT_ONCE)(candidate_classes)
     gaps = logits.gather(1, y[:, None]) - logits.gather(1, candidate_classes)
