@@ -218,6 +218,17 @@ def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):
     eigenvalues = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, start))
     assert finding.measures["largest eigenvalue"] == pytest.approx(eigenvalues[-1].item(), rel=1e-9)
     assert finding.measures["smallest eigenvalue"] == pytest.approx(eigenvalues[0].item(), rel=1e-6)
+    (slope,) = torch.autograd.grad(loss(start.requires_grad_()), start)
+    assert finding.measures["norm of the gradient"] == pytest.approx(slope.norm().item())
+
+
+def test_curvature_leaves_frozen_parameters_out(context):
+    x, y = torch.rand(6, 1, 4, 4, generator=seeded(0)), torch.arange(6) % 3
+    model = small_network()
+    next(model.parameters()).requires_grad_(False)
+    trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
+    finding = ask("curvature", small_subject(model=model, train=(x, y), test=None), context)
+    assert f" of {trained:,} eigenvalues" in finding.headline
 
 
 @pytest.mark.parametrize("name", registry.names())

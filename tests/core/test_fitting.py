@@ -301,8 +301,20 @@ def test_a_network_that_does_not_take_the_data_or_is_frozen_is_named() -> None:
         fit(model.requires_grad_(False), x, y, loss=squared_error, optimizer=SGD, n_iter=1)
 
 
-def test_an_optimizer_in_place_of_its_factory_is_refused(monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (SGD(nn.Linear(3, 1).parameters()), r"got SGD.*partial\(torch\.optim\.SGD"),
+        ("sgd", r"got str.*partial\(torch\.optim\.SGD"),
+        (torch.optim.LBFGS, "LBFGS"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_used_is_refused(optimizer, message, monkeypatch) -> None:
     monkeypatch.setattr(config, "jaxtyping_disable", True)
-    model, x, y = problem()
-    with pytest.raises(InvalidInputError, match=r"partial\(torch\.optim\.SGD"):
-        fit(model, x, y, loss=squared_error, optimizer=SGD(model.parameters()), n_iter=1)
+    with pytest.raises(InvalidInputError, match=message):
+        fit(*problem(), loss=squared_error, optimizer=optimizer, n_iter=1)
+
+
+def test_a_loss_without_a_gradient_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="no gradient"):
+        fit(*problem(), loss=lambda outputs, y: outputs.detach().mean(), optimizer=SGD, n_iter=1)

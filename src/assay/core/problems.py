@@ -69,6 +69,11 @@ def unusable_weights(model: nn.Module) -> Iterator[Problem]:
         ),
         (lazy, "not initialised", "pass one batch through the network, and train it"),
         (
+            [name or "model" for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)],
+            "compiled by TorchScript, which takes no hooks",
+            "pass the nn.Module that was scripted or traced",
+        ),
+        (
             [name for name, module in model.named_modules() if _is_quantised(module)],
             "quantised",
             "pass the network with floating-point weights, as it was before quantisation",
