@@ -93,6 +93,9 @@ def test_leaves_everything_as_it_was_after_an_exception(row):
             row.answer(model, x, y)
         except bad.BrokenError:
             pass
+        except InvalidInputError as error:  # a look at the network says what it raised
+            if bad.BrokenError.__name__ not in str(error):
+                raise
         else:
             assert survives or not row.needs_data, "the model was not run, or its exception was swallowed"
         assert_same(before, state(model, x, y))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import config
 from safetensors.torch import load_file
 from torch import nn
 
@@ -113,6 +114,7 @@ TWO_DEVICES = """
 import sys
 from functools import partial
 import torch
+from jaxtyping import config
 from safetensors.torch import save_file
 from torch import nn
 from assay.core import fit, isolated_rng, seeded, squared_error
@@ -297,3 +299,22 @@ def test_a_network_that_does_not_take_the_data_or_is_frozen_is_named() -> None:
         fit(model, x[:, :2], y, loss=squared_error, optimizer=SGD, n_iter=1)
     with pytest.raises(InvalidInputError, match="frozen"):
         fit(model.requires_grad_(False), x, y, loss=squared_error, optimizer=SGD, n_iter=1)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (SGD(nn.Linear(3, 1).parameters()), r"got SGD.*partial\(torch\.optim\.SGD"),
+        ("sgd", r"got str.*partial\(torch\.optim\.SGD"),
+        (torch.optim.LBFGS, "LBFGS"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_used_is_refused(optimizer, message, monkeypatch) -> None:
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
+    with pytest.raises(InvalidInputError, match=message):
+        fit(*problem(), loss=squared_error, optimizer=optimizer, n_iter=1)
+
+
+def test_a_loss_without_a_gradient_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="no gradient"):
+        fit(*problem(), loss=lambda outputs, y: outputs.detach().mean(), optimizer=SGD, n_iter=1)

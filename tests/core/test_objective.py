@@ -228,6 +228,22 @@ def test_what_is_no_mean_over_samples_is_refused_in_a_sentence(loss, message) ->
         mean_over_samples(loss, network(), inputs().requires_grad_(), classes())
 
 
+def test_a_penalty_on_the_weights_is_refused() -> None:
+    model = network()
+    with pytest.raises(InvalidInputError, match="without the penalty"):
+        mean_over_samples(
+            lambda outputs, y: F.cross_entropy(outputs, y) + model[0].weight.square().sum(), model, inputs(), classes()
+        )
+
+
+def test_a_network_that_returns_no_rows_is_named() -> None:
+    model = nn.Sequential(network(), nn.Flatten(0))
+    with pytest.raises(InvalidInputError, match="in place of one row for each"):
+        mean_over_samples(cross_entropy, model, inputs(), classes())
+    with pytest.raises(InvalidInputError, match="does not accept a sample"):
+        mean_over_samples(cross_entropy, network(), inputs()[:, :3], classes())
+
+
 def test_a_weighted_mean_is_noticed_where_all_outputs_are_alike() -> None:
     model = network()
     for parameter in model.parameters():

@@ -1,11 +1,10 @@
 """Subject of an audit: a model, its loss and, where the auditor has them, its data."""
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from assay.core import (
     LossFunction,
     check_logits,
     check_model,
+    copy_network,
     find_device,
     inspect_model,
     seeded,
@@ -59,8 +59,8 @@ class Subject:
 
     model: nn.Module
     loss: LossFunction
-    train: Pairs | None = None
-    test: Pairs | None = None
+    train: Pairs | Any = None  # given in any form of `as_pairs`, and kept as a pair
+    test: Pairs | Any = None
     input_range: tuple[float, float] = (0.0, 1.0)
     mean: Tensor | None = None
     class_names: tuple[str, ...] = ()
@@ -127,7 +127,6 @@ class Subject:
                 options = {"input_range": self.input_range, "mean": self.mean, "class_names": self.class_names}
                 found = check_data(self.model, self.loss, pairs, **options)
                 self._set(part, found.pairs)
-                self._note(*(f"{part} data: {note}" for note in found.notes))
                 probabilities |= found.probabilities
                 yield from (f"{part} data: {problem}" for problem in found.problems)
         if probabilities:
@@ -169,7 +168,7 @@ class Subject:
         def move(pairs: Pairs | None) -> Pairs | None:
             return pairs and (pairs[0].to(device), pairs[1].to(device))
 
-        model = copy.deepcopy(self.model).to(device)
+        model = copy_network(self.model).to(device)
         mean = None if self.mean is None else self.mean.to(device)
         return replace(self, model=model, train=move(self.train), test=move(self.test), mean=mean)
 

@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.func import grad, jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from assay.core.errors import AssayError, InvalidInputError
+from assay.core.normalisation import PlainNormalisation
 from assay.core.parameters import first_line
 
 # What the message of a refusal says, and its mend.
@@ -33,6 +34,7 @@ def batched(
     out_dims: int = 0,
     *,
     chunk_size: int | None = None,
+    alone: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Map a function over an axis of its arguments: `torch.vmap`, or one row after the other where it refuses.
 
@@ -44,6 +46,7 @@ def batched(
         in_dims: Axis to map over, for each argument or for all; None passes an argument as it is.
         out_dims: Axis of the results.
         chunk_size: Rows mapped at once; all by default.
+        alone: The same function in a form for one row that does without `torch.func`; `function` by default.
 
     Returns:
         The mapped function. It raises `InvalidInputError` if torch refuses a single row too.
@@ -51,18 +54,34 @@ def batched(
     >>> batched(lambda x, w: (x * w).sum(), (0, None))(torch.eye(2), torch.tensor([1.0, 2.0])).tolist()
     [1.0, 2.0]
     """
+    dims: Any = tuple(in_dims) if isinstance(in_dims, Sequence) else in_dims
+    mapped = vmap(function, dims, out_dims, chunk_size=chunk_size)
 
     def call(*args: Any) -> Any:
-        dims = (in_dims,) * len(args) if in_dims is None or isinstance(in_dims, int) else tuple(in_dims)
         try:
-            with _without_slowness_warnings():
-                return vmap(function, dims, out_dims, chunk_size=chunk_size)(*args)
+            with _fit_for_vmap(args):
+                return mapped(*args)
         except Exception as error:
             _pass_on(error)
-            drawn = "called random operation" in str(error)
-            if drawn:
+            if "called random operation" in str(error):
                 with refusals():
                     raise
+        return one_by_one(alone or function, dims, out_dims)(*args)
+
+    return call
+
+
+def one_by_one(
+    function: Callable[..., Any], in_dims: int | Sequence[int | None] | None, out_dims: int = 0
+) -> Callable[..., Any]:
+    """Map a function by a loop over an axis of its arguments, which are those of `batched`.
+
+    >>> one_by_one(lambda x: x.sum(), 0)(torch.eye(2)).tolist()
+    [1.0, 1.0]
+    """
+
+    def call(*args: Any) -> Any:
+        dims = in_dims if isinstance(in_dims, Sequence) else [in_dims] * len(args)
         pairs = list(zip(args, dims, strict=True))
         n = next(_leaves(value)[0].shape[dim] for value, dim in pairs if dim is not None)
         with refusals():
@@ -247,9 +266,10 @@ def _place(error: Exception) -> str:
 
 
 @contextmanager
-def _without_slowness_warnings() -> Iterator[None]:
-    # Torch's own loop over an operation without a batching rule is as good as ours.
-    with warnings.catch_warnings():
+def _fit_for_vmap(args: Sequence[Any]) -> Iterator[None]:
+    followed = any(leaf.requires_grad for value in args for leaf in _leaves(value))
+    with warnings.catch_warnings(), PlainNormalisation() if followed else nullcontext():
+        # Torch's own loop over an operation without a batching rule is as good as ours.
         warnings.filterwarnings("ignore", message="There is a performance drop")
         yield
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from assay.core.checks import check_count, check_pairs
@@ -101,10 +101,7 @@ def fit(
     total = _total_steps(len(x), size, epochs, n_iter)
     if size < len(x) and generator is None:
         raise InvalidInputError("mini-batches are shuffled: pass generator=assay.core.seeded(seed)")
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trainable:
-        raise InvalidInputError("every parameter of the model is frozen; set requires_grad on those to be trained")
-    run = optimizer(trainable)
+    run = _optimizer(model, optimizer)
     scheduler = CosineAnnealingLR(run, total) if schedule == "cosine" else schedule(run) if schedule else None
     launched = _launch(model, run, x, size, devices)
     batches = track(_batches(x, y, size, total, generator), "training", total=total, enabled=progress)
@@ -117,6 +114,10 @@ def fit(
             for number, (batch_x, batch_y) in enumerate(batches, 1):
                 run.zero_grad()
                 value = objective(_outputs(launched.network, launched.share(batch_x)), launched.share(batch_y))
+                if not value.requires_grad:
+                    raise InvalidInputError(
+                        "the loss has no gradient; compute it from the outputs, without detach or argmax"
+                    )
                 launched.backward(value)
                 launched.optimizer.step()
                 if scheduler is not None:
@@ -134,6 +135,21 @@ def fit(
     finally:
         model.eval()
     return FitResult(len(history), history[-1], tuple(history))
+
+
+def _optimizer(model: nn.Module, build: OptimizerFactory) -> Optimizer:
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise InvalidInputError("every parameter of the model is frozen; set requires_grad on those to be trained")
+    if not callable(build) or isinstance(build, Optimizer):
+        raise InvalidInputError(
+            f"optimizer must be a function of parameters, got {type(build).__name__}; "
+            "pass one such as partial(torch.optim.SGD, lr=0.1)"
+        )
+    run = build(trainable)
+    if isinstance(run, LBFGS):
+        raise InvalidInputError("LBFGS evaluates the loss several times a step, which fit does not; use another one")
+    return run
 
 
 def _outputs(network: nn.Module, batch: Tensor) -> Tensor:

@@ -3,48 +3,77 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.func import grad, jacrev, vmap
+from torch.func import grad, jacrev
 
-from assay.core.checks import check_pairs, check_samples
+from assay.core.checks import check_count, check_pairs, check_samples
+from assay.core.derivatives import batched, gradient, one_by_one, plain_attention, pull_back, refusals
+from assay.core.leaves import check_reached, leaves
+from assay.core.look import check_outputs
 from assay.core.losses import LossFunction
-from assay.core.parameters import Parameters, flatten, functional, named_parameters, preserved
+from assay.core.objective import mean_over_samples
+from assay.core.parameters import (
+    Parameters,
+    Selection,
+    flatten,
+    functional,
+    named_parameters,
+    preserved,
+    unwrapped,
+)
 
 
 def per_sample_gradients(
-    model: nn.Module, x: Float[Tensor, "n *d"], y: Tensor, loss: LossFunction, *, batch_size: int = 64
+    model: nn.Module,
+    x: Shaped[Tensor, "n *d"],
+    y: Tensor,
+    loss: LossFunction,
+    *,
+    params: Selection = "trainable",
+    batch_size: int = 64,
 ) -> Float[Tensor, "n p"]:
     r"""Compute the loss gradient of every sample, $g_i = \nabla_\theta\, \ell(f(x_i), y_i)$.
 
+    Their mean is the gradient of the loss on all samples, also with class weights or ignored labels.
+
     Args:
         model: Network without interaction between samples; batch-norm is fixed, in evaluation mode.
-        x: Inputs.
+        x: Inputs; integers for a network that reads tokens.
         y: Targets.
-        loss: Mean loss over a batch; it is called on batches of one.
+        loss: Mean loss over samples, see `mean_over_samples`.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         batch_size: Samples differentiated at once.
 
     Returns:
-        Row i is the gradient of sample i, over parameters in the order of `named_parameters`.
+        Row i is the gradient of sample i, over parameters in the order of `named_parameters`, in the widest of their
+        types; a parameter that the network does not use has zeros.
 
     Raises:
-        InvalidInputError: `x` and `y` are empty or of different lengths.
+        InvalidInputError: The model, the data or the loss are unusable; the message says why.
 
-    Cost: time n forward and backward passes, memory O((n + `batch_size`) p).
+    Cost: time n forward and backward passes, memory O((n + `batch_size`) p). A network that `torch.vmap` refuses, such
+    as a recurrent one, is differentiated one sample after the other.
 
     >>> from assay.core.losses import squared_error
     >>> per_sample_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
     torch.Size([3, 3])
     """
-    return _map_gradients(model, x, y, loss, batch_size, _rows)
+    return _loss_gradients(model, x, y, loss, params, batch_size, _rows)
 
 
 def per_sample_gradient_norms(
-    model: nn.Module, x: Float[Tensor, "n *d"], y: Tensor, loss: LossFunction, *, batch_size: int = 64
+    model: nn.Module,
+    x: Shaped[Tensor, "n *d"],
+    y: Tensor,
+    loss: LossFunction,
+    *,
+    params: Selection = "trainable",
+    batch_size: int = 64,
 ) -> Float[Tensor, " n"]:
     r"""Compute the norm of every sample's loss gradient, $\lVert \nabla_\theta\, \ell(f(x_i), y_i)\rVert_2$.
 
-    Arguments and errors are those of `per_sample_gradients`.
+    Arguments and errors are those of `per_sample_gradients`. Norms of half-precision gradients come in float32.
 
     Cost: time n forward and backward passes, memory O(`batch_size` p).
 
@@ -52,20 +81,22 @@ def per_sample_gradient_norms(
     >>> per_sample_gradient_norms(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
     torch.Size([3])
     """
-    return _map_gradients(model, x, y, loss, batch_size, _norms)
+    return _loss_gradients(model, x, y, loss, params, batch_size, _norms)
 
 
 def parameter_gradients(
     model: nn.Module,
-    x: Float[Tensor, "n *d"],
+    x: Shaped[Tensor, "n *d"],
     y: Tensor,
     loss: LossFunction,
     *,
+    params: Selection = "trainable",
     per_sample: bool = True,
 ) -> Float[Tensor, "*n p"]:
     r"""Compute $\nabla_\theta\, \ell(f(x_i), y_i)$, or the gradient of the batch's mean loss, differentiably in x.
 
-    For attacks that optimise samples through their gradients; `per_sample_gradients` is for fixed samples.
+    For attacks that optimise samples through their gradients; `per_sample_gradients` is for fixed samples. Attacks call
+    it at each step, so it does not look at the network's answers: call `check_outputs` once before.
 
     Cost: memory O(n p) per sample, O(p) for the batch, and the activations of all n.
 
@@ -73,23 +104,35 @@ def parameter_gradients(
         model: Network in which samples do not interact; it runs in evaluation mode and comes back as it was.
         x: Inputs.
         y: Targets.
-        loss: Mean loss over a batch; it is called on batches of one where `per_sample` is set.
+        loss: Mean loss over samples, see `mean_over_samples`.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         per_sample: Return one row a sample; else one vector.
 
+    Returns:
+        The gradients; they carry a graph only where `x` does.
+
     Raises:
-        InvalidInputError: `x` and `y` are empty or of different lengths.
+        InvalidInputError: The data do not fit each other or the loss, or torch cannot differentiate the network.
 
     >>> from assay.core.losses import squared_error
     >>> parameter_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error, per_sample=False).shape
     torch.Size([3])
     """
-    check_pairs(x, y)
-    with preserved(model):
-        call, params = functional(model), named_parameters(model)
-        if not per_sample:
-            return flatten(grad(lambda values: loss(call(values, x), y))(params))
-        one = grad(lambda values, sample, target: loss(call(values, sample[None]), target[None]))
-        return _rows(vmap(one, (None, 0, 0))(params, x, y))
+    fixed, y = check_pairs(x, y, tokens=True)
+    loss = mean_over_samples(loss, model, fixed, y)
+    with preserved(model), plain_attention():
+        call, point = functional(model), named_parameters(model, params=params)
+        x = x if x.requires_grad else fixed
+
+        def objective(values: Parameters, sample: Tensor, target: Tensor) -> Tensor:
+            return loss(call(values, sample), target)
+
+        if per_sample:
+            one = gradient(lambda values, sample, target: objective(values, sample[None], target[None]))
+            found = _rows(batched(one, (None, 0, 0))(point, x, y))
+        else:
+            found = flatten(gradient(objective)(point, x, y))
+    return found if x.requires_grad else found.detach()
 
 
 def input_gradient(
@@ -97,7 +140,8 @@ def input_gradient(
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n *d"]]:
     r"""Compute one value of each sample's outputs and its gradient in the sample, $\nabla_{x_i} v_i(f(x_i))$.
 
-    Works inside ``torch.no_grad()``. The model is run as it is: hold it in `preserved` where it must not change.
+    Works inside ``torch.no_grad()`` and ``torch.inference_mode()``. The model is run as it is: hold it in `preserved`
+    where it must not change.
 
     Args:
         model: Network without interaction between samples.
@@ -107,66 +151,108 @@ def input_gradient(
     Returns:
         The values and the gradients, without a graph.
 
+    Raises:
+        InvalidInputError: Autograd finds no way from the values to the inputs.
+
     >>> values, gradient = input_gradient(nn.Flatten(), torch.ones(2, 3), lambda outputs: 2 * outputs.sum(1))
     >>> values.tolist(), gradient[0].tolist()
     ([6.0, 6.0], [2.0, 2.0, 2.0])
     """
-    point = x.detach().requires_grad_()
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), refusals():
+        point = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         values = value(model(point))
-        (gradient,) = torch.autograd.grad(values.sum(), point)
-    return values.detach(), gradient
+        (slope,) = torch.autograd.grad(values.sum(), point)
+    return values.detach(), slope
 
 
-def output_jacobian(model: nn.Module, x: Float[Tensor, "n *d"], *, batch_size: int = 64) -> Float[Tensor, "n c p"]:
+def output_jacobian(
+    model: nn.Module, x: Shaped[Tensor, "n *d"], *, params: Selection = "trainable", batch_size: int = 64
+) -> Float[Tensor, "n c p"]:
     r"""Compute the Jacobian of every sample's outputs in the parameters, $J_i = \partial f(x_i)/\partial\theta$.
 
     Args:
-        model: Network with outputs of shape `(n, c)`.
-        x: Inputs.
+        model: Network with outputs of shape `(n, c)`; any other shape counts as c outputs a sample.
+        x: Inputs; integers for a network that reads tokens.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         batch_size: Samples differentiated at once.
 
     Returns:
         One matrix a sample, over parameters in the order of `named_parameters`.
 
     Raises:
-        InvalidInputError: `x` is empty or not finite.
+        InvalidInputError: The model or `x` are unusable; the message says why.
 
     Cost: time n c backward passes, memory O(n c p).
 
     >>> output_jacobian(nn.Linear(2, 3), torch.ones(4, 2)).shape
     torch.Size([4, 3, 9])
     """
-    check_samples(x)
-    call, params = functional(model), named_parameters(model)
-
-    def outputs(values: Parameters, sample: Tensor) -> Tensor:
-        return call(values, sample[None]).reshape(-1)
-
-    with preserved(model):
-        per_sample = vmap(jacrev(outputs), in_dims=(None, 0))
-        chunks = [per_sample(params, batch) for batch in x.split(batch_size)]
-    return torch.cat([torch.cat([piece.flatten(2) for piece in chunk.values()], 2) for chunk in chunks])
+    x = check_samples(x, tokens=True)
+    check_outputs(model, x)
+    return _sample_derivatives(model, x, None, _flat, params, batch_size, _matrices)
 
 
-def _map_gradients(
+def _loss_gradients(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
     loss: LossFunction,
+    params: Selection,
     batch_size: int,
     reduce: Callable[[Parameters], Tensor],
 ) -> Tensor:
-    check_pairs(x, y)
-    call, params = functional(model), named_parameters(model)
+    x, y = check_pairs(x, y, tokens=True)
+    check_outputs(model, x)
+    mean = mean_over_samples(loss, model, x, y)
+    return _sample_derivatives(model, x, y, mean, params, batch_size, reduce)
 
-    def sample_loss(values: Parameters, sample: Tensor, target: Tensor) -> Tensor:
-        return loss(call(values, sample[None]), target[None])
 
-    with preserved(model):
-        per_sample = vmap(grad(sample_loss), in_dims=(None, 0, 0))
-        batches = zip(x.split(batch_size), y.split(batch_size), strict=True)
-        return torch.cat([reduce(per_sample(params, batch_x, batch_y)) for batch_x, batch_y in batches])
+def _sample_derivatives(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor | None,
+    value: Callable[..., Tensor],
+    params: Selection,
+    batch_size: int,
+    reduce: Callable[[Parameters], Tensor],
+) -> Tensor:
+    """Return the reduced derivatives of one value, or a vector of them, of each sample's outputs and target."""
+    check_count(batch_size, "batch_size")
+    call = functional(model)
+    with leaves(model, params) as own:
+
+        def of_outputs(outputs: Tensor, targets: tuple[Tensor, ...]) -> Tensor:
+            return value(outputs, *(target[None] for target in targets))
+
+        def mapped(values: Parameters, sample: Tensor, *targets: Tensor) -> Tensor:
+            return of_outputs(call(values, sample[None]), targets)
+
+        def alone(values: Parameters, sample: Tensor, *targets: Tensor) -> Parameters:
+            result = of_outputs(unwrapped(model)(sample[None]), targets)
+            entries = [pull_back([entry], list(own.values())) for entry in result.reshape(-1)]
+            stacked = [
+                torch.stack(pieces).reshape(result.shape + pieces[0].shape) for pieces in zip(*entries, strict=True)
+            ]
+            return dict(zip(own, stacked, strict=True))
+
+        data = [x] if y is None else [x, y]
+        derivative = jacrev(mapped) if y is None else grad(mapped)
+        dims = (None, *[0] * len(data))
+        # A network that holds its weights under names that are not registered is a function of them only as it stands.
+        hidden = call({}, x[:1]).requires_grad
+        rows = one_by_one(alone, dims) if hidden else batched(derivative, dims, alone=alone)
+        point = {name: weight.detach() for name, weight in own.items()}
+        found = []
+        for batch in zip(*(part.split(batch_size) for part in data), strict=True):
+            derivatives = rows(point, *batch)
+            if not found and not any(piece[0].any() for piece in derivatives.values()):
+                check_reached(unwrapped(model)(x[:1]))
+            found.append(reduce(derivatives))
+        return torch.cat(found)
+
+
+def _flat(outputs: Tensor) -> Float[Tensor, " c"]:
+    return outputs.reshape(-1)
 
 
 def _rows(gradients: Parameters) -> Float[Tensor, "b p"]:
@@ -174,4 +260,9 @@ def _rows(gradients: Parameters) -> Float[Tensor, "b p"]:
 
 
 def _norms(gradients: Parameters) -> Float[Tensor, " b"]:
-    return torch.stack([value.flatten(1).norm(dim=1) for value in gradients.values()]).norm(dim=0)
+    wide = [value.flatten(1).to(torch.promote_types(value.dtype, torch.float32)) for value in gradients.values()]
+    return torch.stack([value.norm(dim=1) for value in wide]).norm(dim=0)
+
+
+def _matrices(jacobians: Parameters) -> Float[Tensor, "b c p"]:
+    return torch.cat([value.flatten(2) for value in jacobians.values()], 2)

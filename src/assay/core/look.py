@@ -56,9 +56,7 @@ def check_outputs(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> Float[Tensor, 
     torch.Size([3, 2])
     """
     check_model(model)
-    if not isinstance(x, Tensor) or x.is_floating_point() or x.ndim < 2:
-        check_samples(x)
-    look = look_at(model, x)
+    look = look_at(model, check_samples(x, tokens=True))
     if look.problem is not None:
         finite = bool(torch.isfinite(look.outputs).all())
         error = InvalidInputError if finite else NumericalError

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.core.checks import check_labels, signs, without_graph
+from assay.core.checks import check_labels, check_pairs, signs, without_graph
 from assay.core.errors import InvalidInputError
+from assay.core.look import check_outputs
 from assay.core.losses import (
     LossFunction,
     binary_cross_entropy,
@@ -22,6 +23,7 @@ from assay.core.losses import (
     squared_error,
 )
 from assay.core.parameters import preserved
+from assay.core.seeding import isolated_rng
 from assay.core.trial import averaged, refused, tried_mean
 
 LossKind: TypeAlias = Literal["cross_entropy", "binary_cross_entropy", "squared_error"]
@@ -95,21 +97,41 @@ def mean_over_samples(
     """
     if isinstance(loss, MeanLoss):
         return loss
+    x, y = check_pairs(x, y, tokens=True)
     known = _read(loss)
     if known is not None and known.options.get("reduction") == "sum":
         raise InvalidInputError("the loss sums over samples, but a mean is needed; build it with reduction='mean'")
-    looked_at = x[: 2 if known else 8]
-    with preserved(model), torch.no_grad():
-        outputs = model(looked_at)
-    if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(looked_at):
-        got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+    outputs = _outputs(model, x[: 2 if known else 8])
+    if known is not None:
+        return MeanLoss(known.form.kind, known.form.fold(known, outputs, y))
+    mean = tried_mean(loss, outputs, y)
+    _check_reads_outputs_only(mean, model, outputs, y[: len(outputs)])
+    return MeanLoss(None, mean)
+
+
+def _outputs(model: nn.Module, x: Tensor) -> Tensor:
+    try:
+        with preserved(model), torch.no_grad():
+            outputs = model(x)
+    except Exception:
+        check_outputs(model, x)  # says what the model does not take
+        raise
+    if isinstance(outputs, Tensor) and outputs.ndim and len(outputs) == len(x):
+        return outputs
+    return check_outputs(model, x)  # says what they are
+
+
+def _check_reads_outputs_only(mean: LossFunction, model: nn.Module, outputs: Tensor, y: Tensor) -> None:
+    """Refuse a loss with a penalty on the weights, which derivatives through the outputs would leave out."""
+    weights = [value for value in model.parameters() if value.requires_grad]
+    with torch.inference_mode(False), torch.enable_grad(), isolated_rng(0):
+        value = mean(outputs, y)
+        slopes = torch.autograd.grad(value, weights, allow_unused=True) if weights and value.requires_grad else ()
+    if any(slope is not None for slope in slopes):
         raise InvalidInputError(
-            f"the model must return a tensor with a row for each of {len(looked_at)} samples, got {got}; wrap it so "
-            "that it does"
+            "the loss reads the weights of the model beside its outputs, as a penalty does, and derivatives in the "
+            "weights would leave that out; pass the loss without the penalty"
         )
-    if known is None:
-        return MeanLoss(None, tried_mean(loss, outputs, y))
-    return MeanLoss(known.form.kind, known.form.fold(known, outputs, y))
 
 
 def training_loss(loss: LossFunction, y: Shaped[Tensor, "n *k"]) -> LossFunction:

@@ -6,16 +6,17 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 
-from assay.core.checks import check_pairs
-from assay.core.derivatives import batched, pull_back, push_forward
+from assay.core.checks import check_count, check_pairs
+from assay.core.derivatives import batched, one_by_one, pull_back, push_forward
 from assay.core.errors import InvalidInputError
-from assay.core.leaves import leaves
-from assay.core.look import check_model
+from assay.core.leaves import check_reached, leaves
+from assay.core.look import check_outputs
 from assay.core.losses import LossFunction
+from assay.core.objective import mean_over_samples
 from assay.core.parameters import Selection, flatten, named_parameters, unflatten, unwrapped
 
 Product = Callable[[list[Tensor]], list[Tensor]]
@@ -125,17 +126,19 @@ class _LossCurvature(MatrixFree):
     def __init__(
         self,
         model: nn.Module,
-        x: Float[Tensor, "n *d"],
+        x: Shaped[Tensor, "n *d"],
         y: Tensor,
         loss: LossFunction,
         *,
         params: Selection = "trainable",
         batch_size: int | None = None,
     ) -> None:
-        check_model(model)
-        check_pairs(x, y)
-        self.model, self.x, self.y, self.loss, self.selection = model, x.detach(), y, loss, params
-        self.batch_size = batch_size or len(x)
+        self.x, self.y = check_pairs(x, y, tokens=True)
+        check_outputs(model, self.x)
+        self.model = model
+        self.loss = mean_over_samples(loss, model, self.x, self.y)
+        self.batch_size = len(x) if batch_size is None else batch_size
+        check_count(self.batch_size, "batch_size")
         self.params = named_parameters(model, params=params)
         theta = flatten(self.params)
         # Vectors of half precision are too coarse for sums and for orthogonal directions.
@@ -143,18 +146,22 @@ class _LossCurvature(MatrixFree):
 
     def multiply(self, columns: Float[Tensor, "p k"]) -> Float[Tensor, "p k"]:
         """Return the product with every column, one batch of samples after the other."""
-        total = torch.zeros_like(columns)
-        with leaves(self.model, self.selection) as params:
+        rows = columns.T.contiguous()  # with a direction's entries next to each other, kernels need no copies
+        total = torch.zeros_like(rows)
+        with leaves(self.model, self.params.keys()) as params:
             weights = list(params.values())
+            each = one_by_one if len(rows) == 1 else batched
             for x, y in zip(self.x.split(self.batch_size), self.y.split(self.batch_size), strict=True):
-                product = self.batch_product(unwrapped(self.model)(x), y, weights)
+                outputs = unwrapped(self.model)(x)
+                check_reached(outputs)
+                product = self.batch_product(outputs, y, weights)
 
-                def column(vector: Tensor, product: Product = product) -> Tensor:
+                def row(vector: Tensor, product: Product = product) -> Tensor:
                     pieces = product(list(unflatten(vector, params).values()))
                     return torch.cat([piece.reshape(-1).to(vector.dtype) for piece in pieces])
 
-                total += len(x) / len(self.x) * batched(column, 1, 1)(columns)
-        return total
+                total += len(x) / len(self.x) * each(row, 0)(rows)
+        return total.T
 
     @abstractmethod
     def batch_product(self, outputs: Tensor, y: Tensor, weights: list[Tensor]) -> Product:
@@ -166,10 +173,10 @@ class HessianOperator(_LossCurvature):
     r"""The Hessian $\nabla^2_\theta \frac1n\sum_i \ell(f(x_i), y_i)$ of a network's mean loss.
 
     Args:
-        model: Network, evaluated in evaluation mode; it comes back as it was.
-        x: Inputs.
+        model: Network, evaluated in evaluation mode; it comes back as it was. The operator follows its weights.
+        x: Inputs; integers for a network that reads tokens.
         y: Targets.
-        loss: Mean loss over a batch.
+        loss: Mean loss over samples, see `mean_over_samples`.
         params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         batch_size: Samples differentiated at once; all by default.
 

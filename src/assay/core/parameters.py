@@ -243,59 +243,62 @@ def preserved(model: nn.Module) -> Iterator[None]:
     with torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
         copies: dict[int, Tensor] = {}
         for module in list(model.modules()):
-            stack.enter_context(_held(module, copies))
+            stack.callback(_hold(module, copies))
         for parameter in list(model.parameters()):
-            stack.enter_context(_frozen(parameter))
+            stack.callback(_freeze(parameter))
         for root in {model, unwrapped(model)}:
             stack.callback(root.register_forward_pre_hook(_own_input, prepend=True).remove)
             stack.callback(root.register_forward_hook(_keep_row_axis).remove)
         yield
 
 
-@contextmanager
-def _held(module: nn.Module, copies: dict[int, Tensor]) -> Iterator[None]:
-    """Hold one module in evaluation mode, with copies of its buffers and without backward hooks."""
+def _hold(module: nn.Module, copies: dict[int, Tensor]) -> Callable[[], None]:
+    """Put one module in evaluation mode, with copies of its buffers and without backward hooks; return the way back."""
     attributes, training = vars(module), module.training
     before = dict(attributes)
     tables = [attributes.get(name, {}) for name in ("_buffers", "_backward_hooks", "_backward_pre_hooks")]
     contents = [dict(table) for table in tables]
-    try:
-        module.training = False
-        for name, value in contents[0].items():
-            if value is not None:  # a buffer of several modules stays one tensor
-                tables[0][name] = copies.setdefault(id(value), value.detach().clone())
-        for hooks in tables[1:]:
-            hooks.clear()
-        yield
-    finally:
+
+    def restore() -> None:
         module.training = training
         for table, content in zip(tables, contents, strict=True):
             table.clear()
             table.update(content)
-        for name, value in dict(attributes).items():
-            if isinstance(value, Tensor) or isinstance(before.get(name), Tensor):
-                attributes.pop(name)
-                attributes.update({name: before[name]} if name in before else {})
+        for name in [name for name, value in attributes.items() if isinstance(value, Tensor)]:
+            del attributes[name]
+        attributes.update({name: value for name, value in before.items() if name not in attributes})
+        attributes.update({name: value for name, value in before.items() if isinstance(value, Tensor)})
+
+    module.training = False
+    for name, value in contents[0].items():
+        if value is not None:  # a buffer of several modules stays one tensor
+            tables[0][name] = copies.setdefault(id(value), value.detach().clone())
+    for hooks in tables[1:]:
+        hooks.clear()
+    return restore
 
 
-@contextmanager
-def _frozen(parameter: nn.Parameter) -> Iterator[None]:
-    """Hold one parameter without gradient, and remember for `named_parameters` whether the caller trains it."""
+def _freeze(parameter: nn.Parameter) -> Callable[[], None]:
+    """Take the gradient of one parameter off, and remember whether the caller trains it; return the way back."""
     requires_grad, gradient = parameter.requires_grad, parameter.grad
     outermost = id(parameter) not in _flags_before
-    try:
-        if outermost:
-            _flags_before[id(parameter)] = requires_grad
-        with torch.inference_mode(parameter.is_inference()):  # elsewhere an inference tensor keeps its flag
-            parameter.requires_grad_(False)
-        parameter.grad = None
-        yield
-    finally:
+
+    def restore() -> None:
         if outermost:
             del _flags_before[id(parameter)]
-        with torch.inference_mode(parameter.is_inference()):
-            parameter.requires_grad_(requires_grad)
+        _set_flag(parameter, requires_grad)
         parameter.grad = gradient
+
+    if outermost:
+        _flags_before[id(parameter)] = requires_grad
+    _set_flag(parameter, False)
+    parameter.grad = None
+    return restore
+
+
+def _set_flag(parameter: nn.Parameter, requires_grad: bool) -> None:
+    with torch.inference_mode(parameter.is_inference()):  # elsewhere an inference tensor keeps its flag
+        parameter.requires_grad_(requires_grad)
 
 
 def _own_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from assay.core.parameters import first_line
+
 Kind = Literal[
     "weights",
     "dropout",
@@ -67,6 +69,11 @@ def unusable_weights(model: nn.Module) -> Iterator[Problem]:
         ),
         (lazy, "not initialised", "pass one batch through the network, and train it"),
         (
+            [name or "model" for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)],
+            "compiled by TorchScript, which takes no hooks",
+            "pass the nn.Module that was scripted or traced",
+        ),
+        (
             [name for name, module in model.named_modules() if _is_quantised(module)],
             "quantised",
             "pass the network with floating-point weights, as it was before quantisation",
@@ -123,7 +130,7 @@ def not_accepted(model: nn.Module, sample: Tensor, error: Exception) -> Problem:
         mend += ", or convert it with x.float() where the first layer is no embedding"
     elif any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in model.modules()):
         mend += ", or convert token indices with x.long()"
-    return Problem("input", "model", f"{what} ({reason(error)})", mend)
+    return Problem("input", "model", f"{what} ({first_line(error)})", mend)
 
 
 def rows_or_problem(model: nn.Module, outputs: object, n: int) -> Tensor | Problem:
@@ -211,9 +218,3 @@ def sequence_first(model: nn.Module) -> str | None:
         if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first:
             return name or "model"
     return None
-
-
-def reason(error: Exception) -> str:
-    """Return the first line of an error."""
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

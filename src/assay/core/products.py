@@ -1,60 +1,73 @@
 """Products of a network's Jacobian and Hessian with a vector."""
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-from torch.func import grad, jvp, vjp
+from contextlib import suppress
 
-from assay.core.checks import check_pairs, check_samples
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from assay.core.checks import check_samples
+from assay.core.derivatives import RefusedDerivative, forward_product, pull_back, push_forward
 from assay.core.errors import InvalidInputError
+from assay.core.leaves import check_reached, leaves
+from assay.core.look import check_outputs
 from assay.core.losses import LossFunction
-from assay.core.parameters import flatten, functional, named_parameters, preserved, unflatten
+from assay.core.operators import HessianOperator
+from assay.core.parameters import Selection, flatten, functional, named_parameters, unflatten, unwrapped
 
 
 def jacobian_vector_product(
-    model: nn.Module, x: Float[Tensor, "n *d"], vector: Float[Tensor, " p"]
+    model: nn.Module, x: Shaped[Tensor, "n *d"], vector: Float[Tensor, " p"], *, params: Selection = "trainable"
 ) -> Float[Tensor, "n *c"]:
     r"""Compute $J v$, the derivative of the outputs as the parameters move along a vector.
 
     Args:
         model: Network; it comes back as it was.
-        x: Inputs.
-        vector: Direction in parameter space.
+        x: Inputs; integers for a network that reads tokens.
+        vector: Direction in parameter space, over parameters in the order of `named_parameters`.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
 
     Returns:
         The derivative of each output.
 
     Raises:
-        InvalidInputError: `vector` does not have one entry per parameter, or `x` is empty.
+        InvalidInputError: `vector` does not have one entry per parameter, or the model or `x` are unusable.
 
-    Cost: time and memory about two forward passes over all inputs.
+    Cost: time and memory about two forward passes over all inputs; two backward passes more where torch has no
+    forward-mode derivative.
 
     >>> layer = nn.Linear(2, 1, bias=False)
     >>> jacobian_vector_product(layer, torch.tensor([[1.0, 2.0]]), torch.ones(2)).tolist()
     [[3.0]]
     """
-    check_samples(x)
-    call, params = functional(model), named_parameters(model)
-    check_direction(vector, flatten(params))
-    with preserved(model):
-        return jvp(lambda values: call(values, x), (params,), (unflatten(vector, params),))[1]
+    x = check_samples(x, tokens=True)
+    check_outputs(model, x)
+    check_direction(vector, flatten(named_parameters(model, params=params)))
+    with leaves(model, params) as own:
+        check_reached(unwrapped(model)(x[:1]))
+        call, direction = functional(model), unflatten(vector.detach(), own)
+        if not call({}, x[:1]).requires_grad:  # else it holds weights under names that are not registered
+            point = {name: weight.detach() for name, weight in own.items()}
+            with suppress(RefusedDerivative):
+                return forward_product(lambda values: call(values, x), (point,), (direction,))[1]
+        return push_forward(unwrapped(model)(x), list(own.values()))(list(direction.values()))
 
 
 def vector_jacobian_product(
-    model: nn.Module, x: Float[Tensor, "n *d"], cotangent: Float[Tensor, "n *c"]
+    model: nn.Module, x: Shaped[Tensor, "n *d"], cotangent: Float[Tensor, "n *c"], *, params: Selection = "trainable"
 ) -> Float[Tensor, " p"]:
     r"""Compute $J^\top u$, the parameter gradient of $\langle u, f(x)\rangle$.
 
     Args:
         model: Network; it comes back as it was.
-        x: Inputs.
+        x: Inputs; integers for a network that reads tokens.
         cotangent: The weights $u$, of the outputs' shape.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
 
     Returns:
         The gradient, over parameters in the order of `named_parameters`.
 
     Raises:
-        InvalidInputError: `x` is empty.
+        InvalidInputError: `cotangent` does not have the outputs' shape, or the model or `x` are unusable.
 
     Cost: time and memory one forward and backward pass over all inputs.
 
@@ -62,11 +75,18 @@ def vector_jacobian_product(
     >>> vector_jacobian_product(layer, torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]])).tolist()
     [3.0, 6.0]
     """
-    check_samples(x)
-    call, params = functional(model), named_parameters(model)
-    with preserved(model):
-        pullback = vjp(lambda values: call(values, x), params)[1]
-        return flatten(pullback(cotangent)[0])
+    x = check_samples(x, tokens=True)
+    check_outputs(model, x)
+    with leaves(model, params) as own:
+        outputs = unwrapped(model)(x)
+        check_reached(outputs)
+        if cotangent.shape != outputs.shape:
+            raise InvalidInputError(
+                f"cotangent must have the shape {tuple(outputs.shape)} of the outputs, got {tuple(cotangent.shape)}; "
+                "build it with torch.ones_like(model(x))"
+            )
+        slopes = pull_back([outputs], list(own.values()), [cotangent.detach().to(outputs.dtype)])
+        return flatten(dict(zip(own, slopes, strict=True)))
 
 
 def hessian_vector_product(
@@ -76,16 +96,18 @@ def hessian_vector_product(
     loss: LossFunction,
     vector: Float[Tensor, " p"],
     *,
+    params: Selection = "trainable",
     batch_size: int | None = None,
 ) -> Float[Tensor, " p"]:
     r"""Compute $H v$ for the Hessian $H = \nabla^2_\theta L$ of $L = \frac1n\sum_i \ell(f(x_i), y_i)$.
 
     Args:
         model: Network; it comes back as it was.
-        x: Inputs.
+        x: Inputs; integers for a network that reads tokens.
         y: Targets.
-        loss: Mean loss over a batch.
-        vector: Direction in parameter space.
+        loss: Mean loss over samples, see `mean_over_samples`.
+        vector: Direction in parameter space, over parameters in the order of `named_parameters`.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         batch_size: Samples differentiated at once; all by default.
 
     Returns:
@@ -101,21 +123,9 @@ def hessian_vector_product(
     >>> hessian_vector_product(layer, torch.tensor([[3.0]]), torch.zeros(1), squared_error, torch.ones(1)).tolist()
     [18.0]
     """
-    check_pairs(x, y)
-    call, params = functional(model), named_parameters(model)
-    theta = flatten(params)
-    check_direction(vector, theta)
-    size = batch_size or len(x)
-
-    def batch_loss(values: Tensor, batch_x: Tensor, batch_y: Tensor) -> Tensor:
-        return loss(call(unflatten(values, params), batch_x), batch_y) * (len(batch_x) / len(x))
-
-    product = torch.zeros_like(theta)
-    with preserved(model):
-        # Reverse over reverse: jvp of grad fails on squared error in torch 2.13, and costs the same.
-        for batch in zip(x.split(size), y.split(size), strict=True):
-            product += grad(lambda values, b=batch: grad(batch_loss)(values, *b) @ vector)(theta)
-    return product
+    operator = HessianOperator(model, x, y, loss, params=params, batch_size=batch_size)
+    check_direction(vector, flatten(operator.params))
+    return (operator @ vector.detach().to(operator.dtype)).to(vector.dtype)
 
 
 def check_direction(vector: Tensor, theta: Tensor) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from assay.core.parameters import preserved
-from assay.core.problems import Problem, mixing, not_accepted, reason, rows_or_problem, unsteady
+from assay.core.parameters import copy_network, first_line, preserved, unwrapped
+from assay.core.problems import Problem, mixing, not_accepted, rows_or_problem, unsteady
 from assay.core.recording import Recorder, random_state_kept, random_states
 
 # Further passes of a network that draws random numbers, until one of them shows: noise may be rare.
@@ -14,7 +14,7 @@ _MORE_PASSES = 16
 
 # Rows of two batches of one shape pass through the same kernels, whatever the other rows hold: they differ only where a
 # device sums in changing order. A row alone passes through other kernels, of lower precision on some devices.
-_SAME_SHAPE = {torch.float64: 1e-14, torch.float32: 4e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+SAME_SHAPE = {torch.float64: 1e-14, torch.float32: 4e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 _OTHER_SHAPE = {torch.float64: 1e-6, torch.float32: 2e-2, torch.float16: 0.1, torch.bfloat16: 0.4}
 
 
@@ -46,8 +46,15 @@ def look_at(model: nn.Module, x: Tensor) -> Look:
 
     Cost: three forward passes of at most three rows; up to sixteen more where the network draws random numbers.
     """
-    with torch.inference_mode(False), torch.no_grad(), random_state_kept(x.device), preserved(model):
-        return _Looks(model, x[:3].detach().clone()).result()
+    # `torch.compile` would compile the network again for each number of rows; `nn.DataParallel` moves the samples.
+    network = model if isinstance(model, nn.DataParallel) else unwrapped(model)
+    with preserved(network), torch.no_grad(), random_state_kept(x.device):
+        looks = _Looks(network, x[:3].detach().clone())
+        handle = unwrapped(network).register_forward_pre_hook(lambda module, inputs: looks.receive(inputs[0]))
+        try:
+            return looks.result()
+        finally:
+            handle.remove()
 
 
 class _Looks:
@@ -72,10 +79,10 @@ class _Looks:
         if not torch.isfinite(found).all():
             what = "gives NaN or infinite outputs on the first samples"
             return Look(found, Problem("output", "model", what, "check its buffers and the inputs"), self.writes)
-        problem = self._beside_another(outputs) or self._alone(outputs)
+        problem = self._beside_another(outputs)
         if problem is None and random_states() != states:
             problem = self._rare_noise(outputs)
-        return Look(found, problem, self.writes)
+        return Look(found, problem or self._alone(outputs), self.writes)
 
     def _together(self) -> Tensor | Problem:
         try:
@@ -86,11 +93,15 @@ class _Looks:
             return self._refused(error)
         return rows_or_problem(self.model, answer, 3)
 
+    def receive(self, batch: Tensor) -> None:
+        """Keep hold of the copy of a batch that the network receives, and may write into."""
+        self.received = batch
+
     def _answer(self, *rows: Tensor) -> object:
         batch = torch.stack(rows)
-        before = batch.clone()
+        self.received = batch
         answer = self.model(batch)
-        self.writes |= not torch.equal(batch, before)
+        self.writes |= not torch.equal(self.received, batch)
         # The next pass may write into this answer, where the network keeps it.
         return answer.detach().clone() if isinstance(answer, Tensor) else answer
 
@@ -99,25 +110,44 @@ class _Looks:
             self._answer(self.middle)
         except Exception:
             return not_accepted(self.model, self.middle, error)
-        what = f"accepts one sample, but not three at once ({reason(error)})"
+        what = f"accepts one sample, but not three at once ({first_line(error)})"
         mend = "take the size of the batch from the input, as in x.flatten(1) and x.new_zeros(len(x), 8)"
         return Problem("input", "model", what, mend)
 
     def _beside_another(self, outputs: Tensor) -> Problem | None:
         """Exchange the first sample: the rows of the others stay as they are."""
-        answer = self._answer(_other_than(self.first, torch.stack([self.last, self.middle])), self.middle, self.last)
-        if _agree(answer, outputs, slice(1, 3), _SAME_SHAPE):
+        other = _other_than(self.first, torch.stack([self.last, self.middle]))
+        try:
+            answer = self._answer(other, self.middle, self.last)
+        except Exception as error:
+            return not_accepted(self.model, other, error)
+        if agree(answer, outputs, slice(1, 3)) or self._vanishes_in_float64(answer, outputs, other):
             return None
         agrees, recorder = self._again(outputs)
         if recorder.draws or not agrees:
             return unsteady(recorder.draws)
         return mixing(self.model, recorder.batch_statistics)
 
+    def _vanishes_in_float64(self, answer: object, outputs: Tensor, other: Tensor) -> bool:
+        """Tell whether a small difference is rounding, as where a network gathers rows and so changes their number."""
+        if outputs.dtype == torch.float64 or not agree(answer, outputs, slice(1, 3), _OTHER_SHAPE):
+            return False
+        try:
+            network = copy_network(self.model).double()
+            rows = [
+                row.double() if row.is_floating_point() else row for row in (self.first, other, self.middle, self.last)
+            ]
+            first, second = network(torch.stack(rows[:1] + rows[2:])), network(torch.stack(rows[1:]))
+        except Exception:  # a network may hold to its type
+            return False
+        # A difference of rounding falls with the precision, by 1e6 at least.
+        return agree(second, first, slice(1, 3), {torch.float64: 1e-3 * SAME_SHAPE[outputs.dtype]})
+
     def _again(self, outputs: Tensor) -> tuple[bool, Recorder]:
         """Repeat the first pass, and tell whether its answer is the same."""
         with Recorder(self.model) as recorder:
             answer = self._answer(self.first, self.middle, self.last)
-        return _agree(answer, outputs, slice(0, 3), _SAME_SHAPE), recorder
+        return agree(answer, outputs), recorder
 
     def _rare_noise(self, outputs: Tensor) -> Problem | None:
         for _ in range(_MORE_PASSES):
@@ -130,15 +160,12 @@ class _Looks:
         try:
             answer = self._answer(self.middle)
         except Exception as error:
-            what = f"accepts three samples at once, but not one alone ({reason(error)})"
+            what = f"accepts three samples at once, but not one alone ({first_line(error)})"
             mend = "keep the batch axis of a single sample, as in x.squeeze(1) in place of x.squeeze()"
             return Problem("output", "model", what, mend)
-        if isinstance(answer, Tensor) and answer.numel() * 3 == outputs.numel() and answer.ndim >= outputs.ndim - 1:
-            if answer.shape == outputs.shape[1:]:
-                answer = answer[None]
-            if answer.shape[1:] == outputs.shape[1:]:
-                repeated = answer.expand_as(outputs)
-                return None if _agree(repeated, outputs, slice(1, 2), _OTHER_SHAPE) else mixing(self.model, [])
+        if isinstance(answer, Tensor) and answer.shape == outputs[:1].shape:
+            repeated = answer.expand_as(outputs)
+            return None if agree(repeated, outputs, slice(1, 2), _OTHER_SHAPE) else mixing(self.model, [])
         got = tuple(answer.shape) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
         what = f"returns {got} for one sample and {tuple(outputs.shape)} for three"
         return Problem("output", "model", what, "return one row for each sample, whatever the size of the batch")
@@ -152,7 +179,9 @@ def _other_than(sample: Tensor, candidates: Tensor) -> Tensor:
     return sample * 0.875 if sample.is_floating_point() else sample
 
 
-def _agree(answer: object, outputs: Tensor, rows: slice, tolerance: dict[torch.dtype, float]) -> bool:
+def agree(
+    answer: object, outputs: Tensor, rows: slice = slice(None), tolerance: dict[torch.dtype, float] = SAME_SHAPE
+) -> bool:
     """Compare rows by their largest difference, relative to the largest output among them."""
     if not isinstance(answer, Tensor) or answer.shape != outputs.shape:
         return False

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from assay.core.parameters import unwrapped
+
 
 class Recorder(TorchFunctionMode):
     """Record within the block.
@@ -23,13 +25,13 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self.draws: list[tuple[str, str]] = []
         self.batch_statistics: list[str] = []
-        self._model = model
+        self._network = unwrapped(model)
         self._names = ["the network"]
         self._states: tuple[object, ...] = ()
         self._handles: list[Any] = []
 
     def __enter__(self) -> "Recorder":
-        for name, module in self._model.named_modules():
+        for name, module in self._network.named_modules():
             if name:
                 self._handles.append(module.register_forward_pre_hook(lambda *_, name=name: self._names.append(name)))
                 self._handles.append(module.register_forward_hook(lambda *_: self._leave()))

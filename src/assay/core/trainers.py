@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from assay.core.checks import check_count, check_finite
+from assay.core.checks import check_count, check_pairs
 from assay.core.errors import InvalidInputError
-from assay.core.inspection import inspect_model
+from assay.core.look import check_model
 from assay.core.losses import LossFunction
+from assay.core.objective import loss_kind, training_loss
 from assay.core.progress import track
 from assay.core.seeding import as_generator, seeded, spawn_seeds
+from assay.core.stacking import Stack, check_entrywise
 
 
 @runtime_checkable
@@ -26,7 +28,7 @@ class Trainer(Protocol):
     def __call__(
         self,
         models: Sequence[nn.Module],
-        x: Float[Tensor, "n *d"],
+        x: Shaped[Tensor, "n *d"],
         y: Tensor,
         membership: Bool[Tensor, "m n"],
         *,
@@ -41,7 +43,8 @@ class Trainer(Protocol):
 class SequentialTrainer:
     """Train one model after the other by a function of one model.
 
-    Each model gets its own generator, seeded from one draw of the trainer's.
+    Each model gets its own generator, seeded from one draw of the trainer's. Batches are up to the function: in `fit`,
+    a rest of one sample joins the batch before it.
 
     Args:
         train: Function `train(model, x, y, generator)` that trains a model in place.
@@ -59,35 +62,43 @@ class SequentialTrainer:
     def __call__(
         self,
         models: Sequence[nn.Module],
-        x: Float[Tensor, "n *d"],
+        x: Shaped[Tensor, "n *d"],
         y: Tensor,
         membership: Bool[Tensor, "m n"],
         *,
         generator: torch.Generator | None = None,
         progress: bool = False,
     ) -> None:
-        """Train in place; a generator in the same state gives the same weights."""
+        """Train in place; a generator in the same state gives the same weights.
+
+        Raises:
+            InvalidInputError: The models share trainable weights, or the data do not fit.
+        """
+        models, x, y = _check_parts(models, x, y, membership)
         source = as_generator(generator)
         seed = int(torch.randint(2**31, (1,), generator=source, device=source.device))
         cells = zip(models, membership, spawn_seeds(seed, len(models)), strict=True)
-        for model, kept, own_seed in track(cells, "training models", total=len(models), enabled=progress):
-            self.train(model, x[kept], y[kept], seeded(own_seed))
+        with torch.inference_mode(False), torch.enable_grad():
+            for model, kept, own_seed in track(cells, "training models", total=len(models), enabled=progress):
+                self.train(model, x[kept], y[kept], seeded(own_seed))
 
 
 @dataclass(frozen=True)
 class StackedTrainer:
-    r"""Train all models at once: their weights are stacked, and a step is one batched computation.
+    r"""Train all models at once: their weights and buffers are stacked, and a step is one batched computation.
 
     The models are independent, so the gradient of the sum of their losses holds the gradient of each, and an optimiser
-    that works entry by entry (SGD, Adam) moves each model as if it were alone. Each model draws batches from its own
-    part of the data, reshuffled every epoch; incomplete batches are dropped, and all models take as many steps as the
-    one with the fewest samples. Stacking saves the overhead of calls, not arithmetic: it pays for small models.
+    that works entry by entry (SGD, Adam) moves each model as if it were alone. Frozen parameters and buffers stay each
+    model's own. Each model draws batches from its own part of the data, reshuffled every epoch. All batches are of one
+    size: `batch_size`, or the smallest part where that is smaller. What is left of an epoch is dropped, and all models
+    take as many steps as the one with the fewest samples. Stacking saves the overhead of calls, not arithmetic: it pays
+    for small models.
 
     Cost: time O(m) times a step of one model, memory O(m p) and the activations of m batches.
 
     Args:
-        loss: Mean loss over a batch.
-        optimizer: Called with the stacked weights, for example `partial(torch.optim.SGD, lr=0.1)`.
+        loss: Mean loss over a batch; class weights and ignored labels count within each model's batch.
+        optimizer: Called with the stacked trainable weights, for example `partial(torch.optim.SGD, lr=0.1)`.
         epochs: Passes over each model's samples. The learning rate falls to zero along a cosine.
         batch_size: Samples per model and step.
 
@@ -112,7 +123,7 @@ class StackedTrainer:
     def __call__(
         self,
         models: Sequence[nn.Module],
-        x: Float[Tensor, "n *d"],
+        x: Shaped[Tensor, "n *d"],
         y: Tensor,
         membership: Bool[Tensor, "m n"],
         *,
@@ -122,38 +133,46 @@ class StackedTrainer:
         """Train in place and leave the models in evaluation mode.
 
         Raises:
-            InvalidInputError: The models differ in architecture, or mix samples or draw random numbers in training.
+            InvalidInputError: The models differ in more than weights and buffers, or draw random numbers or change
+                buffers in training; the optimiser moves the entries of a tensor together; or the data do not fit.
             NumericalError: Some weights became NaN or infinite.
         """
-        for model in models:
-            model.train()
-        _check_stackable(models[0])
-        try:
-            weights = {name: value.detach().clone() for name, value in stack_module_state(list(models))[0].items()}
-        except RuntimeError as error:
-            raise InvalidInputError(
-                "the models differ in architecture; build them alike, or use SequentialTrainer"
-            ) from error
-        parameters = [value.requires_grad_() for value in weights.values()]
-        base = models[0]
-        scores = vmap(lambda values, batch: functional_call(base, values, (batch,)))
+        networks, x, y = _check_parts(models, x, y, membership)
+        stack = Stack(networks, x)
+        check_entrywise(self.optimizer, len(stack.trainable))
         n_steps = max(1, int(membership.sum(1).min()) // self.batch_size) * self.epochs
-        optimizer = self.optimizer(parameters)
-        schedule = CosineAnnealingLR(optimizer, n_steps)
-        batches = _own_batches(membership, self.batch_size, n_steps, as_generator(generator))
-        for index in track(batches, "training models", total=n_steps, enabled=progress):
-            optimizer.zero_grad()
-            # Batches are of one size, so that m times the mean over all is the sum of the models' own losses.
-            (len(models) * self.loss(scores(weights, x[index]).flatten(0, 1), y[index].flatten(0, 1))).backward()
-            optimizer.step()
-            schedule.step()
-        for name, value in weights.items():
-            check_finite(value, f"the trained {name}")
-        with torch.no_grad():
-            for place, model in enumerate(models):
-                for name, parameter in model.named_parameters():
-                    parameter.copy_(weights[name][place])
-                model.eval()
+        with torch.inference_mode(False), torch.enable_grad():
+            optimizer = self.optimizer(list(stack.trainable.values()))
+            schedule = CosineAnnealingLR(optimizer, n_steps)
+            objective = _stacked_loss(self.loss, y)
+            batches = _own_batches(membership, self.batch_size, n_steps, as_generator(generator))
+            for index in track(batches, "training models", total=n_steps, enabled=progress):
+                optimizer.zero_grad()
+                objective(stack(x[index]), y[index]).backward()
+                optimizer.step()
+                schedule.step()
+        stack.hand_back()
+
+
+def _stacked_loss(loss: LossFunction, y: Tensor) -> LossFunction:
+    """Return the sum of the models' losses, as a function of scores and targets of shape (m, b, ...)."""
+    objective = training_loss(loss, y)
+
+    def together(scores: Tensor, targets: Tensor) -> Tensor:
+        # Batches are of one size, so that m times the mean over all is the sum of the models' own losses.
+        return len(scores) * objective(scores.flatten(0, 1), targets.flatten(0, 1))
+
+    def one_by_one(scores: Tensor, targets: Tensor) -> Tensor:
+        return torch.stack([objective(own, labels) for own, labels in zip(scores, targets, strict=True)]).sum()
+
+    return together if _is_plain_mean(loss, y) else one_by_one
+
+
+def _is_plain_mean(loss: LossFunction, y: Tensor) -> bool:
+    """Tell whether each sample counts the same in any batch: a known loss without class weights and ignored labels."""
+    known = loss_kind(loss) is not None and not isinstance(loss, partial)
+    plain = getattr(loss, "weight", None) is None and getattr(loss, "reduction", "mean") == "mean"
+    return known and plain and not bool((y == getattr(loss, "ignore_index", -100)).any())
 
 
 def _own_batches(
@@ -172,10 +191,30 @@ def _own_batches(
             drawn += 1
 
 
-def _check_stackable(model: nn.Module) -> None:
-    problems = [problem for problem in inspect_model(model) if problem.kind in ("dropout", "batch-norm")]
-    if problems:
-        found = ", ".join(f"{problem.where} ({problem.kind})" for problem in problems)
+def _check_parts(
+    models: Sequence[nn.Module], x: Tensor, y: Tensor, membership: Tensor
+) -> tuple[list[nn.Module], Tensor, Tensor]:
+    """Require models of their own and a part of the data for each; return them with the data."""
+    models = list(models)
+    x, y = check_pairs(x, y, tokens=True)
+    for model in models:
+        check_model(model)
+    shape = (len(models), len(x))
+    if not isinstance(membership, Tensor) or membership.dtype != torch.bool or tuple(membership.shape) != shape:
+        got = f"{membership.dtype} of shape {tuple(membership.shape)}" if isinstance(membership, Tensor) else "none"
         raise InvalidInputError(
-            f"models with dropout or batch-norm cannot be trained as one stack: {found}; use SequentialTrainer"
+            f"membership must hold a truth value for each of {shape[0]} models and {shape[1]} samples, got {got}; "
+            "pass a tensor of shape (m, n), made with .bool()"
         )
+    if not models or not membership.any(1).all():
+        raise InvalidInputError("each model needs samples to train on, got none for some; keep one or more in each row")
+    owners: dict[int, int] = {}
+    for place, model in enumerate(models):
+        for name, value in model.named_parameters():
+            first = owners.setdefault(id(value), place)
+            if first != place and value.requires_grad:
+                raise InvalidInputError(
+                    f"models {first} and {place} share the parameter {name}, which both would train; "
+                    "build each model with its own weights, or freeze what they share"
+                )
+    return models, x, y

@@ -34,7 +34,10 @@ def read_samples(array: np.ndarray, name: str) -> tuple[Float[Tensor, "n ..."], 
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False)), []
     if array.dtype == np.float16:
         return torch.from_numpy(array.astype(np.float32)), ["float16 samples are read as float32"]
-    mend = "divide pixels by the largest value of their depth, and save x.astype('float32')"
+    mend = (
+        "divide pixels by the largest value of their depth, and save x.astype('float32'); tokens cannot be changed by "
+        "small steps, so give the network after its embedding, with the embedded samples"
+    )
     raise InvalidInputError(
         f"{name} is {array.dtype} of shape {array.shape}; samples must be float32 or float64, or images as bytes "
         f"(uint8): {mend if array.dtype.kind in 'iub' else 'convert them'}"

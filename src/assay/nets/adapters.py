@@ -1,10 +1,12 @@
 """LoRA: low-rank adapters of dense layers (Hu et al., 2022)."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from assay.core import InvalidInputError, as_generator, check_count, check_positive
 
@@ -24,7 +26,7 @@ class LowRankAdapter(nn.Module):
         generator: Source of $A$; a fixed seed by default.
 
     Raises:
-        InvalidInputError: The layer is not dense, `rank` is below one, or `alpha` is not positive.
+        InvalidInputError: The layer is not dense or not initialised, `rank` is below one, or `alpha` is not positive.
 
     Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2022), section 4.1, equation 3. The paper
     draws $A$ from a normal distribution.
@@ -43,7 +45,9 @@ class LowRankAdapter(nn.Module):
         check_count(rank, "rank")
         check_positive(alpha, "alpha")
         source = as_generator(generator)
-        weight = layer.get_parameter("weight")
+        weight: Any = layer.weight
+        if is_lazy(weight):
+            raise InvalidInputError("the layer's weight is not initialised; pass one batch through the network first")
         n_out, n_in = weight.shape if isinstance(layer, nn.Linear) else weight.shape[::-1]
         bound = 1 / math.sqrt(n_in)
         drawn = torch.empty(rank, n_in, device=source.device).uniform_(-bound, bound, generator=source)
@@ -61,7 +65,9 @@ def add_low_rank_adapters(
 ) -> list[LowRankAdapter]:
     """Replace every dense layer inside a model, in place, by itself with a `LowRankAdapter`.
 
-    The projections of `nn.MultiheadAttention` stay as they are, since it reads their weights without calling them.
+    A layer that stands in several places gets one adapter, in all of them. Frozen are the dense layers only, and with
+    them weights that they share with others, such as an embedding's. The projections of `nn.MultiheadAttention` stay as
+    they are, since it reads their weights without calling them.
 
     Args:
         model: Any module that holds dense layers.
@@ -91,16 +97,17 @@ def add_low_rank_adapters(
         (parent, name, child)
         for parent in model.modules()
         if not isinstance(parent, nn.MultiheadAttention)
-        for name, child in parent.named_children()
-        if is_dense(child)
+        for name, child in parent.named_modules(remove_duplicate=False)  # named_children leaves out second places
+        if name and "." not in name and is_dense(child)
     ]
     if not dense:
         raise InvalidInputError("the model holds no dense layer to adapt; wrap a single layer in LowRankAdapter")
     source = as_generator(generator)
-    adapters = [LowRankAdapter(child, rank, alpha=alpha, generator=source) for _, _, child in dense]
-    for (parent, name, _), adapter in zip(dense, adapters, strict=True):
-        setattr(parent, name, adapter)
-    return adapters
+    layers = dict.fromkeys(child for _, _, child in dense)
+    adapters = {layer: LowRankAdapter(layer, rank, alpha=alpha, generator=source) for layer in layers}
+    for parent, name, child in dense:
+        setattr(parent, name, adapters[child])
+    return list(adapters.values())
 
 
 def is_dense(layer: nn.Module) -> bool:

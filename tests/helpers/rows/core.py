@@ -3,6 +3,7 @@
 from functools import partial
 
 import torch
+from torch import nn
 
 from assay.core import (
     DenseOperator,
@@ -28,6 +29,7 @@ from assay.core import (
     kernel_distance,
     margins,
     mean_loss,
+    mean_over_samples,
     named_parameters,
     order_statistic_index,
     output_jacobian,
@@ -67,6 +69,11 @@ def _gauss_newton(model, x, y, generator, batch_size=5):
 def _as_a_function(model, x, y, generator):
     parameters = named_parameters(model)
     return functional(model)({name: 2 * value for name, value in parameters.items()}, x)
+
+
+def _weighted_mean(model, x, y, generator):
+    mean = mean_over_samples(nn.CrossEntropyLoss(weight=1 + torch.arange(3.0)), model, x, y)
+    return mean(predict(model, x), y), mean(predict(model, x[:1]), y[:1])
 
 
 def _preserved(model, x, y, generator):
@@ -134,6 +141,7 @@ ROWS = (
     Analysis(GaussNewtonOperator, run=_gauss_newton),
     Analysis(predict),
     Analysis(mean_loss),
+    Analysis(mean_over_samples, run=_weighted_mean),
     Analysis(check_logits),
     Analysis(preserved, run=_preserved, needs_data=False),
     Analysis(input_gradient, run=_input_gradient, model=relu_network, needs_data=False),

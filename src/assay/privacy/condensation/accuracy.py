@@ -6,15 +6,18 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import MultiStepLR
 
 from assay.core import (
     accuracy,
     as_generator,
+    batch_sizes,
     check_count,
+    check_labels,
     check_pairs,
+    check_scores,
     cross_entropy,
     fit,
     isolated_rng,
@@ -62,10 +65,10 @@ class CondensedAccuracy:
 
 
 def evaluate_condensed(
-    x: Float[Tensor, "m *d"],
-    y: Int[Tensor, " m"],
-    x_test: Float[Tensor, "n *d"],
-    y_test: Int[Tensor, " n"],
+    x: Shaped[Tensor, "m *d"],
+    y: Shaped[Tensor, "m *one"],
+    x_test: Shaped[Tensor, "n *_"],
+    y_test: Shaped[Tensor, "n *_"],
     *,
     model_fn: Callable[[torch.Generator], nn.Module],
     n_models: int = 20,
@@ -97,7 +100,8 @@ def evaluate_condensed(
         progress: Draw a bar on standard error.
 
     Raises:
-        InvalidInputError: The samples do not fit each other, or a count is below one.
+        InvalidInputError: The samples do not fit each other or the networks, these return probabilities, or a count is
+            below one.
         NumericalError: Training diverged.
 
     Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021), section 3.1, with the settings
@@ -108,20 +112,25 @@ def evaluate_condensed(
     >>> evaluate_condensed(x, y, x, y, model_fn=lambda source: mlp((3, 3), generator=source), n_models=2).mean
     1.0
     """
-    check_pairs(x, y)
-    check_pairs(x_test, y_test)
+    x, y = check_pairs(x, y, tokens=True)
+    x_test, y_test = check_pairs(x_test, y_test, tokens=True)
     for value, name in ((n_models, "n_models"), (epochs, "epochs"), (batch_size, "batch_size")):
         check_count(value, name)
     source = as_generator(generator)
     seed = int(torch.randint(2**31, (1,), generator=source, device=source.device))
     sgd = partial(torch.optim.SGD, lr=lr, momentum=0.9, weight_decay=5e-4)
-    half = epochs * -(-len(x) // batch_size) // 2
+    half = epochs * len(batch_sizes(len(x), batch_size)) // 2
     accuracies: list[float] = []
     on_itself: list[float] = []
     for own_seed in track(spawn_seeds(seed, n_models), "training on the condensed set", enabled=progress):
         own = seeded(own_seed)
-        with isolated_rng(own_seed):  # layers such as dropout draw from the global state
-            model = model_fn(own).to(x)
+        # Layers such as dropout draw from the global state; networks are trained whatever the caller is in.
+        with isolated_rng(own_seed), torch.inference_mode(False), torch.enable_grad():
+            model = model_fn(own)
+            model = model.to(x if x.is_floating_point() else x.device)
+            if not accuracies:
+                y = check_labels(y, check_scores(model, x).shape[1])
+                y_test = check_labels(y_test, check_scores(model, x_test).shape[1], "y_test")
             fit(
                 augmented(model, augment, own),
                 x,

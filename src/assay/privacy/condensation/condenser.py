@@ -5,7 +5,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
@@ -14,9 +14,9 @@ from assay.core import (
     check_count,
     check_finite,
     check_labels,
-    check_logits,
     check_pairs,
     check_positive,
+    check_scores,
     cross_entropy,
     fit,
     isolated_rng,
@@ -120,7 +120,7 @@ class DatasetCondenser(BaseEstimator):
         self.progress = progress
         self.random_state = random_state
 
-    def fit(self, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> "DatasetCondenser":
+    def fit(self, x: Float[Tensor, "n *d"], y: Shaped[Tensor, "n *one"]) -> "DatasetCondenser":
         """Condense real samples.
 
         Args:
@@ -128,14 +128,15 @@ class DatasetCondenser(BaseEstimator):
             y: Classes of the samples; networks may have more outputs than classes that occur.
 
         Raises:
-            InvalidInputError: An option is out of range, a class has too few samples, or the samples do not fit the
-                networks.
+            InvalidInputError: An option is out of range, a class has too few samples, the samples do not fit the
+                networks, or these return probabilities or mix samples.
             NumericalError: The synthetic samples diverged.
         """
         self._check_options()
-        check_pairs(x, y)
-        with isolated_rng(self.random_state):  # layers such as dropout draw from the global state
-            check_labels(y, check_logits(self.model_fn(seeded(self.random_state)).to(x), x).shape[1])
+        x, y = check_pairs(x, y)
+        # Layers such as dropout draw from the global state; networks are trained whatever the caller is in.
+        with isolated_rng(self.random_state), torch.inference_mode(False), torch.enable_grad():
+            y = check_labels(y, check_scores(self.model_fn(seeded(self.random_state)).to(x), x).shape[1])
             source = seeded(self.random_state)
             start, self.targets_ = balanced_subset(x, y, self.n_per_class, generator=source)
             self.data_, self.history_ = self._condense(start, x, y, source)
@@ -180,7 +181,7 @@ class DatasetCondenser(BaseEstimator):
             )
         warm = outer >= self.outer_warmup or inner >= self.inner_warmup
         matching = ContrastiveGradientMatching if self.matching == "contrastive" and warm else ClassWiseGradientMatching
-        return matching()(model, *synthetic, *real)
+        return matching().matched(model, *synthetic, *real)
 
     def _train(self, model: nn.Module, data: Tensor, source: torch.Generator) -> None:
         network = augmented(model, self.augment, source)

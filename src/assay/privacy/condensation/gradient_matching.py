@@ -6,7 +6,7 @@ from typing import Literal, final, get_args
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from assay.core import (
@@ -14,10 +14,11 @@ from assay.core import (
     Parameters,
     check_choice,
     check_labels,
-    check_logits,
     check_pairs,
+    check_scores,
     functional,
     named_parameters,
+    plain_attention,
     preserved,
 )
 
@@ -41,8 +42,8 @@ def gradient_distance(a: Parameters, b: Parameters, *, metric: Metric = "rowwise
             difference, both of all entries as one vector, biases included.
 
     Raises:
-        InvalidInputError: The gradients have different parameters, the metric is unknown, or no parameter has the two
-            axes that "rowwise_cosine" needs.
+        InvalidInputError: The gradients are empty or have different parameters, the metric is unknown, or no parameter
+            has the two axes that "rowwise_cosine" needs.
 
     Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021), section 2.3, with the constant
     of the released code.
@@ -55,6 +56,9 @@ def gradient_distance(a: Parameters, b: Parameters, *, metric: Metric = "rowwise
     shapes = [{name: tuple(value.shape) for name, value in gradient.items()} for gradient in (a, b)]
     if shapes[0] != shapes[1]:
         raise InvalidInputError(f"both must be gradients of one network, got shapes {shapes[0]} and {shapes[1]}")
+    if not any(value.numel() for value in a.values()):
+        raise InvalidInputError("the gradients have no entry to compare; pass those of a network with parameters")
+    a, b = ({name: value.to(_at_least_single(value)) for name, value in gradient.items()} for gradient in (a, b))
     if metric == "rowwise_cosine":
         layers = [(a[name].flatten(1), b[name].flatten(1)) for name in a if a[name].ndim > 1]
         if not layers:
@@ -64,6 +68,10 @@ def gradient_distance(a: Parameters, b: Parameters, *, metric: Metric = "rowwise
     if metric == "cosine":
         return _one_minus_cosine(one, other)
     return (one - other).square().mean()
+
+
+def _at_least_single(value: Tensor) -> torch.dtype:
+    return torch.promote_types(value.dtype, torch.float32)  # half precision loses the norms
 
 
 def _one_minus_cosine(a: Float[Tensor, "*r d"], b: Float[Tensor, "*r d"]) -> Float[Tensor, "*r"]:
@@ -82,25 +90,32 @@ class _GradientMatching(nn.Module, ABC):
         self,
         model: nn.Module,
         x: Float[Tensor, "m *d"],
-        y: Int[Tensor, " m"],
+        y: Shaped[Tensor, "m *one"],
         real_x: Float[Tensor, "n ..."],  # shapes are compared below, so that users read a sentence
-        real_y: Int[Tensor, " n"],
+        real_y: Shaped[Tensor, "n *one"],
     ) -> Float[Tensor, ""]:
         """Return the loss, differentiable in `x`.
 
         Args:
-            model: Network whose gradients are compared, in evaluation mode; it comes back as it was.
+            model: Network whose gradients are compared, in evaluation mode; it comes back as it was. Frozen parameters
+                are left out, unless all are frozen: training does not move them.
             x: Synthetic samples.
             y: Classes of the synthetic samples.
             real_x: Real samples; no gradient reaches them.
             real_y: Classes of the real samples, the same classes as in `y`, in any numbers.
 
         Raises:
-            InvalidInputError: The samples do not fit each other, or a class has only real or only synthetic samples.
+            InvalidInputError: The samples do not fit each other, a class has only real or only synthetic samples, or
+                the network returns probabilities or mixes samples.
         """
-        gradient = _checked(model, x, y, real_x, real_y)
-        with preserved(model), torch.enable_grad():
-            return self._distance(gradient, x, y, real_x.detach(), real_y)
+        return self.matched(model, *_checked(model, x, y, real_x, real_y))
+
+    def matched(
+        self, model: nn.Module, x: Tensor, y: Int64[Tensor, " m"], real_x: Tensor, real_y: Int64[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Return the loss of samples that were checked before, for loops."""
+        with preserved(model), plain_attention():
+            return self._distance(_balanced_gradient(model), x, y, real_x, real_y)
 
     @abstractmethod
     def _distance(
@@ -175,20 +190,26 @@ class ContrastiveGradientMatching(_GradientMatching):
 
 def _checked(
     model: nn.Module, x: Tensor, y: Tensor, real_x: Tensor, real_y: Tensor
-) -> Callable[[Tensor, Tensor], Parameters]:
-    """Check the samples; return a function from samples and targets to the gradient of their class-balanced loss."""
-    check_pairs(x, y)
-    check_pairs(real_x, real_y)
+) -> tuple[Tensor, Int64[Tensor, " m"], Tensor, Int64[Tensor, " n"]]:
+    """Return synthetic and real samples with their labels, checked; the synthetic ones keep their graph."""
+    without_graph, y = check_pairs(x, y)
+    real_x, real_y = check_pairs(real_x, real_y)
     if x.shape[1:] != real_x.shape[1:]:
         raise InvalidInputError(
             f"synthetic samples have shape {tuple(x.shape[1:])}, real ones {tuple(real_x.shape[1:])}; pass one shape"
         )
+    n_classes = check_scores(model, real_x).shape[1]
+    y, real_y = check_labels(y, n_classes), check_labels(real_y, n_classes, "real_y")
     labels = [each.unique().tolist() for each in (y, real_y)]
     if labels[0] != labels[1]:
         raise InvalidInputError(f"classes {labels[0]} are synthetic, classes {labels[1]} real; give samples of both")
-    check_labels(y, check_logits(model, real_x).shape[1])
+    return x if x.requires_grad else without_graph, y, real_x, real_y
+
+
+def _balanced_gradient(model: nn.Module) -> Callable[[Tensor, Tensor], Parameters]:
+    """Return a function from samples and targets to the gradient of their class-balanced loss."""
     outputs = functional(model)
-    params = {name: value.requires_grad_() for name, value in named_parameters(model).items()}
+    params = {name: value.requires_grad_() for name, value in named_parameters(model, params="trainable").items()}
 
     def gradient(samples: Tensor, targets: Tensor) -> Parameters:
         _, place, count = targets.unique(return_inverse=True, return_counts=True)

@@ -3,7 +3,7 @@
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from sklearn.base import clone
 from torch import Tensor
 
@@ -38,7 +38,7 @@ class CondensedReplay:
         self.condenser = condenser
         self._parts: list[tuple[Tensor, Tensor]] = []
 
-    def observe(self, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> "CondensedReplay":
+    def observe(self, x: Float[Tensor, "n *d"], y: Shaped[Tensor, "n *one"]) -> "CondensedReplay":
         """Condense a task's samples and keep the result.
 
         Args:
@@ -48,7 +48,7 @@ class CondensedReplay:
         Raises:
             InvalidInputError: A class was observed before, or the condenser refuses the samples.
         """
-        check_pairs(x, y)
+        x, y = check_pairs(x, y)
         known = {int(label) for _, targets in self._parts for label in targets.unique()}
         again = sorted(known & set(y.unique().tolist()))
         if again:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, check_count, check_positive
+from assay.core import InvalidInputError, check_count, check_positive, copy_network, unwrapped
 from assay.nets import add_low_rank_adapters
 
 
@@ -35,7 +35,7 @@ def build_assistant(
         generator: Source of the adapters' first weights; a fixed seed by default.
 
     Returns:
-        The assistant, a model of the same class.
+        The assistant, a model of the same class, without wrappers such as `nn.DataParallel`.
 
     Raises:
         InvalidInputError: The model has no such stack of blocks or fewer of them, or the blocks hold no dense layer
@@ -51,18 +51,35 @@ def build_assistant(
     """
     check_count(lora_rank, "lora_rank")
     check_positive(lora_alpha, "lora_alpha")
-    stack = _find_blocks(model, blocks)
+    network = unwrapped(model)
+    stack = _find_blocks(network, blocks)
     if not 1 <= n_layers <= len(stack):
         raise InvalidInputError(f"n_layers must lie in 1..{len(stack)}, the model's blocks, got {n_layers}")
+    with torch.inference_mode(False):  # or the assistant's parameters could not be trained
+        assistant, kept = _shortened_copy(network, stack, n_layers)
+        _shorten_config(assistant, n_layers)
+        assistant.requires_grad_(False)
+        add_low_rank_adapters(kept, lora_rank, alpha=lora_alpha, generator=generator)
+    return assistant
+
+
+def _shortened_copy(
+    network: nn.Module, stack: nn.ModuleList | nn.Sequential, n_layers: int
+) -> tuple[nn.Module, nn.ModuleList | nn.Sequential]:
+    """Return a copy of a network with the first of its blocks only, and the copied blocks."""
     # The copy of the whole finds the stack copied already, with the first blocks only: the others are never copied.
     copied: dict[int, object] = {}
-    kept = copy.deepcopy(stack[:n_layers], copied)
-    copied[id(stack)] = kept
-    assistant = copy.deepcopy(model, copied)
-    _shorten_config(assistant, n_layers)
-    assistant.requires_grad_(False)
-    add_low_rank_adapters(kept, lora_rank, alpha=lora_alpha, generator=generator)
-    return assistant
+    try:
+        kept = copy.deepcopy(stack[:n_layers], copied)
+        copied[id(stack)] = kept
+        return copy.deepcopy(network, copied), kept
+    except RuntimeError:  # computed weights, as weight_norm leaves them: all blocks are copied, and the last ones cut
+        whole = copy_network(network)
+    place = next(name for name, module in network.named_modules() if module is stack)
+    parent, _, last = place.rpartition(".")
+    kept = whole.get_submodule(place)[:n_layers]
+    setattr(whole.get_submodule(parent), last, kept)
+    return whole, kept
 
 
 def _find_blocks(model: nn.Module, name: str | None) -> nn.ModuleList | nn.Sequential:

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from assay.core import InvalidInputError, check_count, preserved
-from assay.privacy.unlearning.examples import QAExamples, answer_logits, token_logits
+from assay.privacy.unlearning.examples import QAExamples, answer_logits, check_language_model, token_logits
 from assay.privacy.unlearning.logit_models import check_subtraction, log_ratio_to_uniform
 
 RELATIVE_MARGIN = 1e-3
@@ -41,10 +41,12 @@ def calibrate_alpha(
         batch_size: Examples a pass.
 
     Returns:
-        Alpha, a thousandth above the exact tie; 0 where the target's own accuracy is low enough.
+        Alpha, a thousandth above the exact tie; 0 where the target's own accuracy is low enough: it does not know the
+        answers, and there is nothing to unlearn.
 
     Raises:
-        InvalidInputError: No alpha reaches the accuracy, because the assistant does not know the answers.
+        InvalidInputError: A model does not fit the examples or returns probabilities; or no alpha reaches the accuracy,
+            because the assistant does not know the answers.
 
     Source: Ji et al., "Reversing the Forget-Retain Objectives: An Efficient LLM Unlearning Framework from Logit
     Difference" (2024), equation 2; the paper chooses alpha by hand, the calibration is ours.
@@ -59,6 +61,8 @@ def calibrate_alpha(
         raise InvalidInputError(f"forget_accuracy must lie in [0, 1), got {forget_accuracy!r}")
     check_subtraction(0.0, top_filter)
     check_count(batch_size, "batch_size")
+    for model, name in ((target, "target"), (assistant, "assistant")):
+        check_language_model(model, examples, name)
     lower, upper = [], []
     with preserved(target), preserved(assistant), torch.no_grad():
         for start in range(0, len(examples), batch_size):

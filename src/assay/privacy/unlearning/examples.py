@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_count
+from assay.core import InvalidInputError, check_count, check_outputs, is_probabilities
 
 IGNORE_INDEX = -100
 """Label of the tokens outside the answer, prompt and padding, as in transformers."""
@@ -77,7 +77,10 @@ def _tokens(value: Tensor, name: str) -> Int[Tensor, "*n t"]:
         got = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise InvalidInputError(f"{name} must hold integer tokens, got {got}; pass what the tokenizer returns")
     value = value.long()
-    return value.clone() if value.is_inference() else value  # which autograd refuses
+    if not value.is_inference():
+        return value
+    with torch.inference_mode(False):  # autograd refuses tensors of inference mode
+        return value.clone()
 
 
 def token_logits(model: nn.Module, examples: QAExamples) -> Float[Tensor, "n t v"]:
@@ -97,6 +100,43 @@ def token_logits(model: nn.Module, examples: QAExamples) -> Float[Tensor, "n t v
     """
     masks = {} if examples.attention_mask is None else {"attention_mask": examples.attention_mask}
     return read_logits(model(examples.input_ids, **masks))
+
+
+def check_language_model(model: nn.Module, examples: QAExamples, name: str = "model") -> None:
+    """Require a language model in which texts do not mix, with logits that two calls agree on.
+
+    Raises:
+        InvalidInputError: The model does not accept the tokens, or its answers are probabilities or no function of one
+            text.
+    """
+    masks = () if examples.attention_mask is None else (examples.attention_mask.to(examples.input_ids),)
+    scores = check_outputs(_NextTokens(model), torch.stack([examples.input_ids, *masks], 1))
+    check_not_probabilities(scores, f"the {name}")
+
+
+def check_not_probabilities(logits: Float[Tensor, "*n v"], name: str) -> None:
+    """Require scores whose rows are not those of a softmax.
+
+    Raises:
+        InvalidInputError: They are never negative and sum to one.
+    """
+    if logits.numel() and is_probabilities(logits.detach().reshape(-1, logits.shape[-1])):
+        raise InvalidInputError(
+            f"{name} gives probabilities (rows that are never negative and sum to one), and logits are needed; take "
+            "the softmax off, or pass their logarithm"
+        )
+
+
+class _NextTokens(nn.Module):
+    """A language model as a network of one tensor: tokens, and their mask where there is one."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, texts: Int[Tensor, "n k t"]) -> Float[Tensor, "n t v"]:
+        masks = {"attention_mask": texts[:, 1]} if texts.shape[1] > 1 else {}
+        return read_logits(self.model(texts[:, 0], **masks))
 
 
 def read_logits(output: object) -> Float[Tensor, "n t v"]:
@@ -120,7 +160,7 @@ def answer_logits(
         labels: Tokens of the answers, -100 elsewhere.
 
     Raises:
-        InvalidInputError: The labels do not fit the scores, or ask for no token at all.
+        InvalidInputError: The labels do not fit the scores or ask for no token at all, or these are probabilities.
 
     >>> scores, tokens = answer_logits(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, 3]]))
     >>> scores.shape, tokens.tolist()
@@ -140,7 +180,7 @@ def answer_nll(logits: Float[Tensor, "n t v"], labels: Int[Tensor, "n t"], *, me
         mean: Divide by the number of answer tokens, as the metrics of TOFU do; preference losses take the sum.
 
     Raises:
-        InvalidInputError: The labels do not fit the scores, or an example has no answer token.
+        InvalidInputError: The labels do not fit the scores, these are probabilities, or an example has no answer token.
 
     >>> nll = answer_nll(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, 3]]), mean=False)
     >>> round(nll.exp().item(), 4)
@@ -169,6 +209,7 @@ def _fitting(logits: Tensor, labels: Tensor) -> Int[Tensor, "n t"]:
             f"logits have shape {tuple(logits.shape)}, labels {tuple(labels.shape)}; give scores of shape (n, t, v) "
             "and labels of shape (n, t)"
         )
+    check_not_probabilities(logits, "the model")
     asked = labels[:, 1:][labels[:, 1:] != IGNORE_INDEX]
     if len(asked) == 0:
         raise InvalidInputError(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from assay.core import InvalidInputError, check_fraction, preserved
 from assay.privacy.unlearning.decoding import AssistantLogitsProcessor
-from assay.privacy.unlearning.examples import read_logits
+from assay.privacy.unlearning.examples import check_not_probabilities, read_logits
 
 
 def relative_top_mask(logits: Float[Tensor, "*n v"], ratio: float) -> Bool[Tensor, "*n v"]:
@@ -26,7 +26,7 @@ def relative_top_mask(logits: Float[Tensor, "*n v"], ratio: float) -> Bool[Tenso
         ratio: r, in (0, 1). Paper: 0.01.
 
     Raises:
-        InvalidInputError: `ratio` is not in (0, 1).
+        InvalidInputError: `ratio` is not in (0, 1), or the scores are probabilities.
 
     Source: Li et al., "Contrastive Decoding: Open-ended Text Generation as Optimization" (2023), section on the
     adaptive plausibility constraint; the ratio of Ji et al. (2024), appendix B.5, and the rank floor of their code.
@@ -35,6 +35,7 @@ def relative_top_mask(logits: Float[Tensor, "*n v"], ratio: float) -> Bool[Tenso
     tensor([ True,  True,  True, False])
     """
     check_fraction(ratio, "ratio")
+    check_not_probabilities(logits, "the model")
     log_p = F.log_softmax(logits, dim=-1)
     rank = max(1, int(ratio * logits.shape[-1]))
     floor = log_p.topk(rank, dim=-1).values[..., -1:]
@@ -60,7 +61,8 @@ def subtract_logits(
             that both models find very unlikely may come out on top.
 
     Raises:
-        InvalidInputError: The two have different vocabularies, or `top_filter` is not in (0, 1).
+        InvalidInputError: The two have different vocabularies, one of them are probabilities, or `top_filter` is not in
+            (0, 1).
 
     Source: Ji et al. (2024), equation 2 and appendix B.5. The equation subtracts raw logits. Here the assistant's
     log-probabilities are taken relative to the uniform distribution: the same without a filter, and with one a filtered
@@ -69,18 +71,20 @@ def subtract_logits(
     >>> subtract_logits(torch.tensor([2.0, 1.0]), torch.tensor([7.0, 7.0]), alpha=1.0)
     tensor([2., 1.])
     """
+    return target_logits - alpha * log_ratio_to_uniform(target_logits, assistant_logits, top_filter)
+
+
+def log_ratio_to_uniform(
+    target_logits: Float[Tensor, "*n v"], assistant_logits: Float[Tensor, "*m w"], top_filter: float | None
+) -> Float[Tensor, "*n v"]:
+    r"""Return the assistant's log-probabilities relative to uniform ones, $\log(V p^a)$, and 0 for filtered tokens."""
     if target_logits.shape != assistant_logits.shape:
         raise InvalidInputError(
             f"target and assistant give logits of shapes {tuple(target_logits.shape)} and "
             f"{tuple(assistant_logits.shape)}; both must score the same tokens of one vocabulary"
         )
-    return target_logits - alpha * log_ratio_to_uniform(target_logits, assistant_logits, top_filter)
-
-
-def log_ratio_to_uniform(
-    target_logits: Float[Tensor, "*n v"], assistant_logits: Float[Tensor, "*n v"], top_filter: float | None
-) -> Float[Tensor, "*n v"]:
-    r"""Return the assistant's log-probabilities relative to uniform ones, $\log(V p^a)$, and 0 for filtered tokens."""
+    check_not_probabilities(target_logits, "the target")
+    check_not_probabilities(assistant_logits, "the assistant")
     knowledge = F.log_softmax(assistant_logits, dim=-1) + math.log(assistant_logits.shape[-1])
     if top_filter is None:
         return knowledge
@@ -111,7 +115,7 @@ class LogitDifferenceModel(nn.Module):
     has its own.
 
     >>> uniform = nn.Embedding.from_pretrained(torch.zeros(3, 3))
-    >>> target = nn.Embedding.from_pretrained(torch.eye(3))
+    >>> target = nn.Embedding.from_pretrained(2 * torch.eye(3))
     >>> LogitDifferenceModel(target, uniform)(torch.tensor([[0, 2]])).argmax(-1)
     tensor([[0, 2]])
     """

@@ -95,15 +95,21 @@ def unlearn(
     pairs = zip(_batches(forget, batch_size, generator), _batches(retain, batch_size, generator), strict=False)
     model.train()
     try:
-        for number in track(range(1, steps + 1), "unlearning", total=steps, enabled=progress):
-            run.zero_grad()
-            value = objective(model, *next(pairs))
-            if not torch.isfinite(value):
-                raise NumericalError(f"the loss became {value.item()} at step {number}; lower the learning rate")
-            value.backward()
-            run.step()
-            for callback in callbacks:
-                callback(Step(number, value.item(), model))
+        # Networks are trained whatever the caller is in.
+        with torch.inference_mode(False), torch.enable_grad():
+            for number in track(range(1, steps + 1), "unlearning", total=steps, enabled=progress):
+                run.zero_grad()
+                value = objective(model, *next(pairs))
+                if value.numel() != 1:
+                    raise InvalidInputError(
+                        f"the objective must return one number, got shape {tuple(value.shape)}; average it"
+                    )
+                if not torch.isfinite(value):
+                    raise NumericalError(f"the loss became {value.item()} at step {number}; lower the learning rate")
+                value.backward()
+                run.step()
+                for callback in callbacks:
+                    callback(Step(number, value.item(), model))
     finally:
         model.eval()
 

@@ -1,0 +1,98 @@
+"""Layer, instance and batch normalisation by their formulas, for derivatives of mapped gradients."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+class PlainNormalisation(TorchFunctionMode):
+    """Compute normalisations from means and variances, in place of torch's kernels.
+
+    In torch 2.13 the batching rule of a kernel's backward pass takes mean and variance for constants: autograd through
+    `vmap(grad(...))`, as in an attack on gradients, then misses their share without a word.
+
+    >>> x = torch.tensor([[1.0, 3.0]])
+    >>> with PlainNormalisation():
+    ...     F.layer_norm(x, (2,), eps=0.0).tolist()
+    [[-1.0, 1.0]]
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Replace the three normalisations where they take statistics of their input."""
+        plain = _FORMULAS.get(func)
+        result = plain(*args, **(kwargs or {})) if plain else None
+        return func(*args, **(kwargs or {})) if result is None else result
+
+
+def _layer_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Tensor:
+    dims = tuple(range(-len(normalized_shape), 0))
+    return _affine(_standardised(x, dims, eps), weight, bias)
+
+
+def _instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    if not use_input_stats:
+        return None
+    spread = tuple(range(2, input.ndim))
+    return _affine(_standardised(input, spread, eps), *_channels(input, weight, bias))
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    if not training:
+        return None
+    spread = (0, *range(2, input.ndim))
+    return _affine(_standardised(input, spread, eps), *_channels(input, weight, bias))
+
+
+def _standardised(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # the kernels too sum in float32
+    centred = wide - wide.mean(dims, keepdim=True)
+    return (centred * (centred.square().mean(dims, keepdim=True) + eps).rsqrt()).to(x.dtype)
+
+
+def _channels(x: Tensor, *values: Tensor | None) -> list[Tensor | None]:
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    return [None if value is None else value.reshape(shape) for value in values]
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    scaled = x if weight is None else x * weight
+    return scaled if bias is None else scaled + bias
+
+
+_FORMULAS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {
+    F.layer_norm: _layer_norm,
+    torch.layer_norm: _layer_norm,
+    F.instance_norm: _instance_norm,
+    F.batch_norm: _batch_norm,
+}
