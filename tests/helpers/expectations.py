@@ -33,6 +33,7 @@ PARTS = (
 
 THEORY = (
     "KKTReconstructor",
+    "build_assistant",
     "SimulatedDynamicsReconstructor",
     "compress_first_layer",
     "dense_head",
@@ -47,7 +48,7 @@ THEORY = (
     "universal_off_subspace_direction",
     "with_surrogate_relu",
 )
-"""What holds for some networks only, such as perceptrons of ReLUs, and says so of the others."""
+"""What holds for some networks only, as for perceptrons of ReLUs or stacks of blocks, and says so of the others."""
 
 STACKS = ("ShadowEnsemble", "StackedTrainer", "evaluate_poison")
 """What trains several networks as one, and sends those that it cannot to another trainer."""
@@ -68,6 +69,8 @@ def must_refuse(entry: Entry, network: Network) -> bool:
 def must_answer(entry: Entry, network: Network) -> bool:
     """Tell whether a refusal would be a gap."""
     if network.refused or network.probabilities or entry.name in THEORY + STACKS:
+        return False
+    if network.frozen and entry.trains:
         return False
     if network.fatal and entry.room.startswith("assay.audit"):
         return False

@@ -46,6 +46,7 @@ def copy_of(model: nn.Module, source: torch.Generator) -> nn.Module:
     return copied(model)
 
 
+@torch.inference_mode(False)  # a network of the caller's is made before
 def copied(model: nn.Module) -> nn.Module:
     """Copy a network with its wrappers, or as the package does where `deepcopy` refuses, as with old weight norms."""
     try:
