@@ -61,8 +61,8 @@ def run(subject: Subject, context: Context) -> Finding:
         rule=_RULE,
         advice=(
             f"With a learning rate above 2 / largest eigenvalue = {2 / sharpness:.3g}, plain gradient descent moves "
-            "away from here; adaptive optimisers have limits of their own. Among runs with equal loss, prefer the flatter "
-            "one; a larger learning rate or weight decay favours it."
+            "away from here; adaptive optimisers have limits of their own. Among runs with equal loss, prefer the "
+            "flatter one; a larger learning rate or weight decay favours it."
             if sharpness > 0
             else "The loss has no positive curvature here: train longer before you rely on this finding."
         ),
