@@ -11,9 +11,11 @@ from assay.adversarial import off_subspace_radius
 from assay.adversarial.attacks import almost_linearity
 from assay.adversarial.subspace import orthogonal_complement
 from assay.core import (
+    HessianOperator,
     LossFunction,
     StackedTrainer,
     input_gradient,
+    mean_over_samples,
     named_parameters,
     parameter_distance,
     predict,
@@ -23,7 +25,7 @@ from assay.core import (
     squared_error,
     vector_jacobian_product,
 )
-from assay.landscape import linear_path
+from assay.landscape import lanczos, linear_path
 from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
 from assay.privacy.condensation import kernel_velocity
 from assay.privacy.membership import canary_objective
@@ -138,7 +140,7 @@ def _calibrated(given: Given) -> object:
     with preserved(given.model), torch.no_grad():
         scores = token_logits(given.model, QAExamples.from_tokens(given.x, prompt_length=1))
     known = QAExamples.from_tokens(torch.cat([given.x[:, :1], scores[:, :1].argmax(2)], dim=1), prompt_length=1)
-    return calibrate_alpha(given.model, given.build(), known, forget_accuracy=0.5)
+    return calibrate_alpha(given.model, given.build(), known, forget_accuracy=0.0)
 
 
 def _simulated(given: Given) -> object:
@@ -155,6 +157,22 @@ def _token_scores(given: Given) -> object:
 def _weighted_input_gradient(given: Given) -> object:
     weights = torch.linspace(1, 2, given.outputs)
     return input_gradient(given.model, given.x, lambda outputs: outputs.reshape(len(given.x), -1) @ weights.to(outputs))
+
+
+def _weighted_mean(given: Given) -> object:
+    loss = given.loss
+    if given.outputs > 1:
+        loss = nn.CrossEntropyLoss(weight=torch.linspace(1, 2, given.outputs).to(predict(given.model, given.x)))
+    mean = mean_over_samples(loss, given.model, given.x, given.y)
+    outputs = predict(given.model, given.x)
+    return mean(outputs, given.y), mean(outputs[:1], given.y[:1])
+
+
+def _tridiagonal(given: Given) -> object:
+    operator = HessianOperator(given.model, given.x, given.y, given.loss)
+    start = torch.linspace(1, 2, operator.shape[0], dtype=operator.dtype)[:, None]
+    found = lanczos(operator, start, n_iter=3, generator=seeded(5))
+    return found.diagonal, found.off_diagonal
 
 
 def _linearity(given: Given) -> object:
@@ -180,7 +198,9 @@ def _velocity(given: Given) -> object:
 
 
 OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
+    "lanczos": _tridiagonal,
     "linear_path": _linear_path,
+    "mean_over_samples": _weighted_mean,
     "DirectAttack": _direct,
     "CanaryAttack": _canary,
     "ShadowEnsemble": _trained_shadows,
@@ -196,9 +216,7 @@ OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
     "vector_jacobian_product": _cotangent,
     "parameter_distance": lambda given: parameter_distance(given.model, given.other()),
     "project_parameters": _projected,
-    "calibrate_alpha": lambda given: calibrate_alpha(
-        given.model, given.other(), _documents(given), forget_accuracy=0.0
-    ),
+    "calibrate_alpha": _calibrated,
     "token_logits": _token_scores,
     "build_assistant": lambda given: build_assistant(given.model, 1, lora_rank=1, generator=seeded(5)),
     "reversed_objective": _unlearning_loss,
@@ -206,5 +224,5 @@ OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
 }
 """Calls of rows that name shapes or networks of their own, by the name of the row."""
 
-OWN_LOSS = ("linear_path", "ShadowEnsemble")
+OWN_LOSS = ("lanczos", "linear_path", "ShadowEnsemble")
 """Those among them that are given the network's loss."""

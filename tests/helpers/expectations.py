@@ -22,6 +22,7 @@ PARTS = (
     "gradient_alignment_loss",
     "input_gradient",
     "inspect_model",
+    "parameter_gradients",
     "penultimate_features",
     "preserved",
     "reversed_objective",
@@ -30,6 +31,9 @@ PARTS = (
     "with_surrogate_relu",
 )
 """What methods are built from: they run the network as it is, in whatever state the caller holds it."""
+
+AS_IT_IS = ("canary_objective", "functional", "input_gradient", "preserved", "reversed_objective", "token_logits")
+"""Those parts that hand on what the network itself says of a call that it cannot take."""
 
 THEORY = (
     "KKTReconstructor",
@@ -55,6 +59,11 @@ STACKS = ("ShadowEnsemble", "StackedTrainer", "evaluate_poison")
 
 OF_TOKENS = ("assay.core", "assay.landscape", "assay.audit.probes.curvature", "assay.privacy.membership.direct")
 """What asks no derivative in the inputs, and so takes tokens."""
+
+
+def applies(entry: Entry, network: Network) -> bool:
+    """Tell whether there is a cell: language models have entries of their own."""
+    return entry.language == network.language and not (network.refused == "always" and entry.name in AS_IT_IS)
 
 
 def must_refuse(entry: Entry, network: Network) -> bool:
