@@ -8,8 +8,8 @@ from torch import nn
 
 from assay.audit import SkipProbe
 from assay.audit import probes as registry
-from assay.core import seeded, squared_error
-from helpers.stand_ins import small_subject
+from assay.core import seeded
+from helpers.stand_ins import small_regression, small_subject
 
 
 def ask(name, subject, context):
@@ -89,7 +89,7 @@ def test_what_cannot_be_asked_is_skipped_with_the_reason(context):
         ask("logit_gaps", small_subject(train=None, test=None), context)
     for name in ("logit_gaps", "off_subspace"):
         with pytest.raises(SkipProbe, match="needs a classifier"):
-            ask(name, small_subject(loss=squared_error, class_names=()), context)
+            ask(name, small_regression(), context)
     model, x = score(torch.eye(2)), torch.rand(30, 2, generator=seeded(0), dtype=torch.float64)
     with pytest.raises(SkipProbe, match="fill all 2 dimensions"):
         ask("off_subspace", subject_of(model, x), context)

@@ -1,6 +1,5 @@
 import textwrap
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,19 +11,6 @@ from helpers.stand_ins import small_network
 
 GOOD = "weights.safetensors"
 
-FACTORY = """
-from torch import nn
-
-def network():
-    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
-
-def not_a_network():
-    return "a string"
-
-def raises():
-    raise KeyError("no such thing")
-"""
-
 SUBJECT = """
 import torch
 from assay.audit import Subject
@@ -34,24 +20,6 @@ from factories import network
 def subject():
     return Subject(network().eval(), cross_entropy, train=(torch.rand(2, 1, 4, 4), torch.tensor([0, 1])), name="mine")
 """
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A working folder with a factory, healthy weights and data."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "factories.py").write_text(FACTORY)
-    save_file(small_network().state_dict(), tmp_path / "weights.safetensors")
-    draw = np.random.default_rng(0)
-    arrays = {"x": draw.random((5, 1, 4, 4), np.float32), "y": np.array([0, 1, 2, 0, 1])}
-    np.savez(tmp_path / "data.npz", **arrays)
-    np.savez(
-        tmp_path / "both.npz", x_train=arrays["x"], y_train=arrays["y"], x_test=arrays["x"][:2], y_test=arrays["y"][:2]
-    )
-    yield tmp_path
-    import sys
-
-    sys.modules.pop("factories", None)
 
 
 def test_a_factory_with_weights_and_data(folder):

@@ -8,9 +8,9 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from assay.audit import SkipProbe
 from assay.audit.probes import membership as probe
-from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, predict, seeded, squared_error
+from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, predict, seeded
 from assay.nets import mlp
-from helpers.stand_ins import small_network, small_subject
+from helpers.stand_ins import small_network, small_regression, small_subject
 
 pytestmark = pytest.mark.usefixtures("quick_attack")
 
@@ -109,7 +109,7 @@ def test_shadows_stop_where_they_fit_as_well_as_the_subject(context):
     ("subject", "reason"),
     [
         (small_subject(), "at least 20"),
-        (small_subject(loss=squared_error, class_names=()), "needs a classifier"),
+        (small_regression(), "needs a classifier"),
     ],
 )
 def test_a_subject_that_cannot_be_judged_is_skipped_with_the_reason(context, subject, reason):

@@ -11,8 +11,8 @@ from assay.audit import SkipProbe
 from assay.audit import probes as registry
 from assay.audit.reading import read
 from assay.audit.result import schema
-from assay.core import mean_loss, seeded, squared_error
-from helpers.stand_ins import small_network, small_subject
+from assay.core import mean_loss, seeded
+from helpers.stand_ins import small_network, small_regression, small_subject
 
 
 def ask(name, subject, context):
@@ -148,7 +148,7 @@ def test_reconstruction_tells_members_from_others_better_than_guessing(digits_au
 
 
 def test_a_regression_is_attacked_with_multipliers_of_either_sign(context):
-    finding = ask("reconstruction", small_subject(loss=squared_error, class_names=()), context)
+    finding = ask("reconstruction", small_regression(), context)
     assert finding.measures["candidates"] > 0
 
 
@@ -199,7 +199,7 @@ def test_robustness_needs_labelled_samples_and_a_classifier(context):
     with pytest.raises(SkipProbe, match="labelled samples"):
         ask("robustness", small_subject(train=None, test=None), context)
     with pytest.raises(SkipProbe, match="needs a classifier"):
-        ask("robustness", small_subject(loss=squared_error, class_names=()), context)
+        ask("robustness", small_regression(), context)
 
 
 def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):
@@ -218,6 +218,17 @@ def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):
     eigenvalues = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, start))
     assert finding.measures["largest eigenvalue"] == pytest.approx(eigenvalues[-1].item(), rel=1e-9)
     assert finding.measures["smallest eigenvalue"] == pytest.approx(eigenvalues[0].item(), rel=1e-6)
+    (slope,) = torch.autograd.grad(loss(start.requires_grad_()), start)
+    assert finding.measures["norm of the gradient"] == pytest.approx(slope.norm().item())
+
+
+def test_curvature_leaves_frozen_parameters_out(context):
+    x, y = torch.rand(6, 1, 4, 4, generator=seeded(0)), torch.arange(6) % 3
+    model = small_network()
+    next(model.parameters()).requires_grad_(False)
+    trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
+    finding = ask("curvature", small_subject(model=model, train=(x, y), test=None), context)
+    assert f" of {trained:,} eigenvalues" in finding.headline
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -74,18 +74,17 @@ def test_targets_of_a_regression_are_not_checked_as_classes():
 
 
 @pytest.mark.parametrize(
-    ("model", "shape"),
+    ("model", "shape", "given"),
     [
-        (small_network(), (1, 4, 4)),
-        (nn.Sequential(nn.Linear(16, 2)), (16,)),  # nothing flattens: the samples are vectors
-        (nn.Sequential(nn.Flatten(), nn.Linear(15, 2)), (15,)),
-        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)), None),
+        (small_network(), (1, 4, 4), (2, 8)),
+        (nn.Sequential(nn.Linear(16, 2)), (16,), (16,)),  # nothing flattens: the samples are vectors
+        (nn.Sequential(nn.Flatten(), nn.Linear(15, 2)), (15,), (3, 5)),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)), None, (1, 4, 4)),
     ],
 )
-def test_without_data_the_shape_of_an_input_is_read_off_a_dense_first_layer(model, shape):
+def test_without_data_the_shape_of_an_input_is_read_off_a_dense_first_layer(model, shape, given):
     assert small_subject(model=model.eval(), train=None, test=None).sample_shape == shape
-    given = small_subject(model=model.eval(), train=None, test=None, input_shape=(1, 6, 6))
-    assert given.sample_shape == (1, 6, 6)
+    assert small_subject(model=model.eval(), train=None, test=None, input_shape=given).sample_shape == given
 
 
 def test_moving_a_subject_leaves_the_original_where_it_is():

@@ -88,6 +88,8 @@ def test_binary_labels_of_any_type_and_shape_give_the_same_figures(batch, dtype)
         (torch.zeros(4, 3), torch.full((4,), 3), "3 outputs"),
         (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), "no label"),
         (torch.zeros(0), torch.zeros(0, dtype=torch.int64), "at least one"),
+        (torch.tensor([0, 1]), torch.tensor([0, 1]), "scores must be a floating-point tensor, got torch.int64"),
+        ([[0.0, 1.0]], torch.tensor([0]), "got list"),
     ],
 )
 def test_scores_and_labels_that_do_not_pair_up_are_refused(logits, y, message, monkeypatch) -> None:
@@ -188,3 +190,10 @@ def test_figures_carry_no_graph_whatever_the_callers_state(network, batch) -> No
             assert not outputs.requires_grad
             torch.testing.assert_close(outputs, expected)
             assert value == pytest.approx(nn.functional.cross_entropy(expected, y).item())
+
+
+def test_the_mean_loss_of_a_half_precision_network_keeps_its_digits(batch) -> None:
+    model, x, y = nn.Linear(4, 3).bfloat16(), batch[0].bfloat16(), batch[1]
+    expected = nn.functional.cross_entropy(model(x).double(), y).item()
+    for loss in (cross_entropy, lambda outputs, y: nn.functional.cross_entropy(outputs, y)):
+        assert mean_loss(model, x, y, loss) == pytest.approx(expected, rel=1e-6)

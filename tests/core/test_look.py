@@ -276,6 +276,45 @@ def test_a_batch_size_in_the_network_is_named() -> None:
         check_outputs(model, samples())
 
 
+class Masked(nn.Linear):
+    """Needs a second argument."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().forward(x * mask)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Masked(6, 4), r"missing 1 required.*forward takes the inputs alone"),
+        (nn.ModuleList([nn.Linear(6, 4)]), r"pass a network with a forward method"),
+        (nn.EmbeddingBag(9, 4), r"convert token indices with x\.long\(\)"),
+        (seeded_network(lambda z: 1 / 0), r"does not accept a sample .*\(division by zero\)"),
+    ],
+)
+def test_errors_of_a_forward_pass_become_a_sentence(model: nn.Module, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        check_outputs(model, samples())
+
+
+def test_mixed_precision_inside_is_no_mixing() -> None:
+    def half(z: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return F.linear(torch.sin(10 * z), torch.linspace(-1, 1, 40).reshape(10, 4)).float()
+
+    for n in (1, 2, 5):
+        assert len(check_outputs(seeded_network(half), samples(n))) == min(n, 3)
+
+
+def test_noise_of_a_seed_set_in_each_call_is_named() -> None:
+    def noisy(z: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return z + torch.randn_like(z)
+
+    with pytest.raises(InvalidInputError, match=r"random numbers drawn"):
+        check_outputs(seeded_network(noisy), samples())
+
+
 def test_a_network_that_writes_into_its_input_gets_a_copy() -> None:
     model, x = seeded_network(lambda z: z, lambda x: x.sub_(0.5)), samples()
     before = x.clone()
@@ -348,6 +387,35 @@ def test_small_mixing_is_found_beside_rounding(dtype: torch.dtype) -> None:
         check_outputs(Centred().to(dtype), samples(4, *shape).to(dtype))
 
 
+class Gathered(nn.Module):
+    """Passes the rows of each sign of the first entry through the layer together, and amplifies the scores."""
+
+    def __init__(self, mixing: float = 0.0) -> None:
+        super().__init__()
+        self.layer, self.mixing = nn.Linear(4096, 64), mixing
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x.new_zeros(len(x), 64)
+        for side in (x[:, 0] > 0, x[:, 0] <= 0):
+            out[side] = self.layer(x[side])
+        return torch.sin(300 * out) + self.mixing * x.mean()
+
+
+def test_rounding_that_changes_with_the_rows_gathered_is_not_mixing_and_mixing_of_that_size_is() -> None:
+    x = torch.randn(3, 4096, generator=torch.Generator().manual_seed(0))
+    x[:, 0] = torch.tensor([1.0, 1.0, -1.0])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Gathered()
+    with torch.no_grad():
+        difference = (model(x) - model(x[[2, 1, 2]]))[1:].abs().max()
+    assert difference > 1e-5  # no more than rounding: in float64 it is gone
+    assert check_outputs(model, x).shape == (3, 64)
+    model.mixing = 0.01
+    with pytest.raises(InvalidInputError, match="mixes samples"):
+        check_outputs(model, x)
+
+
 def test_random_state_model_and_inputs_are_left_alone() -> None:
     model = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5), nn.BatchNorm1d(4)).train()
     model.register_buffer("unused", torch.ones(2))
@@ -373,6 +441,22 @@ def test_inside_inference_mode_and_with_inference_tensors() -> None:
         outputs = check_outputs(model, x)
     assert not outputs.is_inference()
     torch.testing.assert_close(check_outputs(model, x), outputs)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda model: torch.compile(model, backend="eager")])
+def test_wrapped_networks_are_named_alike(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    assert check_outputs(wrap(seeded_network()), samples()).shape == (3, 4)
+    mixing = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4, track_running_stats=False)).eval()
+    with pytest.raises(InvalidInputError, match=r"mixes samples.*\(in 1\)"):
+        check_outputs(wrap(mixing), samples())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripted_networks_are_refused_also_inside_others() -> None:
+    scripted = torch.jit.script(nn.Linear(6, 4))
+    for model in (scripted, nn.Sequential(nn.ReLU(), scripted)):
+        with pytest.raises(InvalidInputError, match=r"TorchScript.*pass the nn.Module that was scripted"):
+            check_model(model)
 
 
 def test_at_most_three_passes_of_three_rows() -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from assay.audit import Figure, Finding, Picture, Probe, Subject, Table
-from assay.core import cross_entropy, seeded
+from assay.core import cross_entropy, seeded, squared_error
 
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d494844520000000100000001080000000"
@@ -30,6 +30,14 @@ def small_subject(**changes):
         "name": "small",
     }
     return Subject(**(given | changes))
+
+
+def small_regression(**changes):
+    """Return the healthy subject with a target for each of its outputs, and the squared error."""
+    draw = seeded(1)
+    images = {"train": small_subject().train[0], "test": small_subject().test[0]}
+    parts = {part: (x, torch.rand(len(x), 3, generator=draw)) for part, x in images.items()}
+    return small_subject(**({"loss": squared_error, "class_names": ()} | parts | changes))
 
 
 def a_finding(severity="info", **changes):

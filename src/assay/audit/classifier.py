@@ -5,14 +5,14 @@ from torch import Tensor, nn
 
 from assay.audit.probe import SkipProbe
 from assay.audit.subject import Subject
-from assay.core import binary_cross_entropy, cross_entropy, single_logit
+from assay.core import loss_kind, single_logit
 
 
 class RawClassifier(nn.Module):
     """Wrap a subject's network as a classifier of raw inputs, with any mean subtracted inside and one score a class.
 
     Args:
-        subject: A subject trained with `cross_entropy` or `binary_cross_entropy`.
+        subject: A subject trained with a cross-entropy, of classes or of one logit, by whoever's function.
 
     Raises:
         SkipProbe: It was trained with another loss.
@@ -20,7 +20,8 @@ class RawClassifier(nn.Module):
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()
-        if subject.loss not in (cross_entropy, binary_cross_entropy):
+        self.kind = loss_kind(subject.loss)
+        if self.kind not in ("cross_entropy", "binary_cross_entropy"):
             raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
         self.subject = subject
         self.model = subject.model
@@ -28,7 +29,7 @@ class RawClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return one score for each class."""
         scores = self.model(x if self.subject.mean is None else x - self.subject.mean)
-        if self.subject.loss is cross_entropy:
+        if self.kind == "cross_entropy":
             return scores
         positive = single_logit(scores)
         return torch.stack([-positive / 2, positive / 2], 1)

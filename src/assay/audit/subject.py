@@ -1,24 +1,24 @@
 """Subject of an audit: a model, its loss and, where the auditor has them, its data."""
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
 from assay.audit.samples import Pairs, as_pairs
-from assay.audit.subject_checks import check_data, check_range, complaints
+from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
 from assay.core import (
     InvalidInputError,
     LogProbabilities,
     LossFunction,
     check_logits,
     check_model,
+    copy_network,
     find_device,
     inspect_model,
     seeded,
@@ -59,8 +59,8 @@ class Subject:
 
     model: nn.Module
     loss: LossFunction
-    train: Pairs | None = None
-    test: Pairs | None = None
+    train: Pairs | Any = None  # given in any form of `as_pairs`, and kept as a pair
+    test: Pairs | Any = None
     input_range: tuple[float, float] = (0.0, 1.0)
     mean: Tensor | None = None
     class_names: tuple[str, ...] = ()
@@ -115,19 +115,23 @@ class Subject:
                 except InvalidInputError as error:
                     pairs, notes = None, ()
                     yield f"{part} data: {error}"
+                weight = next(self.model.parameters(), None)
+                if pairs is not None and weight is not None and weight.device.type != "meta":
+                    pairs = pairs[0].to(weight.device), pairs[1].to(weight.device)
                 self._set(part, pairs)
                 self._note(*(f"{part} data: {note}" for note in notes))
 
     def _check_data(self) -> Iterator[str]:
         """Check the data against the model, the loss and the range, and put labels into one form."""
         probabilities = False
+        if self.train is None and self.test is None and self.input_shape is not None:
+            yield from complaints(scores_of, self.model, trial_inputs(self.model, self.input_shape))
         for part in _PARTS:
             pairs = getattr(self, part)
             if pairs is not None:
                 options = {"input_range": self.input_range, "mean": self.mean, "class_names": self.class_names}
                 found = check_data(self.model, self.loss, pairs, **options)
                 self._set(part, found.pairs)
-                self._note(*(f"{part} data: {note}" for note in found.notes))
                 probabilities |= found.probabilities
                 yield from (f"{part} data: {problem}" for problem in found.problems)
         if probabilities:
@@ -169,7 +173,7 @@ class Subject:
         def move(pairs: Pairs | None) -> Pairs | None:
             return pairs and (pairs[0].to(device), pairs[1].to(device))
 
-        model = copy.deepcopy(self.model).to(device)
+        model = copy_network(self.model).to(device)
         mean = None if self.mean is None else self.mean.to(device)
         return replace(self, model=model, train=move(self.train), test=move(self.test), mean=mean)
 

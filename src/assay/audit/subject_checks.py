@@ -20,11 +20,12 @@ from assay.core import (
     loss_kind,
     mean_over_samples,
     predict,
+    seeded,
     signs,
 )
 
 _ROUNDING = 1e-5
-_LOOKED_AT = 200  # samples
+_LOOKED_AT, _FAR = 200, 1e3  # samples, and how far from them an output that is no probability leaves [0, 1]
 
 
 @dataclass
@@ -35,13 +36,11 @@ class CheckedData:
         pairs: Inputs and targets; labels as a vector of int64.
         probabilities: Whether the network returns probabilities.
         problems: What is wrong.
-        notes: What is odd.
     """
 
     pairs: Pairs
     probabilities: bool = False
     problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def check_data(
@@ -77,7 +76,7 @@ def check_data(
             f"class_names holds {len(class_names)} names for {n_classes} classes; pass one for each or none"
         )
     if kind == "binary_cross_entropy":
-        found.notes += _sigmoid_note(model, x[:_LOOKED_AT])
+        found.problems += complaints(_check_logit, model, x[:_LOOKED_AT])
     return found
 
 
@@ -143,10 +142,13 @@ def _accepts(model: nn.Module, x: Tensor) -> bool:
 
 
 def _range_problems(x: Tensor, input_range: tuple[float, float], mean: Tensor | None) -> Iterator[str]:
-    if mean is not None and torch.broadcast_shapes(mean.shape, x.shape[1:]) != x.shape[1:]:
-        yield f"mean has shape {tuple(mean.shape)}, a sample {tuple(x.shape[1:])}; give the mean of one sample's shape"
-        return
-    raw = x if mean is None else x + mean
+    raw = x
+    if mean is not None:
+        try:
+            raw = x + mean.broadcast_to(x.shape[1:])
+        except RuntimeError:
+            yield f"mean has shape {tuple(mean.shape)}, a sample {tuple(x.shape[1:])}; give a mean of a sample's shape"
+            return
     if (raw - raw.clamp(*input_range)).abs().max() > _ROUNDING:
         yield (
             f"inputs span [{raw.min():.4g}, {raw.max():.4g}], outside the stated range {input_range}; "
@@ -172,8 +174,12 @@ def _labels(y: Tensor, kind: str | None, n_outputs: int) -> Tensor:
     return y
 
 
-def _sigmoid_note(model: nn.Module, x: Tensor) -> list[str]:
-    outputs = predict(model, x)
-    if bool(((outputs >= 0) & (outputs <= 1)).all()):
-        return ["all outputs lie between 0 and 1; if the network ends in a sigmoid, take it off: the loss has its own"]
-    return []
+def _check_logit(model: nn.Module, x: Tensor) -> None:
+    """Refuse a single output that is a probability: one that also stays between 0 and 1 far away from the data."""
+    far = x + _FAR * torch.randn(x.shape, generator=seeded(0), dtype=x.dtype).to(x.device)
+    outputs = torch.cat([predict(model, x), predict(model, far)])
+    if bool(((outputs >= 0) & (outputs <= 1)).all()) and outputs.min() < outputs.max():
+        raise InvalidInputError(
+            "all outputs lie between 0 and 1, as those of a sigmoid, and logits are needed; take the sigmoid off: "
+            "binary_cross_entropy applies its own"
+        )

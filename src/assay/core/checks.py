@@ -55,7 +55,8 @@ def check_pairs(x: Tensor, y: Tensor, *, tokens: bool = False) -> tuple[Tensor, 
         tokens: Whether integer inputs pass as well.
 
     Raises:
-        InvalidInputError: `x` is empty, or `y` has another length, lies on another device or is not finite.
+        InvalidInputError: `x` is empty, or `y` has another length, lies on another device, is complex or
+            not finite.
 
     >>> x, y = check_pairs(torch.ones(2, 3), torch.tensor([[0], [1]], dtype=torch.uint8))
     >>> y.shape, y.dtype
@@ -67,6 +68,8 @@ def check_pairs(x: Tensor, y: Tensor, *, tokens: bool = False) -> tuple[Tensor, 
         raise InvalidInputError(
             f"y must hold one target for each of the {len(x)} samples, got shape {tuple(y.shape)}; align x and y"
         )
+    if y.is_complex():
+        raise InvalidInputError(f"y must be real, got {y.dtype}; use torch.view_as_real")
     if y.device != x.device:
         raise InvalidInputError(f"x lies on {x.device} and y on {y.device}; move y with y.to(x.device)")
     if y.numel() == 0 or not torch.isfinite(y).all():
@@ -192,6 +195,8 @@ def _out_of_range(labels: Tensor, n_classes: int, name: str) -> str:
         mend = f"labels of -1 and 1 become classes with ({name} + 1) // 2"
     elif low == -100 and high < n_classes:
         mend = f"-100 marks samples without a label: pass the others only, x[{name} != -100] and {name}[{name} != -100]"
+    elif low >= 0 and high == 255 and (labels[labels != 255] < n_classes).all():
+        mend = "where 255 marks places without a label, use nn.CrossEntropyLoss(ignore_index=255)"
     else:
         mend = f"relabel the classes as 0..{n_classes - 1}"
     return f"{name} holds labels from {low} to {high}, but the network has {n_classes} outputs; {mend}"

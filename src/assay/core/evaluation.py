@@ -86,9 +86,10 @@ def margins(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> Float
     >>> margins(torch.tensor([[-3.0]]), torch.tensor([0])).tolist()
     [3.0]
     """
+    _check_scores(logits)
     if logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1):
         labels = signs(y)
-        _check_scores(logits, labels)
+        _check_lengths(logits, labels)
         return labels.to(logits) * single_logit(logits)
     labels = _class_labels(logits, y)
     return logits.gather(1, labels[:, None]).squeeze(1) - best_other(logits, labels)
@@ -144,22 +145,32 @@ def mean_loss(
     total = 0.0
     with preserved(model), torch.no_grad():
         for batch_x, batch_y in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            total += mean(model(batch_x), batch_y).double().item() * len(batch_x)
+            outputs = model(batch_x)
+            # A mean in half precision would keep three digits.
+            outputs = outputs.float() if outputs.dtype.itemsize == 2 else outputs
+            total += mean(outputs, batch_y).double().item() * len(batch_x)
     check_finite(torch.tensor(total), "the mean loss")
     return total / len(x)
 
 
+def _check_scores(logits: Tensor) -> None:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise InvalidInputError(f"scores must be a floating-point tensor, got {got}; pass the outputs of the network")
+
+
 def _class_labels(logits: Tensor, y: Tensor) -> Tensor:
+    _check_scores(logits)
     if logits.ndim != 2:
         raise InvalidInputError(
             f"scores must be of shape (n, c), got {tuple(logits.shape)}; pass one row of class scores a sample"
         )
     labels = check_labels(y, logits.shape[1])
-    _check_scores(logits, labels)
+    _check_lengths(logits, labels)
     return labels
 
 
-def _check_scores(logits: Tensor, labels: Tensor) -> None:
+def _check_lengths(logits: Tensor, labels: Tensor) -> None:
     if len(logits) != len(labels) or len(labels) == 0:
         raise InvalidInputError(
             f"scores and labels must be as many and at least one, got scores of shape {tuple(logits.shape)} and "

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.core.errors import InvalidInputError
-from assay.core.parameters import preserved
+from assay.core.parameters import preserved, unwrapped
 from assay.core.problems import Kind, Problem, unusable_weights
 from assay.core.purity import look_at
 from assay.core.recording import random_state_kept
@@ -32,11 +32,12 @@ def inspect_model(
     >>> [problem.kind for problem in inspect_model(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)))]
     ['dropout']
     """
-    problems = [*unusable_weights(model), *_modes(model), *_in_place(model), *_tied(model)]
+    network = unwrapped(model)
+    problems = [*unusable_weights(network), *_modes(network), *_in_place(network), *_tied(network)]
     if x is not None:
-        problems += [*_input_type(model, x), *_input_range(x, input_range)]
+        problems += [*_input_type(network, x), *_input_range(x, input_range)]
         if not any(problem.kind in ("weights", "type") for problem in problems):
-            problems += [*look_at(model, x).problems, *_reused(model, x)]
+            problems += [*look_at(model, x).problems, *_reused(network, x)]
     return problems
 
 

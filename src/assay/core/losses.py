@@ -143,10 +143,10 @@ def paired_targets(outputs: Float[Tensor, "n *c"], targets: Shaped[Tensor, "n *k
     mine, theirs = ([size for size in value.shape[1:] if size != 1] for value in (outputs, targets))
     flat = len(mine) < 2 or len(theirs) < 2
     if targets.is_complex() or outputs.numel() != targets.numel() or (mine != theirs and not flat):
-        hint = "; F.one_hot(y) turns class labels into targets" if targets.ndim == 1 else ""
+        classes = targets.ndim == 1 and outputs.ndim == 2 and outputs.shape[1] > 1
         raise InvalidInputError(
             f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)} do not pair up; "
-            f"pass a target for each output{hint}"
+            + ("F.one_hot(y) turns class labels into targets" if classes else "pass a target for each output")
         )
     return targets.reshape(outputs.shape).to(outputs)
 

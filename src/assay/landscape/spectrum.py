@@ -4,20 +4,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.core import (
     HessianOperator,
+    InvalidInputError,
     LossFunction,
     MatrixFree,
-    NumericalError,
     as_generator,
     check_choice,
     check_finite,
     check_fraction,
-    check_logits,
+    check_outputs,
     check_pairs,
+    named_parameters,
 )
 from assay.landscape.density import SpectralDensity, kernel_standard_deviation, sign_probes
 from assay.landscape.tridiagonalization import lanczos
@@ -48,6 +49,7 @@ class SpectrumReport:
         gap_index: k of the largest ratio $\lambda_k/\lambda_{k+1}$ among the top 3c of `eigenvalues`, for c outputs.
         outlier_threshold: Fraction of `lambda_max`.
         bulk_threshold: Fraction of `lambda_max`.
+        n_frozen: Parameters left out, because the caller does not train them.
     """
 
     method: Literal["dense", "lanczos"]
@@ -61,13 +63,15 @@ class SpectrumReport:
     gap_index: int
     outlier_threshold: float
     bulk_threshold: float
+    n_frozen: int = 0
 
     def __str__(self) -> str:
+        frozen = f" {self.n_frozen} frozen parameters are left out." if self.n_frozen else ""
         return (
             f"Of {self.n_parameters} Hessian eigenvalues ({self.method}), {self.bulk_fraction:.1%} lie within "
             f"{self.bulk_threshold:g} of the largest ({self.lambda_max:.4g}) from zero, and {self.n_outliers} exceed "
             f"{self.outlier_threshold:g} of it; the widest gap follows the first {self.gap_index}. "
-            f"The smallest is {self.lambda_min:.4g}."
+            f"The smallest is {self.lambda_min:.4g}.{frozen}"
         )
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -81,10 +85,11 @@ class SpectrumReport:
 
 def hessian_spectrum(
     model: nn.Module,
-    x: Float[Tensor, "n *d"],
+    x: Shaped[Tensor, "n *d"],
     y: Tensor,
     *,
     loss: LossFunction,
+    params: Literal["trainable", "all"] = "trainable",
     method: Literal["auto", "dense", "lanczos"] = "auto",
     n_iter: int = 80,
     probes: int = 10,
@@ -99,13 +104,14 @@ def hessian_spectrum(
 
     The dense method is exact. With Lanczos the density is an estimate, with the error over probes in
     `report.density.moment_error`; the top eigenvalues are those that converged, and an exactly repeated eigenvalue
-    counts once. float32 blurs the bulk at about 1e-6 of the largest eigenvalue.
+    counts once. Rounding blurs the bulk, at about 1e-6 of the largest eigenvalue in float32 and 1e-2 in bfloat16.
 
     Args:
         model: Network; evaluated in evaluation mode, it comes back as it was.
-        x: Inputs.
+        x: Inputs; integers for a network that reads tokens.
         y: Targets.
-        loss: Mean loss over a batch.
+        loss: Mean loss over samples; class weights and ignored labels are folded into one mean over all of them.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         method: "auto" is dense up to 3000 parameters, Lanczos above.
         n_iter: Lanczos steps; 80 to 100 resolve most spectra.
         probes: Random starting vectors of Lanczos.
@@ -120,8 +126,9 @@ def hessian_spectrum(
         The eigenvalues, the density, and the counts of bulk and outliers.
 
     Raises:
-        InvalidInputError: The model, the data or an option is unusable; the message says why.
-        NumericalError: The curvature is NaN or infinite, or `n_iter` is too small to resolve the outliers.
+        InvalidInputError: The model, the data or an option is unusable, or `n_iter` is too small to resolve the
+            outliers; the message says why.
+        NumericalError: The curvature is NaN or infinite.
 
     Cost: dense, time O(n p² + p³), memory O(p²); Lanczos, `n_iter * probes` Hessian products, memory O(`n_iter` p
     `probes`).
@@ -135,13 +142,13 @@ def hessian_spectrum(
     >>> round(report.lambda_max, 4), report.gap_index
     (3.0, 2)
     """
-    check_pairs(x, y)
+    x, y = check_pairs(x, y, tokens=True)
     check_choice(method, ("auto", "dense", "lanczos"), "method")
     check_fraction(outlier_threshold, "outlier_threshold")
     check_fraction(bulk_threshold, "bulk_threshold")
     check_fraction(kernel_width, "kernel_width")
-    n_outputs = check_logits(model, x).shape[1]
-    operator = HessianOperator(model, x, y, loss, batch_size=batch_size)
+    n_outputs = check_outputs(model, x)[0].numel()
+    operator = HessianOperator(model, x, y, loss, params=params, batch_size=batch_size)
     if method == "auto":
         method = "dense" if operator.shape[0] <= DENSE_LIMIT else "lanczos"
     if method == "dense":
@@ -162,6 +169,7 @@ def hessian_spectrum(
         gap_index=_gap_index(eigenvalues, 3 * n_outputs),
         outlier_threshold=outlier_threshold,
         bulk_threshold=bulk_threshold,
+        n_frozen=sum(value.numel() for value in named_parameters(model).values()) - operator.shape[0],
     )
 
 
@@ -191,7 +199,7 @@ def _lanczos(
     unsure = (relative * (nodes > outlier_threshold * nodes.max())).amax(1)
     best = int(unsure.argmin())
     if unsure[best] > RESOLVED:
-        raise NumericalError(
+        raise InvalidInputError(
             f"n_iter={n_iter} leaves an outlier uncertain by {unsure[best].item():.1%} of its value; raise n_iter"
         )
     # Below the first unresolved value, eigenvalues may be missing.

@@ -138,7 +138,7 @@ class TargetedAPGD:
         """
         with attackable(model, x, target, threat=self.threat) as given:
             _check_classes(self.loss, given.n_outputs, needed=4)
-            source = predict(given.model, given.x, batch_size=len(x)).argmax(1)
+            source = predict(given.model, given.x, batch_size=len(x), look=False).argmax(1)
             found, attacked = given.x.clone(), source != given.y
             found[attacked] = ascend(
                 given.model,

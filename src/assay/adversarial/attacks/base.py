@@ -140,7 +140,7 @@ def attack_batches(
 
 def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> AttackResult:
     counted = PassCounter(model, checked=True)
-    success = predict(counted, x, batch_size=len(x)).argmax(1) != y
+    success = predict(counted, x, batch_size=len(x), look=False).argmax(1) != y
     x_adv, correct = x.clone(), (~success).nonzero().squeeze(1)
     if len(correct):
         proposed, predicted = measure(counted, attack(counted, x[correct], y[correct]), x[correct], attack.threat)
@@ -162,7 +162,7 @@ def measure(model: nn.Module, proposed: Tensor, x: Tensor, threat: Lp) -> tuple[
     if not proposed.isfinite().all():
         raise NumericalError("the attack returned NaN or infinity; check its step size and the model's gradients")
     x_adv = threat.project(proposed.detach(), x)
-    logits = predict(model, x_adv, batch_size=len(x))
+    logits = predict(model, x_adv, batch_size=len(x), look=False)
     check_finite(logits, "the model's scores on perturbed inputs")
     return x_adv, logits.argmax(1)
 
@@ -220,7 +220,7 @@ def check_attackable(
                 "as in torch.cat([torch.zeros_like(f), f], 1)"
             )
         check = signs if n_outputs == 1 else partial(check_labels, n_classes=n_outputs)
-        y = decisions(predict(model, x)) if y is None else check(y)
+        y = decisions(predict(model, x, look=False)) if y is None else check(y)
         if threat is not None:
             x = threat.check_inside(x)
             threat.working_dtype(x)
@@ -240,7 +240,7 @@ def _count_outputs(model: nn.Module, x: Tensor) -> int:
             return model(x[:1]).reshape(1, -1).shape[1]
     logits = check_logits(model, x)
     # Outputs that only happen to sum to one, as those of a linear network can, do not at other inputs.
-    if is_probabilities(logits) and is_probabilities(predict(model, x[:3] / 2)):
+    if is_probabilities(logits) and is_probabilities(predict(model, x[:3] / 2, look=False)):
         check_scores(model, x)
     return logits.shape[1]
 

@@ -104,7 +104,7 @@ def almost_linearity(
         )
     with attackable(model, x, class_pair[:, 1]) as given:
         other = check_labels(class_pair[:, 0], given.n_outputs, "class_pair[:, 0]")
-        direction = _check_direction(direction, given.x, radii)
+        direction, radii = _check_line(direction, radii, given.x)
         pairs = torch.stack([other, given.y], 1)
         changes, errors = [], []
         gap, gradient = _gap_and_gradient(given.model, given.x, pairs)
@@ -116,15 +116,15 @@ def almost_linearity(
             moved_gap, moved_gradient = _gap_and_gradient(given.model, given.x + radius * direction, pairs)
             changes.append((moved_gradient - gradient).norm(dim=1) / size)
             errors.append((moved_gap - gap - radius * slope).abs())
-    return LinearityCurve(radii.detach(), torch.stack(changes, 1), torch.stack(errors, 1))
+        return LinearityCurve(radii, torch.stack(changes, 1), torch.stack(errors, 1))
 
 
-def _check_direction(direction: Tensor, x: Tensor, radii: Tensor) -> Tensor:
-    direction = check_samples(direction, "direction")
-    if direction.shape != x.shape or radii.ndim != 1 or radii.numel() == 0 or not radii.isfinite().all():
+def _check_line(direction: Tensor, radii: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    direction, radii = check_samples(direction, "direction"), check_samples(radii[:, None], "radii").flatten()
+    if direction.shape != x.shape:
         raise InvalidInputError(
-            f"direction must have the shape of x, {tuple(x.shape)}, and radii be a vector of finite numbers; got "
-            f"{tuple(direction.shape)} and radii of shape {tuple(radii.shape)}"
+            f"direction must have the shape of x, {tuple(x.shape)}, got {tuple(direction.shape)}; pass one for each "
+            "sample"
         )
     still = int((direction.flatten(1) == 0).all(1).sum())
     if still:
@@ -132,7 +132,7 @@ def _check_direction(direction: Tensor, x: Tensor, radii: Tensor) -> Tensor:
             f"direction is zero at {still} of {len(x)} samples, along which every network is linear; leave these out, "
             "as where an attack failed and x_adv is x"
         )
-    return direction.to(x)
+    return direction.to(x), radii
 
 
 def _shape(value: object) -> str:

@@ -134,7 +134,7 @@ class MALT:
         return join_results([self._run_batch(PassCounter(model, checked=True), *batch) for batch in batches])
 
     def _run_batch(self, model: PassCounter, x: Tensor, y: Tensor) -> MALTResult:
-        success = predict(model, x, batch_size=len(x)).argmax(1) != y
+        success = predict(model, x, batch_size=len(x), look=False).argmax(1) != y
         x_adv, reached, n_targets = x.clone(), torch.full_like(y, -1), torch.zeros_like(y)
         remaining = (~success).nonzero().squeeze(1)
         ranked = self._targets(model, x[remaining], y[remaining]) if len(remaining) else y[:0, None]

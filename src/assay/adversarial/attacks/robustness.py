@@ -240,7 +240,7 @@ class _Batch:
 
 
 def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, attacks: list[Attack]) -> _Batch:
-    correct = predict(model, x, batch_size=len(x)).argmax(1) == y
+    correct = predict(model, x, batch_size=len(x), look=False).argmax(1) == y
     x_adv, broken_by = x.clone(), torch.full_like(y, -1)
     remaining, passes = correct.nonzero().squeeze(1), torch.zeros(1, len(attacks), 2, dtype=torch.long)
     for number, attack in enumerate(attacks):

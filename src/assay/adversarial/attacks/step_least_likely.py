@@ -48,7 +48,7 @@ class StepLeastLikely:
             InvalidInputError: The arguments do not fit each other.
         """
         with attackable(model, x, y, threat=self.threat) as given:
-            least_likely = predict(given.model, given.x, batch_size=len(x)).argmin(1)
+            least_likely = predict(given.model, given.x, batch_size=len(x), look=False).argmin(1)
             gradient = input_gradient(
                 given.model, given.x, lambda logits: F.cross_entropy(logits, least_likely, reduction="none")
             )[1]

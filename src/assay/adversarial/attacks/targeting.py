@@ -62,7 +62,7 @@ def malt_scores(
     with attackable(model, x, y) as given:
         batches = zip(given.x.split(batch_size), given.y.split(batch_size), strict=True)
         scores = torch.cat([_score_batch(given.model, *batch, norm, candidates)[0] for batch in batches])
-    undefined = int(scores.isnan().any(1).sum())
+        undefined = int(scores.isnan().any(1).sum())
     if undefined:
         raise NumericalError(
             f"the gradient of the model's scores is NaN or infinite at {undefined} of {len(scores)} samples; leave "
@@ -119,7 +119,7 @@ def malt_targets(
             nearest_first = scores.nan_to_num(nan=math.inf, posinf=math.inf).gather(1, by_confidence)
             order = nearest_first.argsort(dim=1, stable=True)
             ranked.append(by_confidence.gather(1, order)[:, : min(k, given.n_outputs - 1)])
-    return torch.cat(ranked)
+        return torch.cat(ranked)
 
 
 def naive_targets(
@@ -150,7 +150,7 @@ def naive_targets(
     check_count(batch_size, "batch_size")
     x, y, n_classes = check_attackable(model, x, y)
     with preserved(model):
-        return _by_confidence(predict(model, x, batch_size=batch_size), y)[:, : min(k, n_classes - 1)]
+        return _by_confidence(predict(model, x, batch_size=batch_size, look=False), y)[:, : min(k, n_classes - 1)]
 
 
 def _score_batch(
@@ -171,7 +171,7 @@ def _score_batch(
     unit = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
 
     def norm_towards(classes: Tensor) -> Tensor:
-        return dual_norms(pull_back(traced, [point], unit[classes] - unit[y])[0], norm)
+        return dual_norms(pull_back([traced], [point], [unit[classes] - unit[y]])[0], norm)
 
     norms = batched(norm_towards, 1, 1, chunk_size=CLASSES_AT_ONCE)(candidate_classes)
     gaps = logits.gather(1, y[:, None]) - logits.gather(1, candidate_classes)

@@ -73,7 +73,7 @@ class Lp:
                 f"eps={self.eps:g} is too large for inputs of {x.dtype}: the network's sums overflow beyond "
                 f"{largest**ROOM:.2g}; take a smaller radius, or float64 inputs and weights"
             )
-        each = reach if self.norm == math.inf else reach / x[0].numel() ** 0.5
+        each = reach if self.norm == math.inf else reach / math.prod(x.shape[1:]) ** 0.5
         own = torch.promote_types(x.dtype, torch.float32)
         largest_entry = max(abs(bound.item()) for bound in x.aminmax())
         if each * FINEST_STEP > torch.finfo(x.dtype).eps * largest_entry:
@@ -90,7 +90,7 @@ class Lp:
     def reach(self, x: Float[Tensor, "n *d"]) -> float:
         """Return the largest distance that a perturbation can have: the radius, or the diameter of the range."""
         low, high = self.input_range
-        return min(self.eps, (high - low) * (1 if self.norm == math.inf else x[0].numel() ** 0.5))
+        return min(self.eps, (high - low) * (1 if self.norm == math.inf else math.prod(x.shape[1:]) ** 0.5))
 
     def project(self, x_adv: Float[Tensor, "n *d"], x: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
         """Project perturbed inputs onto the ball around `x` and the range.
@@ -142,7 +142,7 @@ class Lp:
         if self.norm == math.inf:
             change = 2 * torch.rand(x.shape, **kind) - 1
         else:
-            normal, radius = torch.randn(x.shape, **kind), torch.rand(len(x), **kind) ** (1 / x[0].numel())
+            normal, radius = torch.randn(x.shape, **kind), torch.rand(len(x), **kind) ** (1 / math.prod(x.shape[1:]))
             change = self.steepest(normal) * radius.view(-1, *[1] * (x.ndim - 1))
         return self.project(x + self.reach(x) * change.to(x), x)
 

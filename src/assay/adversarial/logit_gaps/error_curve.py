@@ -23,6 +23,7 @@ from assay.core import (
     check_count,
     check_labels,
     check_pairs,
+    check_samples,
     preserved,
     seeded,
     track,
@@ -130,7 +131,7 @@ def adversarial_error_curve(
     >>> adversarial_error_curve(layer, x, y, eps=torch.tensor([0.1, 0.6]), attack=FGSM).excess.tolist()
     [0.0, 0.1]
     """
-    _check_sizes(eps)
+    eps = _check_sizes(eps)
     check_count(batch_size, "batch_size")
     attacks = [attack(Lp(norm=norm, eps=size, input_range=input_range)) for size in eps.tolist()]
     check_attack(attacks[0], targeted=False)
@@ -141,13 +142,12 @@ def adversarial_error_curve(
         changed = [attack_batches(model, x, predicted, one, batch_size).success for one in steps]
         options = {"threat": attacks[-1].threat, "attacks": attacks, "batch_size": batch_size}
         masking = find_masking(model, x, predicted, ~changed[-1], **options)
-    flips = torch.stack(changed, 1).double()
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    excess = None if labels is None else flips.mul((predicted == labels)[:, None]).mean(0).to(dtype)
-    return ErrorCurve(eps.detach(), flips.mean(0).to(dtype), len(x), _fit(eps.double(), flips), excess, masking)
+        flips, dtype = torch.stack(changed, 1).double(), torch.promote_types(x.dtype, torch.float32)
+        excess = None if labels is None else flips.mul((predicted == labels)[:, None]).mean(0).to(dtype)
+        return ErrorCurve(eps, flips.mean(0).to(dtype), len(x), _fit(eps.double(), flips), excess, masking)
 
 
-def _check_sizes(eps: Tensor) -> None:
+def _check_sizes(eps: Tensor) -> Tensor:
     if not isinstance(eps, Tensor) or eps.ndim != 1:
         given = tuple(eps.shape) if isinstance(eps, Tensor) else type(eps).__name__
         raise InvalidInputError(f"eps must be a vector of sizes, got {given}; e.g. torch.logspace(-3, -1, 9)")
@@ -155,6 +155,7 @@ def _check_sizes(eps: Tensor) -> None:
         raise InvalidInputError(
             f"eps must be positive and ascending, got {eps.tolist()}; sort the sizes and drop zeros"
         )
+    return check_samples(eps[:, None], "eps").flatten()
 
 
 def _fit(eps: Tensor, flips: Float[Tensor, "n e"]) -> PowerLawFit | None:

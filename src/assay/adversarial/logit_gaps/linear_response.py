@@ -120,7 +120,8 @@ def linear_response_error(
             f"the gradient of every score gap vanishes at all {len(radius)} samples, so that linear response predicts "
             "nothing: the network is saturated, quantised or constant there; measure with adversarial_error_curve"
         )
-    return (radius[:, None] < eps.to(radius.device)).to(radius.dtype).mean(0)
+    with torch.inference_mode(False):
+        return (radius[:, None] < eps.to(radius.device)).to(radius.dtype).mean(0)
 
 
 def _radius_along(model: nn.Module, x: Tensor, direction: Tensor) -> Tensor:

@@ -205,9 +205,9 @@ def off_subspace_gradient(
             gradient = margin_gradient(given.model, batch, decided)[1]
             off = basis.project_off(gradient).flatten(1).norm(dim=1)
             lengths.append(torch.stack([basis.project_on(gradient).norm(dim=1), off]))
-    on_norm, off_norm = torch.cat(lengths, 1)
-    check_finite(on_norm + off_norm, "the gradient of the decision in the input")
-    return OffSubspaceGradient(on_norm, off_norm)
+        on_norm, off_norm = torch.cat(lengths, 1)
+        check_finite(on_norm + off_norm, "the gradient of the decision in the input")
+        return OffSubspaceGradient(on_norm, off_norm)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""How sharp is the minimum that training found?"""
+"""How sharp is the loss around these weights?"""
 
 from assay.audit.pictures import plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, SkipProbe
 from assay.audit.subject import Subject
+from assay.core import named_parameters, parameter_gradients
 from assay.landscape import hessian_spectrum
 
 _STEPS, _PROBES = 40, 2
@@ -11,19 +12,22 @@ _SAMPLES = 1000
 _NEGATIVE = 0.05
 
 _RULE = (
-    f"Low when the smallest eigenvalue is below -{_NEGATIVE:.0%} of the largest: training then stopped at a saddle, "
-    "not at a minimum. Otherwise info, since sharpness alone is no defect."
+    f"Low when the smallest eigenvalue is below -{_NEGATIVE:.0%} of the largest: the weights then lie "
+    "at a saddle or on a slope, not at a minimum. Otherwise info, since sharpness alone is no defect."
 )
 _LIMITS = (
     "Sharpness depends on how a network is parametrised: scaling one layer up and the next one down changes it but "
-    "not the function. Compare it only between runs of one architecture at equal loss. The density is an "
+    "not the function. Compare it only between runs of one architecture at equal loss. Weight decay and other "
+    "penalties are not part of this loss, and frozen parameters are left out. At a minimum the gradient is zero: where "
+    "its norm is not small, this is the curvature of a place on the way. The density is an "
     f"estimate from {_PROBES} random vectors; an eigenvalue that is repeated exactly counts once."
 )
 
 
 def run(subject: Subject, context: Context) -> Finding:
     """Measure the spectrum of the Hessian of the training loss."""
-    if subject.n_parameters > _LARGEST:
+    trained = sum(value.numel() for value in named_parameters(subject.model, params="trainable").values())
+    if trained > _LARGEST:
         raise SkipProbe(
             f"it keeps {_STEPS * _PROBES} copies of the parameters, and takes at most {_LARGEST:,} parameters"
         )
@@ -39,6 +43,7 @@ def run(subject: Subject, context: Context) -> Finding:
         progress=context.progress,
     )
     sharpness, lowest = report.lambda_max, report.lambda_min
+    slope = parameter_gradients(subject.model, x, y, subject.loss, per_sample=False).double().norm().item()
     alt = (
         f"Density of the Hessian's eigenvalues on a logarithmic scale: a bulk near zero and {report.n_outliers} "
         f"outliers up to {sharpness:.3g}"
@@ -55,9 +60,9 @@ def run(subject: Subject, context: Context) -> Finding:
         severity="low" if lowest < -_NEGATIVE * sharpness else "info",
         rule=_RULE,
         advice=(
-            f"With a learning rate above 2 / largest eigenvalue = {2 / sharpness:.3g}, gradient descent leaves this "
-            "minimum. Among runs with equal loss, prefer the flatter one; a larger learning rate or weight decay "
-            "favours it."
+            f"With a learning rate above 2 / largest eigenvalue = {2 / sharpness:.3g}, plain gradient descent moves "
+            "away from here; adaptive optimisers have limits of their own. Among runs with equal loss, prefer the "
+            "flatter one; a larger learning rate or weight decay favours it."
             if sharpness > 0
             else "The loss has no positive curvature here: train longer before you rely on this finding."
         ),
@@ -65,6 +70,7 @@ def run(subject: Subject, context: Context) -> Finding:
         measures={
             "largest eigenvalue": sharpness,
             "smallest eigenvalue": lowest,
+            "norm of the gradient": slope,
             "outliers (above 10% of the largest)": float(report.n_outliers),
             "share of eigenvalues in the bulk": report.bulk_fraction,
             "mean eigenvalue": report.density.moment(1),
@@ -76,7 +82,7 @@ def run(subject: Subject, context: Context) -> Finding:
 
 PROBE = Probe(
     name="curvature",
-    question="How sharp is the minimum that training found?",
+    question="How sharp is the loss around these weights?",
     needs=frozenset({"gradients", "training_data"}),
     run=run,
 )
