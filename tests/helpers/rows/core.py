@@ -57,7 +57,7 @@ sgd = partial(torch.optim.SGD, lr=0.1)
 
 
 def _ones(model, x, y):
-    return {"vector": torch.ones_like(flatten(named_parameters(model)))}
+    return {"vector": torch.ones_like(flatten(named_parameters(model, params="trainable")))}
 
 
 def _hessian(model, x, y, generator, batch_size=5):
