@@ -16,6 +16,7 @@ from assay.core import (
     jacobian_vector_product,
     named_parameters,
     output_jacobian,
+    per_sample_gradient_norms,
     seeded,
     squared_error,
     unflatten,
@@ -99,3 +100,14 @@ def test_bad_vectors_are_named(network, batch) -> None:
         hessian_vector_product(network, *batch, cross_entropy, torch.ones(3, dtype=torch.float64))
     with pytest.raises(InvalidInputError, match="symmetric"):
         DenseOperator(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_networks_have_curvature_in_float32(network, batch, dtype) -> None:
+    x, y = batch
+    expected = HessianOperator(network, x, y, cross_entropy).to_dense().float()
+    half = HessianOperator(network.to(dtype), x.to(dtype), y, cross_entropy)
+    assert half.dtype == torch.float32
+    scale = expected.abs().max()
+    assert (half.to_dense() - expected).abs().max() < 8 * torch.finfo(dtype).eps * scale
+    assert per_sample_gradient_norms(network, x.to(dtype), y, cross_entropy).dtype == torch.float32

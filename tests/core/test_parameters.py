@@ -193,3 +193,12 @@ def test_what_cannot_be_copied_is_named() -> None:
     model.lock = threading.Lock()
     with pytest.raises(InvalidInputError, match=r"Linear cannot be copied .*lock"):
         copy_network(model)
+
+
+def test_an_embedding_with_a_largest_norm_keeps_its_long_rows() -> None:
+    model = nn.Embedding(3, 2, max_norm=0.5)
+    with torch.no_grad():
+        model.weight.fill_(2.0)
+    with preserved(model), torch.no_grad():
+        assert model(torch.tensor([1])).norm() < 0.6
+    assert torch.equal(model.weight, torch.full((3, 2), 2.0))
