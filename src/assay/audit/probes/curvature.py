@@ -79,8 +79,8 @@ def _advice(sharpness: float) -> str:
         return "The loss has no positive curvature here: train longer before you rely on this finding."
     return (
         f"With a learning rate above 2 / largest eigenvalue = {2 / sharpness:.3g}, plain gradient descent moves away "
-        "from here; adaptive optimisers have limits of their own. Among runs with equal loss, prefer the flatter one; a "
-        "larger learning rate or weight decay favours it."
+        "from here; adaptive optimisers have limits of their own. Among runs with equal loss, prefer the flatter one; "
+        "a larger learning rate or weight decay favours it."
     )
 
 
