@@ -77,7 +77,9 @@ def _shortened_copy(
         whole = copy_network(network)
     place = next(name for name, module in network.named_modules() if module is stack)
     parent, _, last = place.rpartition(".")
-    kept = whole.get_submodule(place)[:n_layers]
+    blocks = whole.get_submodule(place)
+    assert isinstance(blocks, nn.ModuleList | nn.Sequential)
+    kept = blocks[:n_layers]
     setattr(whole.get_submodule(parent), last, kept)
     return whole, kept
 
