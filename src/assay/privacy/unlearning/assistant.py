@@ -1,6 +1,7 @@
 """LoRA assistant on the first blocks of a language model (Ji et al., 2024, section 2.5)."""
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -83,8 +84,8 @@ def _shortened_copy(
 
 
 def _first_blocks(stack: nn.Module, n_layers: int) -> nn.ModuleList | nn.Sequential:
-    blocks = list(stack.children())[:n_layers]
-    return nn.ModuleList(blocks) if isinstance(stack, nn.ModuleList) else nn.Sequential(*blocks)
+    blocks = OrderedDict(list(stack.named_children())[:n_layers])
+    return nn.ModuleList(blocks.values()) if isinstance(stack, nn.ModuleList) else nn.Sequential(blocks)
 
 
 def _find_blocks(model: nn.Module, name: str | None) -> nn.ModuleList | nn.Sequential:
