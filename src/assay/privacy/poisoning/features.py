@@ -11,29 +11,31 @@ from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
 
 
 def penultimate_features(model: nn.Module, x: Float[Tensor, "n *d"]) -> Float[Tensor, "n h"]:
-    """Return the inputs of the model's last linear layer, differentiably in x.
+    """Return the inputs of the linear layer that the model calls last, differentiably in x.
+
+    The model is called as it is: hold it in `preserved` where it must not change.
 
     Raises:
-        InvalidInputError: The model has no linear layer, or does not call its last one.
+        InvalidInputError: The model calls no linear layer, or not on one row for each sample.
 
     >>> import torch
     >>> penultimate_features(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)), -torch.eye(2)).abs().sum().item()
     0.0
     """
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not layers:
-        raise InvalidInputError("the model has no linear layer to take features from; pass a network that ends in one")
     taken: list[Tensor] = []
-    handle = layers[-1].register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0]))
+    handles = [layer.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0])) for layer in layers]
     try:
         model(x)
     finally:
-        handle.remove()
-    if not taken:
+        for handle in handles:
+            handle.remove()
+    if not taken or len(taken[-1]) != len(x):
         raise InvalidInputError(
-            "the model does not call its last linear layer; register its layers in the order of the calls"
+            "the model calls no linear layer on one row for each sample to take features from; pass a network that "
+            "ends in one"
         )
-    return taken[-1]
+    return taken[-1].flatten(1)
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def score_reconstructions(
     nulls = [(None, None) if null is None else (null.ncc, null.ssim) for null in (random, rows, held_out)]
     nccs, ssims = zip(*nulls, strict=True)
     return ReconstructionScore(
-        train_x - mean, found.best, found.index, found.ncc, found.ssim, mean, *nccs, *ssims, shared
+        train_x - mean, found.best, found.index, found.ncc, found.ssim, mean, *nccs, *ssims, n_shared=shared
     )
 
 
