@@ -36,6 +36,7 @@ class AlignmentReport:
         )
 
 
+@torch.inference_mode(False)
 def gradient_covariance_alignment(
     model: nn.Module,
     x: Shaped[Tensor, "n *d"],

@@ -44,6 +44,7 @@ class HessianDecomposition:
         )
 
 
+@torch.inference_mode(False)
 def gauss_newton_decomposition(
     model: nn.Module,
     x: Shaped[Tensor, "n *d"],
@@ -93,6 +94,7 @@ def gauss_newton_decomposition(
     return HessianDecomposition(hessian, gauss_newton, hessian - gauss_newton)
 
 
+@torch.inference_mode(False)
 def gauss_newton_factor(
     model: nn.Module,
     x: Shaped[Tensor, "n *d"],
@@ -131,6 +133,7 @@ def gauss_newton_factor(
     return factor
 
 
+@torch.inference_mode(False)
 def factor_eigenvalues(factor: Float[Tensor, "r p"]) -> Float[Tensor, " k"]:
     r"""Compute the eigenvalues of $A^\top A$ that can differ from zero, descending, from the smaller Gram matrix.
 

@@ -64,6 +64,7 @@ class PathReport:
         return axes
 
 
+@torch.inference_mode(False)
 def linear_path(
     model_a: nn.Module,
     model_b: nn.Module,
@@ -147,9 +148,9 @@ def _matching_parameters(model_a: nn.Module, model_b: nn.Module) -> tuple[Float[
     differing += [name for name in fixed_b if name not in fixed_a]
     if differing:
         raise InvalidInputError(
-            f"the two networks' buffers or integer parameters differ ({', '.join(differing[:4])}), and statistics such "
-            "as batch-norm's do not interpolate between the ends; replace batch-norm by a normalisation without "
-            "buffers, or give both networks the same statistics"
+            f"the two networks' buffers or integer parameters differ ({', '.join(differing[:4])}), and batch-norm "
+            "statistics do not interpolate between the ends; replace batch-norm by a normalisation without buffers, "
+            "or give both networks the same statistics"
         )
     start, end = (flatten(side) for side in sides)
     wide = torch.promote_types(start.dtype, torch.float32)

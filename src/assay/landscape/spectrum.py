@@ -18,7 +18,6 @@ from assay.core import (
     check_fraction,
     check_outputs,
     check_pairs,
-    named_parameters,
 )
 from assay.landscape.density import SpectralDensity, kernel_standard_deviation, sign_probes
 from assay.landscape.tridiagonalization import lanczos
@@ -41,7 +40,7 @@ class SpectrumReport:
         method: "dense" or "lanczos".
         eigenvalues: In descending order: all p (dense), or the top ones that Lanczos resolved.
         density: The whole spectrum; exact when dense.
-        n_parameters: Parameters p.
+        n_parameters: Parameters p that the Hessian is taken in.
         n_outliers: Eigenvalues above `outlier_threshold` times the largest.
         bulk_fraction: Share of eigenvalues with $|\lambda|$ below `bulk_threshold` times the largest.
         lambda_min: Smallest eigenvalue.
@@ -49,7 +48,6 @@ class SpectrumReport:
         gap_index: k of the largest ratio $\lambda_k/\lambda_{k+1}$ among the top 3c of `eigenvalues`, for c outputs.
         outlier_threshold: Fraction of `lambda_max`.
         bulk_threshold: Fraction of `lambda_max`.
-        n_frozen: Parameters left out, because the caller does not train them.
     """
 
     method: Literal["dense", "lanczos"]
@@ -63,15 +61,13 @@ class SpectrumReport:
     gap_index: int
     outlier_threshold: float
     bulk_threshold: float
-    n_frozen: int = 0
 
     def __str__(self) -> str:
-        frozen = f" {self.n_frozen} frozen parameters are left out." if self.n_frozen else ""
         return (
             f"Of {self.n_parameters} Hessian eigenvalues ({self.method}), {self.bulk_fraction:.1%} lie within "
             f"{self.bulk_threshold:g} of the largest ({self.lambda_max:.4g}) from zero, and {self.n_outliers} exceed "
             f"{self.outlier_threshold:g} of it; the widest gap follows the first {self.gap_index}. "
-            f"The smallest is {self.lambda_min:.4g}.{frozen}"
+            f"The smallest is {self.lambda_min:.4g}."
         )
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -83,6 +79,7 @@ class SpectrumReport:
         return axes
 
 
+@torch.inference_mode(False)
 def hessian_spectrum(
     model: nn.Module,
     x: Shaped[Tensor, "n *d"],
@@ -169,7 +166,6 @@ def hessian_spectrum(
         gap_index=_gap_index(eigenvalues, 3 * n_outputs),
         outlier_threshold=outlier_threshold,
         bulk_threshold=bulk_threshold,
-        n_frozen=sum(value.numel() for value in named_parameters(model).values()) - operator.shape[0],
     )
 
 

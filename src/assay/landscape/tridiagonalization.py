@@ -38,6 +38,7 @@ class Tridiagonalization:
         return values, vectors[:, 0].square(), self.residual[:, None] * vectors[:, -1].abs()
 
 
+@torch.inference_mode(False)
 def lanczos(
     operator: MatrixFree,
     probes: Float[Tensor, "p k"],
