@@ -1,7 +1,8 @@
 """Verdict of `KKTReconstructor` on twenty networks: ten that hold training images for it, ten that do not.
 
 All are trained in plain PyTorch as its users write it (default initialisation, biases everywhere), and attacked with
-the defaults. The verdict sees the weights only; the images, and as many held-out ones, tell afterwards what was recovered.
+the defaults. The verdict sees the weights only; the images, and as many held-out ones, tell afterwards what was
+recovered.
 One file a network is kept below `--out`: an interrupted run continues.
 
     python benchmarks/verdict.py --out /tmp/verdict
@@ -10,7 +11,7 @@ One file a network is kept below `--out`: an interrupted run continues.
 import json
 import time
 from collections.abc import Callable
-from dataclass, fieldes import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
