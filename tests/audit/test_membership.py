@@ -9,6 +9,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from assay.audit import SkipProbe
 from assay.audit.probes import membership as probe
+from assay.audit.reinitialization import reinitialized
 from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, predict, seeded
 from assay.nets import mlp
 from helpers.stand_ins import small_network, small_regression, small_subject
@@ -130,7 +131,7 @@ def test_shadows_start_without_a_weight_of_the_trained_network():
     model.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    fresh, same, other = (probe.reinitialized(model, seeded(seed)) for seed in (0, 0, 1))
+    fresh, same, other = (reinitialized(model, seeded(seed)) for seed in (0, 0, 1))
     stays = {"3.scale", "3.flat"}  # a single number, and equal ones
     for name, value in fresh.named_parameters():
         assert torch.equal(value, before[name]) == (name in stays), name
@@ -149,7 +150,7 @@ def test_frozen_weights_stay_in_the_shadows():
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     model[:2].requires_grad_(False)
     model[1].running_mean.fill_(5.0)
-    fresh = probe.reinitialized(nn.DataParallel(model), seeded(0))
+    fresh = reinitialized(nn.DataParallel(model), seeded(0))
     for place in (0, 1):
         for name, value in model[place].state_dict().items():
             assert torch.equal(fresh[place].state_dict()[name], value)

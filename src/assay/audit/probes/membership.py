@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from assay.audit.pictures import plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.reinitialization import reinitialized
 from assay.audit.subject import Subject
 from assay.core import (
     InvalidInputError,
@@ -16,13 +17,11 @@ from assay.core import (
     SequentialTrainer,
     Step,
     accuracy,
-    copy_network,
     find_copies,
     fit,
     isolated_rng,
     loss_kind,
     mean_loss,
-    named_parameters,
     predict,
     preserved,
 )
@@ -175,33 +174,6 @@ def _train(
     adam = partial(torch.optim.Adam, lr=_LEARNING_RATE)
     with isolated_rng(source.initial_seed()):  # dropout draws from the global generators
         fit(model, x, y, loss=loss, optimizer=adam, n_iter=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
-
-
-def reinitialized(model: nn.Module, source: torch.Generator) -> nn.Module:
-    """Return a copy of a trained network with newly drawn weights.
-
-    Modules are reset by their own `reset_parameters`. Any weight that still has its trained values after that, since
-    its module has no such method or keeps the weight elsewhere (a parametrisation), is drawn from a normal distribution
-    of the trained entries' mean and standard deviation; a weight with equal entries is kept. Buffers of a module
-    without `reset_parameters` are kept. Frozen weights did not come from the training samples and stay, with the
-    modules that hold no others, unless all are frozen.
-    """
-    fresh, redrawn = copy_network(model), named_parameters(model, params="trainable")
-    own = {name: value for name, value in fresh.named_parameters() if name in redrawn}
-    before = {name: value.detach().clone() for name, value in fresh.named_parameters()}
-    with isolated_rng(int(torch.randint(2**31, (1,), generator=source))), torch.no_grad():
-        for module in fresh.modules():
-            reset, held = getattr(module, "reset_parameters", None), list(module.parameters())
-            if callable(reset) and (not held or any(value is one for value in held for one in own.values())):
-                reset()
-        for name, parameter in fresh.named_parameters():
-            if name not in own:
-                parameter.copy_(before[name])
-            elif torch.equal(parameter, before[name]) and parameter.numel() > 1:
-                nn.init.normal_(parameter, float(before[name].mean()), float(before[name].std()))
-            if parameter.is_floating_point():
-                parameter.requires_grad_(name in own)
-    return fresh
 
 
 def _cost(model: nn.Module, batch: Tensor) -> float:

@@ -1,7 +1,6 @@
 """LoRA assistant on the first blocks of a language model (Ji et al., 2024, section 2.5)."""
 
 import copy
-from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -71,21 +70,17 @@ def _shortened_copy(
     # The copy of the whole finds the stack copied already, with the first blocks only: the others are never copied.
     copied: dict[int, object] = {}
     try:
-        kept = copy.deepcopy(_first_blocks(stack, n_layers), copied)
+        kept: Any = copy.deepcopy(stack[:n_layers], copied)
         copied[id(stack)] = kept
         return copy.deepcopy(network, copied), kept
     except RuntimeError:  # computed weights, as weight_norm leaves them: all blocks are copied, and the last ones cut
         whole = copy_network(network)
     place = next(name for name, module in network.named_modules() if module is stack)
     parent, _, last = place.rpartition(".")
-    kept = _first_blocks(whole.get_submodule(place), n_layers)
+    blocks: Any = whole.get_submodule(place)
+    kept = blocks[:n_layers]
     setattr(whole.get_submodule(parent), last, kept)
     return whole, kept
-
-
-def _first_blocks(stack: nn.Module, n_layers: int) -> nn.ModuleList | nn.Sequential:
-    blocks = OrderedDict(list(stack.named_children())[:n_layers])
-    return nn.ModuleList(blocks.values()) if isinstance(stack, nn.ModuleList) else nn.Sequential(blocks)
 
 
 def _find_blocks(model: nn.Module, name: str | None) -> nn.ModuleList | nn.Sequential:
