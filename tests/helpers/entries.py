@@ -105,14 +105,12 @@ def _of_row(row: TakesModel) -> Entry:
 @contextmanager
 def _tiny() -> Iterator[None]:
     """Make the probes' work small."""
-    fewer = {"n_restarts": 2, "n_iter": 5, "n_candidates": 8}
-    with ExitStack() as stack:
-        stack.enter_context(
-            patch.object(reconstruction, "KKTReconstructor", partial(reconstruction.KKTReconstructor, **fewer))
-        )
-        stack.enter_context(patch.object(membership, "_STEPS", 20))
-        stack.enter_context(patch.object(membership, "_SHADOWS", 8))
-        stack.enter_context(patch.object(robustness, "_STEPS", 3))
+    search = partial(reconstruction.KKTReconstructor, n_restarts=2, n_iter=5, n_candidates=8)
+    with (
+        patch.object(reconstruction, "KKTReconstructor", search),
+        patch.multiple(membership, _STEPS=20, _SHADOWS=8),
+        patch.multiple(robustness, _STEPS=3),
+    ):
         yield
 
 

@@ -23,7 +23,7 @@ from assay.core.errors import (
     NumericalError,
     require_extra,
 )
-from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
+from assay.core.evaluation import accuracy, best_other, check_not_sigmoid, margins, mean_loss, predict
 from assay.core.fitting import FitResult, Step, fit
 from assay.core.flags import check_flags
 from assay.core.gradients import (
@@ -115,6 +115,7 @@ __all__ = [
     "check_labels",
     "check_logits",
     "check_model",
+    "check_not_sigmoid",
     "check_outputs",
     "check_pairs",
     "check_positive",

@@ -273,10 +273,10 @@ def _hold(module: nn.Module, copies: dict[int, Tensor]) -> Callable[[], None]:
         for table, content in zip(tables, contents, strict=True):
             table.clear()
             table.update(content)
-        for name in [name for name, value in attributes.items() if isinstance(value, Tensor)]:
-            del attributes[name]
-        attributes.update({name: value for name, value in before.items() if name not in attributes})
-        attributes.update({name: value for name, value in before.items() if isinstance(value, Tensor)})
+        # A flag that says that a tensor is there goes with the tensor; counts of a module without any stay.
+        if any(isinstance(value, Tensor) and before.get(name) is not value for name, value in attributes.items()):
+            attributes.clear()
+        attributes.update(before if not attributes else {n: v for n, v in before.items() if n not in attributes})
 
     module.training = False
     for name, value in contents[0].items():

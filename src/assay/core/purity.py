@@ -72,17 +72,18 @@ class _Looks:
 
     def result(self) -> Look:
         """Pass after pass, up to the first that finds a problem."""
-        states = random_states()
-        outputs = self._together()
-        if isinstance(outputs, Problem):
-            return Look(torch.empty(0), outputs, self.writes)
-        found = outputs[self.samples].clone()
-        if not torch.isfinite(found).all():
-            what = "gives NaN or infinite outputs on the first samples"
-            return Look(found, Problem("output", "model", what, "check its buffers and the inputs"), self.writes)
-        problem = self._beside_another(outputs)
-        if problem is None and random_states() != states:
-            problem = self._rare_noise(outputs)
+        with preserved(self.model):  # what these passes leave in the network is gone before a sample is tried alone
+            states = random_states()
+            outputs = self._together()
+            if isinstance(outputs, Problem):
+                return Look(torch.empty(0), outputs, self.writes)
+            found = outputs[self.samples].clone()
+            if not torch.isfinite(found).all():
+                what = "gives NaN or infinite outputs on the first samples"
+                return Look(found, Problem("output", "model", what, "check its buffers and the inputs"), self.writes)
+            problem = self._beside_another(outputs)
+            if problem is None and random_states() != states:
+                problem = self._rare_noise(outputs)
         return Look(found, problem or self._alone(outputs), self.writes)
 
     def _together(self) -> Tensor | Problem:

@@ -102,18 +102,19 @@ def train_in_span(
 
 def _first_weight(network: nn.Module) -> nn.Parameter:
     """Return the weight of the dense layer at the start, which nothing else may use or compute."""
-    first = next(iter(network), None) if isinstance(network, nn.Sequential) else None
+    layers = list(network) if isinstance(network, nn.Sequential) else []
+    first = next(iter(layers), None)
     if not isinstance(first, nn.Linear):
         raise InvalidInputError(
             "the network must start with nn.Linear, in an nn.Sequential; put nn.Flatten in front after training"
         )
     places = [name for name, value in network.named_parameters(remove_duplicate=False) if value is first.weight]
-    if places != ["0.weight"] or any(module is first for module in list(network)[1:]):
+    if places != ["0.weight"] or any(module is first for module in layers[1:]):
         raise InvalidInputError(
             "the weight of the first layer is computed, as by weight_norm, or used in another place; give the layer a "
             "weight of its own, for example by torch.nn.utils.remove_weight_norm"
         )
-    return first.weight
+    return network.get_parameter("0.weight")
 
 
 def _decayed(n_iter: int, *, lr: float, momentum: float, weight_decay: float) -> float:

@@ -1,6 +1,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -97,3 +98,151 @@ def test_random_starts_fill_the_ball_uniformly(norm):
 def test_impossible_threat_models_are_refused(options, says):
     with pytest.raises(InvalidInputError, match=says):
         Lp(**({"norm": 2, "eps": 0.1, "input_range": (0.0, 1.0)} | options))
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize("eps", [8, np.float32(8), np.int64(8), torch.tensor(8.0), torch.tensor([8]), np.array([8.0])])
+@pytest.mark.parametrize("norm", [2.0, torch.tensor(2)])
+def test_numbers_of_any_type_make_the_same_threat_model(eps, norm):
+    threat, plain = Lp(norm, eps, [0, torch.tensor(255)]), Lp(2, 8.0, (0.0, 255.0))
+    assert (threat, hash(threat), repr(threat)) == (plain, hash(plain), repr(plain))
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"eps": math.inf}, "got inf; for no limit pass the width"),
+        ({"eps": 0}, "got 0; without a perturbation"),
+        ({"eps": "8/255"}, "got '8/255'; pass one number"),
+        ({"eps": torch.tensor([0.1, 0.2])}, "pass one number"),
+        ({"eps": None}, "got None"),
+        ({"norm": "linf"}, "norm must be one of 2, inf"),
+        ({"input_range": None}, "two numbers for all entries, got None"),
+        ({"input_range": (0.0, math.nan)}, "two numbers"),
+        ({"input_range": (torch.zeros(3, 1, 1), torch.ones(3, 1, 1))}, "normalisation by channel inside the model"),
+        ({"input_range": ([0.0, -1.0], [1.0, 1.0])}, "normalisation by channel inside the model"),
+    ],
+)
+def test_what_is_no_number_is_refused_with_the_mend(options, says):
+    with pytest.raises(InvalidInputError, match=says):
+        Lp(**({"norm": 2, "eps": 0.1, "input_range": (0.0, 1.0)} | options))
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (255.0, 0.0), (2.0, -1.0)])
+def test_inputs_beyond_the_range_by_rounding_are_clipped_to_it(scale, shift):
+    threat = Lp(math.inf, 0.1, (shift, shift + scale))
+    x = torch.tensor([[1.000009, -0.000009, 0.5]]) * scale + shift
+    assert torch.equal(threat.check_inside(x), x.clamp(shift, shift + scale))
+    assert torch.equal(threat.check_inside(x[:, 2:]), x[:, 2:])
+    with pytest.raises(InvalidInputError, match="give the true range"):
+        threat.check_inside(torch.tensor([[1.00002]]) * scale + shift)
+
+
+def test_the_message_on_the_range_has_the_digits_that_tell():
+    with pytest.raises(InvalidInputError, match=r"x spans \[0, 1.00002003\]"):
+        Lp(2, 0.1, (0.0, 1.0)).check_inside(torch.tensor([[0.0, 1.00002]]))
+
+
+def test_a_type_of_few_digits_has_its_own_rounding():
+    x = torch.tensor([[1.0]], dtype=torch.bfloat16).nextafter(torch.tensor([[2.0]], dtype=torch.bfloat16))
+    assert Lp(2, 0.1, (0.0, 1.0)).check_inside(x).item() == 1.0
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1.0, 1e20, 1e30])
+@pytest.mark.parametrize("norm", NORMS)
+def test_distances_neither_overflow_nor_vanish(norm, scale):
+    x, moved = (part.float() * scale for part in image_pair(1))
+    expected = (moved.double() - x.double()).flatten(1).norm(p=norm, dim=1)
+    found = Lp(norm, 1.0, UNBOUNDED).distance(moved, x)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("eps", [1e20, 1e30])
+def test_projection_onto_a_huge_ball_is_radial(eps):
+    x, moved = torch.zeros(1, 4), torch.tensor([[3.0, 0.0, -4.0, 0.0]]) * eps
+    projected = Lp(2, eps, (-math.inf, math.inf)).project(moved, x)
+    torch.testing.assert_close(projected / eps, torch.tensor([[0.6, 0.0, -0.8, 0.0]]))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_radius_beyond_the_range_is_the_diameter_of_the_range(norm):
+    x, moved = image_pair(2)
+    diameter = 1.0 if norm == math.inf else math.sqrt(8)
+    huge, whole = Lp(norm, 1e300, (0.0, 1.0)), Lp(norm, diameter, (0.0, 1.0))
+    assert huge.reach(x) == whole.reach(x) == diameter
+    assert torch.equal(huge.project(moved, x), whole.project(moved, x))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("norm", NORMS)
+@given(seed=seeds, eps=st.floats(1e-3, 1))
+def test_points_of_a_wider_type_are_rounded_into_the_ball(dtype, norm, seed, eps):
+    x, moved = image_pair(seed)
+    x, moved = x.to(dtype), moved.float()
+    threat = Lp(norm, eps, (0.0, 1.0))
+    projected, exact = threat.project(moved, x), threat.project(moved, x.float())
+    assert projected.dtype == dtype
+    distance = (projected.double() - x.double()).flatten(1).norm(p=norm, dim=1)
+    assert (distance <= (exact.double() - x.double()).flatten(1).norm(p=norm, dim=1)).all(), "further than before"
+    away = torch.where(exact.double() > x.double(), math.inf, -math.inf).to(dtype)
+    onward = (projected.nextafter(away).double() - x.double()).abs()
+    assert (onward >= (exact.double() - x.double()).abs()).all(), "a closer number of the type is as near to x"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "eps", "works_in"),
+    [
+        (torch.float32, 0.03, torch.float32),
+        (torch.float32, 3e-7, torch.float64),
+        (torch.float64, 1e-9, torch.float64),
+        (torch.bfloat16, 0.03, torch.float32),
+        (torch.float16, 0.5, torch.float32),
+    ],
+)
+def test_steps_are_taken_in_a_type_that_resolves_them(dtype, eps, works_in):
+    x = torch.full((2, 5), 0.7, dtype=dtype)
+    threat = Lp(math.inf, eps, (0.0, 1.0))
+    assert threat.working_dtype(x) == works_in
+    wide = x.to(works_in)
+    assert (wide + eps / 64 != wide).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "eps"),
+    [
+        (torch.float32, 1.0, 1e-9),
+        (torch.float32, 1e6, 0.01),
+        (torch.bfloat16, 1.0, 1e-3),
+        (torch.float64, 1.0, 1e-16),
+    ],
+)
+def test_a_radius_that_is_rounded_away_is_refused(dtype, size, eps):
+    x = torch.full((2, 5), size, dtype=dtype)
+    assert torch.equal(x + eps, x)
+    with pytest.raises(InvalidInputError, match="below the resolution"):
+        Lp(math.inf, eps, (-math.inf, math.inf)).working_dtype(x)
+
+
+def test_a_radius_that_overflows_is_refused():
+    with pytest.raises(InvalidInputError, match="too large for inputs"):
+        Lp(2, 1e36, (-math.inf, math.inf)).working_dtype(torch.zeros(1, 2))
+    assert Lp(2, 1e36, (0.0, 1.0)).working_dtype(torch.zeros(1, 2)) == torch.float32
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize("shape", [(1, 4), (6, 1), (1, 6, 4), (4,)])
+def test_perturbed_inputs_of_another_shape_are_refused(shape):
+    threat, x = Lp(2, 0.1, (0.0, 1.0)), torch.zeros(6, 4)
+    for measure in (threat.project, threat.distance):
+        with pytest.raises(InvalidInputError, match="same shape"):
+            measure(torch.zeros(shape), x)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_an_undefined_gradient_gives_no_direction(norm):
+    gradient = torch.tensor([[math.nan, 3.0], [math.nan, math.nan], [math.inf, 1.0]])
+    found = Lp(norm, 1.0, (0.0, 1.0)).steepest(gradient)
+    assert found[:2].tolist() == [[0.0, 1.0], [0.0, 0.0]]
+    assert found.isfinite().all()
+    assert found[2, 0] == 1.0

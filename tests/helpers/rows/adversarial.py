@@ -30,13 +30,17 @@ from assay.adversarial import (
 )
 from assay.adversarial.attacks import (
     PassCounter,
+    attack_batches,
+    attackable,
     check_attackable,
     expected_gradient_change,
+    find_masking,
     naive_targets,
     standard_attacks,
 )
 from assay.adversarial.logit_gaps import gap_exponent, linear_response_error
 from assay.adversarial.subspace import expected_off_gradient, orthogonal_complement, universal_off_subspace_direction
+from assay.core import predict, preserved
 from assay.nets import mlp
 from helpers.rows.base import Analysis, Attack
 from helpers.rows.standalone import Formula, Module, Sampler
@@ -82,6 +86,23 @@ def _robust_accuracy(model, x, y, generator, batch_size=256):
 def _run_attack(model, x, y, generator, batch_size=256):
     result = run_attack(model, x, y, attack=FGSM(THREAT), batch_size=batch_size)
     return result.x_adv, result.success, result.distance
+
+
+def _attack_batches(model, x, y, generator, batch_size=256):
+    with preserved(model):
+        result = attack_batches(model, *check_attackable(model, x, y)[:2], FGSM(THREAT), batch_size)
+    return result.x_adv, result.success, result.distance
+
+
+def _attackable(model, x, y, generator):
+    with attackable(model, x, y) as given:
+        return predict(given.model, given.x), given.y, given.n_outputs
+
+
+def _find_masking(model, x, y, generator, batch_size=256):
+    with preserved(model):
+        x, y, _ = check_attackable(model, x, y)
+        return find_masking(model, x, y, y > 0, threat=THREAT, attacks=[FGSM(THREAT)], batch_size=batch_size)
 
 
 def _almost_linearity(model, x, y):
@@ -141,6 +162,9 @@ ROWS = (
     Analysis((robust_accuracy, standard_attacks), run=_robust_accuracy),
     Analysis(run_attack, run=_run_attack),
     Analysis(check_attackable),
+    Analysis(attack_batches, run=_attack_batches),
+    Analysis(attackable, run=_attackable),
+    Analysis(find_masking, run=_find_masking),
     Analysis(malt_scores, infinite=True),
     Analysis(malt_targets, options={"k": 2}),
     Analysis(naive_targets, options={"k": 2}),
@@ -162,7 +186,7 @@ ROWS = (
         model=two_layer,
         needs_data=False,
     ),
-    Module(EntropyRegularizedLoss, _labelled, options={"weight": 0.5}, loss=True, gaps=("rows",)),
+    Module(EntropyRegularizedLoss, _labelled, options={"weight": 0.5}, loss=True),
     Module(
         PassCounter,
         lambda source, n: (torch.rand(n, 4, generator=source).double(),),
@@ -175,14 +199,13 @@ ROWS = (
             _points,
             variant=f"of norm {norm:g}",
             run=lambda x_adv, x, norm=norm: _threat_model(x_adv, x, norm),
-            gaps=("rows", "axis"),
         )
         for norm in (2, math.inf)
     ),
     *(Sampler(Lp, _near(norm), (4,), variant=f"of norm {norm:g}", optional=False) for norm in (2, math.inf)),
     Formula(SubspaceBasis, lambda source, n: _points(source, n)[:1], run=lambda x: _plane(x).project_off(x)),
     Formula(orthogonal_complement, lambda source, n: (_points(source, n)[0][:3],), run=_span, rowwise=False),
-    Formula(logit_differences, _logits, gaps=("axis",)),
+    Formula(logit_differences, _logits),
     Formula(
         gap_exponent,
         lambda source, n: (torch.rand(2000, generator=source).double(),),

@@ -56,8 +56,8 @@ from helpers.rows.subjects import classifier, relu_network
 sgd = partial(torch.optim.SGD, lr=0.1)
 
 
-def _ones(model, x, y):
-    return {"vector": torch.ones_like(flatten(named_parameters(model, params="trainable")))}
+def _ones(model, x, y, params="trainable"):
+    return {"vector": torch.ones_like(flatten(named_parameters(model, params=params)))}
 
 
 def _hessian(model, x, y, generator, batch_size=5):
@@ -153,7 +153,7 @@ ROWS = (
     Analysis(inspect_model, run=_problems, needs_data=False),
     Analysis(parameter_distance, options=lambda model, x, y: {"other": classifier().to(x)}, needs_data=False),
     Analysis(project_parameters, run=_projected, trains=True, needs_data=False),
-    Analysis(assign_parameters, options=_ones, trains=True, needs_data=False),
+    Analysis(assign_parameters, options=partial(_ones, params="all"), trains=True, needs_data=False),
     # Without dropout, which draws from the global state in training.
     Analysis(fit, options={"optimizer": sgd, "epochs": 3}, trains=True, model=relu_network, mini_batches=True),
     Analysis(StackedTrainer, run=_stacked, trains=True, model=relu_network, needs_data=False),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.ascent import Objective, ascend
@@ -55,7 +55,9 @@ class APGD:
         check_count(self.n_iter, "n_iter")
         check_choice(self.loss, UNTARGETED, "loss")
 
-    def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
+    def __call__(
+        self, model: nn.Module, x: Float[Tensor, "n *d"], y: Shaped[Tensor, "n *one"]
+    ) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs: the first misclassified point, else the point with the highest objective.
 
         Args:
@@ -125,7 +127,9 @@ class TargetedAPGD:
         check_count(self.n_iter, "n_iter")
         check_choice(self.loss, TARGETED, "loss")
 
-    def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], target: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
+    def __call__(
+        self, model: nn.Module, x: Float[Tensor, "n *d"], target: Shaped[Tensor, "n *one"]
+    ) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs: the first successful point, else the point with the highest objective.
 
         Args:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.counting import PassCounter
@@ -83,7 +83,7 @@ class AttackResult:
 def run_attack(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
-    y: Int[Tensor, " n"],
+    y: Shaped[Tensor, "n *one"],
     *,
     attack: Attack,
     batch_size: int = 256,
@@ -190,7 +190,7 @@ def check_attack(attack: Attack, *, targeted: bool) -> None:
 def check_attackable(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
-    y: Num[Tensor, " n"] | None = None,
+    y: Shaped[Tensor, "n *one"] | None = None,
     *,
     threat: Lp | None = None,
     allow_single: bool = False,
@@ -276,7 +276,7 @@ class Attackable:
 def attackable(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
-    y: Num[Tensor, " n"] | None = None,
+    y: Shaped[Tensor, "n *one"] | None = None,
     *,
     threat: Lp | None = None,
     allow_single: bool = False,

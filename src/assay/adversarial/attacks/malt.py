@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import (
@@ -92,7 +92,9 @@ class MALT:
         """The threat model of the attack."""
         return self.attack.threat
 
-    def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
+    def __call__(
+        self, model: nn.Module, x: Float[Tensor, "n *d"], y: Shaped[Tensor, "n *one"]
+    ) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs; arguments and errors are those of `run`."""
         x, y, _ = check_attackable(model, x, y, threat=self.threat)
         with preserved(model):
@@ -102,7 +104,7 @@ class MALT:
         self,
         model: nn.Module,
         x: Float[Tensor, "n *d"],
-        y: Int[Tensor, " n"],
+        y: Shaped[Tensor, "n *one"],
         *,
         batch_size: int = 256,
         progress: bool = False,

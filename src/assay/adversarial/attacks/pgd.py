@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import attackable
@@ -54,7 +54,7 @@ class PGD:
         self,
         model: nn.Module,
         x: Float[Tensor, "n *d"],
-        y: Int[Tensor, " n"],
+        y: Shaped[Tensor, "n *one"],
         *,
         start: Float[Tensor, "n *d"] | None = None,
     ) -> Float[Tensor, "n *d"]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.apgd import APGD, TargetedAPGD
@@ -78,13 +78,18 @@ class RobustnessReport:
         return proportion_interval(int(self.robust.sum()), len(self.correct))
 
     @property
+    def at_chance(self) -> bool:
+        """Whether the accuracy without attack is not above the share of the commonest label, at 95% confidence."""
+        return self.accuracy.low <= self.commonest
+
+    @property
     def caveats(self) -> tuple[str, ...]:
         """Sentences on what makes the figures say little: masked gradients, an accuracy at chance."""
         said = [str(self.masking)] if self.masking.masked.any() else []
-        if self.accuracy.low <= self.commonest:
+        if self.at_chance:
             said.append(
-                f"The accuracy without attack, {self.accuracy.mean:.1%}, is not above the {self.commonest:.1%} of the "
-                "commonest label beyond chance: robustness says little about such a network."
+                f"The accuracy without attack, {self.accuracy.mean:.1%}, is not significantly above that of always "
+                f"answering the commonest label, {self.commonest:.1%}: robustness says little about such a network."
             )
         return tuple(said)
 
@@ -148,7 +153,7 @@ def standard_attacks(threat: Lp, n_classes: int, *, n_iter: int = 100) -> dict[s
 def robust_accuracy(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
-    y: Int[Tensor, " n"],
+    y: Shaped[Tensor, "n *one"],
     *,
     threat: Lp,
     attacks: Mapping[str, Attack] | None = None,

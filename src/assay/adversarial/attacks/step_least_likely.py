@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import attackable
@@ -36,7 +36,9 @@ class StepLeastLikely:
     threat: Lp
     targeted: ClassVar[bool] = False
 
-    def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
+    def __call__(
+        self, model: nn.Module, x: Float[Tensor, "n *d"], y: Shaped[Tensor, "n *one"]
+    ) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs.
 
         Args:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import attackable
@@ -36,7 +36,9 @@ class TargetedStep:
     threat: Lp
     targeted: ClassVar[bool] = True
 
-    def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], target: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
+    def __call__(
+        self, model: nn.Module, x: Float[Tensor, "n *d"], target: Shaped[Tensor, "n *one"]
+    ) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs; samples already predicted as their target are returned unchanged.
 
         Args:

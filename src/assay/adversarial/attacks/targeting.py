@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.base import attackable, check_attackable
@@ -17,7 +17,7 @@ CLASSES_AT_ONCE = 8  # Cotangents under one vmap: enough to fill vector units, f
 def malt_scores(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
-    y: Int[Tensor, " n"],
+    y: Shaped[Tensor, "n *one"],
     *,
     norm: float = math.inf,
     candidates: int = 100,
@@ -74,7 +74,7 @@ def malt_scores(
 def malt_targets(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
-    y: Int[Tensor, " n"],
+    y: Shaped[Tensor, "n *one"],
     *,
     k: int = 9,
     norm: float = math.inf,
@@ -123,7 +123,7 @@ def malt_targets(
 
 
 def naive_targets(
-    model: nn.Module, x: Float[Tensor, "n *d"], y: Int[Tensor, " n"], *, k: int = 9, batch_size: int = 256
+    model: nn.Module, x: Float[Tensor, "n *d"], y: Shaped[Tensor, "n *one"], *, k: int = 9, batch_size: int = 256
 ) -> Int[Tensor, "n k"]:
     """Rank the target classes by confidence, highest score first, as AutoAttack does.
 

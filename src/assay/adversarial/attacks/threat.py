@@ -183,13 +183,12 @@ def _as_number(value: Any) -> float | None:
 def _as_radius(eps: Any) -> float:
     radius = _as_number(eps)
     if radius is None or not 0 < radius < math.inf:
-        mend = {
-            0.0: "without a perturbation robust accuracy is assay.core.accuracy",
-            math.inf: "for no limit pass the width of the input range",
-        }
-        raise InvalidInputError(
-            f"eps must be a positive and finite number, got {eps!r}; {mend.get(radius, 'pass one number, such as 0.1')}"
-        )
+        mend = "pass one number, such as 0.1"
+        if radius == 0:
+            mend = "without a perturbation robust accuracy is assay.core.accuracy"
+        elif radius == math.inf:
+            mend = "for no limit pass the width of the input range"
+        raise InvalidInputError(f"eps must be a positive and finite number, got {eps!r}; {mend}")
     return radius
 
 

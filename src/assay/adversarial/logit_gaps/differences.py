@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import InvalidInputError, as_generator, check_samples
+from assay.core import InvalidInputError, as_generator, check_samples, is_probabilities
 from assay.core.power_law import PowerLawFit, fit_power_law
 
 RESAMPLES = 200
@@ -34,6 +34,11 @@ def logit_differences(logits: Float[Tensor, "n c"], *, max_rank: int = 4) -> Flo
         raise InvalidInputError(
             f"logits must have the shape (n, c), got {tuple(logits.shape)}; flatten further axes, such as positions, "
             "into the first"
+        )
+    if is_probabilities(logits):
+        raise InvalidInputError(
+            "the rows are probabilities (never negative, with sum one), and differences of logits are needed; pass the "
+            "logits, or the logarithm of the probabilities"
         )
     n_classes = logits.shape[1]
     if n_classes < 2 or max_rank < 2:

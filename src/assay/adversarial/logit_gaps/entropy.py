@@ -2,7 +2,7 @@
 
 import math
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.core import InvalidInputError, check_labels
@@ -38,7 +38,7 @@ class EntropyRegularizedLoss(nn.Module):
             raise InvalidInputError(f"weight must be a finite number, got {weight}")
         self.weight = weight
 
-    def forward(self, logits: Float[Tensor, "n c"], y: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+    def forward(self, logits: Float[Tensor, "n c"], y: Shaped[Tensor, "n *one"]) -> Float[Tensor, ""]:
         """Return the mean loss over a batch.
 
         Args:

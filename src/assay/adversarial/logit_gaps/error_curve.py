@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks import (
@@ -80,7 +80,7 @@ class ErrorCurve:
 def adversarial_error_curve(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
-    y: Int[Tensor, " n"] | None = None,
+    y: Shaped[Tensor, "n *one"] | None = None,
     *,
     eps: Float[Tensor, " e"],
     attack: Callable[[Lp], Attack],

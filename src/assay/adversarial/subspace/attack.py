@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks import Lp, attackable
@@ -65,7 +65,9 @@ class OffSubspaceAttack:
         """The ball; the attack itself keeps perturbations orthogonal to the subspace."""
         return Lp(norm=2, eps=self.max_norm, input_range=(-math.inf, math.inf))
 
-    def __call__(self, model: nn.Module, x: Float[Tensor, "n *d"], y: Num[Tensor, " n"]) -> Float[Tensor, "n *d"]:
+    def __call__(
+        self, model: nn.Module, x: Float[Tensor, "n *d"], y: Shaped[Tensor, "n *one"]
+    ) -> Float[Tensor, "n *d"]:
         """Return perturbed inputs: the first point where the decision changed, else the last point.
 
         Args:
@@ -106,7 +108,7 @@ class OffSubspaceAttack:
 def off_subspace_radius(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
-    y: Num[Tensor, " n"],
+    y: Shaped[Tensor, "n *one"],
     *,
     basis: SubspaceBasis,
     max_norm: float,

@@ -1,19 +1,23 @@
 """How sensitive are predictions to directions outside the data's subspace?"""
 
+from collections.abc import Iterator
+
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
 from assay.adversarial import SubspaceBasis, off_subspace_gradient, off_subspace_radius
 from assay.adversarial.subspace import orthogonal_complement
+from assay.audit.assumptions import constant_caveat, few_caveat, joined, scale_caveat
 from assay.audit.pictures import plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe
 from assay.audit.subject import Subject
-from assay.core import binary_cross_entropy, cross_entropy, predict
+from assay.core import loss_kind, predict
 
 _SPANNING = 2000  # training samples that span the subspace
 _SAMPLES = 200
 _ENERGY = 0.99  # share of the data's squared norm that the subspace holds
+_LOST = 0.04  # share of held-out inputs' squared norm, beyond that of training inputs, that may lie outside
 _LARGEST = 4096  # input entries: a basis of the complement takes its square in memory
 
 _RULE = (
@@ -35,13 +39,19 @@ _ADVICE: dict[Severity, str] = {
     "subspace removes it.",
     "info": "Nothing to do: directions outside the subspace hardly change the prediction.",
 }
+_FLAT = (
+    "Nothing is known where the gradient vanishes: audit the network before quantisation, or with smaller scores, "
+    "where it has gradients at its samples."
+)
 
 
 def run(subject: Subject, context: Context) -> Finding:
     """Split the gradient on and off the training data's subspace, and flip predictions in either."""
-    if subject.loss not in (cross_entropy, binary_cross_entropy):
+    kind = loss_kind(subject.loss)
+    if kind not in ("cross_entropy", "binary_cross_entropy"):
         raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
-    basis = _subspace(context.sample(subject.train, _SPANNING)[0])
+    spanning = context.sample(subject.train, _SPANNING)[0]
+    basis = _subspace(spanning)
     x, _ = context.sample(subject.train, _SAMPLES)
     parts = off_subspace_gradient(subject.model, x, basis=basis)
     total = parts.on_norm.square() + parts.off_norm.square()
@@ -49,25 +59,31 @@ def run(subject: Subject, context: Context) -> Finding:
         raise SkipProbe("the prediction has no gradient at any sample: the network is saturated or constant there")
     share = (parts.off_norm.square()[total > 0] / total[total > 0]).mean().item()
     scores = predict(subject.model, x)
-    decided = (scores.flatten() > 0).long() if subject.loss is binary_cross_entropy else scores.argmax(1)
-    farthest = 2 * x.flatten(1).norm(dim=1).median().item()
+    decided = (scores.flatten() > 0).long() if kind == "binary_cross_entropy" else scores.argmax(1)
+    farthest = 2 * x.flatten(1).to(basis.on).norm(dim=1).median().item()
+    if farthest == 0:
+        raise SkipProbe("most training inputs are zero, which leaves no distance to search")
     off, on = (
         off_subspace_radius(subject.model, x, decided, basis=side, max_norm=farthest).clamp(max=farthest)
         for side in (basis, basis.complement)
     )
-    ratio = (off.median() / on.median().clamp_min(torch.finfo(x.dtype).tiny)).item()
+    ratio = (off.median() / on.median().clamp_min(torch.finfo(on.dtype).tiny)).item()
     severity: Severity = "info" if off.median() >= farthest else _severity(ratio)
     n_features, rank = basis.on.shape
     return Finding(
-        headline=(
+        headline=joined(
             f"Directions outside the data's subspace ({n_features - rank} of {n_features}) hold {share:.1%} of the "
             f"squared gradient; the median distance to a flipped prediction is {_reach(off, farthest)} along them and "
-            f"{_reach(on, farthest)} within the subspace."
+            f"{_reach(on, farthest)} within the subspace.",
+            *_flat_caveat(total),
+            *constant_caveat(decided),
         ),
         severity=severity,
         rule=_RULE,
-        advice=_ADVICE[severity],
-        limits=_LIMITS,
+        advice=_FLAT if severity == "info" and 2 * (total == 0).sum() >= len(x) else _ADVICE[severity],
+        limits=joined(
+            _LIMITS, *_span_caveats(subject, spanning, basis), *_unit_caveat(subject, x), *few_caveat(len(x))
+        ),
         measures={
             "share of the squared gradient off the subspace": share,
             "share of dimensions off the subspace": 1 - rank / n_features,
@@ -78,9 +94,47 @@ def run(subject: Subject, context: Context) -> Finding:
             "distance searched": farthest,
             "dimension of the subspace": float(rank),
             "samples used": float(len(x)),
+            "samples without a gradient": float((total == 0).sum()),
         },
         figures=(_figure(off, on, farthest),),
     )
+
+
+def _flat_caveat(total: Tensor) -> Iterator[str]:
+    n_flat = int((total == 0).sum())
+    if n_flat:
+        yield (
+            f"The gradient vanishes at {n_flat} of {len(total)} samples, which are left out of its share and count as "
+            "never flipped."
+        )
+
+
+def _span_caveats(subject: Subject, spanning: Tensor, basis: SubspaceBasis) -> Iterator[str]:
+    """Yield what speaks against the samples' subspace being that of the data."""
+    n, n_features = len(spanning), spanning[0].numel()
+    if n < n_features:
+        yield f"{n} samples span at most {n} of {n_features} dimensions, so that data may lie outside the subspace too."
+    if subject.test is not None:
+        kept = _energy(subject.test[0], basis)
+        if kept < _ENERGY - _LOST:
+            yield (
+                f"Only {kept:.0%} of the squared norm of held-out inputs lies in the subspace: it is that of the "
+                "training samples rather than of the data, and what lies outside it may still be data."
+            )
+
+
+def _unit_caveat(subject: Subject, x: Tensor) -> Iterator[str]:
+    for difference in scale_caveat(subject, x):
+        yield (
+            f"{difference} The subspace is then that of the largest features, and distances add unlike units: scale "
+            "them alike and audit again."
+        )
+
+
+def _energy(x: Tensor, basis: SubspaceBasis) -> float:
+    """Return the share of the inputs' squared norm that lies in the subspace."""
+    flat = x.flatten(1).to(basis.on)
+    return (basis.project_on(flat).double().square().sum() / flat.double().square().sum().clamp_min(1e-300)).item()
 
 
 def _subspace(x: Tensor) -> SubspaceBasis:

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from assay.adversarial import Lp, RobustnessReport, robust_accuracy
 from assay.adversarial.attacks import standard_attacks
+from assay.audit.assumptions import few_caveat, joined, step_caveats
 from assay.audit.classifier import RawClassifier
 from assay.audit.pictures import is_image, plot_picture, sample_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, Table
 from assay.audit.subject import Subject
-from assay.core import binary_cross_entropy, predict
+from assay.core import predict
 
 _SAMPLES, _BATCH = 200, 50
 _SECONDS = 30  # for each radius; no batch begins after that. Later radii take the first one's samples only
@@ -39,6 +40,14 @@ _ADVICE: dict[Severity, str] = {
     "low": "Report this number beside the accuracy, and compare it between versions.",
     "info": "Nothing to do at this radius; audit again when the model or its data change.",
 }
+_GUESSING = (
+    "Check first that the model, its data and its labels belong together: on these samples its accuracy is no better "
+    "than always answering the commonest label."
+)
+_MASKED = (
+    "Attack again without gradients, by decisions alone or by transfer from another network: where gradients are "
+    "masked, these attacks could not succeed."
+)
 
 
 def run(subject: Subject, context: Context) -> Finding:
@@ -46,31 +55,44 @@ def run(subject: Subject, context: Context) -> Finding:
     model = RawClassifier(subject)
     which = "training" if subject.test is None else "held-out"
     x, y = context.sample(subject.test or subject.train, _SAMPLES)
-    x = subject.raw(x)
-    if subject.loss is binary_cross_entropy:
-        y = (y > 0).long()
+    n_drawn, x = len(x), subject.raw(x)
+    y = (y > 0).long() if model.kind == "binary_cross_entropy" else y
     report = _attack(model, x, y, _STATED, subject.input_range, context)
     x, y = x[: len(report.x_adv)], y[: len(report.x_adv)]
-    smallest, changed = _smallest(model, x, y, report, subject.input_range, context)
+    smallest, changed, untried = _smallest(model, x, y, report, subject.input_range, context)
     curve = {radius: (smallest > radius).double().mean().item() for radius in (0, *_RADII)}
     clean, stated = curve[0], report.robust_accuracy
     severity = _severity(clean, stated.mean)
+    out_of_time = [] if len(x) == n_drawn else [f"Time ran out: {n_drawn - len(x)} of {n_drawn} samples are left out."]
+    for radius, n in untried.items():
+        out_of_time.append(f"Time ran out at {radius}/255: {n} samples that were not attacked there count as correct.")
     return Finding(
-        headline=(
+        headline=joined(
             f"Perturbations of {_STATED}/255 of the input range cut the accuracy on {len(x)} {which} samples "
-            f"from {clean:.0%} to {stated.mean:.0%}."
+            f"from {clean:.0%} to {stated.mean:.0%}.",
+            *report.caveats,
         ),
         severity=severity,
         rule=_RULE,
-        advice=_ADVICE[severity],
-        limits=_LIMITS,
+        advice=_advice(severity, report),
+        limits=joined(
+            _LIMITS, *step_caveats(subject, x, _STATED / 255, f"{_STATED}/255"), *few_caveat(len(x)), *out_of_time
+        ),
         measures={"accuracy": clean}
         | {f"robust accuracy at {radius}/255": curve[radius] for radius in _RADII}
         | {f"95% interval at {_STATED}/255, from": stated.low, f"95% interval at {_STATED}/255, to": stated.high}
-        | {"samples attacked": float(len(x))},
+        | {"samples attacked": float(len(x)), "share of the commonest label": report.commonest}
+        | {"samples with masked gradients": float(report.masking.masked.sum())},
         figures=(*_examples(subject, model, x, y, smallest, changed), _curve_figure(curve, which)),
         tables=(_table(report),),
     )
+
+
+def _advice(severity: Severity, report: RobustnessReport) -> str:
+    """Return what to do next; a severity from guesses or from masked gradients calls for something else first."""
+    if report.at_chance:
+        return _GUESSING
+    return _MASKED if report.masking.masked.any() and severity in ("info", "low") else _ADVICE[severity]
 
 
 def _attack(
@@ -90,11 +112,12 @@ def _smallest(
     report: RobustnessReport,
     input_range: tuple[float, float],
     context: Context,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, dict[int, int]]:
     """Return the smallest radius at which each sample is misclassified (0: without attack), and the perturbed sample.
 
-    A sample that was not attacked for lack of time counts as correct at that radius.
+    A sample that was not attacked for lack of time counts as correct at that radius; the last result counts these.
     """
+    untried = {}
     smallest = torch.where(report.broken_by >= 0, _STATED, _NEVER).where(report.correct, 0)
     changed = report.x_adv.clone()
     for radius, tried in _FURTHER:
@@ -102,9 +125,11 @@ def _smallest(
         if len(rows):
             further = _attack(model, x[rows], y[rows], radius, input_range, context)
             hit = further.broken_by >= 0
+            if len(hit) < len(rows):
+                untried[radius] = len(rows) - len(hit)
             rows = rows[: len(hit)][hit]
             smallest[rows], changed[rows] = radius, further.x_adv[hit]
-    return smallest, changed
+    return smallest, changed, untried
 
 
 def _table(report: RobustnessReport) -> Table:

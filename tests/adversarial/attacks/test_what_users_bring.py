@@ -1,0 +1,267 @@
+"""Labels, networks, types and radii as users bring them to attacks: the right answer, or one sentence."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from assay.adversarial import (
+    APGD,
+    FGSM,
+    MALT,
+    PGD,
+    Lp,
+    StepLeastLikely,
+    TargetedAPGD,
+    TargetedStep,
+    malt_scores,
+    malt_targets,
+    robust_accuracy,
+    run_attack,
+)
+from assay.adversarial.attacks import PassCounter, check_attackable, naive_targets
+from assay.core import InvalidInputError, LogProbabilities, predict, seeded
+from helpers.adversarial_networks import linear, points, random_linear, random_mlp
+
+UNBOUNDED = (-math.inf, math.inf)
+THREAT = Lp(math.inf, 0.2, (-9.0, 9.0))
+TARGETED = {
+    "TargetedAPGD": lambda threat: TargetedAPGD(threat, n_iter=5, loss="ce"),
+    "TargetedStep": TargetedStep,
+}
+UNTARGETED = {
+    "FGSM": FGSM,
+    "PGD": lambda threat: PGD(threat, n_iter=5),
+    "APGD": lambda threat: APGD(threat, n_iter=5),
+    "StepLeastLikely": StepLeastLikely,
+    "MALT": lambda threat: MALT(TargetedAPGD(threat, n_iter=5, loss="ce"), k=2),
+}
+ATTACKS = UNTARGETED | TARGETED
+each_attack = pytest.mark.parametrize("build", ATTACKS.values(), ids=ATTACKS)
+
+
+def problem(dtype=torch.float64):
+    source = seeded(5)
+    model, x = random_mlp([6, 20, 4], source).to(dtype).eval(), points(8, 6, source).to(dtype)
+    return model, x, predict(model, x).argmax(1)
+
+
+def figures(result):
+    return (result.x_adv, result.success) if hasattr(result, "success") else (result,)
+
+
+CALLS = {name: lambda model, x, y, build=build: build(THREAT)(model, x, y) for name, build in ATTACKS.items()} | {
+    "run_attack": lambda model, x, y: figures(run_attack(model, x, y, attack=FGSM(THREAT))),
+    "robust_accuracy": lambda model, x, y: robust_accuracy(model, x, y, threat=THREAT).x_adv,
+    "malt_scores": malt_scores,
+    "malt_targets": malt_targets,
+    "naive_targets": naive_targets,
+}
+each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+@each_call
+def test_labels_of_any_integer_type_or_in_a_column_are_the_same_labels(call):
+    model, x, y = problem()
+    expected = call(model, x, y)
+    for labels in (y.to(torch.uint8), y.to(torch.int8), y.int(), y[:, None]):
+        torch.testing.assert_close(call(model, x, labels), expected, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+@each_call
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (lambda y: nn.functional.one_hot(y, 4), r"y\.argmax\(1\)"),
+        (lambda y: y.double(), r"y\.long\(\)"),
+        (lambda y: y + 4, "labels"),
+        (lambda y: y[:1], "one target for each of the 8 samples"),
+    ],
+)
+def test_labels_that_mean_something_else_are_refused(call, labels, says):
+    model, x, y = problem()
+    with pytest.raises(InvalidInputError, match=says):
+        call(model, x, labels(y))
+
+
+@each_call
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_autograd_state_changes_nothing(call, mode):
+    model, x, y = problem()
+    expected = call(model, x, y)
+    with mode():
+        found = call(model, x.clone(), y.clone())
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    found = call(model, x.clone().requires_grad_(), y)
+    for part in found if isinstance(found, tuple) else (found,):
+        assert not part.requires_grad
+        assert not part.is_inference()
+
+
+@each_call
+def test_a_look_is_taken_once_and_its_refusals_reach_the_user(call):
+    class Noisy(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            return self.model(nn.functional.dropout(x, 0.5))
+
+    model, x, y = problem()
+    with pytest.raises(InvalidInputError, match=r"pass training=self\.training to F\.dropout"):
+        call(Noisy(model), x, y)
+    with pytest.raises(InvalidInputError, match="take the softmax off"):
+        call(nn.Sequential(model, nn.Softmax(1)), x, y)
+    with pytest.raises(InvalidInputError, match="meta device"):
+        call(random_mlp([6, 20, 4], seeded(5)).to("meta"), x, y)
+    logarithm = nn.Sequential(model, nn.Softmax(1), LogProbabilities())
+    torch.testing.assert_close(call(logarithm, x, y), call(nn.Sequential(model, nn.LogSoftmax(1)), x, y))
+
+
+def test_scores_that_sum_to_one_at_some_inputs_only_are_no_probabilities():
+    model = linear(torch.eye(2, dtype=torch.float64))
+    x = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7]], dtype=torch.float64)
+    assert check_attackable(model, x)[1].tolist() == [0, 0, 1]
+    with pytest.raises(InvalidInputError, match="probabilities"):
+        check_attackable(nn.Sequential(model, nn.Softmax(1)), x)
+
+
+def test_one_output_is_refused_with_the_network_that_has_two():
+    model, x = random_linear(6, 1, seeded(1)), points(5, 6, seeded(1))
+    with pytest.raises(InvalidInputError, match=r"torch\.cat\(\[torch\.zeros_like\(f\), f\], 1\)"):
+        FGSM(THREAT)(model, x, torch.zeros(5, dtype=torch.long))
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            f = self.model(x)
+            return torch.cat([torch.zeros_like(f), f], 1)
+
+    y = predict(model, x) > 0
+    margin = predict(model, x).abs().flatten()
+    broken = run_attack(Two(), x, y, attack=FGSM(THREAT)).success
+    assert torch.equal(broken, margin < THREAT.eps * model.weight.detach().abs().sum())
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_an_attack_of_the_wrong_kind_is_refused():
+    model, x, y = problem()
+    for name, build in TARGETED.items():
+        with pytest.raises(InvalidInputError, match=rf"wrap it: MALT\({name}\(threat\)\)"):
+            run_attack(model, x, y, attack=build(THREAT))
+        with pytest.raises(InvalidInputError, match=rf"MALT\({name}"):
+            robust_accuracy(model, x, y, threat=THREAT, attacks={name: build(THREAT)})
+    for build in UNTARGETED.values():
+        with pytest.raises(InvalidInputError, match="give MALT a targeted attack"):
+            MALT(build(THREAT))
+    for given in (FGSM, lambda model, x, y: x, None):
+        with pytest.raises(InvalidInputError, match=r"build it first, as in FGSM\(threat\)"):
+            run_attack(model, x, y, attack=given)
+    for attacks in ([FGSM(THREAT)], {}, {"FGSM": FGSM}):
+        with pytest.raises(InvalidInputError, match="attack"):
+            robust_accuracy(model, x, y, threat=THREAT, attacks=attacks)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize("size", [0, -1, 2.5])
+def test_a_batch_size_that_is_none_is_refused(size):
+    model, x, y = problem()
+    calls = (malt_scores, malt_targets, naive_targets, MALT(TargetedAPGD(THREAT)).run)
+    calls += (partial(run_attack, attack=FGSM(THREAT)), partial(robust_accuracy, threat=THREAT))
+    for call in calls:
+        with pytest.raises(InvalidInputError, match="batch_size"):
+            call(model, x, y, batch_size=size)
+
+
+@pytest.mark.parametrize("eps", [1e3, 1e20, 1e30])
+@pytest.mark.parametrize("norm", [2, math.inf])
+def test_an_unlimited_radius_breaks_everything(norm, eps):
+    source = seeded(2)
+    model, x = random_linear(8, 3, source).float(), points(20, 8, source).float()
+    y, threat = predict(model, x).argmax(1), Lp(norm, eps, UNBOUNDED)
+    for attack in (FGSM(threat), PGD(threat, n_iter=5), APGD(threat, n_iter=5)):
+        assert run_attack(model, x, y, attack=attack).success.all()
+    assert robust_accuracy(model, x, y, threat=threat).robust_accuracy.mean == 0
+
+
+@each_attack
+@pytest.mark.parametrize("norm", [2, math.inf])
+def test_a_radius_beyond_the_range_is_the_whole_range(build, norm):
+    model, x, y = problem()
+    x = x.clamp(-1, 1)
+    diameter = 2.0 if norm == math.inf else 2 * math.sqrt(6)
+    huge, whole = (build(Lp(norm, eps, (-1.0, 1.0)))(model, x, y) for eps in (1e300, diameter))
+    torch.testing.assert_close(huge, whole, rtol=0, atol=0)
+
+
+def edge_problem(dtype, gaps):
+    """Pairs of entries whose scores change sign where both entries move by half of a gap; exact in the type."""
+    model = linear(torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=dtype))
+    x = torch.full((len(gaps), 2), 0.5, dtype=dtype)
+    x[:, 0] += torch.tensor(gaps, dtype=dtype)
+    return model, x, torch.zeros(len(gaps), dtype=torch.long)
+
+
+@pytest.mark.parametrize("name", UNTARGETED)
+def test_a_radius_of_a_few_steps_of_float32_is_used_up(name):
+    step = 2.0**-24  # the spacing of float32 from 0.5 on
+    model, x, y = edge_problem(torch.float32, [3 * step, 20 * step])
+    threat = Lp(math.inf, 4 * step, (0.0, 1.0))
+    result = run_attack(model, x, y, attack=UNTARGETED[name](threat))
+    assert result.success.tolist() == [True, False]
+    assert result.x_adv.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", UNTARGETED)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_attacked_in_steps_that_it_cannot_resolve(name, dtype):
+    # Forty steps of 2.5/40 of the radius are each below half the spacing of bfloat16 at 0.5.
+    model, x, y = edge_problem(dtype, [0.03125, 0.125])
+    threat = Lp(math.inf, 8 / 255, (0.0, 1.0))
+    attack = PGD(threat) if name == "PGD" else UNTARGETED[name](threat)
+    result = run_attack(model, x, y, attack=attack)
+    assert result.success.tolist() == [True, False]
+    assert result.x_adv.dtype == dtype
+    assert ((result.x_adv.double() - x.double()).abs() <= threat.eps).all()
+    assert result.distance.dtype == torch.float32
+
+
+@each_attack
+def test_a_radius_that_is_rounded_away_is_refused(build):
+    model, x, y = problem(torch.float32)
+    with pytest.raises(InvalidInputError, match="below the resolution"):
+        build(Lp(math.inf, 1e-9, UNBOUNDED))(model, x + 1, y)
+
+
+@each_attack
+def test_inputs_beyond_the_range_by_rounding_are_attacked_from_its_edge(build):
+    model, x, y = problem(torch.float32)
+    x = x.clamp(-1, 1)
+    x[0, 0] = 1.0000001
+    threat = Lp(math.inf, 0.1, (-1.0, 1.0))
+    found = build(threat)(model, x, y)
+    assert found.max() <= 1
+    assert torch.equal(found, build(threat)(model, x.clamp(-1, 1), y))
+
+
+def test_a_counting_wrapper_counts_the_whole_attack_of_its_owner():
+    model, x, y = problem()
+    counted = PassCounter(model)
+    found = PGD(THREAT, n_iter=5)(counted, x, y)
+    assert torch.equal(found, PGD(THREAT, n_iter=5)(model, x, y))
+    assert counted.n_backward == 5 * 8
+    assert counted.n_forward > 5 * 8, "the look is part of the attack"
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_a_start_of_another_shape_is_refused():
+    model, x, y = problem()
+    with pytest.raises(InvalidInputError, match="start must have the shape of x"):
+        PGD(THREAT)(model, x, y, start=x[:1])
