@@ -45,8 +45,8 @@ class GradientMasking:
             sum(counts.values()),
         )
         return (
-            f"The gradient is masked at {n} sample{'s' if n > 1 else ''} that no attack changed ({reasons}): attacks by "
-            "gradient get no direction there, and may miss perturbations that exist."
+            f"The gradient is masked at {n} sample{'s' if n > 1 else ''} that no attack changed ({reasons}): attacks "
+            "by gradient get no direction there, and may miss perturbations that exist."
         )
 
 
