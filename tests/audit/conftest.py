@@ -1,12 +1,29 @@
 """What the tests of the audit share."""
 
+import sys
 from functools import partial
 
+import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from assay.audit import Context, load_subject, run_audit
 from assay.audit import probes as registry
 from assay.reconstruction import KKTReconstructor
+from helpers.stand_ins import small_network
+
+FACTORY = """
+from torch import nn
+
+def network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+
+def not_a_network():
+    return "a string"
+
+def raises():
+    raise KeyError("no such thing")
+"""
 
 
 @pytest.fixture
@@ -47,3 +64,20 @@ def quick_attack():
 def digits_audit(digits, tmp_path_factory, quick_attack):
     """The whole audit of the built-in digits: every real probe, once for all tests."""
     return run_audit(digits, out=tmp_path_factory.mktemp("digits") / "audit")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with a factory, healthy weights and data."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "factories.py").write_text(FACTORY)
+    save_file(small_network().state_dict(), tmp_path / "weights.safetensors")
+    draw = np.random.default_rng(0)
+    arrays = {"x": draw.random((5, 1, 4, 4), np.float32), "y": np.array([0, 1, 2, 0, 1])}
+    np.savez(tmp_path / "data.npz", **arrays)
+    np.savez(
+        tmp_path / "both.npz", x_train=arrays["x"], y_train=arrays["y"], x_test=arrays["x"][:2], y_test=arrays["y"][:2]
+    )
+    yield tmp_path
+    for name in ("factories", "images", "scaled", "single"):
+        sys.modules.pop(name, None)

@@ -48,6 +48,11 @@ def optimizer():
             {"state": {"net": RAW, "step": 3}, "rng": {"torch": torch.get_rng_state()}, "mean": torch.ones(3)},
             ("weights are read from 'state.net' of w.pt; left out: rng, mean",),
         ),
+        ({**RAW, "epoch": 3}, ("weights are read from the tensors of w.pt; left out: epoch",)),
+        (
+            {"model": RAW, "scaler": {"scale": torch.tensor(2.0)}},
+            ("weights are read from 'model' of w.pt; left out: scaler",),
+        ),
         ({"state_dict_ema": RAW, "epoch": 3}, ("weights are read from 'state_dict_ema' of w.pt; left out: epoch",)),
     ],
 )
@@ -66,7 +71,9 @@ def test_the_only_set_of_weights_is_read_wherever_it_lies_and_that_is_said(tmp_p
         ({"state_dict": RAW, "callbacks": {"EMA": {"ema_weights": [*AVERAGED.values()]}}}, "state_dict, callbacks.EMA"),
         ({"state_dict": AVERAGED, "current_model_state": RAW}, "state_dict, current_model_state"),
         ({"teacher": RAW, "student": AVERAGED}, "teacher, student"),
-        ({"a": {"g": RAW, "d": AVERAGED}}, "a.g, a.d"),
+        ({"a": {"g": RAW, "d": AVERAGED}}, r"a\.g, a\.d"),
+        ({"models": [RAW, AVERAGED]}, r"models\.0, models\.1"),
+        ({"model": RAW, "optimizer_states": [{"ema": [torch.ones(3)]}]}, r"model, optimizer_states\.0\.ema"),
     ],
 )
 def test_of_several_sets_none_is_chosen_in_silence(tmp_path, content, places):
@@ -75,8 +82,10 @@ def test_of_several_sets_none_is_chosen_in_silence(tmp_path, content, places):
 
 
 def test_a_key_names_the_set_or_the_prefix(tmp_path):
-    path = saved(tmp_path / "w.pt", {"state_dict": RAW, "state_dict_ema": AVERAGED, "a": {"b.c": RAW}})
-    for key, expected in (("state_dict_ema", AVERAGED), ("state_dict", RAW), ("a.b.c", RAW)):
+    path = saved(
+        tmp_path / "w.pt", {"state_dict": RAW, "state_dict_ema": AVERAGED, "a": {"b.c": RAW}, "parts": [RAW, AVERAGED]}
+    )
+    for key, expected in (("state_dict_ema", AVERAGED), ("state_dict", RAW), ("a.b.c", RAW), ("parts.1", AVERAGED)):
         state = load_state(path, key)
         assert is_(state, expected)
         assert state.notes == (f"weights are read from {key!r} of w.pt, as --weights-key says",)

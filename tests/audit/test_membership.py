@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 from functools import partial
 
@@ -8,6 +9,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from assay.audit import SkipProbe
 from assay.audit.probes import membership as probe
+from assay.audit.reinitialization import reinitialized
 from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, predict, seeded
 from assay.nets import mlp
 from helpers.stand_ins import small_network, small_regression, small_subject
@@ -51,6 +53,55 @@ def test_nobody_is_told_of_a_network_that_saw_nobody(context):
     assert finding.measures["AUC, low end"] < 0.5 < finding.measures["AUC, high end"]
 
 
+def test_a_subject_that_has_not_learnt_is_named(context):
+    subject = random_labels()
+    with torch.no_grad():
+        subject.model[-1].weight.zero_()
+    finding = probe.run(subject, context)
+    assert "but the subject is right on only" in finding.headline
+    assert finding.advice.startswith("This says nothing about membership")
+
+
+def test_shadows_that_do_not_learn_are_named(context, monkeypatch):
+    monkeypatch.setattr(probe, "_LEARNING_RATE", 1e-9)
+    monkeypatch.setattr(probe, "_STEPS", 5)
+    finding = probe.run(memorised(random_labels()), context)
+    assert "but the shadow models are right on only" in finding.headline
+    assert "the subject is right on 100% of the training samples here, the shadow models on" in finding.limits
+    assert "subject is right on only" not in finding.headline
+
+
+def test_held_out_samples_that_were_trained_on_are_left_out(context, monkeypatch):
+    monkeypatch.setattr(probe, "_SHADOWS", 8)
+    monkeypatch.setattr(probe, "_STEPS", 5)
+    subject = random_labels()
+    with pytest.raises(SkipProbe, match="25 of the held-out ones are training samples too"):
+        probe.run(replace(subject, test=subject.train), context)
+    both = [torch.cat(pair) for pair in zip(subject.train, subject.test, strict=True)]
+    finding = probe.run(replace(subject, test=tuple(both)), context)
+    assert finding.measures["held-out samples"] == 50
+    assert "25 held-out samples that are training samples too were left out" in finding.limits
+
+
+def test_the_loss_of_torch_and_texts_are_taken(context, monkeypatch):
+    monkeypatch.setattr(probe, "_SHADOWS", 8)
+    monkeypatch.setattr(probe, "_STEPS", 5)
+    plain = random_labels()
+    findings = [probe.run(replace(plain, loss=loss), context) for loss in (cross_entropy, nn.CrossEntropyLoss())]
+    assert findings[0].measures == findings[1].measures
+
+
+def test_shadows_that_all_agree_are_a_reason(context, monkeypatch):
+    monkeypatch.setattr(probe, "_SHADOWS", 8)
+    monkeypatch.setattr(probe, "reinitialized", lambda model, source: copy.deepcopy(model))
+    monkeypatch.setattr(probe, "_train", lambda *given, **options: None)
+    with torch.no_grad():
+        (subject := random_labels()).model[-1].weight.zero_()
+        subject.model[-1].bias.zero_()
+    with pytest.raises(SkipProbe, match="agree exactly"):
+        probe.run(subject, context)
+
+
 def test_intervals_hold_their_estimates(digits_audit):
     measures = digits_audit.answers[1].finding.measures
     for name in ("AUC", "TPR at 0.01 FPR", "TPR at 0.001 FPR"):
@@ -80,7 +131,7 @@ def test_shadows_start_without_a_weight_of_the_trained_network():
     model.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    fresh, same, other = (probe.reinitialized(model, seeded(seed)) for seed in (0, 0, 1))
+    fresh, same, other = (reinitialized(model, seeded(seed)) for seed in (0, 0, 1))
     stays = {"3.scale", "3.flat"}  # a single number, and equal ones
     for name, value in fresh.named_parameters():
         assert torch.equal(value, before[name]) == (name in stays), name
@@ -93,6 +144,18 @@ def test_shadows_start_without_a_weight_of_the_trained_network():
     assert fresh[3].own.std().item() == pytest.approx(0.58, abs=5 * 0.58 / 28)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_frozen_weights_stay_in_the_shadows():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    model[:2].requires_grad_(False)
+    model[1].running_mean.fill_(5.0)
+    fresh = reinitialized(nn.DataParallel(model), seeded(0))
+    for place in (0, 1):
+        for name, value in model[place].state_dict().items():
+            assert torch.equal(fresh[place].state_dict()[name], value)
+    assert not torch.equal(fresh[2].weight, model[2].weight)
+    assert [value.requires_grad for value in fresh.parameters()] == [False] * 4 + [True] * 2
 
 
 def test_shadows_stop_where_they_fit_as_well_as_the_subject(context):

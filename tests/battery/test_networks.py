@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from assay.core import InvalidInputError, named_parameters, predict
-from helpers.edges import CALLERS, LABELS, LOSSES, applies, judge_edge, plain_answer
+from helpers.edges import CALLERS, LABELS, LOSSES, at_edge, judge_edge, plain_answer
 from helpers.entries import ENTRIES, Entry
-from helpers.expectations import PARTS, STACKS, THEORY, WEIGHTS_ONLY
+from helpers.expectations import AS_IT_IS, PARTS, STACKS, THEORY, WEIGHTS_ONLY, applies
 from helpers.networks import NETWORKS, Network
 from helpers.user_networks import prepares
 from helpers.verdicts import judge
@@ -64,8 +64,8 @@ def cell(first, entry):
     return pytest.param(first, entry, id=f"{first.name}-{entry.name}", marks=() if quick else pytest.mark.slow)
 
 
-CELLS = [cell(network, entry) for network in NETWORKS for entry in ENTRIES if entry.language == network.language]
-AT_EDGES = [cell(edge, entry) for edge in (*CALLERS, *LABELS, *LOSSES) for entry in ENTRIES if applies(edge, entry)]
+CELLS = [cell(network, entry) for network in NETWORKS for entry in ENTRIES if applies(entry, network)]
+AT_EDGES = [cell(edge, entry) for edge in (*CALLERS, *LABELS, *LOSSES) for entry in ENTRIES if at_edge(edge, entry)]
 
 DROPOUT = next(network for network in NETWORKS if network.name == "dropout")
 
@@ -84,7 +84,7 @@ def test_no_answer_depends_on_the_callers_state_or_on_the_form_of_labels_and_los
     assert verdict.status != "failed", f"{verdict.reason} ({verdict.where})"
 
 
-@pytest.mark.parametrize("name", sorted({*FAMILIES, *WEIGHTS_ONLY, *PARTS, *THEORY, *STACKS}))
+@pytest.mark.parametrize("name", sorted({*FAMILIES, *WEIGHTS_ONLY, *PARTS, *AS_IT_IS, *THEORY, *STACKS}))
 def test_a_name_with_a_rule_of_its_own_is_an_entry(name):
     assert name in {entry.name for entry in ENTRIES}
 

@@ -276,6 +276,45 @@ def test_a_batch_size_in_the_network_is_named() -> None:
         check_outputs(model, samples())
 
 
+class Masked(nn.Linear):
+    """Needs a second argument."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().forward(x * mask)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Masked(6, 4), r"missing 1 required.*forward takes the inputs alone"),
+        (nn.ModuleList([nn.Linear(6, 4)]), r"pass a network with a forward method"),
+        (nn.EmbeddingBag(9, 4), r"convert token indices with x\.long\(\)"),
+        (seeded_network(lambda z: 1 / 0), r"does not accept a sample .*\(division by zero\)"),
+    ],
+)
+def test_errors_of_a_forward_pass_become_a_sentence(model: nn.Module, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        check_outputs(model, samples())
+
+
+def test_mixed_precision_inside_is_no_mixing() -> None:
+    def half(z: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return F.linear(torch.sin(10 * z), torch.linspace(-1, 1, 40).reshape(10, 4)).float()
+
+    for n in (1, 2, 5):
+        assert len(check_outputs(seeded_network(half), samples(n))) == min(n, 3)
+
+
+def test_noise_of_a_seed_set_in_each_call_is_named() -> None:
+    def noisy(z: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return z + torch.randn_like(z)
+
+    with pytest.raises(InvalidInputError, match=r"random numbers drawn"):
+        check_outputs(seeded_network(noisy), samples())
+
+
 def test_a_network_that_writes_into_its_input_gets_a_copy() -> None:
     model, x = seeded_network(lambda z: z, lambda x: x.sub_(0.5)), samples()
     before = x.clone()

@@ -1,3 +1,5 @@
+from zipfile import ZipFile
+
 import numpy as np
 import pytest
 
@@ -219,6 +221,23 @@ def test_an_archive_larger_than_the_memory_is_refused_unread(tmp_path, monkeypat
     monkeypatch.setattr("assay.data.archives._memory", lambda: 100.0)
     with pytest.raises(InvalidInputError, match=r"unpacks to 0.0 GiB, more than the memory"):
         load_npz(path)
+
+
+def test_members_that_are_no_arrays_are_refused(tmp_path):
+    with ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", "no array")
+        archive.writestr("y.npy", "no array")
+    with pytest.raises(InvalidInputError, match=r"x in .* cannot be read as a plain array"):
+        load_npz(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("labels", "mend"),
+    [(Y + 10**12, r"numpy\.unique\(y, return_inverse=True\)"), (Y.astype(str), r"numbers as text.*astype\('int64'\)")],
+)
+def test_labels_that_number_no_classes_are_refused(tmp_path, labels, mend):
+    with pytest.raises(InvalidInputError, match=mend):
+        load_npz(save(tmp_path / "a.npz", x=X, y=labels))
 
 
 def test_a_reversed_range_is_refused_as_such(tmp_path):

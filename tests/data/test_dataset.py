@@ -27,6 +27,12 @@ def test_holds_what_it_was_given():
         data.name = "dice"
 
 
+def test_keeps_labels_as_int64_and_samples_without_a_graph():
+    data = coin(x_train=torch.rand(4, 2, requires_grad=True), y_train=torch.tensor([0, 1, 0, 1], dtype=torch.int32))
+    assert data.y_train.dtype == torch.int64
+    assert not data.x_train.requires_grad
+
+
 def test_may_lack_a_test_part():
     empty = coin(x_test=torch.zeros(0, 2), y_test=torch.zeros(0, dtype=torch.int64))
     assert len(empty.x_test) == 0

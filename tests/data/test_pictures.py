@@ -74,6 +74,12 @@ def test_grey_of_sixteen_bits_is_divided_by_its_largest_value(tmp_path, name):
     assert notes == ["1 of 1 images are 16-bit grey, divided by 65535"]
 
 
+def test_sixteen_bits_that_hold_few_levels_are_said(tmp_path):
+    pixels, notes = read(saved(tmp_path / "a.png", DEEP // 16))
+    np.testing.assert_allclose(pixels[0, 0], DEEP // 16 / 65535, **CLOSE)
+    assert notes[1] == "16-bit images reach 6.25% of white; if they hold fewer bits, save them at full scale"
+
+
 def test_a_tiff_states_its_depth_and_what_is_white(tmp_path):
     values = np.linspace(0, 4095, 16).astype(int)
     packed = b"".join(

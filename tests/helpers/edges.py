@@ -97,9 +97,11 @@ LOSSES = (
 """Forms of the same loss; the sum is another one, which is refused or taken as the mean."""
 
 
-def applies(edge: Edge, entry: Entry) -> bool:
+def at_edge(edge: Edge, entry: Entry) -> bool:
     """Tell whether an edge says something of an entry."""
     if entry.language or (edge in CALLERS and entry.name in PARTS):
+        return False
+    if edge.name == "a sum" and entry.trains:  # which changes the steps
         return False
     return edge not in LOSSES or entry.chooses_loss
 

@@ -1,7 +1,7 @@
 """Everything public that is given a network, as entries of the networks' battery.
 
 Entries are the rows of the methods' battery and the probes of the audit, so that a new method or probe joins by itself.
-A row whose call names shapes or networks of its own has a call here that takes those of the network in hand.
+A row whose call names shapes or networks of its own has another one in `helpers.entry_calls`.
 """
 
 import inspect
@@ -13,67 +13,20 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-import torch
-from torch import Tensor, nn
-
-from assay.adversarial import off_subspace_radius
-from assay.adversarial.subspace import orthogonal_complement
 from assay.audit import Subject, run_audit
 from assay.audit.probes import membership, names, reconstruction, robustness
 from assay.core import (
     InvalidInputError,
     LossFunction,
-    StackedTrainer,
     binary_cross_entropy,
     cross_entropy,
-    named_parameters,
-    parameter_distance,
-    predict,
-    preserved,
-    project_parameters,
-    seeded,
-    squared_error,
-    vector_jacobian_product,
 )
-from assay.landscape import linear_path
-from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
-from assay.privacy.condensation import kernel_velocity
-from assay.privacy.unlearning import (
-    QAExamples,
-    build_assistant,
-    calibrate_alpha,
-    reversed_objective,
-    token_logits,
-    unlearn,
-)
-from assay.reconstruction import invert_embedding, simulate_training
-from assay.reconstruction.kkt import first_layer_inputs
+from helpers.entry_calls import OF_THE_NETWORK, OWN_LOSS, Given
 from helpers.networks import Network
 from helpers.rows import rows_of
 from helpers.rows.answers import Answer, named_tensors
 from helpers.rows.base import Analysis, TakesModel, title
 from helpers.rows.subjects import language_model, language_model_without_dropout
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What an entry is given: a network with samples, labels and a loss, and a way to build the network again."""
-
-    model: nn.Module
-    x: Tensor
-    y: Tensor
-    loss: LossFunction
-    build: Callable[[], nn.Module]
-    outputs: int
-
-    def other(self) -> nn.Module:
-        """Build the network with weights of its own."""
-        model = self.build()
-        with torch.inference_mode():  # where weights made there can be written to
-            for value in model.parameters():
-                if value.is_floating_point():
-                    value.mul_(0.9)
-        return model
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,124 +59,6 @@ class Entry:
 class SkippedProbe(InvalidInputError):
     """A probe's reason not to answer."""
 
-
-def _linear_path(given: Given) -> object:
-    report = linear_path(given.model, given.other(), given.x, given.y, loss=given.loss, n=3)
-    return report.losses, report.distance
-
-
-def _shadows(given: Given) -> ShadowEnsemble:
-    seen = torch.arange(len(given.x)) % 2 == torch.tensor([[0], [1], [0], [1]])
-    return ShadowEnsemble((given.model, *(given.other() for _ in range(3))), seen, given.x)
-
-
-def _direct(given: Given) -> object:
-    shadows = _shadows(given)
-    return DirectAttack(shadows).score([given.other()], given.x, given.y), shadows.confidences(given.x, given.y)
-
-
-def _canary(given: Given) -> object:
-    attack = CanaryAttack(_shadows(given), n_queries=2, eps=0.1, n_iter=3)
-    queries = attack.craft(given.x, given.y, generator=seeded(5))
-    return queries, attack.score([given.model], given.x, given.y, queries=queries)
-
-
-def _trained_shadows(given: Given) -> object:
-    trainer = StackedTrainer(given.loss, partial(torch.optim.SGD, lr=0.1), epochs=2, batch_size=2)
-    build = lambda source: given.other().requires_grad_(True)  # noqa: E731
-    shadows = ShadowEnsemble.fit(given.x, given.y, model_fn=build, trainer=trainer, n_models=4)
-    return shadows.confidences(given.x, given.y)
-
-
-def _embedding(given: Given) -> object:
-    shape = given.x.shape[1:] if given.x.ndim == 4 else (1, 2, 2)
-    encoder = (
-        given.model
-        if given.x.ndim == 4
-        else nn.Sequential(nn.Flatten(), nn.Unflatten(1, given.x.shape[1:]), given.model)
-    )
-    target = torch.tensor([1.0, -1.0, 0.5], dtype=given.x.dtype)
-    return invert_embedding(encoder, target, image_shape=shape, n_iter=5, generator=seeded(5))
-
-
-def _off_radius(given: Given) -> object:
-    basis = orthogonal_complement(torch.eye(4, dtype=given.x.dtype)[:2], rank=2)
-    return off_subspace_radius(given.model, given.x, given.y, basis=basis, max_norm=5.0)
-
-
-def _cotangent(given: Given) -> object:
-    size = len(given.x) * given.outputs
-    like = {} if not given.x.is_floating_point() else {"dtype": given.x.dtype}
-    cotangent = torch.linspace(0, 1, size, **({"dtype": torch.float64} | like))
-    shape = predict(given.model, given.x).shape
-    return vector_jacobian_product(given.model, given.x, cotangent.reshape(shape))
-
-
-def _projected(given: Given) -> object:
-    centre = given.other()
-    project_parameters(given.model, centre, 0.1)
-    return parameter_distance(given.model, centre), named_parameters(given.model)
-
-
-def _documents(given: Given) -> QAExamples:
-    return QAExamples.from_tokens(given.x, prompt_length=2)
-
-
-def _unlearned(given: Given) -> object:
-    options = {"objective": reversed_objective(), "optimizer": partial(torch.optim.SGD, lr=0.1), "epochs": 2}
-    unlearn(given.model, _documents(given), _documents(given), **options)
-    return named_parameters(given.model)
-
-
-def _unlearning_loss(given: Given) -> object:
-    with preserved(given.model):
-        return reversed_objective()(given.model, _documents(given), _documents(given))
-
-
-def _calibrated(given: Given) -> object:
-    """Let an assistant know the answers as well as the network does."""
-    with preserved(given.model), torch.no_grad():
-        scores = token_logits(given.model, QAExamples.from_tokens(given.x, prompt_length=1))
-    known = QAExamples.from_tokens(torch.cat([given.x[:, :1], scores[:, :1].argmax(2)], dim=1), prompt_length=1)
-    return calibrate_alpha(given.model, given.build(), known, forget_accuracy=0.0)
-
-
-def _simulated(given: Given) -> object:
-    targets = nn.functional.one_hot(given.y, given.outputs) if given.outputs > 1 else given.y[:, None]
-    return simulate_training(given.model, given.x, targets, loss=squared_error, lr=0.1, epochs=2, momentum=0.5)
-
-
-def _token_scores(given: Given) -> object:
-    with preserved(given.model), torch.no_grad():
-        return token_logits(given.model, _documents(given))
-
-
-def _velocity(given: Given) -> object:
-    return kernel_velocity(given.model, given.x, states=[given.build().state_dict(), given.other().state_dict()])
-
-
-OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
-    "linear_path": _linear_path,
-    "DirectAttack": _direct,
-    "CanaryAttack": _canary,
-    "ShadowEnsemble": _trained_shadows,
-    "simulate_training": _simulated,
-    "invert_embedding": _embedding,
-    "kernel_velocity": _velocity,
-    "first_layer_inputs": lambda given: first_layer_inputs(given.model, given.x),
-    "off_subspace_radius": _off_radius,
-    "vector_jacobian_product": _cotangent,
-    "parameter_distance": lambda given: parameter_distance(given.model, given.other()),
-    "project_parameters": _projected,
-    "calibrate_alpha": lambda given: calibrate_alpha(
-        given.model, given.other(), _documents(given), forget_accuracy=0.0
-    ),
-    "token_logits": _token_scores,
-    "build_assistant": lambda given: build_assistant(given.model, 1, lora_rank=1, generator=seeded(5)),
-    "reversed_objective": _unlearning_loss,
-    "unlearn": _unlearned,
-}
-"""Calls of rows that name shapes or networks of their own, by the name of the row."""
 
 WITHOUT_NETWORK = ("ConsensusSelector",)
 """Rows of the methods' battery that are given a network, and read none."""
@@ -261,7 +96,7 @@ def _of_row(row: TakesModel) -> Entry:
         call,
         changes=bool(getattr(row, "trains", False)),
         trains=bool(getattr(row, "trains", False)) or title(row) in TRAINERS,
-        chooses_loss=free or own in (_linear_path, _trained_shadows),
+        chooses_loss=free or title(row) in OWN_LOSS,
         structural=title(row) in STRUCTURAL,
         language=row.model in (language_model, language_model_without_dropout),
     )
@@ -270,14 +105,12 @@ def _of_row(row: TakesModel) -> Entry:
 @contextmanager
 def _tiny() -> Iterator[None]:
     """Make the probes' work small."""
-    fewer = {"n_restarts": 2, "n_iter": 5, "n_candidates": 8}
-    with ExitStack() as stack:
-        stack.enter_context(
-            patch.object(reconstruction, "KKTReconstructor", partial(reconstruction.KKTReconstructor, **fewer))
-        )
-        stack.enter_context(patch.object(membership, "_STEPS", 20))
-        stack.enter_context(patch.object(membership, "_SHADOWS", 8))
-        stack.enter_context(patch.object(robustness, "_STEPS", 3))
+    search = partial(reconstruction.KKTReconstructor, n_restarts=2, n_iter=5, n_candidates=8)
+    with (
+        patch.object(reconstruction, "KKTReconstructor", search),
+        patch.multiple(membership, _STEPS=20, _SHADOWS=8),
+        patch.multiple(robustness, _STEPS=3),
+    ):
         yield
 
 

@@ -22,6 +22,7 @@ PARTS = (
     "gradient_alignment_loss",
     "input_gradient",
     "inspect_model",
+    "parameter_gradients",
     "penultimate_features",
     "preserved",
     "reversed_objective",
@@ -31,8 +32,12 @@ PARTS = (
 )
 """What methods are built from: they run the network as it is, in whatever state the caller holds it."""
 
+AS_IT_IS = ("canary_objective", "functional", "input_gradient", "preserved", "reversed_objective", "token_logits")
+"""Those parts that hand on what the network itself says of a call that it cannot take."""
+
 THEORY = (
     "KKTReconstructor",
+    "build_assistant",
     "SimulatedDynamicsReconstructor",
     "compress_first_layer",
     "dense_head",
@@ -47,13 +52,18 @@ THEORY = (
     "universal_off_subspace_direction",
     "with_surrogate_relu",
 )
-"""What holds for some networks only, such as perceptrons of ReLUs, and says so of the others."""
+"""What holds for some networks only, as for perceptrons of ReLUs or stacks of blocks, and says so of the others."""
 
 STACKS = ("ShadowEnsemble", "StackedTrainer", "evaluate_poison")
 """What trains several networks as one, and sends those that it cannot to another trainer."""
 
 OF_TOKENS = ("assay.core", "assay.landscape", "assay.audit.probes.curvature", "assay.privacy.membership.direct")
 """What asks no derivative in the inputs, and so takes tokens."""
+
+
+def applies(entry: Entry, network: Network) -> bool:
+    """Tell whether there is a cell: language models have entries of their own."""
+    return entry.language == network.language and not (network.refused == "always" and entry.name in AS_IT_IS)
 
 
 def must_refuse(entry: Entry, network: Network) -> bool:
@@ -68,6 +78,8 @@ def must_refuse(entry: Entry, network: Network) -> bool:
 def must_answer(entry: Entry, network: Network) -> bool:
     """Tell whether a refusal would be a gap."""
     if network.refused or network.probabilities or entry.name in THEORY + STACKS:
+        return False
+    if network.frozen and entry.trains:
         return False
     if network.fatal and entry.room.startswith("assay.audit"):
         return False

@@ -55,6 +55,7 @@ class Network:
         refused: Whether every entry refuses it: "always", "but to train" where its outputs are no function of the
             sample alone, or "perhaps" where a right answer is as good.
         probabilities: Whether its outputs are probabilities, which attacks on scores refuse.
+        frozen: Whether it has nothing to train.
         fatal: Whether an audit refuses it.
         dtype: Type of its inputs; its twin has its own.
         tolerance: Largest error beside the twin's answer, relative to the largest entry.
@@ -73,6 +74,7 @@ class Network:
     refused: Literal["", "always", "but to train", "perhaps"] = ""
     probabilities: bool = False
     outputs: int = 3
+    frozen: bool = False
     fatal: bool = False
     dtype: torch.dtype = torch.float64
     tolerance: float = 1e-6
@@ -91,7 +93,7 @@ def _whole(build: Build, formula: hand.Formula) -> Build:
 
 
 def _normalised_in_place(x: Tensor) -> Tensor:
-    return x.sub_(0.5).div_(0.25)
+    return x.sub_(0.5).div_(0.8)
 
 
 ONE_LOGIT = {"classes": 2, "logit": True, "outputs": 1}
@@ -115,7 +117,7 @@ NETWORKS = (
     Network("batch-norm", nets.normalised_dense, by_hand(nets.normalised_dense, hand.normalised), modes_differ=True),
     Network("tied weights", of(user.Tied), by_hand(of(user.Tied), hand.tied)),
     Network("in-place ReLU", between(lambda: nn.ReLU(inplace=True)), plain),
-    Network("writes into its input", prepares(_normalised_in_place), prepares(lambda x: (x - 0.5) / 0.25)),
+    Network("writes into its input", prepares(_normalised_in_place), prepares(lambda x: (x - 0.5) / 0.8)),
     Network("reused module", of(user.Reuses), by_hand(of(user.Reuses), hand.reuses)),
     Network("dictionary", returns(lambda scores: {"logits": scores}), refused="always"),
     Network("tuple", returns(lambda scores: (scores, scores.sum())), refused="always"),
@@ -151,7 +153,7 @@ NETWORKS = (
         whole=_whole(nets.adapted, hand.adapted),
     ),
     Network("frozen backbone", nets.frozen_backbone, by_hand(nets.frozen_backbone, hand.perceptron), whole=plain),
-    Network("all frozen", lambda: plain().requires_grad_(False), plain),
+    Network("all frozen", lambda: plain().requires_grad_(False), plain, frozen=True),
     Network("integer parameter", nets.with_integer_parameter, plain),
     Network("weight_norm by hooks", nets.old_weight_norm, by_hand(nets.old_weight_norm, hand.old_weight_norm)),
     Network("weight_norm", nets.new_weight_norm, by_hand(nets.new_weight_norm, hand.new_weight_norm)),

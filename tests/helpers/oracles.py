@@ -77,7 +77,8 @@ def _spectrum(model: nn.Module, x: Tensor, y: Tensor) -> Answer:
 
 def _input_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Answer:
     point = x.clone().requires_grad_()
-    values = model(point).sum(1)
+    outputs = model(point).reshape(len(x), -1)
+    values = outputs @ torch.linspace(1, 2, outputs.shape[1]).to(outputs)
     return {"answer.0": values, "answer.1": torch.autograd.grad(values.sum(), point)[0]}
 
 
@@ -87,8 +88,16 @@ def _fast_gradient_sign(model: nn.Module, x: Tensor, y: Tensor) -> Answer:
     return {"inf-norm": (x + 0.1 * slope.sign()).clamp(0, 1)}
 
 
-def _product(model: nn.Module, x: Tensor, y: Tensor) -> Answer:
-    return {"answer": jacobian(model, x).sum(2).reshape(model(x).shape)}
+def _jacobian_times_ones(model: nn.Module, x: Tensor, y: Tensor) -> Answer:
+    """Differentiate the pull-back of a cotangent, which is linear in it."""
+    outputs = model(x)
+    cotangent = torch.zeros_like(outputs, requires_grad=True)
+    pulled = _gradient((outputs * cotangent).sum(), model, create_graph=True).sum()
+    return {"answer": torch.autograd.grad(pulled, cotangent)[0]}
+
+
+def _hessian_times_ones(model: nn.Module, x: Tensor, y: Tensor) -> Answer:
+    return {"answer": _gradient(_gradient(loss_of(model(x), y), model, create_graph=True).sum(), model)}
 
 
 def _answer(value: Tensor | float) -> Answer:
@@ -103,8 +112,8 @@ ORACLES: dict[str, Oracle] = {
     "per_sample_gradient_norms": lambda model, x, y: _answer(per_sample(model, x, y).norm(dim=1)),
     "parameter_gradients": lambda model, x, y: _answer(per_sample(model, x, y)),
     "output_jacobian": lambda model, x, y: _answer(jacobian(model, x)),
-    "jacobian_vector_product": _product,
-    "hessian_vector_product": lambda model, x, y: _answer(hessian(model, x, y).sum(1)),
+    "jacobian_vector_product": _jacobian_times_ones,
+    "hessian_vector_product": _hessian_times_ones,
     "HessianOperator": lambda model, x, y: _answer(hessian(model, x, y)),
     "GaussNewtonOperator": lambda model, x, y: _answer(gauss_newton(model, x, y)),
     "gauss_newton_factor": lambda model, x, y: _answer(gauss_newton(model, x, y)),

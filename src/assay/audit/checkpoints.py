@@ -21,7 +21,7 @@ _INDEX, _SHARD = ".index.json", re.compile(r"-\d{5}-of-(\d{5})\.")
 AVERAGE = re.compile(r"(?<![a-z])(ema|swa)(?![a-z])|averag|shadow", re.IGNORECASE)
 _PICKLES = (".pkl", ".pickle", ".joblib")
 _FOREIGN = {".npz": "a NumPy archive", ".npy": "a NumPy array", ".onnx": "an ONNX model", ".h5": "an HDF5 file"}
-_DEEPEST = 3  # levels of a checkpoint at which a state dict may lie
+_DEEPEST = 6  # levels of a checkpoint at which a state dict may lie
 
 
 class State(dict[str, Tensor]):
@@ -60,14 +60,17 @@ def load_state(path: Path, key: str | None = None) -> State:
         loaded, notes = _read_file(path), []
     if key is not None:
         return State(*_named_set(loaded, key, path, notes))
-    sets = dict(_state_dicts(loaded))
+    sets = dict(_state_dicts(loaded)) or dict(_tensors_among_others(loaded))
     if not sets:
         raise InvalidInputError(f"{path} holds no state dict (names and tensors); {_CONVERT}")
     rivals = [*sets, *(place for place in _averages(loaded) if not any(_related(place, other) for other in sets))]
     if len(rivals) > 1:
+        averaged = [place for place in rivals if AVERAGE.search(place)]
+        likely = next((place for place in averaged if place in sets), rivals[0])
+        released = " (averaged weights, EMA or SWA, are usually what is released)" if averaged else ""
         raise InvalidInputError(
             f"{path} holds several sets of weights: {', '.join(rivals)}; choose one with --weights-key, such as "
-            f"--weights-key {rivals[-1]} (averaged weights, EMA or SWA, are usually what is released)"
+            f"--weights-key {likely}{released}"
         )
     ((place, tensors),) = sets.items()
     return State(tensors, (*notes, *_said(loaded, place, path)))
@@ -151,11 +154,15 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 
 def _is_state(value: object) -> TypeGuard[Mapping[str, object]]:
-    """Return whether this maps names to tensors, with numbers among them that can be weights."""
+    """Return whether this maps names to tensors, with arrays among them that can be weights."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         return False
-    tensors = [entry for name, entry in value.items() if not name.endswith("_extra_state")]
-    return all(isinstance(entry, Tensor) for entry in tensors) and any(entry.is_floating_point() for entry in tensors)
+    entries = [entry for name, entry in value.items() if not name.endswith("_extra_state")]
+    return all(isinstance(entry, Tensor) for entry in entries) and any(map(_is_array, entries))
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0
 
 
 def _state_dicts(value: object, place: str = "", depth: int = _DEEPEST) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -164,7 +171,14 @@ def _state_dicts(value: object, place: str = "", depth: int = _DEEPEST) -> Itera
         yield place, _tensors(value)
     elif depth:
         for where, inner in _inside(value, place):
-            yield from _state_dicts(inner, where, depth - 1)
+            if "optim" not in where.lower():
+                yield from _state_dicts(inner, where, depth - 1)
+
+
+def _tensors_among_others(value: object) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the tensors of a checkpoint that holds them beside other things, without a state dict."""
+    if isinstance(value, Mapping) and any(map(_is_array, value.values())):
+        yield "", {str(name): entry for name, entry in value.items() if isinstance(entry, Tensor)}
 
 
 def _averages(value: object, place: str = "") -> Iterator[str]:
@@ -177,19 +191,16 @@ def _averages(value: object, place: str = "") -> Iterator[str]:
 
 
 def _inside(value: object, place: str) -> Iterator[tuple[str, object]]:
-    """Yield what lies one level deeper, by its place, without the optimizer's."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            if "optim" not in str(name).lower():
-                yield f"{place}.{name}" if place else str(name), inner
+    """Yield what lies one level deeper, by its place."""
+    entries = (
+        value.items() if isinstance(value, Mapping) else enumerate(value if isinstance(value, list | tuple) else ())
+    )
+    for name, inner in entries:
+        yield f"{place}.{name}" if place else str(name), inner
 
 
 def _holds_weights(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return any(_holds_weights(inner) for inner in value.values())
-    if isinstance(value, list | tuple):
-        return any(_holds_weights(inner) for inner in value)
-    return isinstance(value, Tensor) and value.ndim > 0
+    return _is_array(value) or any(_holds_weights(inner) for _, inner in _inside(value, ""))
 
 
 def _related(place: str, other: str) -> bool:
@@ -203,21 +214,27 @@ def _tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
 
 def _said(loaded: object, place: str, path: Path) -> list[str]:
     """Say where in a checkpoint the weights were, and what lies beside them."""
-    if not place or not isinstance(loaded, Mapping):
+    if not isinstance(loaded, Mapping):
         return []
-    beside = [str(name) for name in loaded if not _related(str(name), place)]
+    beside = [str(name) for name, value in loaded.items() if not _lies_in(name, value, place)]
+    if not place and not beside:
+        return []
     left_out = f"; left out: {', '.join(beside[:6])}{', ...' if len(beside) > 6 else ''}" if beside else ""
-    return [f"weights are read from {place!r} of {path.name}{left_out}"]
+    return [f"weights are read from {repr(place) if place else 'the tensors'} of {path.name}{left_out}"]
+
+
+def _lies_in(name: object, value: object, place: str) -> bool:
+    return _related(str(name), place) if place else isinstance(value, Tensor) or str(name).endswith("_extra_state")
 
 
 def _named_set(loaded: object, key: str, path: Path, notes: list[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return the state dict at a place; what remains of the key in a state dict is a prefix of its names."""
     found, rest = loaded, key
-    while rest and isinstance(found, Mapping) and not _is_state(found):
-        name = next((str(name) for name in found if f"{rest}.".startswith(f"{name}.")), None)
-        if name is None:
+    while rest and not _is_state(found):
+        step = next(((name, inner) for name, inner in _inside(found, "") if f"{rest}.".startswith(f"{name}.")), None)
+        if step is None:
             break
-        found, rest = found[name], rest[len(name) + 1 :]
+        found, rest = step[1], rest[len(step[0]) + 1 :]
     if not _is_state(found):
         places = ", ".join(place for place, _ in _state_dicts(loaded)) or "no state dict"
         raise InvalidInputError(f"{path} holds no state dict at {key!r}; it holds {places}")

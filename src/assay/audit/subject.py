@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
 from assay.audit.samples import Pairs, as_pairs
-from assay.audit.subject_checks import check_data, check_range, complaints
+from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
 from assay.core import (
     InvalidInputError,
     LogProbabilities,
@@ -115,12 +115,17 @@ class Subject:
                 except InvalidInputError as error:
                     pairs, notes = None, ()
                     yield f"{part} data: {error}"
+                weight = next(self.model.parameters(), None)
+                if pairs is not None and weight is not None and weight.device.type != "meta":
+                    pairs = pairs[0].to(weight.device), pairs[1].to(weight.device)
                 self._set(part, pairs)
                 self._note(*(f"{part} data: {note}" for note in notes))
 
     def _check_data(self) -> Iterator[str]:
         """Check the data against the model, the loss and the range, and put labels into one form."""
         probabilities = False
+        if self.train is None and self.test is None and self.input_shape is not None:
+            yield from complaints(scores_of, self.model, trial_inputs(self.model, self.input_shape))
         for part in _PARTS:
             pairs = getattr(self, part)
             if pairs is not None:

@@ -1,5 +1,6 @@
 """Parameters, derivatives, losses, training, statistics, seeds and input checks that all rooms share."""
 
+from assay.core.batches import batch_sizes
 from assay.core.checks import (
     check_choice,
     check_count,
@@ -22,8 +23,8 @@ from assay.core.errors import (
     NumericalError,
     require_extra,
 )
-from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
-from assay.core.fitting import FitResult, Step, batch_sizes, fit
+from assay.core.evaluation import accuracy, best_other, check_not_sigmoid, margins, mean_loss, predict
+from assay.core.fitting import FitResult, Step, fit
 from assay.core.flags import check_flags
 from assay.core.gradients import (
     input_gradient,
@@ -114,6 +115,7 @@ __all__ = [
     "check_labels",
     "check_logits",
     "check_model",
+    "check_not_sigmoid",
     "check_outputs",
     "check_pairs",
     "check_positive",

@@ -12,13 +12,15 @@ from torch.func import grad, jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from assay.core.errors import AssayError, InvalidInputError
-from assay.core.normalisation import PlainNormalisation
+from assay.core.kernel_formulas import KernelFormulas
 from assay.core.parameters import first_line
 
 # What the message of a refusal says, and its mend.
 _MENDS = {
     "random": "take the random draws out of its forward pass, or hold their values fixed",
-    "heckpoint|saved tensor": "pass use_reentrant=False to torch.utils.checkpoint, or take the checkpoints off",
+    "heckpoint|saved tensor|None of the inputs have requires_grad": (
+        "pass use_reentrant=False to torch.utils.checkpoint, or take the checkpoints off"
+    ),
     "once_differentiable|not implemented|ouble back": "replace that part by one that torch can differentiate twice",
     "does not require grad": "remove torch.no_grad(), .detach() and .data from its forward pass",
 }
@@ -208,7 +210,7 @@ def _check_no_dead_end(outputs: Sequence[Tensor]) -> None:
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Compute attention by the kernels that torch can differentiate forward and twice.
+    """Compute attention, and what `KernelFormulas` names, in forms that torch can differentiate forward and twice.
 
     >>> with plain_attention():
     ...     torch.backends.mha.get_fastpath_enabled()
@@ -217,7 +219,7 @@ def plain_attention() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), KernelFormulas():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -268,7 +270,7 @@ def _place(error: Exception) -> str:
 @contextmanager
 def _fit_for_vmap(args: Sequence[Any]) -> Iterator[None]:
     followed = any(leaf.requires_grad for value in args for leaf in _leaves(value))
-    with warnings.catch_warnings(), PlainNormalisation() if followed else nullcontext():
+    with warnings.catch_warnings(), KernelFormulas(mapped=True) if followed else nullcontext():
         # Torch's own loop over an operation without a batching rule is as good as ours.
         warnings.filterwarnings("ignore", message="There is a performance drop")
         yield

@@ -90,9 +90,33 @@ def margins(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> Float
     if logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1):
         labels = signs(y)
         _check_lengths(logits, labels)
+        check_not_sigmoid(single_logit(logits), labels)
         return labels.to(logits) * single_logit(logits)
     labels = _class_labels(logits, y)
     return logits.gather(1, labels[:, None]).squeeze(1) - best_other(logits, labels)
+
+
+def check_not_sigmoid(scores: Float[Tensor, " n"], labels: Shaped[Tensor, " n"]) -> None:
+    """Require scores of a binary network that are no probabilities: those are right at the threshold 0.5, not at 0.
+
+    Args:
+        scores: One a sample.
+        labels: Signs.
+
+    Raises:
+        InvalidInputError: No score is for the negative class, and the threshold 0.5 knows it better than a constant.
+
+    >>> check_not_sigmoid(torch.tensor([-2.0, 1.0]), torch.tensor([-1, 1]))
+    """
+    if not ((scores >= 0) & (scores <= 1)).all():
+        return
+    positive = labels > 0
+    most_frequent = max(int(positive.sum()), int((~positive).sum()))
+    if int(((scores > 0.5) == positive).sum()) > most_frequent:
+        raise InvalidInputError(
+            "the scores lie between 0 and 1 and are right at the threshold 0.5: they are probabilities, and logits are "
+            "needed; take the sigmoid off, or pass scores.logit()"
+        )
 
 
 def best_other(logits: Float[Tensor, "n c"], y: Shaped[Tensor, "n *one"]) -> Float[Tensor, " n"]:

@@ -1,6 +1,6 @@
 """Training by gradient descent on the full batch or on mini-batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
+from assay.core.batches import batch_sizes, shuffled_batches
 from assay.core.checks import check_count, check_pairs
 from assay.core.errors import AssayError, InvalidInputError, NumericalError, require_extra
 from assay.core.look import check_model
@@ -104,7 +105,7 @@ def fit(
     run = _optimizer(model, optimizer)
     scheduler = CosineAnnealingLR(run, total) if schedule == "cosine" else schedule(run) if schedule else None
     launched = _launch(model, run, x, size, devices)
-    batches = track(_batches(x, y, size, total, generator), "training", total=total, enabled=progress)
+    batches = track(shuffled_batches(x, y, size, total, generator), "training", total=total, enabled=progress)
     objective = training_loss(loss, y)
 
     history: list[float] = []
@@ -112,14 +113,7 @@ def fit(
     try:
         with torch.inference_mode(False), torch.enable_grad():
             for number, (batch_x, batch_y) in enumerate(batches, 1):
-                run.zero_grad()
-                value = objective(_outputs(launched.network, launched.share(batch_x)), launched.share(batch_y))
-                if not value.requires_grad:
-                    raise InvalidInputError(
-                        "the loss has no gradient; compute it from the outputs, without detach or argmax"
-                    )
-                launched.backward(value)
-                launched.optimizer.step()
+                value = launched.step(objective, batch_x, batch_y)
                 if scheduler is not None:
                     scheduler.step()
                 history.append(value.item())
@@ -176,36 +170,6 @@ def _total_steps(n: int, batch_size: int, epochs: int | None, n_iter: int | None
     raise InvalidInputError(f"give either epochs or n_iter, got epochs={epochs} and n_iter={n_iter}")
 
 
-def batch_sizes(n: int, batch_size: int) -> list[int]:
-    """Return the sizes of an epoch's batches in `fit`; a rest of one sample joins the batch before it.
-
-    >>> batch_sizes(7, 3), batch_sizes(8, 3)
-    ([3, 4], [3, 3, 2])
-    """
-    sizes = [batch_size] * (n // batch_size)
-    rest = n % batch_size
-    if rest == 1 and sizes:
-        sizes[-1] += 1
-    elif rest:
-        sizes.append(rest)
-    return sizes
-
-
-def _batches(
-    x: Tensor, y: Tensor, size: int, total: int, generator: torch.Generator | None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    drawn = 0
-    while drawn < total:
-        if size >= len(x):
-            yield x.clone(), y  # a network may write into its input
-            drawn += 1
-            continue
-        order = torch.randperm(len(x), generator=generator, device=generator.device if generator else None)
-        for index in order.to(x.device).split(batch_sizes(len(x), size))[: total - drawn]:
-            yield x[index], y[index]
-            drawn += 1
-
-
 @dataclass(frozen=True)
 class _Launched:
     """A model and its optimiser in one of `count` processes, and that process's share of every batch."""
@@ -216,8 +180,16 @@ class _Launched:
     rank: int = 0
     count: int = 1
 
-    def share(self, batch: Tensor) -> Tensor:
-        return batch[self.rank :: self.count]
+    def step(self, loss: LossFunction, x: Tensor, y: Tensor) -> Tensor:
+        """Take one step of the optimiser, and return the loss before it."""
+        x, y = (batch[self.rank :: self.count] for batch in (x, y))
+        self.optimizer.zero_grad()
+        value = loss(_outputs(self.network, x), y)
+        if not value.requires_grad:
+            raise InvalidInputError("the loss has no gradient; compute it from the outputs, without detach or argmax")
+        self.backward(value)
+        self.optimizer.step()
+        return value
 
 
 def _launch(model: nn.Module, optimizer: Optimizer, x: Tensor, batch_size: int, devices: int) -> _Launched:

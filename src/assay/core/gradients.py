@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.func import grad, jacrev
 
 from assay.core.checks import check_count, check_pairs, check_samples
-from assay.core.derivatives import batched, gradient, one_by_one, plain_attention, pull_back, refusals
+from assay.core.derivatives import batched, gradient, one_by_one, pull_back, refusals
+from assay.core.errors import InvalidInputError
 from assay.core.leaves import check_reached, leaves
 from assay.core.look import check_outputs
 from assay.core.losses import LossFunction
@@ -18,8 +19,6 @@ from assay.core.parameters import (
     Selection,
     flatten,
     functional,
-    named_parameters,
-    preserved,
     unwrapped,
 )
 
@@ -109,7 +108,7 @@ def parameter_gradients(
         per_sample: Return one row a sample; else one vector.
 
     Returns:
-        The gradients; they carry a graph only where `x` does.
+        The gradients; they carry a graph only where `x` requires gradients and autograd is on.
 
     Raises:
         InvalidInputError: The data do not fit each other or the loss, or torch cannot differentiate the network.
@@ -118,21 +117,37 @@ def parameter_gradients(
     >>> parameter_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error, per_sample=False).shape
     torch.Size([3])
     """
+    followed = x.requires_grad and torch.is_grad_enabled()
     fixed, y = check_pairs(x, y, tokens=True)
-    loss = mean_over_samples(loss, model, fixed, y)
-    with preserved(model), plain_attention():
-        call, point = functional(model), named_parameters(model, params=params)
-        x = x if x.requires_grad else fixed
+    mean = mean_over_samples(loss, model, fixed, y)
+    if per_sample and not followed:
+        return _sample_derivatives(model, fixed, y, mean, params, len(fixed), _rows)
+    with leaves(model, params) as own:
+        if not followed:
+            outputs = unwrapped(model)(fixed)
+            check_reached(outputs)
+            return flatten(dict(zip(own, pull_back([mean(outputs, y)], list(own.values())), strict=True)))
+        return _followed_gradients(model, x, y, mean, own, per_sample)
 
-        def objective(values: Parameters, sample: Tensor, target: Tensor) -> Tensor:
-            return loss(call(values, sample), target)
 
-        if per_sample:
-            one = gradient(lambda values, sample, target: objective(values, sample[None], target[None]))
-            found = _rows(batched(one, (None, 0, 0))(point, x, y))
-        else:
-            found = flatten(gradient(objective)(point, x, y))
-    return found if x.requires_grad else found.detach()
+def _followed_gradients(
+    model: nn.Module, x: Tensor, y: Tensor, loss: LossFunction, own: Parameters, per_sample: bool
+) -> Float[Tensor, "*n p"]:
+    """Return gradients with a graph to the inputs, and none to the network's own parameters."""
+    call, point = functional(model), {name: weight.detach() for name, weight in own.items()}
+    if call({}, x[:1].detach()).requires_grad:
+        raise InvalidInputError(
+            "the model holds weights under names that are not registered, such as in a list, which gradients that are "
+            "differentiable in x cannot follow; use them by their registered names in its forward pass"
+        )
+
+    def objective(values: Parameters, samples: Tensor, targets: Tensor) -> Tensor:
+        return loss(call(values, samples), targets)
+
+    if not per_sample:
+        return flatten(gradient(objective)(point, x, y))
+    one = gradient(lambda values, sample, target: objective(values, sample[None], target[None]))
+    return _rows(batched(one, (None, 0, 0))(point, x, y))
 
 
 def input_gradient(
@@ -152,15 +167,20 @@ def input_gradient(
         The values and the gradients, without a graph.
 
     Raises:
-        InvalidInputError: Autograd finds no way from the values to the inputs.
+        InvalidInputError: The inputs are integers, or autograd finds no way from the values to them.
 
     >>> values, gradient = input_gradient(nn.Flatten(), torch.ones(2, 3), lambda outputs: 2 * outputs.sum(1))
     >>> values.tolist(), gradient[0].tolist()
     ([6.0, 6.0], [2.0, 2.0, 2.0])
     """
+    if not x.is_floating_point():
+        raise InvalidInputError(
+            f"x is {x.dtype}, and integers have no gradient; differentiate in the embeddings of tokens, with a network "
+            "that starts from them"
+        )
     with torch.inference_mode(False), torch.enable_grad(), refusals():
         point = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-        values = value(model(point))
+        values = value(model(point.clone()))  # the network may write into its input
         (slope,) = torch.autograd.grad(values.sum(), point)
     return values.detach(), slope
 
@@ -256,13 +276,17 @@ def _flat(outputs: Tensor) -> Float[Tensor, " c"]:
 
 
 def _rows(gradients: Parameters) -> Float[Tensor, "b p"]:
-    return torch.cat([value.flatten(1) for value in gradients.values()], 1)
+    return torch.cat([value.reshape(len(value), -1) for value in gradients.values()], 1)
 
 
 def _norms(gradients: Parameters) -> Float[Tensor, " b"]:
-    wide = [value.flatten(1).to(torch.promote_types(value.dtype, torch.float32)) for value in gradients.values()]
-    return torch.stack([value.norm(dim=1) for value in wide]).norm(dim=0)
+    return _rows(
+        {
+            name: value.to(torch.promote_types(value.dtype, torch.float32)).reshape(len(value), -1).norm(dim=1)
+            for name, value in gradients.items()
+        }
+    ).norm(dim=1)
 
 
 def _matrices(jacobians: Parameters) -> Float[Tensor, "b c p"]:
-    return torch.cat([value.flatten(2) for value in jacobians.values()], 2)
+    return torch.cat([value.reshape(*value.shape[:2], -1) for value in jacobians.values()], 2)

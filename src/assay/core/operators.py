@@ -41,6 +41,7 @@ class MatrixFree(ABC):
     def multiply(self, columns: Float[Tensor, "p k"]) -> Float[Tensor, "p k"]:
         """Return the product with every column."""
 
+    @torch.inference_mode(False)
     def __matmul__(self, other: Float[Tensor, "p *k"]) -> Float[Tensor, "p *k"]:
         if other.ndim not in (1, 2) or other.shape[0] != self.shape[1] or other.dtype != self.dtype:
             raise InvalidInputError(
@@ -58,6 +59,7 @@ class MatrixFree(ABC):
     def __rmul__(self, factor: float) -> "MatrixFree":
         return _Combination(self, self, float(factor), 0.0)
 
+    @torch.inference_mode(False)
     def to_dense(self, *, columns: int = 128) -> Float[Tensor, "p p"]:
         """Return the dense matrix, from products with `columns` columns of the identity at a time; memory O(p²)."""
         identity = torch.eye(self.shape[0], dtype=self.dtype, device=self.device)
@@ -147,8 +149,8 @@ class _LossCurvature(MatrixFree):
     def multiply(self, columns: Float[Tensor, "p k"]) -> Float[Tensor, "p k"]:
         """Return the product with every column, one batch of samples after the other."""
         rows = columns.T.contiguous()  # with a direction's entries next to each other, kernels need no copies
-        total = torch.zeros_like(rows)
         with leaves(self.model, self.params.keys()) as params:
+            total = torch.zeros_like(rows)
             weights = list(params.values())
             each = one_by_one if len(rows) == 1 else batched
             for x, y in zip(self.x.split(self.batch_size), self.y.split(self.batch_size), strict=True):

@@ -40,7 +40,9 @@ def named_parameters(model: nn.Module, *, params: Selection = "all") -> Paramete
         found = trainable or found
     # An inference tensor takes part in no graph; its clone outside inference mode does.
     with torch.inference_mode(False):
-        return {name: value.clone() if value.is_inference() else value.detach() for name, value in found.items()}
+        return {
+            name: value.detach().clone() if value.is_inference() else value.detach() for name, value in found.items()
+        }
 
 
 def _floating_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -206,7 +208,7 @@ def functional(model: nn.Module) -> Callable[[Parameters, Tensor], Tensor]:
     """Return the model as a pure function `f(params, x)` with fixed buffers.
 
     Parameters missing from `params` keep the model's values, so that a single layer can be varied. What a forward pass
-    writes into a buffer is gone after it.
+    writes into its input or a buffer is gone after it.
 
     >>> layer = nn.Linear(2, 1)
     >>> f = functional(layer)
@@ -219,7 +221,7 @@ def functional(model: nn.Module) -> Callable[[Parameters, Tensor], Tensor]:
 
     def call(params: Parameters, x: Tensor) -> Tensor:
         copies = {name: value.clone() for name, value in buffers.items()}
-        return functional_call(network, weights | copies | params, (x,))
+        return functional_call(network, weights | copies | params, (x.clone(),))
 
     return call
 
@@ -256,18 +258,25 @@ def _hold(module: nn.Module, copies: dict[int, Tensor]) -> Callable[[], None]:
     """Put one module in evaluation mode, with copies of its buffers and without backward hooks; return the way back."""
     attributes, training = vars(module), module.training
     before = dict(attributes)
+    # With `max_norm` each forward pass of an embedding rescales the rows that are too long, in place.
+    limited = isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None
+    rescaled = (
+        [(value.detach(), value.detach().clone()) for value in module.parameters(recurse=False)] if limited else []
+    )
     tables = [attributes.get(name, {}) for name in ("_buffers", "_backward_hooks", "_backward_pre_hooks")]
     contents = [dict(table) for table in tables]
 
     def restore() -> None:
         module.training = training
+        for weight, value in rescaled:
+            weight.copy_(value)
         for table, content in zip(tables, contents, strict=True):
             table.clear()
             table.update(content)
-        for name in [name for name, value in attributes.items() if isinstance(value, Tensor)]:
-            del attributes[name]
-        attributes.update({name: value for name, value in before.items() if name not in attributes})
-        attributes.update({name: value for name, value in before.items() if isinstance(value, Tensor)})
+        # A flag that says that a tensor is there goes with the tensor; counts of a module without any stay.
+        if any(isinstance(value, Tensor) and before.get(name) is not value for name, value in attributes.items()):
+            attributes.clear()
+        attributes.update(before if not attributes else {n: v for n, v in before.items() if n not in attributes})
 
     module.training = False
     for name, value in contents[0].items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Literal
 
 import torch
@@ -125,12 +126,23 @@ def not_accepted(model: nn.Module, sample: Tensor, error: Exception) -> Problem:
     if devices and str(sample.device) not in devices:
         what = f"{what} on {sample.device}, for its weights are on {' and '.join(devices)}"
         return Problem("type", "model", what, f"move the inputs with x.to({devices[0]!r})")
+    return Problem("input", "model", f"{what} ({reason(error)})", _input_mend(model, sample, error))
+
+
+def _input_mend(model: nn.Module, sample: Tensor, error: Exception) -> str:
+    if isinstance(error, NotImplementedError) and "forward" in str(error):
+        return "pass a network with a forward method"
+    if isinstance(error, TypeError) and "missing" in str(error):
+        return "wrap it in a module whose forward takes the inputs alone"
     mend = "reshape the data to what the first layer expects"
-    if not sample.is_floating_point():
-        mend += ", or convert it with x.float() where the first layer is no embedding"
-    elif any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in model.modules()):
-        mend += ", or convert token indices with x.long()"
-    return Problem("input", "model", f"{what} ({first_line(error)})", mend)
+    if any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in model.modules()):
+        return mend if sample.dtype == torch.int64 else f"{mend}, or convert token indices with x.long()"
+    return mend if sample.is_floating_point() else f"{mend}, or convert it with x.float()"
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error, shortened."""
+    return shorten(first_line(error), 200, placeholder=" ...")
 
 
 def rows_or_problem(model: nn.Module, outputs: object, n: int) -> Tensor | Problem:

@@ -1,4 +1,4 @@
-"""Whether any loss is a plain mean over samples, tried on a few."""
+"""Trial of any loss as a plain mean over samples."""
 
 import warnings
 from collections.abc import Callable, Iterator

@@ -10,9 +10,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from assay.core import InvalidInputError, MissingDataError
-from assay.data.arrays import read_labels, read_samples
+from assay.data.arrays import read_labels, read_samples, read_text
 from assay.data.dataset import Dataset
 
+_LARGEST_LABEL = 1_000_000
 _HELD_OUT = ("_test", "_val", "_valid", "_validation", "_dev")  # the first that is there is used
 
 
@@ -60,8 +61,8 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0))
         samples.append(x)
         labels.append(y)
         notes += said + understood
+    notes += _range_notes(labels, class_names, path)
     class_names = class_names or tuple(map(str, range(int(torch.cat(labels).max()) + 1 if len(labels[0]) else 1)))
-    notes += _start(labels, class_names, path)
     x_test, y_test = (samples[1], labels[1]) if test is not None else (samples[0][:0], labels[0][:0])
     notes = tuple(dict.fromkeys(notes))
     return Dataset(path.stem, samples[0], labels[0], x_test, y_test, input_range, class_names, notes)
@@ -102,6 +103,8 @@ def _read(path: Path, names: list[str]) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
             for name in names:
                 arrays[name] = loaded[name]
+                if not isinstance(arrays[name], np.ndarray):
+                    raise ValueError("it is none")
     except Exception as error:  # a damaged file raises errors of many kinds
         reason = "it holds Python objects" if "allow_pickle" in str(error) else str(error).split("\n")[0]
         raise InvalidInputError(
@@ -119,11 +122,11 @@ def _class_names(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, ...]:
             f"class_names in {path} has shape {given.shape} and type {given.dtype}; save one text for each class, in "
             "the order of the labels"
         )
-    return tuple(given.astype(str).tolist())
+    return tuple(read_text(given).tolist())
 
 
-def _start(labels: list[Int[Tensor, " _"]], class_names: tuple[str, ...], path: Path) -> list[str]:
-    """Refuse labels that do not start at 0 where that is certain, and say it where it is not."""
+def _range_notes(labels: list[Int[Tensor, " _"]], class_names: tuple[str, ...], path: Path) -> list[str]:
+    """Refuse labels that do not count from 0 where that is certain, and say it where it is not."""
     y = torch.cat(labels)
     if not len(y):
         return []
@@ -131,6 +134,10 @@ def _start(labels: list[Int[Tensor, " _"]], class_names: tuple[str, ...], path: 
     if low < 0:
         mend = "save (y + 1) // 2" if set(y.tolist()) == {-1, 1} else "relabel the classes from 0"
         raise InvalidInputError(f"{path} holds labels from {low} to {high}, and labels count from 0; {mend}")
+    if high > _LARGEST_LABEL:
+        raise InvalidInputError(
+            f"{path} holds labels up to {high}, which number no classes; save numpy.unique(y, return_inverse=True)[1]"
+        )
     if low == 1 and high == len(class_names):
         raise InvalidInputError(
             f"{path} holds labels from 1 to {high} for {high} class_names, and labels count from 0; save y - 1"

@@ -82,7 +82,7 @@ def read_labels(array: np.ndarray, name: str, class_names: tuple[str, ...] = ())
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 1 and array.dtype.kind in "US":
-        return _named_labels(array.astype(str), name, class_names)
+        return _named_labels(read_text(array), name, class_names)
     if array.ndim == 1 and array.dtype.kind in "iub":
         return labels(array), []
     raise InvalidInputError(
@@ -90,10 +90,17 @@ def read_labels(array: np.ndarray, name: str, class_names: tuple[str, ...] = ())
     )
 
 
+def read_text(array: np.ndarray) -> np.ndarray:
+    """Return an array of text, or of numbers, as text."""
+    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array.astype(str)
+
+
 def _named_labels(array: np.ndarray, name: str, class_names: tuple[str, ...]) -> tuple[Int[Tensor, " n"], list[str]]:
     """Number labels that are names by the order of the class names, which their alphabet does not tell."""
     unknown = sorted(set(array.tolist()) - set(class_names))
     if unknown:
+        if all(label.isdecimal() for label in unknown):
+            raise InvalidInputError(f"{name} holds numbers as text ({', '.join(unknown[:4])}); save y.astype('int64')")
         why = "which class_names lacks" if class_names else "unnumbered"
         raise InvalidInputError(
             f"{name} holds names ({', '.join(unknown[:4])}), {why}; add class_names to the archive, in the order "

@@ -58,13 +58,15 @@ class Dataset:
             self._check_part(self.x_test, self.y_test, "test")
 
     def _check_part(self, x: Tensor, y: Tensor, part: str) -> None:
-        check_pairs(x, y)
+        x, y = check_pairs(x, y)
         if not y.is_floating_point() and int(y.max()) >= self.n_classes:
             raise InvalidInputError(
                 f"y_{part} of {self.name!r} holds labels from {int(y.min())} to {int(y.max())}, but there are "
                 f"{self.n_classes} class_names; name every class from 0, or relabel them"
             )
-        check_labels(y, self.n_classes, f"y_{part}")
+        y = check_labels(y, max(self.n_classes, 2), f"y_{part}")  # a folder of one class is a data set, too
+        object.__setattr__(self, f"x_{part}", x)
+        object.__setattr__(self, f"y_{part}", y)
         low, high = self.input_range
         if x.min() < low or x.max() > high:
             raise InvalidInputError(

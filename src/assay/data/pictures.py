@@ -25,6 +25,7 @@ _OPAQUE = "have an alpha channel, opaque everywhere, which is left out"
 _CMYK = "are CMYK, converted to RGB without a colour profile"
 _SHALLOW = "are 16-bit colour, of which the upper 8 bits are read"
 _DEEP = "are 16-bit grey, divided by 65535"
+_DIM = 1 / 16  # of the range: what 12 bits reach in 16
 _AS_STORED = "carry an EXIF orientation, which is not applied: pixels are read as they are stored"
 _TURNED = "are TIFF with an orientation, and turned by it"
 _FIRST = "are multi-picture JPEG, of which the first picture is read"
@@ -42,6 +43,7 @@ def read_pictures(files: Sequence[Path]) -> tuple[Float[np.ndarray, "n ch h w"],
     """
     pictures: list[np.ndarray] = []
     remarks: Counter[str] = Counter()
+    brightest = 0.0  # of the 16-bit images
     for file in files:
         pixels, found = _read(file)
         if pictures and pixels.shape[1:] != pictures[0].shape[1:]:
@@ -50,12 +52,15 @@ def read_pictures(files: Sequence[Path]) -> tuple[Float[np.ndarray, "n ch h w"],
             )
         pictures.append(pixels)
         remarks.update(found)
+        brightest = max(brightest, float(pixels.max()) if _DEEP in found else 0)
     n_channels = max(len(pixels) for pixels in pictures)
     n_grey = sum(len(pixels) < n_channels for pixels in pictures)
     if n_grey:
         remarks["are grey beside colour ones, and given three equal channels"] = n_grey
     shape = (n_channels, *pictures[0].shape[1:])
     notes = [f"{count} of {len(files)} images {remark}" for remark, count in remarks.items()]
+    if remarks[_DEEP] and brightest <= _DIM:
+        notes.append(f"16-bit images reach {brightest:.2%} of white; if they hold fewer bits, save them at full scale")
     return np.stack([np.broadcast_to(pixels, shape) for pixels in pictures]), notes
 
 

@@ -1,13 +1,14 @@
 """Alignment of the gradient covariance with the Gauss-Newton matrix (Sagun et al., 2017)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.linalg import subspace_angles
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, LossFunction, check_logits, per_sample_gradients
+from assay.core import InvalidInputError, LossFunction, check_outputs, check_pairs, per_sample_gradients
 from assay.landscape.decomposition import gauss_newton_factor
 
 
@@ -35,12 +36,14 @@ class AlignmentReport:
         )
 
 
+@torch.inference_mode(False)
 def gradient_covariance_alignment(
     model: nn.Module,
-    x: Float[Tensor, "n *d"],
+    x: Shaped[Tensor, "n *d"],
     y: Tensor,
     *,
     loss: LossFunction,
+    params: Literal["trainable", "all"] = "trainable",
     k: int | None = None,
     batch_size: int = 64,
 ) -> AlignmentReport:
@@ -50,9 +53,10 @@ def gradient_covariance_alignment(
 
     Args:
         model: Network; evaluated in evaluation mode, it comes back as it was.
-        x: Inputs.
+        x: Inputs; integers for a network that reads tokens.
         y: Targets.
-        loss: Mean loss over a batch, convex in the network's outputs.
+        loss: Mean loss over samples, convex in the network's outputs.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         k: Dimension of the spaces; the number of outputs by default.
         batch_size: Samples differentiated at once.
 
@@ -73,10 +77,12 @@ def gradient_covariance_alignment(
     >>> report.angles.shape
     torch.Size([1])
     """
-    chosen = check_logits(model, x).shape[1] if k is None else k
-    gradients = per_sample_gradients(model, x, y, loss, batch_size=batch_size) / len(x) ** 0.5
+    x, y = check_pairs(x, y, tokens=True)
+    outputs = check_outputs(model, x)
+    chosen = outputs[0].numel() if k is None else k
+    gradients = per_sample_gradients(model, x, y, loss, params=params, batch_size=batch_size) / len(x) ** 0.5
     covariance, left = _top(gradients, chosen, "gradient covariance")
-    factor = gauss_newton_factor(model, x, y, loss=loss, batch_size=batch_size)
+    factor = gauss_newton_factor(model, x, y, loss=loss, params=params, batch_size=batch_size)
     curvature, right = _top(factor, chosen, "Gauss-Newton matrix")
     radians = torch.as_tensor(subspace_angles(left.cpu().numpy(), right.cpu().numpy()).copy()).to(left)
     overlap = radians.cos().square().mean().item()
@@ -85,6 +91,7 @@ def gradient_covariance_alignment(
 
 def _top(factor: Float[Tensor, "r p"], k: int, name: str) -> tuple[Float[Tensor, " k"], Float[Tensor, "p k"]]:
     """Return the k largest eigenvalues of A^T A and their eigenvectors."""
+    factor = factor.to(torch.promote_types(factor.dtype, torch.float32))  # solvers take no half precision
     singular, rows = torch.linalg.svd(factor, full_matrices=False)[1:]
     floor = torch.finfo(factor.dtype).eps * max(factor.shape) * singular[0]
     rank = int((singular > floor).sum())

@@ -1,20 +1,21 @@
 """Generalised Gauss-Newton decomposition of the Hessian (Sagun et al., 2017)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.func import grad
 
 from assay.core import (
     HessianOperator,
     InvalidInputError,
     LossFunction,
     check_finite,
-    check_logits,
-    check_model,
+    check_outputs,
     check_pairs,
+    gradient,
+    mean_over_samples,
     output_jacobian,
     predict,
 )
@@ -43,12 +44,14 @@ class HessianDecomposition:
         )
 
 
+@torch.inference_mode(False)
 def gauss_newton_decomposition(
     model: nn.Module,
-    x: Float[Tensor, "n *d"],
+    x: Shaped[Tensor, "n *d"],
     y: Tensor,
     *,
     loss: LossFunction,
+    params: Literal["trainable", "all"] = "trainable",
     batch_size: int = 64,
 ) -> HessianDecomposition:
     r"""Split the Hessian of the mean loss into its Gauss-Newton part and the rest, $H = G + R$.
@@ -58,9 +61,10 @@ def gauss_newton_decomposition(
 
     Args:
         model: Network; evaluated in evaluation mode, it comes back as it was.
-        x: Inputs.
+        x: Inputs; integers for a network that reads tokens.
         y: Targets.
-        loss: Mean loss over a batch, convex in the network's outputs.
+        loss: Mean loss over samples, convex in the network's outputs.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         batch_size: Samples differentiated at once.
 
     Returns:
@@ -82,20 +86,22 @@ def gauss_newton_decomposition(
     >>> parts.residual.abs().max().item() < 1e-6
     True
     """
-    factor = gauss_newton_factor(model, x, y, loss=loss, batch_size=batch_size)
+    factor = gauss_newton_factor(model, x, y, loss=loss, params=params, batch_size=batch_size)
     gauss_newton = factor.T @ factor
-    hessian = HessianOperator(model, x, y, loss, batch_size=batch_size).to_dense()
+    hessian = HessianOperator(model, x, y, loss, params=params, batch_size=batch_size).to_dense()
     hessian = (hessian + hessian.T) / 2
     check_finite(hessian, "the Hessian")
     return HessianDecomposition(hessian, gauss_newton, hessian - gauss_newton)
 
 
+@torch.inference_mode(False)
 def gauss_newton_factor(
     model: nn.Module,
-    x: Float[Tensor, "n *d"],
+    x: Shaped[Tensor, "n *d"],
     y: Tensor,
     *,
     loss: LossFunction,
+    params: Literal["trainable", "all"] = "trainable",
     batch_size: int = 64,
 ) -> Float[Tensor, "r p"]:
     r"""Compute a factor $A$ with $G = A^\top A$: for every sample $\frac{1}{\sqrt n} (\nabla^2_f \ell_i)^{1/2} J_i$.
@@ -117,16 +123,17 @@ def gauss_newton_factor(
     >>> gauss_newton_factor(nn.Linear(2, 3), torch.eye(2), torch.tensor([0, 1]), loss=cross_entropy).shape
     torch.Size([6, 9])
     """
-    check_model(model)
-    check_pairs(x, y)
-    check_logits(model, x)
-    root = _root(_output_curvature(predict(model, x, batch_size=batch_size), y, loss))
-    jacobian = output_jacobian(model, x, batch_size=batch_size)
-    factor = torch.bmm(root, jacobian).flatten(0, 1) / len(x) ** 0.5
+    x, y = check_pairs(x, y, tokens=True)
+    check_outputs(model, x)
+    mean = mean_over_samples(loss, model, x, y)
+    jacobian = output_jacobian(model, x, params=params, batch_size=batch_size)
+    root = _root(_output_curvature(predict(model, x, batch_size=batch_size), y, mean))
+    factor = torch.bmm(root, jacobian.to(root.dtype)).flatten(0, 1) / len(x) ** 0.5
     check_finite(factor, "the Gauss-Newton factor")
     return factor
 
 
+@torch.inference_mode(False)
 def factor_eigenvalues(factor: Float[Tensor, "r p"]) -> Float[Tensor, " k"]:
     r"""Compute the eigenvalues of $A^\top A$ that can differ from zero, descending, from the smaller Gram matrix.
 
@@ -141,6 +148,7 @@ def factor_eigenvalues(factor: Float[Tensor, "r p"]) -> Float[Tensor, " k"]:
     >>> factor_eigenvalues(torch.tensor([[3.0, 0.0, 4.0]])).tolist()
     [25.0]
     """
+    factor = factor.to(torch.promote_types(factor.dtype, torch.float32))  # eigensolvers take no half precision
     gram = factor @ factor.T if len(factor) < factor.shape[1] else factor.T @ factor
     return torch.linalg.eigvalsh(gram).flip(0)
 
@@ -150,13 +158,13 @@ def _output_curvature(logits: Tensor, y: Tensor, loss: LossFunction) -> Float[Te
 
     The mean loss has no terms between samples, so its Hessian times "output c of every sample" is column c of all.
     """
-    scores = logits.reshape(len(logits), -1)
+    scores = logits.to(torch.promote_types(logits.dtype, torch.float32)).reshape(len(logits), -1)
 
     def slopes(values: Float[Tensor, "n c"]) -> Float[Tensor, " c"]:
-        return grad(lambda f: loss(f.reshape(logits.shape), y))(values).sum(0)
+        return gradient(lambda f: loss(f.reshape(logits.shape), y))(values).sum(0)
 
-    columns = [grad(lambda f, c=c: slopes(f)[c])(scores) for c in range(scores.shape[1])]
-    return len(logits) * torch.stack(columns, dim=2)
+    columns = [gradient(lambda f, c=c: slopes(f)[c])(scores) for c in range(scores.shape[1])]
+    return len(logits) * torch.stack(columns, dim=2).detach()
 
 
 def _root(curvature: Float[Tensor, "n c c"]) -> Float[Tensor, "n c c"]:

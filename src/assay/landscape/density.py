@@ -79,6 +79,7 @@ class SpectralDensity:
         return seen / (len(self.nodes) * self.width * math.sqrt(2 * math.pi))
 
 
+@torch.inference_mode(False)
 def spectral_density(
     operator: MatrixFree,
     *,

@@ -1,24 +1,27 @@
 """Loss on the straight line between two networks (Goodfellow, Vinyals and Saxe, 2015)."""
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.core import (
     InvalidInputError,
     LossFunction,
+    assign_parameters,
     check_count,
     check_finite,
-    check_model,
+    check_outputs,
     check_pairs,
+    copy_network,
     flatten,
     mean_loss,
+    mean_over_samples,
     named_parameters,
     track,
+    unwrapped,
 )
 
 if TYPE_CHECKING:
@@ -61,10 +64,11 @@ class PathReport:
         return axes
 
 
+@torch.inference_mode(False)
 def linear_path(
     model_a: nn.Module,
     model_b: nn.Module,
-    x: Float[Tensor, "n *d"],
+    x: Shaped[Tensor, "n *d"],
     y: Tensor,
     *,
     loss: LossFunction,
@@ -80,9 +84,9 @@ def linear_path(
     Args:
         model_a: Network at t = 0; it comes back as it was.
         model_b: Network at t = 1, of the same architecture and with the same buffers.
-        x: Inputs.
+        x: Inputs; integers for a network that reads tokens.
         y: Targets.
-        loss: Mean loss over a batch.
+        loss: Mean loss over samples; class weights and ignored labels are folded into one mean over all of them.
         n: Points on the line, its ends included.
         batch_size: Samples evaluated at once.
         progress: Draw a bar on standard error.
@@ -105,16 +109,18 @@ def linear_path(
     >>> linear_path(nn.Linear(1, 1), nn.Linear(1, 1), x, x, loss=squared_error).barrier
     0.0
     """
-    check_pairs(x, y)
+    x, y = check_pairs(x, y, tokens=True)
     check_count(n, "n", at_least=3)
+    check_outputs(model_a, x)
     start, end = _matching_parameters(model_a, model_b)
-    walker = copy.deepcopy(model_a)
+    check_outputs(model_b, x)
+    loss = mean_over_samples(loss, model_a, x, y)
+    walker = copy_network(model_a)
     positions = torch.linspace(0, 1, n, dtype=torch.float64)
     values = []
     for t in track(positions.tolist(), "walking the line", enabled=progress):
         with torch.no_grad():
-            for name, parameter in walker.named_parameters():
-                parameter.copy_(torch.lerp(start[name], end[name], t))
+            assign_parameters(walker, torch.lerp(start, end, t))
         values.append(mean_loss(walker, x, y, loss, batch_size=batch_size))
     losses = torch.tensor(values, dtype=torch.float64)
     check_finite(losses, "the loss on the line")
@@ -124,24 +130,35 @@ def linear_path(
         losses=losses,
         barrier=(losses - torch.lerp(losses[0], losses[-1], positions)).max().clamp(min=0).item(),
         monotone=bool((rises <= 0).all() or (rises >= 0).all()),
-        distance=(flatten(end) - flatten(start)).norm().item(),
+        distance=(end - start).norm().item(),
     )
 
 
-def _matching_parameters(model_a: nn.Module, model_b: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    check_model(model_a)
-    check_model(model_b)
-    start, end = named_parameters(model_a), named_parameters(model_b)
-    shapes_a, shapes_b = ({name: value.shape for name, value in side.items()} for side in (start, end))
-    if shapes_a != shapes_b:
-        differing = sorted(set(shapes_a.items()) ^ set(shapes_b.items()))
-        raise InvalidInputError(f"the two networks must have the same parameters; they differ in {differing[:4]}")
-    buffers_a, buffers_b = dict(model_a.named_buffers()), dict(model_b.named_buffers())
-    if buffers_a.keys() != buffers_b.keys() or any(
-        not torch.equal(value, buffers_b[name]) for name, value in buffers_a.items()
-    ):
+def _matching_parameters(model_a: nn.Module, model_b: nn.Module) -> tuple[Float[Tensor, " p"], Float[Tensor, " p"]]:
+    sides = [named_parameters(model) for model in (model_a, model_b)]
+    kinds_a, kinds_b = ({(name, value.shape, value.dtype) for name, value in side.items()} for side in sides)
+    if kinds_a != kinds_b:
+        differing = sorted({name for name, *_ in kinds_a ^ kinds_b})
         raise InvalidInputError(
-            "the two networks' buffers differ, and batch-norm statistics do not interpolate between the ends; "
-            "replace batch-norm by a normalisation without buffers, or give both networks the same statistics"
+            f"the two networks must have the same parameters; they differ in the presence, shape or type of "
+            f"{', '.join(differing[:4])}: build both alike"
         )
-    return start, end
+    fixed_a, fixed_b = _fixed(model_a), _fixed(model_b)
+    differing = [name for name in fixed_a if name not in fixed_b or not torch.equal(fixed_a[name], fixed_b[name])]
+    differing += [name for name in fixed_b if name not in fixed_a]
+    if differing:
+        raise InvalidInputError(
+            f"the two networks' buffers or integer parameters differ ({', '.join(differing[:4])}), and batch-norm "
+            "statistics do not interpolate between the ends; replace batch-norm by a normalisation without buffers, "
+            "or give both networks the same statistics"
+        )
+    start, end = (flatten(side) for side in sides)
+    wide = torch.promote_types(start.dtype, torch.float32)
+    return start.to(wide), end.to(wide)
+
+
+def _fixed(model: nn.Module) -> dict[str, Tensor]:
+    """Return what the line leaves as it is: buffers and parameters that are no floating-point numbers."""
+    network = unwrapped(model)
+    whole = {name: value for name, value in network.named_parameters() if not value.is_floating_point()}
+    return whole | dict(network.named_buffers())

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.core import (
     HessianOperator,
+    InvalidInputError,
     LossFunction,
     MatrixFree,
-    NumericalError,
     as_generator,
     check_choice,
     check_finite,
     check_fraction,
-    check_logits,
+    check_outputs,
     check_pairs,
 )
 from assay.landscape.density import SpectralDensity, kernel_standard_deviation, sign_probes
@@ -40,7 +40,7 @@ class SpectrumReport:
         method: "dense" or "lanczos".
         eigenvalues: In descending order: all p (dense), or the top ones that Lanczos resolved.
         density: The whole spectrum; exact when dense.
-        n_parameters: Parameters p.
+        n_parameters: Parameters p that the Hessian is taken in.
         n_outliers: Eigenvalues above `outlier_threshold` times the largest.
         bulk_fraction: Share of eigenvalues with $|\lambda|$ below `bulk_threshold` times the largest.
         lambda_min: Smallest eigenvalue.
@@ -79,12 +79,14 @@ class SpectrumReport:
         return axes
 
 
+@torch.inference_mode(False)
 def hessian_spectrum(
     model: nn.Module,
-    x: Float[Tensor, "n *d"],
+    x: Shaped[Tensor, "n *d"],
     y: Tensor,
     *,
     loss: LossFunction,
+    params: Literal["trainable", "all"] = "trainable",
     method: Literal["auto", "dense", "lanczos"] = "auto",
     n_iter: int = 80,
     probes: int = 10,
@@ -99,13 +101,14 @@ def hessian_spectrum(
 
     The dense method is exact. With Lanczos the density is an estimate, with the error over probes in
     `report.density.moment_error`; the top eigenvalues are those that converged, and an exactly repeated eigenvalue
-    counts once. float32 blurs the bulk at about 1e-6 of the largest eigenvalue.
+    counts once. Rounding blurs the bulk, at about 1e-6 of the largest eigenvalue in float32 and 1e-2 in bfloat16.
 
     Args:
         model: Network; evaluated in evaluation mode, it comes back as it was.
-        x: Inputs.
+        x: Inputs; integers for a network that reads tokens.
         y: Targets.
-        loss: Mean loss over a batch.
+        loss: Mean loss over samples; class weights and ignored labels are folded into one mean over all of them.
+        params: "trainable" leaves out parameters with `requires_grad=False`, unless all have it; "all" takes all.
         method: "auto" is dense up to 3000 parameters, Lanczos above.
         n_iter: Lanczos steps; 80 to 100 resolve most spectra.
         probes: Random starting vectors of Lanczos.
@@ -120,8 +123,9 @@ def hessian_spectrum(
         The eigenvalues, the density, and the counts of bulk and outliers.
 
     Raises:
-        InvalidInputError: The model, the data or an option is unusable; the message says why.
-        NumericalError: The curvature is NaN or infinite, or `n_iter` is too small to resolve the outliers.
+        InvalidInputError: The model, the data or an option is unusable, or `n_iter` is too small to resolve the
+            outliers; the message says why.
+        NumericalError: The curvature is NaN or infinite.
 
     Cost: dense, time O(n p² + p³), memory O(p²); Lanczos, `n_iter * probes` Hessian products, memory O(`n_iter` p
     `probes`).
@@ -135,13 +139,13 @@ def hessian_spectrum(
     >>> round(report.lambda_max, 4), report.gap_index
     (3.0, 2)
     """
-    check_pairs(x, y)
+    x, y = check_pairs(x, y, tokens=True)
     check_choice(method, ("auto", "dense", "lanczos"), "method")
     check_fraction(outlier_threshold, "outlier_threshold")
     check_fraction(bulk_threshold, "bulk_threshold")
     check_fraction(kernel_width, "kernel_width")
-    n_outputs = check_logits(model, x).shape[1]
-    operator = HessianOperator(model, x, y, loss, batch_size=batch_size)
+    n_outputs = check_outputs(model, x)[0].numel()
+    operator = HessianOperator(model, x, y, loss, params=params, batch_size=batch_size)
     if method == "auto":
         method = "dense" if operator.shape[0] <= DENSE_LIMIT else "lanczos"
     if method == "dense":
@@ -191,7 +195,7 @@ def _lanczos(
     unsure = (relative * (nodes > outlier_threshold * nodes.max())).amax(1)
     best = int(unsure.argmin())
     if unsure[best] > RESOLVED:
-        raise NumericalError(
+        raise InvalidInputError(
             f"n_iter={n_iter} leaves an outlier uncertain by {unsure[best].item():.1%} of its value; raise n_iter"
         )
     # Below the first unresolved value, eigenvalues may be missing.

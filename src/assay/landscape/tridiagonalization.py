@@ -32,12 +32,13 @@ class Tridiagonalization:
         >>> Tridiagonalization(torch.tensor([[2.0]]), torch.zeros(1, 0), torch.zeros(1)).ritz()[0].item()
         2.0
         """
-        matrix = torch.diag_embed(self.diagonal)
+        matrix = torch.diag_embed(self.diagonal.to(torch.promote_types(self.diagonal.dtype, torch.float32)))
         matrix += torch.diag_embed(self.off_diagonal, 1) + torch.diag_embed(self.off_diagonal, -1)
         values, vectors = torch.linalg.eigh(matrix)
         return values, vectors[:, 0].square(), self.residual[:, None] * vectors[:, -1].abs()
 
 
+@torch.inference_mode(False)
 def lanczos(
     operator: MatrixFree,
     probes: Float[Tensor, "p k"],
@@ -86,7 +87,7 @@ def lanczos(
     vector = start
     for step in track(range(steps), "Lanczos", enabled=progress):
         basis[:, step] = vector
-        product = (operator @ vector.T).T
+        product = (operator @ vector.T.to(operator.dtype)).T.to(start.dtype)
         check_finite(product, "a product with the operator")
         diagonal[:, step] = (product * vector).sum(1)
         following = _outside(product, basis[:, : step + 1])
@@ -122,6 +123,7 @@ def _unit_rows(operator: MatrixFree, probes: Float[Tensor, "p k"]) -> Float[Tens
             f"probes must be columns of shape ({operator.shape[0]}, k) and dtype {operator.dtype}, "
             f"got shape {tuple(probes.shape)} and dtype {probes.dtype}"
         )
+    probes = probes.to(torch.promote_types(probes.dtype, torch.float32))  # half precision cannot hold a basis
     lengths = probes.norm(dim=0)
     if probes.shape[1] == 0 or not (torch.isfinite(lengths) & (lengths > 0)).all():
         raise InvalidInputError("probes must be finite and not zero, and there must be one; draw other vectors")

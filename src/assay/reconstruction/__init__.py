@@ -27,7 +27,8 @@ from assay.reconstruction.scoring import (
     score_reconstructions,
     structural_similarity,
 )
-from assay.reconstruction.simulated_dynamics import SimulatedDynamicsReconstructor, simulate_training
+from assay.reconstruction.simulated_dynamics import SimulatedDynamicsReconstructor
+from assay.reconstruction.simulated_training import simulate_training
 from assay.reconstruction.stationarity import StationarityResult, oracle_multipliers, stationarity_residual
 from assay.reconstruction.training import TrainingReport, train_in_span, train_to_stationarity
 

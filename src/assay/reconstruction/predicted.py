@@ -1,14 +1,22 @@
 """Multipliers predicted by the training loss at a stationary point (Buzaglo et al., 2023)."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.core import LossFunction, check_finite, check_model, check_pairs, check_positive, preserved
+from assay.core import (
+    LossFunction,
+    check_finite,
+    check_outputs,
+    check_pairs,
+    check_positive,
+    mean_over_samples,
+    preserved,
+)
 
 
 def predicted_multipliers(
-    model: nn.Module, x: Float[Tensor, "n ..."], y: Tensor, *, loss: LossFunction, weight_decay: float
+    model: nn.Module, x: Shaped[Tensor, "n ..."], y: Tensor, *, loss: LossFunction, weight_decay: float
 ) -> Float[Tensor, " n"] | Float[Tensor, "n c"]:
     r"""Compute the multipliers $\lambda_i = -\ell'(\Phi(x_i), y_i) / (w n)$ of training with weight decay.
 
@@ -21,16 +29,18 @@ def predicted_multipliers(
 
     Args:
         model: Trained network; it comes back as it was.
-        x: Its training samples, all of them.
+        x: Its training samples, all of them; integers for a network that reads tokens.
         y: Their targets, as `loss` takes them.
-        loss: Mean loss over the batch, as in training.
+        loss: Mean loss over all samples, as in training; class weights and ignored labels are taken into account.
         weight_decay: The factor w of the weights in the gradient, as in training.
 
     Returns:
-        One number per sample for a network with one output, else one per output.
+        One number per sample for a network with one output, else one per output. They are finite for any network: that
+        they explain its weights is for `stationarity_residual` to say.
 
     Raises:
-        InvalidInputError: `x` and `y` do not fit each other, or the weight decay is not positive.
+        InvalidInputError: `x` and `y` do not fit each other, the model or the loss, or the weight decay is not
+            positive.
         NumericalError: A multiplier is NaN or infinite.
 
     Source: Buzaglo et al., Deconstructing Data Reconstruction: Multiclass, Weight Decay and General Losses (2023),
@@ -42,14 +52,13 @@ def predicted_multipliers(
     >>> predicted_multipliers(zero, torch.ones(2, 2), torch.tensor([1.0, -1.0]), loss=squared_error, weight_decay=0.1)
     tensor([ 10., -10.])
     """
-    check_model(model)
-    check_pairs(x, y)
+    x, y = check_pairs(x, y, tokens=True)
+    check_outputs(model, x)
     check_positive(weight_decay, "weight_decay")
-    with preserved(model), torch.no_grad():
-        outputs = model(x)
-    with torch.enable_grad():
-        outputs.requires_grad_()
-        (slope,) = torch.autograd.grad(loss(outputs, y), outputs)
+    mean = mean_over_samples(loss, model, x, y)
+    with preserved(model):
+        outputs = model(x).detach().requires_grad_()
+        (slope,) = torch.autograd.grad(mean(outputs, y), outputs)
     multipliers = -slope.reshape(len(x), -1) / weight_decay
     check_finite(multipliers, "a multiplier")
     return multipliers.squeeze(1) if multipliers.shape[1] == 1 else multipliers

@@ -8,19 +8,17 @@ import torch
 from jaxtyping import Float
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from assay.core import (
     InvalidInputError,
-    LossFunction,
     NumericalError,
     Parameters,
     check_choice,
     check_count,
     check_model,
+    check_outputs,
     check_positive,
     flatten,
-    functional,
     named_parameters,
     preserved,
     require_inspected,
@@ -30,66 +28,10 @@ from assay.core import (
 )
 from assay.reconstruction.embeddings import total_variation
 from assay.reconstruction.kkt import initial_network, set_sharpness, with_surrogate_relu
+from assay.reconstruction.simulated_training import simulate
 
 TRIAL_SHARE = 0.05
 """Share of the search for the trial of each learning rate; 50 steps in the paper's code."""
-
-
-def simulate_training(
-    model: nn.Module,
-    x: Float[Tensor, "n ..."],
-    targets: Float[Tensor, "n ..."],
-    *,
-    loss: LossFunction,
-    lr: float,
-    epochs: int,
-    momentum: float = 0.0,
-    recompute: bool = False,
-) -> Parameters:
-    r"""Train by full-batch gradient descent, differentiable in samples and targets.
-
-    $v_{t+1} = \mu v_t + \nabla_\theta \ell(\theta_t)$ and $\theta_{t+1} = \theta_t - \eta v_{t+1}$: `torch.optim.SGD`.
-
-    Cost: time O(T) gradients, twice with a backward pass; memory O(T) gradients, O(1) with `recompute`.
-
-    Args:
-        model: Network with its initial weights, run in its current mode; it comes back as it was.
-        x: Samples.
-        targets: Training targets.
-        loss: Mean loss over the samples.
-        lr: Learning rate.
-        epochs: Full-batch steps T.
-        momentum: Momentum of the gradient.
-        recompute: Recompute each step in a backward pass instead of storing it.
-
-    Returns:
-        The weights after the last step.
-
-    Source: Tian et al., Simulating Training Dynamics to Reconstruct Training Data from Deep Neural Networks (2025),
-    inner loop of the algorithm.
-
-    >>> net = nn.Linear(1, 1, bias=False)
-    >>> after = simulate_training(net, torch.ones(1, 1), torch.zeros(1), loss=squared_error, lr=0.5, epochs=1)
-    >>> after["weight"].item()
-    0.0
-    """
-    network, before = functional(model), named_parameters(model)
-    names = list(before)
-
-    def step(x: Tensor, targets: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        weights, velocity = state[: len(names)], state[len(names) :]
-        cost = loss(network(dict(zip(names, weights, strict=True)), x), targets)
-        slopes = torch.autograd.grad(cost, weights, create_graph=True)
-        velocity = [momentum * v + slope for v, slope in zip(velocity, slopes, strict=True)]
-        return *(w - lr * v for w, v in zip(weights, velocity, strict=True)), *velocity
-
-    state = (
-        *(value.clone().requires_grad_() for value in before.values()),
-        *(torch.zeros_like(value) for value in before.values()),
-    )
-    for _ in range(epochs):
-        state = checkpoint(step, x, targets, *state, use_reentrant=False) if recompute else step(x, targets, *state)
-    return dict(zip(names, state, strict=False))
 
 
 class SimulatedDynamicsReconstructor(BaseEstimator):
@@ -101,7 +43,8 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
     $$1 - \cos(\hat\theta_T(x, t) - \theta_0,\ \theta - \theta_0) + \gamma\,\mathrm{TV}(x)$$
 
     over samples x and targets t, TV the total variation of images. It requires the training recipe, but neither
-    stationarity nor homogeneity nor lazy training; the weights may be far from converged.
+    stationarity nor homogeneity nor lazy training; the weights may be far from converged. Parameters that are frozen in
+    the trained network are left as they are; where all are frozen, all are trained.
 
     `check_estimator`: no check that fits on an array can hold, since `fit` takes a trained network.
 
@@ -131,6 +74,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
         targets_: Their targets: class probabilities (of the positive class for one output), or real numbers.
         labels_: Most probable classes; None for regression.
         similarity_: Cosine between simulated and true displacement.
+        verdict_: One or two sentences on how far that explains the weights, and so whether samples were recovered.
         lr_: Simulated learning rate.
         history_: Cosine over the search.
 
@@ -190,14 +134,17 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
             The estimator itself.
 
         Raises:
-            InvalidInputError: An option is out of range, or the initial weights do not fit the network.
+            InvalidInputError: An option is out of range, the initial weights do not fit the network, or this is no
+                function of one sample.
             NumericalError: The simulated training or the search diverged.
         """
         rates = self._check(model)
-        with preserved(model):
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in: networks are trained
             start = initial_network(model, self.init_state)
-            start = start if self.relu_alpha is None else with_surrogate_relu(start)
+            start = (start if self.relu_alpha is None else with_surrogate_relu(start)).eval()
+        with preserved(model):
             x, raw = self._start(start)
+            check_outputs(model, x)
             trial = max(1, round(TRIAL_SHARE * self.n_iter))
             found = [self._search(model, start, rate, x, raw, trial) for rate in rates if len(rates) > 1]
             best = max(range(len(found)), key=lambda k: found[k][2][-1], default=0)
@@ -206,6 +153,8 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
         self.reconstructions_, self.targets_ = x, self._targets(raw)
         self.labels_ = None if self.objective == "regression" else _classes(self.targets_)
         self.similarity_ = self.history_[-1]
+        n_weights = len(flatten(named_parameters(model, params="trainable")))
+        self.verdict_ = _verdict(self.similarity_, x.numel() + raw.numel(), n_weights)
         return self
 
     def _check(self, model: nn.Module) -> list[float]:
@@ -229,11 +178,17 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
     def _start(self, start: nn.Module) -> tuple[Tensor, Tensor]:
         """Draw samples and raw targets, and check that the network runs on them."""
         first = next(start.parameters())
+        if self.input_shape is None and first.ndim != 2:
+            raise InvalidInputError(
+                f"the network does not start with a dense layer, its first weight has shape {tuple(first.shape)}; give "
+                "the shape of one input, input_shape=(...)"
+            )
         shape = self.input_shape or tuple(first.shape[1:])
         source = seeded(self.random_state)
         x = self.init_scale * torch.randn(self.n_samples, *shape, generator=source).to(first)
         try:
-            outputs = start(x).reshape(self.n_samples, -1)
+            with torch.no_grad():
+                outputs = start(x).reshape(self.n_samples, -1)
         except InvalidInputError as error:
             raise InvalidInputError("the network has no ReLU; pass relu_alpha=None to train it as it is") from error
         except (RuntimeError, ValueError, TypeError) as error:
@@ -248,8 +203,8 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
     ) -> tuple[Tensor, Tensor, list[float]]:
         """Run a search of some steps from given samples and raw targets, at one learning rate of the training."""
         x, raw = x.clone().requires_grad_(), raw.clone().requires_grad_()
-        before = named_parameters(start)
-        moved = flatten(named_parameters(model)) - flatten(before)
+        before = named_parameters(start, params="trainable")
+        moved = flatten(named_parameters(model, params="trainable")) - flatten(before)
         optimizer = torch.optim.Adam([x, raw], lr=self.lr_x)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         history = []
@@ -257,7 +212,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
             if self.relu_alpha is not None:
                 low, high = self.relu_alpha
                 set_sharpness(start, low * (high / low) ** (number / steps))
-            after = simulate_training(
+            after = simulate(
                 start,
                 x,
                 self._targets(raw),
@@ -294,6 +249,20 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.no_validation = True
         return tags
+
+
+def _verdict(similarity: float, n_unknowns: int, n_weights: int) -> str:
+    """Say what share of the displacement's squared length the simulated training explains, and what that means."""
+    share = max(0.0, similarity) ** 2
+    text = f"The simulated training explains {share:.0%} of the weights' displacement (cosine {similarity:.3f})."
+    if share < 0.5:
+        text += (
+            " That is less than half: nothing was recovered. lr, epochs, momentum, objective and n_samples must be "
+            "those of the training."
+        )
+    if n_unknowns >= n_weights:
+        text += f" With {n_unknowns} unknowns for {n_weights} weights, other samples may explain them as well."
+    return text
 
 
 def _classes(targets: Float[Tensor, "n c"]) -> Tensor:

@@ -1,13 +1,13 @@
 """Training to stationarity: gradient descent in the span of the data, and L-BFGS for smooth networks."""
 
-import copy
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
@@ -17,19 +17,23 @@ from assay.core import (
     LossFunction,
     NumericalError,
     check_count,
-    check_model,
+    check_outputs,
     check_pairs,
     check_positive,
+    copy_network,
     fit,
     flatten,
     functional,
+    mean_over_samples,
+    named_parameters,
     preserved,
     unflatten,
+    unwrapped,
 )
 
 
 def train_in_span(
-    model: nn.Sequential,
+    model: nn.Module,
     x: Float[Tensor, "n d"],
     y: Tensor,
     *,
@@ -49,7 +53,7 @@ def train_in_span(
     Cost: time O(n_iter * n r h), memory O(n r + r h), for h hidden units; d in place of r without the span.
 
     Args:
-        model: Network that starts with `nn.Linear`.
+        model: `nn.Sequential` that starts with `nn.Linear`; frozen parameters stay as they are.
         x: Flat inputs, of the weights' dtype.
         y: Targets.
         loss: Mean loss over the batch.
@@ -63,7 +67,8 @@ def train_in_span(
         Result of training, from `core.fit`.
 
     Raises:
-        InvalidInputError: The network does not start with a dense layer, or the data do not fit.
+        InvalidInputError: The network does not start with a dense layer with a weight of its own, or the data do not
+            fit.
         NumericalError: The loss became NaN or infinite.
 
     >>> from assay.core import binary_cross_entropy
@@ -72,22 +77,44 @@ def train_in_span(
     >>> train_in_span(net, x, torch.tensor([0, 1]), **options).loss < 0.1
     True
     """
-    check_pairs(x, y)
-    if not isinstance(next(iter(model), None), nn.Linear):
-        raise InvalidInputError("the network must start with nn.Linear; put nn.Flatten in front after training")
-    basis = torch.linalg.svd(x, full_matrices=False)[2][: torch.linalg.matrix_rank(x)]
-    initial = model.get_parameter("0.weight").detach().clone()
+    x, y = check_pairs(x, y)
+    check_outputs(model, x)
+    network = unwrapped(model)
+    weight = _first_weight(network)
+    if x.ndim != 2:
+        raise InvalidInputError(f"x must be flat, of shape (n, d), got {tuple(x.shape)}; use x.flatten(1)")
+    exact = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision has no singular values
+    basis = torch.linalg.svd(exact, full_matrices=False)[2][: torch.linalg.matrix_rank(exact)].to(x)
+    initial = weight.detach().clone()
     inside = initial @ basis.T
     outside = initial - inside @ basis
-    narrow = copy.deepcopy(model)
-    narrow[0].register_parameter("weight", nn.Parameter(inside))
+    narrow: Any = copy_network(network)
+    with torch.inference_mode(False):
+        narrow[0].register_parameter("weight", nn.Parameter(inside.clone(), requires_grad=weight.requires_grad))
     sgd = partial(torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay)
     result = fit(narrow, x @ basis.T, y, loss=loss, optimizer=sgd, schedule="cosine", n_iter=n_iter, progress=progress)
-    left = _decayed(n_iter, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    left = _decayed(n_iter, lr=lr, momentum=momentum, weight_decay=weight_decay) if weight.requires_grad else 1.0
     weights = narrow.state_dict()
-    model.load_state_dict({**weights, "0.weight": weights["0.weight"] @ basis + left * outside})
+    network.load_state_dict({**weights, "0.weight": weights["0.weight"] @ basis + left * outside})
     model.eval()
     return result
+
+
+def _first_weight(network: nn.Module) -> nn.Parameter:
+    """Return the weight of the dense layer at the start, which nothing else may use or compute."""
+    layers = list(network) if isinstance(network, nn.Sequential) else []
+    first = next(iter(layers), None)
+    if not isinstance(first, nn.Linear):
+        raise InvalidInputError(
+            "the network must start with nn.Linear, in an nn.Sequential; put nn.Flatten in front after training"
+        )
+    places = [name for name, value in network.named_parameters(remove_duplicate=False) if value is first.weight]
+    if places != ["0.weight"] or any(module is first for module in layers[1:]):
+        raise InvalidInputError(
+            "the weight of the first layer is computed, as by weight_norm, or used in another place; give the layer a "
+            "weight of its own, for example by torch.nn.utils.remove_weight_norm"
+        )
+    return network.get_parameter("0.weight")
 
 
 def _decayed(n_iter: int, *, lr: float, momentum: float, weight_decay: float) -> float:
@@ -135,7 +162,7 @@ class TrainingReport:
 
 def train_to_stationarity(
     model: nn.Module,
-    x: Float[Tensor, "n ..."],
+    x: Shaped[Tensor, "n ..."],
     y: Tensor,
     *,
     loss: LossFunction,
@@ -153,9 +180,9 @@ def train_to_stationarity(
 
     Args:
         model: Network to train; it is left in evaluation mode.
-        x: Inputs, of the weights' dtype.
+        x: Inputs, of the weights' dtype; integers for a network that reads tokens.
         y: Targets.
-        loss: Mean loss over the batch.
+        loss: Mean loss over all samples, see `assay.core.mean_over_samples`.
         weight_decay: Factor w of the weights in the gradient.
         tolerance: Norm of the gradient at which training ends.
         n_iter: Largest number of steps.
@@ -164,7 +191,7 @@ def train_to_stationarity(
         End point of training; compare its gradient norm with the tolerance.
 
     Raises:
-        InvalidInputError: The data do not fit, nothing is trainable, or a number is not positive.
+        InvalidInputError: The data or the loss do not fit, nothing is trainable, or a number is not positive.
         NumericalError: The loss became NaN or infinite.
 
     >>> from assay.core import squared_error
@@ -172,19 +199,20 @@ def train_to_stationarity(
     >>> train_to_stationarity(net, x, torch.ones(3), loss=squared_error, weight_decay=0.01).residual < 1e-6
     True
     """
-    check_model(model)
-    check_pairs(x, y)
     check_positive(weight_decay, "weight_decay")
     check_positive(tolerance, "tolerance")
     check_count(n_iter, "n_iter")
-    start = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
-    if not start:
+    x, y = check_pairs(x, y, tokens=True)
+    check_outputs(model, x)
+    if not any(value.requires_grad for value in model.parameters()):
         raise InvalidInputError("all parameters are frozen; call model.requires_grad_() to train them")
+    mean = mean_over_samples(loss, model, x, y)
+    start = named_parameters(model, params="trainable")
     call, weights = functional(model), flatten(start)
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         vector = torch.from_numpy(theta).to(weights).requires_grad_()
-        value = loss(call(unflatten(vector, start), x), y) + weight_decay / 2 * vector.square().sum()
+        value = mean(call(unflatten(vector, start), x), y) + weight_decay / 2 * vector.square().sum()
         if not torch.isfinite(value):
             raise NumericalError(f"the training loss became {value.item()}; scale the inputs or the initial weights")
         (gradient,) = torch.autograd.grad(value, vector)
@@ -195,7 +223,7 @@ def train_to_stationarity(
     options = {"maxiter": n_iter, "maxfun": 10 * n_iter, "maxcor": 50, "ftol": 0, "gtol": largest}
     with preserved(model):
         found = minimize(objective, weights.double().cpu().numpy(), jac=True, method="L-BFGS-B", options=options)
-    model.load_state_dict(unflatten(torch.from_numpy(found.x).to(weights), start), strict=False)
+    unwrapped(model).load_state_dict(unflatten(torch.from_numpy(found.x).to(weights), start), strict=False)
     model.eval()
     size, slope = float(np.linalg.norm(found.x)), float(np.linalg.norm(found.jac))
     mean_loss = float(found.fun - weight_decay / 2 * size**2)

@@ -17,6 +17,8 @@ from assay.core import (
     binary_cross_entropy,
     check_flags,
     check_logits,
+    check_outputs,
+    check_scores,
     cross_entropy,
     find_copies,
     fit,
@@ -54,8 +56,8 @@ from helpers.rows.subjects import classifier, relu_network
 sgd = partial(torch.optim.SGD, lr=0.1)
 
 
-def _ones(model, x, y):
-    return {"vector": torch.ones_like(flatten(named_parameters(model)))}
+def _ones(model, x, y, params="trainable"):
+    return {"vector": torch.ones_like(flatten(named_parameters(model, params=params)))}
 
 
 def _hessian(model, x, y, generator, batch_size=5):
@@ -143,13 +145,15 @@ ROWS = (
     Analysis(mean_loss),
     Analysis(mean_over_samples, run=_weighted_mean),
     Analysis(check_logits),
+    Analysis(check_outputs),
+    Analysis(check_scores),
     Analysis(preserved, run=_preserved, needs_data=False),
     Analysis(input_gradient, run=_input_gradient, model=relu_network, needs_data=False),
     Analysis((functional, named_parameters), run=_as_a_function, model=relu_network, needs_data=False),
     Analysis(inspect_model, run=_problems, needs_data=False),
     Analysis(parameter_distance, options=lambda model, x, y: {"other": classifier().to(x)}, needs_data=False),
     Analysis(project_parameters, run=_projected, trains=True, needs_data=False),
-    Analysis(assign_parameters, options=_ones, trains=True, needs_data=False),
+    Analysis(assign_parameters, options=partial(_ones, params="all"), trains=True, needs_data=False),
     # Without dropout, which draws from the global state in training.
     Analysis(fit, options={"optimizer": sgd, "epochs": 3}, trains=True, model=relu_network, mini_batches=True),
     Analysis(StackedTrainer, run=_stacked, trains=True, model=relu_network, needs_data=False),

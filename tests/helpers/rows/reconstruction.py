@@ -131,7 +131,7 @@ ROWS = (
     Analysis(oracle_multipliers, options={"objective": "multiclass"}),
     Analysis(predicted_multipliers, options={"weight_decay": 0.1}),
     Analysis(stationarity_residual, options=_weighted),
-    Analysis(simulate_training, run=_simulated, model=relu_network, gaps=("empty",)),
+    Analysis(simulate_training, run=_simulated, model=relu_network),
     Analysis(train_in_span, options=IN_SPAN, trains=True, model=relu_network),
     Analysis(train_to_stationarity, options=NO_KINK, trains=True, model=smooth_network),
     Analysis(compress_first_layer, run=_compressed, needs_data=False),

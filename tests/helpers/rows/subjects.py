@@ -46,10 +46,12 @@ def copy_of(model: nn.Module, source: torch.Generator) -> nn.Module:
     return copied(model)
 
 
+@torch.inference_mode(False)  # a network of the caller's is made before
 def copied(model: nn.Module) -> nn.Module:
     """Copy a network with its wrappers, or as the package does where `deepcopy` refuses, as with old weight norms."""
     try:
-        return copy.deepcopy(model)
+        with torch.inference_mode(False):  # a copy made inside could not be trained
+            return copy.deepcopy(model)
     except RuntimeError:
         return copy_network(model)
 

@@ -87,6 +87,14 @@ def test_every_step_is_repeated_and_the_noise_put_back():
     torch.testing.assert_close(2 * found - 1, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("state", [torch.no_grad, torch.inference_mode])
+def test_the_callers_autograd_state_does_not_matter(state):
+    expected = GuidedDDIMSampler(wavy, SCHEDULE, recurrence=2).sample((2, 3), guidance=bowl)
+    with state():
+        found = GuidedDDIMSampler(wavy, SCHEDULE.clone(), recurrence=2).sample((2, 3), guidance=bowl)
+    assert torch.equal(found, expected)
+
+
 def test_a_stride_visits_the_noisiest_time_first():
     times = []
 
@@ -105,5 +113,10 @@ def test_bad_input_is_refused():
         GuidedDDIMSampler(wavy, SCHEDULE, recurrence=0)
     with pytest.raises(InvalidInputError, match="at least one image"):
         GuidedDDIMSampler(wavy, SCHEDULE).sample((0, 3))
+    with pytest.raises(InvalidInputError, match="noise of each entry"):
+        GuidedDDIMSampler(lambda x, t: x[:1], SCHEDULE).sample((2, 3))
+    for guidance in (torch.mean, lambda images: bowl(images.detach())):
+        with pytest.raises(InvalidInputError, match="one loss for each, differentiable"):
+            GuidedDDIMSampler(wavy, SCHEDULE).sample((2, 3), guidance=guidance)
     with pytest.raises(NumericalError, match="sampled image"):
         GuidedDDIMSampler(lambda x, t: x / 0, SCHEDULE, clip=False).sample((1, 3))

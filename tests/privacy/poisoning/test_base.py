@@ -91,5 +91,5 @@ def test_bad_input_is_refused(networks, images, goal):
         penultimate_features(nn.Flatten(), x)
     unused = nn.Identity()
     unused.add_module("last", nn.Linear(2, 2))
-    with pytest.raises(InvalidInputError, match="does not call its last linear layer"):
+    with pytest.raises(InvalidInputError, match="no linear layer"):
         penultimate_features(unused, x)

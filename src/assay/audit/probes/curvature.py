@@ -59,13 +59,7 @@ def run(subject: Subject, context: Context) -> Finding:
         ),
         severity="low" if lowest < -_NEGATIVE * sharpness else "info",
         rule=_RULE,
-        advice=(
-            f"With a learning rate above 2 / largest eigenvalue = {2 / sharpness:.3g}, plain gradient descent moves "
-            "away from here; adaptive optimisers have limits of their own. Among runs with equal loss, prefer the flatter "
-            "one; a larger learning rate or weight decay favours it."
-            if sharpness > 0
-            else "The loss has no positive curvature here: train longer before you rely on this finding."
-        ),
+        advice=_advice(sharpness),
         limits=_LIMITS,
         measures={
             "largest eigenvalue": sharpness,
@@ -77,6 +71,16 @@ def run(subject: Subject, context: Context) -> Finding:
             "samples used": float(len(x)),
         },
         figures=(figure,),
+    )
+
+
+def _advice(sharpness: float) -> str:
+    if sharpness <= 0:
+        return "The loss has no positive curvature here: train longer before you rely on this finding."
+    return (
+        f"With a learning rate above 2 / largest eigenvalue = {2 / sharpness:.3g}, plain gradient descent moves away "
+        "from here; adaptive optimisers have limits of their own. Among runs with equal loss, prefer the flatter one; "
+        "a larger learning rate or weight decay favours it."
     )
 
 

@@ -1,6 +1,5 @@
 """Can members of the training set be identified?"""
 
-import copy
 from functools import partial
 
 import torch
@@ -9,17 +8,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from assay.audit.pictures import plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.reinitialization import reinitialized
 from assay.audit.subject import Subject
 from assay.core import (
+    InvalidInputError,
     LossFunction,
+    NumericalError,
     SequentialTrainer,
     Step,
-    binary_cross_entropy,
-    cross_entropy,
+    accuracy,
+    find_copies,
     fit,
     isolated_rng,
+    loss_kind,
     mean_loss,
     predict,
+    preserved,
 )
 from assay.privacy import DirectAttack, LiRA, MembershipReport, ShadowEnsemble, membership_metrics
 from assay.privacy.membership import logit_confidence
@@ -41,11 +45,13 @@ _RULE = (
 _LIMITS = (
     "The {count} shadow models have the subject's architecture. They were reinitialised (modules by their own "
     "reset_parameters, weights of modules without it from a normal distribution of the trained weights' mean and "
-    f"standard deviation). Each was trained on about {{size}} samples, for up to {_STEPS} steps of Adam or until it "
-    "fitted them as well as the subject fits its own {trained}. The subject's training recipe is not known: a closer "
-    "one, or more shadow models, may identify more, so these rates are no upper bound. They mean nothing unless the "
-    "held-out samples come from the same distribution as the training samples."
+    "standard deviation; frozen weights stay the subject's). Each was trained on about {size} samples, for up to "
+    f"{_STEPS} steps of Adam or until it fitted them as well as the subject fits its own {{trained}}: the subject is "
+    "right on {own:.0%} of the training samples here, the shadow models on {fitted:.0%} of theirs. The subject's "
+    "training recipe is not known: a closer one, or more shadow models, may identify more, so these rates are no upper "
+    "bound. They mean nothing unless the held-out samples come from the same distribution as the training samples."
 )
+_SHARED = " {n} held-out samples that are training samples too were left out."
 _UNRESOLVED = " With {n} held-out samples, a false positive rate below {rate:.1%} means no false positive at all."
 _ADVICE: dict[Severity, str] = {
     "high": "If membership in the training data is private, do not publish this model's scores. Train with "
@@ -56,40 +62,75 @@ _ADVICE: dict[Severity, str] = {
     "recipe.",
     "info": "Nothing to do now. This attack could not identify members, but another attack might.",
 }
+_NO_BASIS = "This says nothing about membership: see to what the headline names, and audit again."
 
 
 def run(subject: Subject, context: Context) -> Finding:
     """Train shadow models on random parts of the training and held-out samples, and attack the subject with them."""
-    if subject.loss not in (cross_entropy, binary_cross_entropy):
+    if loss_kind(subject.loss) not in ("cross_entropy", "binary_cross_entropy"):
         raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
-    inside, outside = context.sample(subject.train, _MEMBERS), context.sample(subject.test, _NONMEMBERS)
-    if min(len(inside[0]), len(outside[0])) < _LEAST:
-        raise SkipProbe(f"it needs at least {_LEAST} training and {_LEAST} held-out samples to estimate rates")
+    inside, outside, n_shared = _samples(subject, context)
     x, y = torch.cat([inside[0], outside[0]]), torch.cat([inside[1], outside[1]])
     members = torch.arange(len(x), device=x.device) < len(inside[0])
-    ensemble = _train_shadows(subject, x, y, len(inside[0]), context)
+    try:
+        confidence = logit_confidence(predict(subject.model, x), y)
+        ensemble = _train_shadows(subject, x, y, len(inside[0]), context)
+        offline, online = (_lira(subject, ensemble, x, y, LiRA(online=online)) for online in (False, True))
+    except (InvalidInputError, NumericalError) as error:
+        raise SkipProbe(f"its shadow models cannot be compared with the subject: {error}") from error
     scores = {
-        "confidence": logit_confidence(predict(subject.model, x), y),
-        "LiRA, offline (shadow models trained without the sample)": _lira(subject, ensemble, x, y, LiRA(online=False)),
-        "LiRA, online (shadow models trained with and without it)": _lira(subject, ensemble, x, y, LiRA()),
+        "confidence": confidence,
+        "LiRA, offline (shadow models trained without the sample)": offline,
+        "LiRA, online (shadow models trained with and without it)": online,
     }
     level = 1 - 0.05 / len(scores)
     reports = {name: membership_metrics(each, members, fpr=_FPR, level=level) for name, each in scores.items()}
     report = max(reports.values(), key=lambda each: (each.tpr_at_fpr[0.01].low, each.auc.low))
     severity = _severity(report)
+    learnt = {"subject": accuracy(predict(subject.model, inside[0]), inside[1]), "shadow models": ensemble.fitted(x, y)}
+    doubts = _doubts(learnt, {"subject": inside[1], "shadow models": y})
     return Finding(
         headline=(
             f"{report.tpr_at_fpr[0.01].mean:.0%} of {report.n_members} training samples are identified at "
-            f"a false positive rate of 1%; AUC {report.auc.mean:.2f}."
+            f"a false positive rate of 1%; AUC {report.auc.mean:.2f}{doubts}."
         ),
         severity=severity,
         rule=_RULE,
-        advice=_ADVICE[severity],
-        limits=_limits(subject, ensemble, report),
-        measures=_measures(report) | {"shadow models": float(len(ensemble.models))},
+        advice=_NO_BASIS if doubts and severity == "info" else _ADVICE[severity],
+        limits=_limits(subject, ensemble, report, learnt) + (_SHARED.format(n=n_shared) if n_shared else ""),
+        measures=_measures(report)
+        | {"shadow models": float(len(ensemble.models))}
+        | {f"accuracy of the {name} on their training samples": share for name, share in learnt.items()},
         figures=(_figure(report),),
         tables=(_table(reports),),
     )
+
+
+def _samples(subject: Subject, context: Context) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:
+    """Draw training samples and held-out ones that are no training samples; return how many of these were."""
+    inside, outside = context.sample(subject.train, _MEMBERS), context.sample(subject.test, _NONMEMBERS)
+    if inside[1].ndim > 1 and inside[1].shape[1] > 1:
+        raise SkipProbe("it needs one label for each sample")
+    known = subject.train[0] if subject.train is not None else inside[0]
+    shared = torch.tensor([bool(places) for places in find_copies(outside[0], known)], device=known.device)
+    outside = outside[0][~shared], outside[1][~shared]
+    if min(len(inside[0]), len(outside[0])) < _LEAST:
+        left_out = f"; {int(shared.sum())} of the held-out ones are training samples too" if shared.any() else ""
+        raise SkipProbe(
+            f"it needs at least {_LEAST} training and {_LEAST} held-out samples to estimate rates{left_out}"
+        )
+    return inside, outside, int(shared.sum())
+
+
+def _doubts(learnt: dict[str, float], labels: dict[str, Tensor]) -> str:
+    """Name the models that are no better on their own training samples than the most frequent class."""
+    clauses = ""
+    for name, share in learnt.items():
+        frequent = float(labels[name].unique(return_counts=True)[1].max()) / len(labels[name])
+        if share <= frequent:
+            verb = "are" if name.endswith("s") else "is"
+            clauses += f"; but the {name} {verb} right on only {share:.0%} of their training samples, as by one class"
+    return clauses
 
 
 def _lira(subject: Subject, ensemble: ShadowEnsemble, x: Tensor, y: Tensor, scorer: LiRA) -> Tensor:
@@ -131,33 +172,14 @@ def _train(
         return step.number % _CHECK_EVERY == 0 and mean_loss(step.model, x, y, loss) <= fitted
 
     adam = partial(torch.optim.Adam, lr=_LEARNING_RATE)
-    fit(model, x, y, loss=loss, optimizer=adam, n_iter=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
-
-
-def reinitialized(model: nn.Module, source: torch.Generator) -> nn.Module:
-    """Return a copy of a trained network with newly drawn weights.
-
-    Modules are reset by their own `reset_parameters`. Any weight that still has its trained values after that, since
-    its module has no such method or keeps the weight elsewhere (a parametrisation), is drawn from a normal distribution
-    of the trained entries' mean and standard deviation; a weight with equal entries is kept. Buffers of a module
-    without `reset_parameters` are kept.
-    """
-    fresh = copy.deepcopy(model)
-    with isolated_rng(int(torch.randint(2**31, (1,), generator=source))):
-        for module in fresh.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-        for parameter, trained in zip(fresh.parameters(), model.parameters(), strict=True):
-            if torch.equal(parameter, trained) and parameter.numel() > 1:
-                nn.init.normal_(parameter, float(trained.mean()), float(trained.std()))
-    return fresh.requires_grad_(True)
+    with isolated_rng(source.initial_seed()):  # dropout draws from the global generators
+        fit(model, x, y, loss=loss, optimizer=adam, n_iter=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
 
 
 def _cost(model: nn.Module, batch: Tensor) -> float:
     """Estimate the operations of one shadow: forward, twice as much backward, and Adam."""
-    with FlopCounterMode(display=False) as counter:
-        predict(model, batch)
+    with preserved(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(batch)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     return _STEPS * (3 * counter.get_total_flops() + 15 * n_parameters)
 
@@ -174,10 +196,11 @@ def _severity(report: MembershipReport) -> Severity:
     return "low" if auc > 0.5 else "info"
 
 
-def _limits(subject: Subject, ensemble: ShadowEnsemble, report: MembershipReport) -> str:
+def _limits(subject: Subject, ensemble: ShadowEnsemble, report: MembershipReport, learnt: dict[str, float]) -> str:
     size = round(float(ensemble.membership.sum(1).double().mean()))
     trained = 0 if subject.train is None else len(subject.train[0])
-    text = _LIMITS.format(count=len(ensemble.models), size=size, trained=trained)
+    own, fitted = learnt["subject"], learnt["shadow models"]
+    text = _LIMITS.format(count=len(ensemble.models), size=size, trained=trained, own=own, fitted=fitted)
     resolved = 1 / report.n_nonmembers
     return text if resolved <= min(_FPR) else text + _UNRESOLVED.format(n=report.n_nonmembers, rate=resolved)
 

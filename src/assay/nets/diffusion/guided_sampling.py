@@ -67,6 +67,9 @@ class GuidedDDIMSampler:
             raise InvalidInputError("alphas_cumprod must fall from below 1 and stay above 0; see linear_noise_schedule")
         check_count(self.recurrence, "recurrence")
         check_count(self.stride, "stride")
+        if schedule.is_inference():
+            with torch.inference_mode(False):  # autograd refuses tensors of inference mode
+                object.__setattr__(self, "alphas_cumprod", schedule.clone())
 
     def sample(
         self,
@@ -88,12 +91,27 @@ class GuidedDDIMSampler:
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: `shape` holds no image.
+            InvalidInputError: `shape` holds no image, or the denoiser or the guidance gives something else than asked
+                for.
             NumericalError: An image came out NaN or infinite.
         """
         if len(shape) < 2 or min(shape) < 1:
             raise InvalidInputError(f"shape must be (n, ...) with at least one image, got {shape}")
-        source = as_generator(generator)
+        check_count(batch_size, "batch_size")
+        with torch.inference_mode(False), torch.no_grad():  # whatever the caller is in: guidance is differentiated
+            x = self._sampled(shape, guidance, as_generator(generator), batch_size, progress)
+        check_finite(x, "a sampled image")
+        return (x + 1) / 2
+
+    def _sampled(
+        self,
+        shape: tuple[int, ...],
+        guidance: Callable[[Tensor], Tensor] | None,
+        source: torch.Generator,
+        batch_size: int,
+        progress: bool,
+    ) -> Float[Tensor, "n *d"]:
+        """Return images in [-1, 1]."""
         times = list(range(len(self.alphas_cumprod) - 1, -1, -self.stride))
         clean = self.alphas_cumprod.new_ones(())
         ahead_of = [*(self.alphas_cumprod[t] for t in times[1:]), clean]
@@ -105,8 +123,7 @@ class GuidedDDIMSampler:
                 if repeat:
                     x = alpha.sqrt() * x + (1 - alpha).sqrt() * self._noise(shape, source)
                 x = torch.cat([self._step(part, t, abar_ahead, guidance) for part in x.split(batch_size)])
-        check_finite(x, "a sampled image")
-        return (x + 1) / 2
+        return x
 
     def _noise(self, shape: tuple[int, ...], source: torch.Generator) -> Tensor:
         return torch.randn(shape, generator=source, device=source.device).to(self.alphas_cumprod)
@@ -123,8 +140,20 @@ class GuidedDDIMSampler:
         with torch.set_grad_enabled(guidance is not None):
             x = x.detach().requires_grad_(guidance is not None)
             noise = self.denoiser(x, t)
+            if noise.shape != x.shape:
+                raise InvalidInputError(
+                    f"the denoiser gives {tuple(noise.shape)} for images of shape {tuple(x.shape)}; it must predict "
+                    "the noise of each entry"
+                )
             if guidance is not None:
-                (pull,) = torch.autograd.grad(guidance((self._clean(x, noise, abar) + 1) / 2).sum(), x)
+                losses = guidance((self._clean(x, noise, abar) + 1) / 2)
+                if losses.shape != x.shape[:1] or not losses.requires_grad:
+                    raise InvalidInputError(
+                        f"the guidance gives {tuple(losses.shape)} for {len(x)} images, "
+                        f"{'with' if losses.requires_grad else 'without'} a gradient; return one loss for each, "
+                        "differentiable in the images"
+                    )
+                (pull,) = torch.autograd.grad(losses.sum(), x)
         x, noise = x.detach(), noise.detach()
         guided = noise + (1 - abar).sqrt() * self.strength * pull
         return abar_ahead.sqrt() * self._clean(x, guided, abar) + (1 - abar_ahead).sqrt() * noise

@@ -4,7 +4,15 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from assay.core import InvalidInputError, LogProbabilities, check_labels, is_probabilities, signs, single_logit
+from assay.core import (
+    InvalidInputError,
+    LogProbabilities,
+    check_labels,
+    check_not_sigmoid,
+    is_probabilities,
+    signs,
+    single_logit,
+)
 
 
 def label_logits(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> Float[Tensor, " n"]:
@@ -84,18 +92,5 @@ def _fitting(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     if logits.ndim == 2 and logits.shape[1] > 1:
         return logits, check_labels(y, logits.shape[1])
     logits, labels = single_logit(logits), signs(y)
-    if _decide_at_one_half(logits, labels):
-        raise InvalidInputError(
-            "the scores lie between 0 and 1 and are right at the threshold 0.5: they are probabilities, and logits are "
-            "needed; take the sigmoid off, or pass scores.logit()"
-        )
+    check_not_sigmoid(logits, labels)
     return logits, labels
-
-
-def _decide_at_one_half(scores: Float[Tensor, " n"], labels: Tensor) -> bool:
-    """Tell whether scores that are never negative, so that no logit is for the negative class, know it still."""
-    if not ((scores >= 0) & (scores <= 1)).all():
-        return False
-    positive = labels > 0
-    most_frequent = max(int(positive.sum()), int((~positive).sum()))
-    return int(((scores > 0.5) == positive).sum()) > most_frequent

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import MultiStepLR
 
@@ -16,10 +16,10 @@ from assay.core import (
     check_count,
     check_finite,
     check_labels,
-    check_logits,
-    check_model,
     check_positive,
     check_samples,
+    check_scores,
+    plain_attention,
     preserved,
     track,
 )
@@ -32,24 +32,29 @@ class PoisonGoal:
     Attributes:
         x: Images to be misclassified: one target, or source images with a trigger (`add_trigger`).
         label: The class wanted for them. Poisons carry this label, and look like this class.
+
+    Raises:
+        InvalidInputError: The images are empty or not finite, or the label is no whole number.
     """
 
     x: Float[Tensor, "_ *d"]
     label: int
 
-    def labels(self, n: int) -> Int[Tensor, " n"]:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "x", check_samples(self.x, "the goal's x"))
+        check_count(self.label, "the goal's label", at_least=0)
+
+    def labels(self, n: int) -> Int64[Tensor, " n"]:
         """Return `label` n times, on the device of the images."""
-        return torch.full((n,), self.label, device=self.x.device)
+        return torch.full((n,), int(self.label), device=self.x.device)
 
     def check(self, model: nn.Module) -> None:
-        """Require images and a label that fit the model.
+        """Require a classifier that takes the images and has the label's class.
 
         Raises:
-            InvalidInputError: The images or the label do not fit.
+            InvalidInputError: The images or the label do not fit, or the model returns probabilities or mixes samples.
         """
-        check_model(model)
-        check_samples(self.x, "the goal's x")
-        check_labels(self.labels(1), check_logits(model, self.x).shape[1], "the goal's label")
+        check_labels(self.labels(1), check_scores(model, self.x).shape[1], "the goal's label")
 
 
 def add_trigger(x: Float[Tensor, "n ch h w"], patch: Float[Tensor, "ch ph pw"]) -> Float[Tensor, "n ch h w"]:
@@ -118,17 +123,23 @@ class PoisonAttack(ABC):
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: The bases or the goal do not fit the model, or a base is out of range.
+            InvalidInputError: The bases or the goal do not fit the model, or a base is out of range; or the surrogate
+                takes the goal's images for their label already and leaves gradient matching nothing to follow.
         """
-        check_samples(bases, "bases")
+        bases = check_samples(bases, "bases")
         goal.check(model)
+        if bases.shape[1:] != goal.x.shape[1:]:
+            raise InvalidInputError(
+                f"bases have shape {tuple(bases.shape[1:])}, the goal's images {tuple(goal.x.shape[1:])}; bring both "
+                "to one"
+            )
         low, high = self.input_range
         if bases.min() < low or bases.max() > high:
             raise InvalidInputError(
                 f"bases span [{float(bases.min()):g}, {float(bases.max()):g}], outside input_range {self.input_range}; "
                 "state the range that holds"
             )
-        with preserved(model):
+        with preserved(model), plain_attention():
             objective = self.objective(model, goal)
             poisons = bases.clone().requires_grad_()
             optimizer = torch.optim.Adam([poisons], self.lr)

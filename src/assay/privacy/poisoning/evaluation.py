@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.core import (
@@ -13,7 +13,9 @@ from assay.core import (
     accuracy,
     as_generator,
     check_count,
+    check_labels,
     check_pairs,
+    check_scores,
     predict,
     seeded,
     spawn_seeds,
@@ -60,9 +62,9 @@ def evaluate_poison(
     goal: PoisonGoal,
     poisons: PoisonSet | None,
     x: Float[Tensor, "n *d"],
-    y: Int[Tensor, " n"],
+    y: Shaped[Tensor, "n *one"],
     *,
-    test: tuple[Float[Tensor, "_ *d"], Int[Tensor, " _"]],
+    test: tuple[Float[Tensor, "_ *d"], Shaped[Tensor, "_ *_"]],
     model_fn: Callable[[torch.Generator], nn.Module],
     trainer: Trainer,
     n_victims: int = 3,
@@ -85,7 +87,8 @@ def evaluate_poison(
         progress: Draw a bar on standard error.
 
     Raises:
-        InvalidInputError: The data do not fit each other, or `n_victims` is below one.
+        InvalidInputError: The data do not fit each other or the victims, these return probabilities, or `n_victims` is
+            below one.
 
     >>> from functools import partial
     >>> from assay.core import cross_entropy
@@ -98,20 +101,23 @@ def evaluate_poison(
     >>> print(evaluate_poison(goal, poisons, x, y, test=(x, y), model_fn=build, trainer=trainer).success)
     tensor([1., 1., 1.])
     """
-    check_pairs(x, y)
-    check_pairs(*test)
+    x, y = check_pairs(x, y)
+    test = check_pairs(*test)
     check_count(n_victims, "n_victims")
-    if poisons is not None:
-        if poisons.x.shape[1:] != x.shape[1:]:
-            raise InvalidInputError(
-                f"poisons have shape {tuple(poisons.x.shape[1:])}, clean samples {tuple(x.shape[1:])}; make both one"
-            )
-        x, y = torch.cat([x, poisons.x]), torch.cat([y, poisons.y])
+    if poisons is not None and poisons.x.shape[1:] != x.shape[1:]:
+        raise InvalidInputError(
+            f"poisons have shape {tuple(poisons.x.shape[1:])}, clean samples {tuple(x.shape[1:])}; make both one"
+        )
     source = as_generator(generator)
     seed = int(torch.randint(2**31, (1,), generator=source, device=source.device))
     train_seed, *model_seeds = spawn_seeds(seed, n_victims + 1)
-    victims = [model_fn(seeded(own_seed)) for own_seed in model_seeds]
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in: victims are trained
+        victims = [model_fn(seeded(own_seed)) for own_seed in model_seeds]
     goal.check(victims[0])
+    n_classes = check_scores(victims[0], x).shape[1]
+    y, test = check_labels(y, n_classes), (test[0], check_labels(test[1], n_classes, "the test labels"))
+    if poisons is not None:
+        x, y = torch.cat([x, poisons.x.detach().to(x)]), torch.cat([y, check_labels(poisons.y, n_classes)])
     everything = torch.ones(n_victims, len(x), dtype=torch.bool, device=x.device)
     trainer(victims, x, y, everything, generator=seeded(train_seed), progress=progress)
     probabilities = torch.stack([predict(victim, goal.x).softmax(1) for victim in victims])

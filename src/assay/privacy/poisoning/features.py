@@ -6,34 +6,41 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, unwrapped
 from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
 
 
 def penultimate_features(model: nn.Module, x: Float[Tensor, "n *d"]) -> Float[Tensor, "n h"]:
-    """Return the inputs of the model's last linear layer, differentiably in x.
+    """Return the inputs of the linear layer that the model calls last, differentiably in x.
+
+    The model is called as it is: hold it in `preserved` where it must not change.
 
     Raises:
-        InvalidInputError: The model has no linear layer, or does not call its last one.
+        InvalidInputError: The last layer that the model calls is not linear, or not called on one row for each sample.
 
     >>> import torch
     >>> penultimate_features(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)), -torch.eye(2)).abs().sum().item()
     0.0
     """
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not layers:
-        raise InvalidInputError("the model has no linear layer to take features from; pass a network that ends in one")
-    taken: list[Tensor] = []
-    handle = layers[-1].register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0]))
+    network = unwrapped(model)
+    called: list[tuple[nn.Module, Tensor]] = []
+    handles = [
+        module.register_forward_pre_hook(lambda module, inputs: called.append((module, inputs[0])))
+        for module in network.modules()
+        if any(True for _ in module.parameters(recurse=False))
+    ]
     try:
-        model(x)
+        network(x)
     finally:
-        handle.remove()
-    if not taken:
+        for handle in handles:
+            handle.remove()
+    layer, features = called[-1] if called else (None, x)
+    if not isinstance(layer, nn.Linear) or len(features) != len(x):
         raise InvalidInputError(
-            "the model does not call its last linear layer; register its layers in the order of the calls"
+            f"features are the inputs of a last linear layer, one row for each sample, but the model ends in "
+            f"{type(layer).__name__ if layer else 'no layer'}; pass a network that ends in nn.Linear"
         )
-    return taken[-1]
+    return features.flatten(1)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_labels, check_logits, check_pairs, cross_entropy, parameter_gradients
+from assay.core import (
+    InvalidInputError,
+    check_labels,
+    check_pairs,
+    check_scores,
+    cross_entropy,
+    flatten,
+    named_parameters,
+    parameter_gradients,
+)
 from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
 
 FLOOR = 1e-10
@@ -16,10 +25,12 @@ FLOOR = 1e-10
 def poison_target_gradient(model: nn.Module, goal: PoisonGoal) -> Float[Tensor, " p"]:
     r"""Return the adversarial gradient $g_t = \nabla_\theta\,\mathrm{CE}(f(x_t), y_{adv})$, the mean over the goal.
 
-    For a backdoor the goal's images carry the trigger: the target gradient of Sleeper Agent.
+    For a backdoor the goal's images carry the trigger: the target gradient of Sleeper Agent. It is over the trainable
+    parameters, which victims move, or over all where all are frozen.
 
     Raises:
-        InvalidInputError: The goal does not fit the model.
+        InvalidInputError: The goal does not fit the model, or the model is so sure of the label that nothing is left of
+            the gradient.
 
     Source: Geiping et al., "Witches' Brew" (2021), arXiv 2009.02276, main text, the target's term in the equation of
     `gradient_alignment_loss`.
@@ -30,13 +41,19 @@ def poison_target_gradient(model: nn.Module, goal: PoisonGoal) -> Float[Tensor, 
     """
     goal.check(model)
     labels = goal.labels(len(goal.x))
-    return parameter_gradients(model, goal.x, labels, cross_entropy, per_sample=False).detach()
+    gradient = parameter_gradients(model, goal.x, labels, cross_entropy, per_sample=False).detach()
+    if not gradient.any():
+        raise InvalidInputError(
+            f"the gradient of the goal is zero: the model gives its images the class {goal.label} already, without "
+            "loss; choose images of another class"
+        )
+    return gradient
 
 
 def gradient_alignment_loss(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
-    y: Int[Tensor, " n"],
+    y: Shaped[Tensor, "n *one"],
     target_gradient: Float[Tensor, " p"],
     *,
     per_sample: bool = False,
@@ -46,7 +63,7 @@ def gradient_alignment_loss(
     $$L = 1 - \frac{\langle g_p, g_t\rangle}{\lVert g_p\rVert\,\lVert g_t\rVert},\qquad
     g_p = \nabla_\theta\,\mathrm{CE}(f(x), y),$$
 
-    one cosine over all parameters, in [0, 2].
+    one cosine over all trainable parameters, in [0, 2].
 
     Args:
         model: Classifier; it runs in evaluation mode and comes back as it was.
@@ -68,15 +85,17 @@ def gradient_alignment_loss(
     >>> gradient_alignment_loss(layer, x, y, target, per_sample=True).abs().max() < 1e-5
     tensor(True)
     """
-    check_pairs(x, y)
-    check_labels(y, check_logits(model, x.detach()).shape[1])
-    size = sum(parameter.numel() for parameter in model.parameters())
+    without_graph, y = check_pairs(x, y)
+    y = check_labels(y, check_scores(model, without_graph).shape[1])
+    size = len(flatten(named_parameters(model, params="trainable")))
     if len(target_gradient) != size:
         raise InvalidInputError(
-            f"target_gradient has {len(target_gradient)} entries for {size} parameters; "
+            f"target_gradient has {len(target_gradient)} entries for {size} trainable parameters; "
             "compute it by poison_target_gradient on the same model"
         )
-    gradients = parameter_gradients(model, x, y, cross_entropy, per_sample=per_sample)
+    gradients = parameter_gradients(
+        model, x if x.requires_grad else without_graph, y, cross_entropy, per_sample=per_sample
+    )
     return gradient_mismatch(gradients, target_gradient)
 
 

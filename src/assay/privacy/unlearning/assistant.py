@@ -70,14 +70,15 @@ def _shortened_copy(
     # The copy of the whole finds the stack copied already, with the first blocks only: the others are never copied.
     copied: dict[int, object] = {}
     try:
-        kept = copy.deepcopy(stack[:n_layers], copied)
+        kept: Any = copy.deepcopy(stack[:n_layers], copied)
         copied[id(stack)] = kept
         return copy.deepcopy(network, copied), kept
     except RuntimeError:  # computed weights, as weight_norm leaves them: all blocks are copied, and the last ones cut
         whole = copy_network(network)
     place = next(name for name, module in network.named_modules() if module is stack)
     parent, _, last = place.rpartition(".")
-    kept = whole.get_submodule(place)[:n_layers]
+    blocks: Any = whole.get_submodule(place)
+    kept = blocks[:n_layers]
     setattr(whole.get_submodule(parent), last, kept)
     return whole, kept
 

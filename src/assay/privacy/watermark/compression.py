@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from assay.core import InvalidInputError, check_count, check_fraction, predict
+from assay.core import InvalidInputError, NumericalError, check_count, check_finite, check_fraction, predict
 from assay.privacy.watermark.removal import RemovalAttack, RemovalTask, moved_parameters
 
 
@@ -100,9 +100,11 @@ class Quantisation(RemovalAttack):
 
 
 def _check_scores_left(model: nn.Module, task: RemovalTask) -> None:
-    if not torch.isfinite(predict(model, task.triggers.x)).all():
+    try:
+        check_finite(predict(model, task.triggers.x), "a score")
+    except NumericalError as error:
         raise InvalidInputError(
             "compression leaves the model with NaN or infinite scores, as where weight_norm divides by weights that "
             "became zero; fold such weights first, by torch.nn.utils.remove_weight_norm or "
             "torch.nn.utils.parametrize.remove_parametrizations"
-        )
+        ) from error

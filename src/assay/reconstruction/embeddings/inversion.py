@@ -14,6 +14,7 @@ from assay.core import (
     check_choice,
     check_count,
     check_model,
+    check_outputs,
     check_positive,
     check_samples,
     preserved,
@@ -86,7 +87,8 @@ def invert_embedding(
         The image and its cosine with the target.
 
     Raises:
-        InvalidInputError: The encoder's output does not fit the target, or an option is out of range.
+        InvalidInputError: The encoder does not accept images of that shape or is no function of one image, its output
+            does not fit the target, or an option is out of range.
         NumericalError: The search diverged.
 
     Source: Oz et al., Reconstructing Training Data From Real World Models Trained with Transfer Learning (2024),
@@ -98,17 +100,19 @@ def invert_embedding(
     >>> invert_embedding(encoder, target, image_shape=(1, 2, 2), total_variation=0.0, n_iter=100).cosine > 0.9
     True
     """
-    _check(encoder, target, method, n_iter, lr, total_variation, jitter)
+    target = _checked(encoder, target, method, n_iter, lr, total_variation, jitter)
     generator = as_generator(generator)
-    if method == "pixels":
-        source, weight = _Pixels(image_shape, generator), total_variation
-    else:
-        source, weight = DeepImagePrior(image_shape, generator=generator), 0.0
-    source = source.to(target)
-    optimizer = torch.optim.Adam(source.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_iter)
-    history = []
     with preserved(encoder):
+        if method == "pixels":
+            source, weight = _Pixels(image_shape, generator), total_variation
+        else:
+            source, weight = DeepImagePrior(image_shape, generator=generator), 0.0
+        source = source.to(target)
+        with torch.no_grad():
+            check_outputs(encoder, source())
+        optimizer = torch.optim.Adam(source.parameters(), lr=lr)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_iter)
+        history = []
         for step in track(range(n_iter), "inverting", enabled=progress):
             image = source()
             cosine = _cosine(encoder, _shifted(image, jitter, generator), target)
@@ -138,7 +142,7 @@ class _Pixels(nn.Module):
 
 
 def _cosine(encoder: nn.Module, image: Tensor, target: Tensor) -> Tensor:
-    embedding = encoder(image).flatten()
+    embedding = encoder(image).flatten().to(target)
     if embedding.shape != target.shape:
         raise InvalidInputError(
             f"the encoder gives {len(embedding)} features for one image of shape {tuple(image.shape[1:])}, the target "
@@ -156,14 +160,16 @@ def _shifted(image: Tensor, jitter: int, generator: torch.Generator) -> Tensor:
     return F.pad(image, (jitter,) * 4, mode="replicate")[..., top : top + high, left : left + wide]
 
 
-def _check(
+def _checked(
     encoder: nn.Module, target: Tensor, method: str, n_iter: int, lr: float, variation: float, jitter: int
-) -> None:
+) -> Float[Tensor, " d"]:
+    """Check the options, and return the target without a graph."""
     check_model(encoder)
-    check_samples(target[None], "target")
+    target = check_samples(target[None], "target")[0]
     check_choice(method, ("pixels", "deep_image_prior"), "method")
     check_count(n_iter, "n_iter")
     check_positive(lr, "lr")
     if not variation >= 0:
         raise InvalidInputError(f"total_variation must not be negative, got {variation!r}")
     check_count(jitter, "jitter", at_least=0)
+    return target

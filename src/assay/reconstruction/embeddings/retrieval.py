@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from assay.core import InvalidInputError, check_count, check_samples
+from assay.core import InvalidInputError, check_count, check_flags, check_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class RetrievalAudit:
 def retrieval_audit(
     representatives: Float[Tensor, "r d"],
     pool_embeddings: Float[Tensor, "n _"],  # its shape is compared below
-    members: Bool[Tensor, " _"],
+    members: Shaped[Tensor, " _"],
     k: int,
 ) -> RetrievalAudit:
     r"""Look up the nearest record of a pool, $\arg\max_j \cos(\hat x_i, x_j)$, for each of the first k representatives.
@@ -48,7 +48,7 @@ def retrieval_audit(
         representatives: Reconstructed embeddings, the best first.
         pool_embeddings: Embeddings of known records, among them the training samples, in the input space of the
             network: centred and scaled like its inputs. Without centring all cosines are high.
-        members: Training samples among the records.
+        members: Training samples among the records, as booleans or 0 and 1.
         k: Number of representatives to look up; all of them if there are fewer.
 
     Returns:
@@ -65,9 +65,11 @@ def retrieval_audit(
     >>> print(retrieval_audit(pool[:2] + 0.1, pool, torch.tensor([True, False, False, True]), k=2))
     Of 2 representatives, 50% lead to a training sample (chance 50.0%), and 50% of the training samples are found.
     """
-    check_samples(representatives, "representatives")
-    check_samples(pool_embeddings, "pool_embeddings")
-    if representatives.shape[1] != pool_embeddings.shape[1] or len(members) != len(pool_embeddings):
+    representatives = check_samples(representatives, "representatives")
+    pool_embeddings = check_samples(pool_embeddings, "pool_embeddings")
+    members = check_flags(members, "members")
+    shapes = representatives.shape[1:], pool_embeddings.shape[1:]
+    if shapes[0] != shapes[1] or representatives.ndim != 2 or members.shape != (len(pool_embeddings),):
         raise InvalidInputError(
             f"representatives {tuple(representatives.shape)}, pool_embeddings {tuple(pool_embeddings.shape)} and "
             f"members {tuple(members.shape)} do not fit: pass embeddings of one length, and one flag per record"

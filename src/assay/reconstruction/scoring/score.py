@@ -1,6 +1,6 @@
 """Scores of reconstructions against the training set, beside three null distributions (Haim et al., 2022)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -192,9 +192,8 @@ def score_reconstructions(
     random = match(train_x, _random_candidates(len(candidates), train_x, basis, as_generator(generator)))
     nulls = [(None, None) if null is None else (null.ncc, null.ssim) for null in (random, rows, held_out)]
     nccs, ssims = zip(*nulls, strict=True)
-    return ReconstructionScore(
-        train_x - mean, found.best, found.index, found.ncc, found.ssim, mean, *nccs, *ssims, shared
-    )
+    score = ReconstructionScore(train_x - mean, found.best, found.index, found.ncc, found.ssim, mean, *nccs, *ssims)
+    return replace(score, n_shared=shared)
 
 
 def _samples(value: Tensor, like: Tensor, name: str) -> Tensor:

@@ -1,6 +1,6 @@
-"""Layer, instance and batch normalisation by their formulas, for derivatives of mapped gradients."""
+"""Formulas in place of torch's kernels that have a wrong second derivative, or none."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,25 +9,42 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
-class PlainNormalisation(TorchFunctionMode):
-    """Compute normalisations from means and variances, in place of torch's kernels.
+class KernelFormulas(TorchFunctionMode):
+    """Compute by formulas what torch 2.13 differentiates wrongly, or not at all, a second time.
 
-    In torch 2.13 the batching rule of a kernel's backward pass takes mean and variance for constants: autograd through
+    The second derivative of the kernel of `weight_norm` is wrong, that of `hardsigmoid` is missing. And the batching
+    rules of the normalisations' backward passes take mean and variance for constants: autograd through
     `vmap(grad(...))`, as in an attack on gradients, then misses their share without a word.
 
+    Args:
+        mapped: Whether autograd follows derivatives inside `torch.vmap`; the normalisations are then replaced too.
+
     >>> x = torch.tensor([[1.0, 3.0]])
-    >>> with PlainNormalisation():
+    >>> with KernelFormulas(mapped=True):
     ...     F.layer_norm(x, (2,), eps=0.0).tolist()
     [[-1.0, 1.0]]
     """
 
+    def __init__(self, *, mapped: bool = False) -> None:
+        super().__init__()
+        self.formulas: Mapping[Any, Callable[..., Tensor | None]] = _WRONG | _WRONG_MAPPED if mapped else _WRONG
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        """Replace the three normalisations where they take statistics of their input."""
-        plain = _FORMULAS.get(func)
-        result = plain(*args, **(kwargs or {})) if plain else None
+        """Compute a function by its formula; one that has no formula for these arguments as torch does."""
+        formula = self.formulas.get(func)
+        result = formula(*args, **(kwargs or {})) if formula else None
         return func(*args, **(kwargs or {})) if result is None else result
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    others = tuple(axis for axis in range(v.ndim) if dim == -1 or axis != dim)
+    return v * (g / torch.linalg.vector_norm(v, dim=others, keepdim=True))
+
+
+def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    return F.relu6(input + 3) / 6
 
 
 def _layer_norm(
@@ -90,7 +107,11 @@ def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return scaled if bias is None else scaled + bias
 
 
-_FORMULAS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {
+_WRONG: dict[Any, Callable[..., Tensor | None]] = {
+    vars(torch)["_weight_norm"]: _weight_norm,  # it has no public name
+    F.hardsigmoid: _hardsigmoid,
+}
+_WRONG_MAPPED: dict[Any, Callable[..., Tensor | None]] = {
     F.layer_norm: _layer_norm,
     torch.layer_norm: _layer_norm,
     F.instance_norm: _instance_norm,
