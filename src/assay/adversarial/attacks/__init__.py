@@ -8,12 +8,11 @@ from assay.adversarial.attacks.base import (
     Attack,
     AttackResult,
     attack_batches,
-    attackable,
     check_attack,
-    check_attackable,
     run_attack,
 )
 from assay.adversarial.attacks.counting import PassCounter
+from assay.adversarial.attacks.door import attackable, check_attackable
 from assay.adversarial.attacks.fgsm import FGSM
 from assay.adversarial.attacks.linearity import LinearityCurve, almost_linearity, expected_gradient_change
 from assay.adversarial.attacks.malt import MALT, MALTResult

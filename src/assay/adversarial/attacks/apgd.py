@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.ascent import Objective, ascend
-from assay.adversarial.attacks.base import attackable
+from assay.adversarial.attacks.door import attackable
 from assay.adversarial.attacks.threat import Lp
 from assay.core import InvalidInputError, best_other, check_choice, check_count, predict, seeded
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import attackable
+from assay.adversarial.attacks.door import attackable
 from assay.core import (
     InvalidInputError,
     NumericalError,

@@ -11,11 +11,11 @@ from assay.adversarial.attacks.base import (
     Attack,
     AttackResult,
     check_attack,
-    check_attackable,
     join_results,
     measure,
 )
 from assay.adversarial.attacks.counting import PassCounter
+from assay.adversarial.attacks.door import check_attackable
 from assay.adversarial.attacks.masking import find_masking, no_masking
 from assay.adversarial.attacks.targeting import malt_targets, naive_targets
 from assay.adversarial.attacks.threat import Lp

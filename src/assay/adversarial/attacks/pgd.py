@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import attackable
+from assay.adversarial.attacks.door import attackable
 from assay.adversarial.attacks.threat import Lp
 from assay.core import InvalidInputError, check_count, check_positive, check_samples, input_gradient, seeded
 

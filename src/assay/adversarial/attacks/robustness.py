@@ -15,9 +15,9 @@ from assay.adversarial.attacks.base import (
     Attack,
     attack_batches,
     check_attack,
-    check_attackable,
     join_results,
 )
+from assay.adversarial.attacks.door import check_attackable
 from assay.adversarial.attacks.malt import MALT
 from assay.adversarial.attacks.masking import GradientMasking, find_masking
 from assay.adversarial.attacks.threat import Lp

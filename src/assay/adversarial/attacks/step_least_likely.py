@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import attackable
+from assay.adversarial.attacks.door import attackable
 from assay.adversarial.attacks.threat import Lp
 from assay.core import input_gradient, predict
 

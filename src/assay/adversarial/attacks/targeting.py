@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.base import attackable, check_attackable
+from assay.adversarial.attacks.door import attackable, check_attackable
 from assay.adversarial.attacks.threat import check_norm, dual_norms
 from assay.core import InvalidInputError, NumericalError, batched, check_count, predict, preserved
 from assay.core.derivatives import pull_back, refusals
