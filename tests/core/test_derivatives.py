@@ -39,7 +39,7 @@ def x() -> Tensor:
 @pytest.mark.parametrize("cube", [lambda x: x**3, OldStyleCube.apply, reads_a_value, writes_in_place])
 def test_every_way_has_the_derivatives_of_the_cube(cube, x) -> None:
     torch.testing.assert_close(batched(cube, 0)(x), x**3)
-    torch.testing.assert_close(batched(cube, 1, 1, chunk_size=3)(x.T), x.T**3)
+    torch.testing.assert_close(batched(cube, 1, 1, batch_size=3)(x.T), x.T**3)
     slope = gradient(lambda v: cube(v).sum())
     torch.testing.assert_close(slope(x[0]), 3 * x[0] ** 2)
     torch.testing.assert_close(batched(slope, 0)(x), 3 * x**2)

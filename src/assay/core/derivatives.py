@@ -35,7 +35,7 @@ def batched(
     in_dims: int | Sequence[int | None] | None,
     out_dims: int = 0,
     *,
-    chunk_size: int | None = None,
+    batch_size: int | None = None,
     alone: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Map a function over an axis of its arguments: `torch.vmap`, or one row after the other where it refuses.
@@ -47,7 +47,7 @@ def batched(
         function: Function of tensors and of dictionaries of tensors, with such a result or a tuple of such results.
         in_dims: Axis to map over, for each argument or for all; None passes an argument as it is.
         out_dims: Axis of the results.
-        chunk_size: Rows mapped at once; all by default.
+        batch_size: Rows mapped at once; all by default.
         alone: The same function in a form for one row that does without `torch.func`; `function` by default.
 
     Returns:
@@ -57,7 +57,7 @@ def batched(
     [1.0, 2.0]
     """
     dims: Any = tuple(in_dims) if isinstance(in_dims, Sequence) else in_dims
-    mapped = vmap(function, dims, out_dims, chunk_size=chunk_size)
+    mapped = vmap(function, dims, out_dims, chunk_size=batch_size)
 
     def call(*args: Any) -> Any:
         try:

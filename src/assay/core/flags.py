@@ -14,6 +14,7 @@ def check_flags(flags: Shaped[Tensor, "*n"], name: str) -> Bool[Tensor, "*n"]:
     Raises:
         InvalidInputError: They are no tensor, empty, or hold another number.
 
+    >>> import torch
     >>> check_flags(torch.tensor([1, 0], dtype=torch.uint8), "members").tolist()
     [True, False]
     """

@@ -21,6 +21,7 @@ def leaves(model: nn.Module, params: Selection | Set[str] = "trainable") -> Iter
         model: Network.
         params: The selection of `named_parameters`, or the names themselves.
 
+    >>> import torch
     >>> layer = nn.Linear(2, 1).requires_grad_(False)
     >>> with leaves(layer, "all") as params:
     ...     torch.autograd.grad(layer(torch.ones(1, 2)).sum(), list(params.values()))[0].tolist()

@@ -35,6 +35,7 @@ def jacobian_vector_product(
     Cost: time and memory about two forward passes over all inputs; two backward passes more where torch has no
     forward-mode derivative.
 
+    >>> import torch
     >>> layer = nn.Linear(2, 1, bias=False)
     >>> jacobian_vector_product(layer, torch.tensor([[1.0, 2.0]]), torch.ones(2)).tolist()
     [[3.0]]
@@ -71,6 +72,7 @@ def vector_jacobian_product(
 
     Cost: time and memory one forward and backward pass over all inputs.
 
+    >>> import torch
     >>> layer = nn.Linear(2, 1, bias=False)
     >>> vector_jacobian_product(layer, torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]])).tolist()
     [3.0, 6.0]
@@ -118,6 +120,7 @@ def hessian_vector_product(
 
     Cost: time O(n p), memory O(`batch_size` p).
 
+    >>> import torch
     >>> from assay.core.losses import squared_error
     >>> layer = nn.Linear(1, 1, bias=False)
     >>> hessian_vector_product(layer, torch.tensor([[3.0]]), torch.zeros(1), squared_error, torch.ones(1)).tolist()

@@ -84,7 +84,7 @@ def assert_same(before: Any, after: Any, what: str = "state") -> None:
 def state(model: nn.Module, *inputs: Tensor) -> dict[str, Any]:
     """Copy everything that a method must leave alone."""
     return {
-        "inputs": [(value.clone(), value.requires_grad, value.grad) for value in inputs],
+        "inputs": [(value.clone(), value.requires_grad, value.grad if value.is_leaf else None) for value in inputs],
         "parameters": [value.detach().clone() for value in model.parameters()],
         "identities": [id(value) for value in model.parameters()],
         "requires_grad": [value.requires_grad for value in model.parameters()],

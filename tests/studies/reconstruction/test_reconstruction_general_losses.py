@@ -6,6 +6,7 @@ from torch import nn
 
 from assay.core import binary_cross_entropy, cross_entropy, squared_error
 from assay.lab import Grid, Lab
+from assay.reconstruction.kkt.reconstructor import LEAST_CANDIDATES
 from assay.studies.reconstruction.reconstruction_general_losses import cells as cell
 from assay.studies.reconstruction.reconstruction_general_losses import networks, study
 from assay.studies.reconstruction.reconstruction_general_losses.settings import Settings
@@ -100,7 +101,7 @@ def test_multipliers_of_either_sign_are_scored_with_both_signs(monkeypatch, loss
     settings = Settings(n_restarts=1, max_iter=3)
     found = cell.attack(settings, replace(VICTIM, loss=loss), 0)
     (candidates,) = seen
-    searched = 4 * int(found["rank"])  # the default number of candidates
+    searched = max(4 * int(found["rank"]), LEAST_CANDIDATES)  # the default number of candidates
     assert len(candidates) == searched * signs
     assert (signs == 1) or torch.equal(candidates[:searched], -candidates[searched:])
 

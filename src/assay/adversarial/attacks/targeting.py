@@ -173,7 +173,7 @@ def _score_batch(
     def norm_towards(classes: Tensor) -> Tensor:
         return dual_norms(pull_back([traced], [point], [unit[classes] - unit[y]])[0], norm)
 
-    norms = batched(norm_towards, 1, 1, chunk_size=CLASSES_AT_ONCE)(candidate_classes)
+    norms = batched(norm_towards, 1, 1, batch_size=CLASSES_AT_ONCE)(candidate_classes)
     gaps = logits.gather(1, y[:, None]) - logits.gather(1, candidate_classes)
     distances = torch.where(norms > 0, gaps / norms, math.inf).masked_fill(~norms.isfinite(), math.nan)
     return torch.full_like(logits, math.inf).scatter(1, candidate_classes, distances), by_confidence

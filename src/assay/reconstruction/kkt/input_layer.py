@@ -117,8 +117,8 @@ def from_first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> tuple[n
     if shape is not None and flat is not None and torch.Size(shape).numel() == flat[0] and not _runs(model, shape):
         shape = None  # a dense network without nn.Flatten in front reads images flat
     given = shape or flat or ()
-    check_outputs(model, torch.rand(2, *given, generator=seeded(0)).to(like))
     read = first_layer_inputs(model, like.new_zeros(2, *given))
+    check_outputs(model, torch.rand(2, *given, generator=seeded(0)).to(like))
     inside = _FromFirstLayer(model, given)
     coordinates = torch.randn(16, *read.shape[1:], generator=seeded(0)).to(like)
     with torch.no_grad():
