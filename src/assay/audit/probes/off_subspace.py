@@ -1,6 +1,7 @@
 """How sensitive are predictions to directions outside the data's subspace?"""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from matplotlib.axes import Axes
@@ -63,10 +64,8 @@ def run(subject: Subject, context: Context) -> Finding:
     farthest = 2 * x.flatten(1).to(basis.on).norm(dim=1).median().item()
     if farthest == 0:
         raise SkipProbe("most training inputs are zero, which leaves no distance to search")
-    off, on = (
-        off_subspace_radius(subject.model, x, decided, basis=side, max_norm=farthest).clamp(max=farthest)
-        for side in (basis, basis.complement)
-    )
+    radius = partial(off_subspace_radius, subject.model, x, decided, max_norm=farthest)
+    off, on = (radius(basis=side).clamp(max=farthest) for side in (basis, basis.complement))
     ratio = (off.median() / on.median().clamp_min(torch.finfo(on.dtype).tiny)).item()
     severity: Severity = "info" if off.median() >= farthest else _severity(ratio)
     n_features, rank = basis.on.shape
