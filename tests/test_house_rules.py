@@ -103,7 +103,7 @@ def unless_to_split(path):
     return pytest.param(path, id=short(path), marks=[mark] if to_split else [])
 
 
-@pytest.mark.parametrize("path", map(unless_to_split, [*FILES, *OTHERS]))
+@pytest.mark.parametrize("path", [unless_to_split(path) for path in [*FILES, *OTHERS]])
 def test_a_file_has_at_most_200_lines_of_code_and_a_function_50(path):
     text = path.read_text(encoding="utf-8")
     lines = code_lines(text)

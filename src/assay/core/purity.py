@@ -72,7 +72,8 @@ class _Looks:
 
     def result(self) -> Look:
         """Pass after pass, up to the first that finds a problem."""
-        with preserved(self.model):  # what these passes leave in the network is gone before a sample is tried alone
+        # What these passes leave in the network is gone before a sample is tried alone.
+        with preserved(self.model), torch.no_grad():
             states = random_states()
             outputs = self._together()
             if isinstance(outputs, Problem):

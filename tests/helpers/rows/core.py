@@ -173,7 +173,7 @@ ROWS = (
         lambda source, n: (torch.arange(n) % 2, "members"),
         rowwise=False,
         refuses=("empty",),
-        wrong={"other numbers": lambda: (torch.arange(3), "members"), "places": lambda: ([0, 1], "members")},
+        wrong={"other numbers": lambda: (torch.arange(3), "members")},
     ),
     Formula(kernel_distance, _kernels, rowwise=False),
     Formula(

@@ -87,9 +87,9 @@ def test_bad_input_is_refused(networks, images, goal):
         Darken(eps=0.0)
     with pytest.raises(InvalidInputError, match="n_iter must be a whole number of at least 0"):
         Darken(n_iter=-1)
-    with pytest.raises(InvalidInputError, match="no linear layer"):
+    with pytest.raises(InvalidInputError, match="last linear layer"):
         penultimate_features(nn.Flatten(), x)
     unused = nn.Identity()
     unused.add_module("last", nn.Linear(2, 2))
-    with pytest.raises(InvalidInputError, match="no linear layer"):
+    with pytest.raises(InvalidInputError, match="last linear layer"):
         penultimate_features(unused, x)
