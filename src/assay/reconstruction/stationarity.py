@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float, Shaped
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
@@ -13,7 +13,7 @@ from assay.core import (
     Parameters,
     check_finite,
     check_labels,
-    check_model,
+    check_outputs,
     check_pairs,
     check_samples,
     flatten,
@@ -54,12 +54,14 @@ def stationarity_residual(
     model: nn.Module,
     x: Float[Tensor, "n ..."],
     multipliers: Float[Tensor, "_ *c"],  # its length is compared below
-    y: Num[Tensor, " n"] | None = None,
+    y: Shaped[Tensor, "n *column"] | None = None,
     *,
     objective: Objective = "binary",
     init_state: Parameters | None = None,
 ) -> StationarityResult:
     r"""Measure $\lVert \theta - \sum_i J_\theta(x_i)^\top \mu_i \rVert$, J the Jacobian of the outputs in the weights.
+
+    The weights $\theta$ are the trainable ones: frozen parameters are no sum of gradients.
 
     For "binary" and "multiclass" $J^\top \mu_i = \lambda_i \nabla_\theta m(\theta; x_i, y_i)$, where the margin m is
     $y_i \Phi(x_i)$ for one logit and $\Phi_{y_i}(x_i) - \max_{j \ne y_i} \Phi_j(x_i)$ for several.
@@ -88,7 +90,7 @@ def stationarity_residual(
     >>> stationarity_residual(net, torch.ones(4, 2), torch.zeros(4), torch.tensor([0, 1, 0, 1])).total_relative
     1.0
     """
-    n_outputs, y = _check(model, x, y, objective)
+    n_outputs, x, y = _check(model, x, y, objective)
     is_margin = objective in ("binary", "multiclass")
     shapes = [(len(x),)] if is_margin else [(len(x), n_outputs)] + [(len(x),)] * (n_outputs == 1)
     if multipliers.shape not in shapes:
@@ -97,8 +99,8 @@ def stationarity_residual(
         )
     goal = _goal(model, objective, init_state)
     with preserved(model):
-        copies = {name: value.clone().requires_grad_() for name, value in named_parameters(model).items()}
-        outputs = functional(model)(copies, x.detach()).reshape(len(x), -1)
+        copies = {name: value.clone().requires_grad_() for name, value in _trainable(model).items()}
+        outputs = functional(model)(copies, x).reshape(len(x), -1)
         if is_margin:
             multipliers = margin_cotangents(outputs, y, multipliers)
         cotangents = multipliers.detach().reshape(outputs.shape).to(outputs)
@@ -117,7 +119,7 @@ def stationarity_residual(
 def oracle_multipliers(
     model: nn.Module,
     x: Float[Tensor, "n ..."],
-    y: Num[Tensor, " n"] | None = None,
+    y: Shaped[Tensor, "n *column"] | None = None,
     *,
     objective: Objective = "binary",
     init_state: Parameters | None = None,
@@ -149,7 +151,7 @@ def oracle_multipliers(
     >>> oracle_multipliers(net, torch.ones(4, 2), torch.tensor([0, 1, 0, 1]))[0].shape
     torch.Size([4])
     """
-    n_outputs, y = _check(model, x, y, objective)
+    n_outputs, x, y = _check(model, x, y, objective)
     goal = flatten(_goal(model, objective, init_state)).double().cpu().numpy()
     directions = None
     if objective == "binary":
@@ -179,7 +181,7 @@ def _directions(n: int, n_outputs: int, y: Tensor | None) -> Float[Tensor, "n k 
 
 def _goal(model: nn.Module, objective: str, init_state: Parameters | None) -> Parameters:
     """Return the target of the sum of gradients."""
-    weights = named_parameters(model)
+    weights = _trainable(model)
     if (objective == "displacement") != (init_state is not None):
         raise InvalidInputError("objective='displacement' and init_state=(weights before training) go together")
     if init_state is None:
@@ -188,19 +190,18 @@ def _goal(model: nn.Module, objective: str, init_state: Parameters | None) -> Pa
     return {name: value - start[name] for name, value in weights.items()}
 
 
-def _check(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective) -> tuple[int, Tensor]:
-    """Check the arguments; return the number of outputs and the labels, zeros if none are needed."""
-    check_model(model)
-    check_samples(x)
-    with preserved(model), torch.no_grad():
-        n_outputs = model(x[:1]).reshape(1, -1).shape[1]
+def _trainable(model: nn.Module) -> Parameters:
+    return named_parameters(model, params="trainable")
+
+
+def _check(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective) -> tuple[int, Tensor, Tensor]:
+    """Check the arguments; return the number of outputs, the samples and the labels, zeros if none are needed."""
+    x = check_samples(x)
+    n_outputs = check_outputs(model, x)[0].numel()
     check_objective(objective, n_outputs)
     if objective not in LABELLED_OBJECTIVES:
-        return n_outputs, torch.zeros(len(x), dtype=torch.long, device=x.device)
+        return n_outputs, x, torch.zeros(len(x), dtype=torch.long, device=x.device)
     if y is None:
         raise InvalidInputError(f"objective={objective!r} needs labels: pass y")
-    check_pairs(x, y)
-    if objective == "binary":
-        return n_outputs, signs(y)
-    check_labels(y, n_outputs)
-    return n_outputs, y
+    x, y = check_pairs(x, y)
+    return n_outputs, x, signs(y) if objective == "binary" else check_labels(y, n_outputs)

@@ -132,7 +132,7 @@ def test_a_candidate_without_weight_moves_nothing():
 
 
 @pytest.mark.parametrize("objective", ["regression", "binary"])
-def test_the_attack_selects_by_the_same_agreement(objective):
+def test_the_attack_selects_by_the_same_agreement(objective, all_is_found):
     network = mlp((6, 12, 1), bias="first", generator=torch.Generator().manual_seed(0))
     found = KKTReconstructor(objective, n_candidates=4, n_restarts=3, subspace=4, n_iter=30).fit(network)
     runs = torch.arange(3).repeat_interleave(4)

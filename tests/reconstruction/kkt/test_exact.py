@@ -109,7 +109,7 @@ def test_numbers_must_be_positive():
         exact_samples(network(), n_starts=0)
 
 
-def test_samples_read_off_lead_the_reconstructions(monkeypatch):
+def test_samples_read_off_lead_the_reconstructions(monkeypatch, all_is_found):
     options = {"n_candidates": 8, "n_restarts": 2, "n_iter": 20}
     plain = KKTReconstructor(**options).fit(network())
     other = torch.randn(1, 12, generator=torch.Generator().manual_seed(5))

@@ -57,10 +57,65 @@ def test_every_way_to_call_relu_is_swapped(call):
     x = draws(6, 4).float()
     twin = with_surrogate_relu(model, 3.0)
     assert torch.equal(twin(x), model(x))
-    name = "model.first.weight" if call is not model.call or not isinstance(call, nn.ReLU) else "first.weight"
-    (got,) = torch.autograd.grad(twin(x).sum(), dict(twin.named_parameters())[name])
+    (first,) = [weight for name, weight in twin.named_parameters() if name.endswith("first.weight")]
+    (got,) = torch.autograd.grad(twin(x).sum(), first)
     gate = torch.sigmoid(3 * model.first(x))
     torch.testing.assert_close(got, (gate * model.second.weight).T @ x)
+
+
+def test_a_module_and_a_call_of_relu_are_both_swapped():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.gate, self.second, self.third = (
+                nn.Linear(4, 5),
+                nn.ReLU(),
+                nn.Linear(5, 3),
+                nn.Linear(3, 1),
+            )
+
+        def forward(self, x):
+            return self.third(torch.relu(self.second(self.gate(self.first(x)))))
+
+    model, x = Mixed(), draws(6, 4).float()
+    twin = with_surrogate_relu(model, 3.0)
+    assert torch.equal(twin(x), model(x))
+    (first,) = [weight for name, weight in twin.named_parameters() if name.endswith("first.weight")]
+    (got,) = torch.autograd.grad(twin(x).sum(), first)
+    inner, outer = model.first(x), model.second(model.first(x).relu())
+    back = (torch.sigmoid(3 * outer) * model.third.weight) @ model.second.weight
+    torch.testing.assert_close(got, (torch.sigmoid(3 * inner) * back).T @ x)
+
+
+class Leaky(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.third(nn.functional.leaky_relu(self.second(self.first(x).relu())))
+
+
+@pytest.mark.parametrize("kink", [nn.LeakyReLU(), nn.PReLU(), nn.ReLU6(), nn.Hardtanh(), nn.Hardsigmoid()])
+def test_a_kink_without_surrogate_beside_relu_is_refused(kink):
+    layers = (nn.Linear(2, 3), kink, nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1))
+    with pytest.raises(InvalidInputError, match=rf"{type(kink).__name__} \(1\) beside ReLU"):
+        with_surrogate_relu(nn.Sequential(*layers))
+
+
+def test_a_kink_in_the_forward_is_refused_at_the_first_call():
+    twin = with_surrogate_relu(Leaky())
+    with pytest.raises(InvalidInputError, match="leaky_relu beside ReLU"):
+        twin(torch.ones(1, 4))
+
+
+def test_smooth_activations_keep_their_derivatives():
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 1))
+    twin, x = with_surrogate_relu(model, 3.0), draws(6, 4).float()
+    (got,) = torch.autograd.grad(twin(x).sum(), twin[0].weight)
+    hidden = model[0](x).tanh()
+    back = (torch.sigmoid(3 * model[2](hidden)) * model[4].weight) @ model[2].weight
+    torch.testing.assert_close(got, (back * (1 - hidden**2)).T @ x)
 
 
 def test_sharpness_changes_without_rebuilding_and_the_original_stays():

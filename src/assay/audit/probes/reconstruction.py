@@ -9,13 +9,12 @@ from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe, Tabl
 from assay.audit.reading import Reading, read
 from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
 from assay.audit.subject import Subject
-from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, seeded
+from assay.core import InvalidInputError, loss_kind, preserved, seeded
 from assay.reconstruction import KKTReconstructor, ReconstructionScore, reconstruction_roc, score_reconstructions
 from assay.reconstruction.kkt import Objective
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
 _MARGIN = 3
-_EXPLAINED = 0.5  # on an untrained network restarts agree too, but their residual stays near 1
 _LIMIT = 2000  # training samples that candidates are compared with
 
 _RULE = (
@@ -26,8 +25,9 @@ _RULE = (
 )
 _RULE_BLIND = (
     f"Without training data no match can be counted. Medium when at least {_MARGIN} patterns were found by at least "
-    f"half of the independent restarts and the candidates explain the weights (relative residual below {_EXPLAINED}; "
-    "an untrained network stays near 1), otherwise info."
+    "half of the independent restarts and the verdict is that the candidates explain the weights, low when they "
+    "explain them in part, otherwise info. The verdict compares what the candidates leave of the weights with what as "
+    "many random candidates leave."
 )
 _LIMITS = (
     "Every candidate comes from the weights alone. The training data only score it and set its brightness and contrast "
@@ -40,6 +40,10 @@ _NO_HELD_OUT = "No held-out samples were given, so the stricter of the two nulls
 _LIMITS_BLIND = (
     "Agreement between restarts shows that the weights determine these patterns. It does not prove that they are "
     "training samples: give the audit training data and held-out data to have them scored."
+)
+_ADVICE_UNEXPLAINED = (
+    "Nothing to do now. The weights do not have the form that this attack relies on, which does not prove that they "
+    "are safe: other attacks rely on less."
 )
 _ADVICE: dict[Severity, str] = {
     "high": "If the training data are private, do not publish these weights. Train on more samples, for fewer steps, "
@@ -73,9 +77,8 @@ class _Matches:
 def run(subject: Subject, context: Context) -> Finding:
     """Attack the weights, and score the candidates against the training data where the subject has them."""
     reading = read(subject)
-    attack = KKTReconstructor(
-        _objective(subject), input_shape=reading.shape, exact=True, random_state=context.seed, progress=context.progress
-    )
+    options = {"exact": True, "random_state": context.seed, "progress": context.progress}
+    attack = KKTReconstructor(_objective(subject), input_shape=reading.shape, **options)
     try:
         attack.fit(reading.model)
     except InvalidInputError as error:
@@ -84,31 +87,53 @@ def run(subject: Subject, context: Context) -> Finding:
 
 
 def _objective(subject: Subject) -> Objective:
-    if subject.loss is binary_cross_entropy:
-        return "binary"
-    return "vector" if subject.loss is cross_entropy else "regression"
+    kind = loss_kind(subject.loss)
+    if kind == "cross_entropy":
+        return "vector"
+    return "binary" if kind == "binary_cross_entropy" and _n_outputs(subject) == 1 else "regression"
+
+
+def _n_outputs(subject: Subject) -> int:
+    like = next(subject.model.parameters())
+    with preserved(subject.model), torch.no_grad():
+        return subject.model(like.new_zeros(2, *(subject.sample_shape or ()))).reshape(2, -1).shape[1]
 
 
 def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Finding:
     """Report the patterns that restarts agree on, for a subject without training data."""
-    support, restarts = attack.support_, attack.n_restarts
-    agreed, residual = int((2 * support >= restarts).sum()), attack.residual_.mean().item()
-    severity: Severity = "medium" if agreed >= _MARGIN and residual < _EXPLAINED else "info"
-    tightness = attack.cohesion_[2 * support >= restarts]
+    verdict, restarts = attack.verdict_, attack.n_restarts
+    is_explained = verdict.outcome != "nothing found"
+    agreed = attack.cohesion_[attack.support_ >= max(2, restarts / 2)]
+    left, chance = f"{verdict.unexplained:.0%}", f"{verdict.unexplained_by_chance:.0%}"
+    found = (
+        f"{len(agreed)} patterns were found in the weights by at least half of {restarts} independent restarts; on "
+        f"average, a restart leaves {left} of the weights unexplained."
+    )
+    nothing = (
+        f"Nothing was reconstructed: the candidates leave {left} of the weights unexplained, "
+        f"and as many random candidates {chance} of the part that was searched."
+    )
+    severity: Severity = "info"
+    if is_explained and len(agreed) >= _MARGIN:
+        severity = "medium" if verdict.outcome == "found" else "low"
     return Finding(
-        headline=(
-            f"{agreed} patterns were found in the weights by at least half of {restarts} independent restarts; on "
-            f"average, a restart leaves {residual:.0%} of the weights unexplained."
-        ),
+        headline=found if is_explained else nothing,
         severity=severity,
         rule=_RULE_BLIND,
-        advice=_ADVICE[severity],
-        limits=_LIMITS_BLIND,
+        advice=_advice(severity, attack),
+        limits=f"{verdict} {_LIMITS_BLIND if is_explained else ''}".strip(),
         measures=_measures(attack)
-        | {"patterns that restarts agree on": float(agreed)}
-        | ({"their median tightness": tightness.median().item()} if agreed else {}),
+        | {"patterns that restarts agree on": float(len(agreed))}
+        | ({"their median tightness": agreed.median().item()} if len(agreed) else {}),
         figures=pattern_figures(reading, attack),
     )
+
+
+def _advice(severity: Severity, attack: KKTReconstructor) -> str:
+    """Return what to do next: where nothing was explained, what the attack would need."""
+    if severity != "info" or attack.verdict_.outcome != "nothing found":
+        return _ADVICE[severity]
+    return " ".join([_ADVICE_UNEXPLAINED, *attack.verdict_.advice])
 
 
 def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, context: Context) -> Finding:
@@ -131,15 +156,18 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
     severity = _severity(ours, [match for match in matches if match.is_null])
     what = "training samples" if reading.kind == "samples" else "training samples' features (inputs of the dense head)"
     curve = None if others is None else reconstruction_roc(pool, x, others, mean=reading.mean)
+    could_not = "; the weights do not have the form that the attack relies on"
     return Finding(
         headline=(
             f"{ours.visible} of {len(x)} {what} can be recognised in reconstructions from the weights alone, "
-            f"{ours.clear} of them almost exactly."
+            f"{ours.clear} of them almost exactly{could_not if attack.verdict_.outcome == 'nothing found' else ''}."
         ),
         severity=severity,
         rule=_RULE,
-        advice=_ADVICE[severity],
-        limits=_LIMITS if held_out is not None else f"{_LIMITS} {_NO_HELD_OUT}",
+        advice=_advice(severity, attack),
+        limits=" ".join(
+            [_LIMITS, *([_NO_HELD_OUT] if held_out is None else []), "Without the data:", str(attack.verdict_)]
+        ),
         measures=_measures(attack)
         | {f"n90, {match.name}": float(match.clear) for match in matches}
         | {f"n75, {match.name}": float(match.visible) for match in matches}
@@ -190,6 +218,8 @@ def _measures(attack: KKTReconstructor) -> dict[str, float]:
         "candidates": float(len(attack.pool_)),
         "samples solved for by exact equations": float(attack.n_exact_),
         "relative residual": attack.residual_.mean().item(),
+        "weights left unexplained": attack.verdict_.unexplained,
+        "weights left by random candidates": attack.verdict_.unexplained_by_chance,
     }
 
 

@@ -1,6 +1,5 @@
 """Span of the training data, estimated from the singular values and vectors of the first layer's weight."""
 
-import copy
 import math
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, copy_network
 from assay.reconstruction.kkt.input_layer import first_dense_layer
 
 
@@ -80,7 +79,7 @@ def write_in_basis(model: nn.Module, basis: Float[Tensor, "r d"]) -> nn.Module:
     narrow = dense_layer(layer.weight.detach() @ basis.T, None if layer.bias is None else layer.bias.detach())
     if not name:
         return narrow
-    twin = copy.deepcopy(model)
+    twin = copy_network(model)
     parent, _, leaf = name.rpartition(".")
     setattr(twin.get_submodule(parent), leaf, narrow)
     return twin
@@ -99,8 +98,42 @@ def dense_layer(weight: Float[Tensor, "h d"], bias: Float[Tensor, " h"] | None) 
     return layer
 
 
+@dataclass(frozen=True)
+class NoiseFloor:
+    """Hold where the spectrum of a weight matrix sinks into its initialisation.
+
+    Attributes:
+        rank: Number of singular values above the floor.
+        near: Number of those that lie within twice the floor.
+        edge: The floor: the largest singular value that the initialisation explains.
+        size: Number of singular values.
+    """
+
+    rank: int
+    near: int
+    edge: float
+    size: int
+
+
 def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: float = 1.05) -> int:
-    r"""Count the singular values of a weight matrix above the noise edge of its initialisation.
+    """Return the number of singular values of a weight matrix above the edge of `noise_floor`, at least 1.
+
+    Args:
+        weight: Weight of the first layer.
+        quantile: Quantile of the spectrum that sets the scale of the noise; low, since the top belongs to the data.
+        slack: Factor on the edge.
+
+    >>> noise = torch.randn(50, 80, generator=torch.Generator().manual_seed(0))
+    >>> signal = torch.zeros(50, 80)
+    >>> signal[:5, :5] = 100 * torch.eye(5)
+    >>> noise_rank(noise + signal)
+    5
+    """
+    return max(1, noise_floor(weight, quantile=quantile, slack=slack).rank)
+
+
+def noise_floor(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: float = 1.05) -> NoiseFloor:
+    r"""Find the edge of the spectrum that the initialisation of a weight matrix explains.
 
     Training adds a matrix of rank n to an initialisation with independent entries, whose singular values follow the
     Marchenko-Pastur law: a low quantile of the spectrum gives its scale, and its upper edge is
@@ -115,30 +148,27 @@ def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: f
         slack: Factor on the edge.
 
     Returns:
-        The number of singular values above the edge, at least 1.
+        The edge, and the singular values above and just above it.
 
     Source: Marchenko and Pastur, Distribution of Eigenvalues for Some Sets of Random Matrices (1967), main theorem,
     for the law; the iteration is ours.
 
-    >>> noise = torch.randn(50, 80, generator=torch.Generator().manual_seed(0))
-    >>> signal = torch.zeros(50, 80)
-    >>> signal[:5, :5] = 100 * torch.eye(5)
-    >>> noise_rank(noise + signal)
-    5
+    >>> noise_floor(torch.diag(torch.tensor([9.0, 5.0, 1e-8, 1e-8]))).rank
+    2
     """
     values = torch.linalg.svdvals(weight.detach().double()).cpu().numpy()
     short, long = len(values), max(weight.shape)
-    rounding = 16 * float(np.finfo(np.float32).eps) * float(np.linalg.norm(values))
+    edge = rounding = 16 * float(np.finfo(np.float32).eps) * float(np.linalg.norm(values))
     count = 0
     for _ in range(short):
         ratio = (short - count) / (long - count)
         sigma = float(np.quantile(values[count:], quantile)) / _bulk_quantile(ratio, quantile)
-        edge = slack * sigma * (1 + math.sqrt(ratio))
-        found = min(int((values > max(edge, rounding)).sum()), short - 1)
+        edge = max(slack * sigma * (1 + math.sqrt(ratio)), rounding)
+        found = min(int((values > edge).sum()), short - 1)
         if found == count:
             break
         count = found
-    return max(count, 1)
+    return NoiseFloor(count, int((values[:count] < 2 * edge).sum()), edge, short)
 
 
 def _bulk_quantile(ratio: float, quantile: float) -> float:

@@ -1,13 +1,12 @@
 """Exact training samples of a converged network with one hidden layer."""
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, as_generator, check_count, check_model
+from assay.core import InvalidInputError, as_generator, check_count, check_model, copy_network
 from assay.reconstruction.kkt.data_span import noise_rank
 from assay.reconstruction.kkt.exact_rows import Rows, choose, distinct_rows, outer, read_gates, rescale, sharpness
 from assay.reconstruction.kkt.input_layer import from_first_layer
@@ -256,7 +255,7 @@ def _layers(model: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.L
     dense = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]
     if len(dense) != 2 or not all(isinstance(layer, nn.Linear) for layer in dense):
         return None
-    chain = from_first_layer(copy.deepcopy(model).requires_grad_(False), input_shape)[0]
+    chain = from_first_layer(copy_network(model).requires_grad_(False), input_shape)[0]
     if not isinstance(chain, nn.Sequential):
         return None
     first, last = chain[0], chain[-1]

@@ -49,7 +49,8 @@ def first_layer_inputs(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Ten
         x: Its inputs.
 
     Raises:
-        InvalidInputError: The network does not run on the inputs, or runs another layer with parameters first.
+        InvalidInputError: The network does not run on the inputs, or runs another layer with parameters first, or its
+            first one several times.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     >>> first_layer_inputs(net, torch.ones(3, 2, 2)).shape
@@ -74,6 +75,11 @@ def first_layer_inputs(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Ten
     finally:
         for handle in handles:
             handle.remove()
+    if sum(called is first for called, _ in calls) > 1:
+        raise InvalidInputError(
+            f"the network runs its first layer {name!r} several times, so that an input of that layer is not its "
+            "only one; give each call a layer of its own"
+        )
     if not calls or calls[0][0] is not first:
         raise InvalidInputError(
             f"the network holds {name!r} first but runs another layer first; define its layers in the order of use"
@@ -137,6 +143,8 @@ def dense_chain(model: nn.Module) -> nn.Sequential | None:
     layers = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
     if len(layers) < 2 or not all(isinstance(layer, nn.Linear) for layer in layers):
         return None
+    if sum(1 for layer in layers for _ in layer.parameters()) > sum(1 for _ in model.parameters()):
+        return None  # tied weights have one gradient
     if any(one.out_features != other.in_features for one, other in pairwise(layers)):
         return None
     between = [module for layer in layers for module in (layer, nn.ReLU())]

@@ -33,7 +33,7 @@ class Multipliers(ABC):
 
     raw: tuple[Float[Tensor, "r m ..."], ...]
     scale: float
-    labels: Int[Tensor, " m"] | None
+    labels: Int[Tensor, "*r m"] | None
 
     @abstractmethod
     def cotangents(self, outputs: Float[Tensor, "r m c"]) -> Float[Tensor, "r m c"]:
@@ -49,8 +49,13 @@ class Multipliers(ABC):
 
     def part(self, some: slice) -> "Multipliers":
         """Return the multipliers of a slice of the candidates, detached."""
-        labels = None if self.labels is None else self.labels[some]
+        labels = None if self.labels is None else self.labels[..., some]
         return replace(self, raw=tuple(value.detach()[:, some] for value in self.raw), labels=labels)
+
+    def apart(self, some: slice) -> "Multipliers":
+        """Return the multipliers of a slice of the first restart's candidates, each as a restart of its own."""
+        labels = None if self.labels is None else self.labels[some, None]
+        return replace(self, raw=tuple(value.detach()[0, some, None] for value in self.raw), labels=labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +68,7 @@ class MarginMultipliers(Multipliers):
     Multiclass Neural Networks (2023), equation of the multiclass stationarity loss.
     """
 
-    labels: Int[Tensor, " m"]
+    labels: Int[Tensor, "*r m"]
 
     def cotangents(self, outputs: Float[Tensor, "r m c"]) -> Float[Tensor, "r m c"]:
         """Return the gradients of the weighted margins in the outputs."""
@@ -85,7 +90,7 @@ class SimplexMultipliers(Multipliers):
     the derivative of cross-entropy; the simplex is ours.
     """
 
-    labels: Int[Tensor, " m"]
+    labels: Int[Tensor, "*r m"]
 
     def cotangents(self, outputs: Float[Tensor, "r m c"]) -> Float[Tensor, "r m c"]:
         """Return the cotangents, which do not depend on the outputs."""
@@ -153,7 +158,7 @@ def start_multipliers(
 
 
 def margin_cotangents(
-    outputs: Float[Tensor, "*r n c"], y: Num[Tensor, " n"], multipliers: Float[Tensor, "*r n"]
+    outputs: Float[Tensor, "*r n c"], y: Num[Tensor, "*s n"], multipliers: Float[Tensor, "*r n"]
 ) -> Float[Tensor, "*r n c"]:
     r"""Return the gradient of $\sum_i \lambda_i m_i$ in the outputs, $m_i$ the margins of `core.margins`.
 

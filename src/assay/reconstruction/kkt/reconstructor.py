@@ -1,6 +1,5 @@
 """Reconstruction of training samples from the KKT conditions of a trained network (Haim et al., 2022)."""
 
-import copy
 import math
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from assay.core import (
     seeded,
     spawn_seeds,
 )
+from assay.reconstruction.kkt.assumptions import doubts, plain_copy
 from assay.reconstruction.kkt.consensus import consensus
 from assay.reconstruction.kkt.exact import ExactSamples, can_be_read, exact_samples
 from assay.reconstruction.kkt.multipliers import (
@@ -29,15 +29,20 @@ from assay.reconstruction.kkt.multipliers import (
     check_objective,
     start_multipliers,
 )
+from assay.reconstruction.kkt.null import left_by_random_candidates
 from assay.reconstruction.kkt.search import StationarityGap, search, search_scale
 from assay.reconstruction.kkt.target import Target, build_target, initial_network
+from assay.reconstruction.kkt.verdict import judge
+
+LEAST_CANDIDATES = 40
+"""Least number of candidates that "auto" takes."""
 
 
 class KKTReconstructor(BaseEstimator):
     r"""Recover training samples of a ReLU network from its weights alone.
 
-    At the end of training the weights are a weighted sum of the gradients of the training samples. The estimator
-    searches for samples x and multipliers $\mu$ that satisfy this stationarity condition,
+    At the end of training with weight decay the weights are a weighted sum of the gradients of the training samples.
+    The estimator searches for samples x and multipliers $\mu$ that satisfy this stationarity condition,
 
     $$\min_{x, \mu} \Big\lVert \theta - \sum_i J_\theta(x_i)^\top \mu_i \Big\rVert^2,$$
 
@@ -52,13 +57,17 @@ class KKTReconstructor(BaseEstimator):
     Samples are found as inputs of the first layer: compare them with `first_layer_inputs`. The weights hardly determine
     their scale, nor their sign for multipliers of either sign: compare directions.
 
+    Networks trained in another way hold less, or nothing. `verdict_` tells, without data, whether the candidates
+    explain the weights, and what fails if not; then there are no `reconstructions_`. Frozen and unused parameters are
+    left out of $\theta$.
+
     `check_estimator`: no check that fits on an array can hold, since `fit` takes a trained network.
 
     Cost: time O(n_restarts * n_iter * candidates * p), memory O(n_restarts * (batch_size * hidden units + p)).
 
     Args:
         objective: One of the above.
-        n_candidates: Candidates of each restart; "auto" takes four for each dimension of the data's span.
+        n_candidates: Candidates of each restart; "auto" takes four for each dimension of the data's span, 40 at least.
         n_restarts: Independent searches.
         subspace: Dimension of the span; "auto" estimates it from the first layer; None searches all inputs.
         relu_alpha: Sharpness of the gates at the start and at the end of the search.
@@ -78,7 +87,9 @@ class KKTReconstructor(BaseEstimator):
         random_state: Seed of the starting points.
 
     Attributes:
+        verdict_: What the weights tell about the reconstructions; `print` it.
         reconstructions_: Exact samples, then the consensus of at least two restarts, by weight, `(k, *input_shape)`.
+            None where the verdict is "nothing found".
         n_exact_: Number of exact samples; they lead the pool as well.
         support_: Number of restarts that found each reconstruction; all restarts for exact samples.
         cohesion_: Agreement of the restarts on each reconstruction, 1 if all are equal.
@@ -90,7 +101,8 @@ class KKTReconstructor(BaseEstimator):
         pool_labels_: Classes of the pool.
         basis_: Orthonormal rows that span the search space; None if all inputs were searched.
         rank_: Dimension of the data's span, as estimated from the first dense layer.
-        residual_: Norm of the residual of each restart, relative to the weights or their displacement.
+        residual_: Norm of the residual of each restart, relative to the weights or their displacement, in the space
+            that was searched.
         history_: Mean squared relative residual over the search.
 
     Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), equation of the stationarity
@@ -161,8 +173,16 @@ class KKTReconstructor(BaseEstimator):
             NumericalError: The search diverged.
         """
         self._check(model)
-        with preserved(model):
-            target = self._target(model)
+        twin, trained = plain_copy(model)
+        with preserved(twin):
+            target = self._target(twin.to(self.dtype).requires_grad_(False), trained)
+            self._search(target, doubts(model))
+        self.n_exact_ = 0
+        if self.exact and self.objective == "binary" and self.verdict_.outcome != "nothing found":
+            self._add_exact(plain_copy(model)[0])
+        return self
+
+    def _search(self, target: Target, doubts: list[str]) -> None:
         check_objective(self.objective, target.n_outputs)
         gap = StationarityGap(target.model, goal=target.goal, points=target.points, batch_size=self.batch_size)
         scale = search_scale(target)
@@ -179,11 +199,12 @@ class KKTReconstructor(BaseEstimator):
             progress=self.progress,
         )
         self.rank_, self.basis_, self.residual_ = target.rank, target.basis, gaps.sqrt()
+        chance = left_by_random_candidates(gap, found, multipliers, generator=seeded(self.random_state))
         self._keep(target, found, multipliers)
-        self.n_exact_ = 0
-        if self.exact and self.objective == "binary" and can_be_read(model, self.input_shape):
-            self._lead(exact_samples(model, input_shape=self.input_shape, generator=seeded(self.random_state)))
-        return self
+        knows_start = self.init_state is not None
+        self.verdict_ = judge(target, self.residual_, chance, self.support_, doubts=doubts, knows_start=knows_start)
+        if self.verdict_.outcome == "nothing found":
+            self._withhold()
 
     def _check(self, model: nn.Module) -> None:
         check_model(model)
@@ -202,17 +223,16 @@ class KKTReconstructor(BaseEstimator):
             raise InvalidInputError("objective='displacement' and init_state=(weights before training) go together")
         check_choice(self.kernels, ("initial", "final", "both"), "kernels")
 
-    def _target(self, model: nn.Module) -> Target:
-        twin = copy.deepcopy(model).to(self.dtype).requires_grad_(False)
+    def _target(self, twin: nn.Module, trained: frozenset[str]) -> Target:
         initial = None if self.init_state is None else initial_network(twin, self.init_state)
-        options = {"subspace": self.subspace, "input_shape": self.input_shape}
+        options = {"subspace": self.subspace, "input_shape": self.input_shape, "trained": trained}
         return build_target(twin, initial=initial, kernels=self.kernels, **options)
 
     def _start(self, target: Target, spread: float, energy: float) -> tuple[Tensor, list[Multipliers]]:
         """Draw starting points, with one seed per restart, so that more restarts only add to the pool."""
         if self.n_candidates == "auto" and not target.rank:
             raise InvalidInputError("the network has no dense layer to count samples in; pass n_candidates as a number")
-        wanted = 4 * target.rank if self.n_candidates == "auto" else self.n_candidates
+        wanted = max(4 * target.rank, LEAST_CANDIDATES) if self.n_candidates == "auto" else self.n_candidates
         fewest = max(target.n_outputs, 2) if self.objective in LABELLED_OBJECTIVES else 1
         shape = (max(wanted, fewest), *target.coordinates)
         like = next(target.model.parameters())
@@ -234,6 +254,16 @@ class KKTReconstructor(BaseEstimator):
         self.multipliers_ = agreed.multipliers[kept]
         self.labels_ = None if labels is None else agreed.labels[kept]
         self.pool_, self.pool_multipliers_, self.pool_labels_ = target.to_inputs(found), values, labels
+
+    def _withhold(self) -> None:
+        """Call nothing a reconstruction; the pool stays."""
+        for name in ("reconstructions_", "support_", "cohesion_", "multipliers_", "labels_"):
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else value[:0])
+
+    def _add_exact(self, model: nn.Module) -> None:
+        if not self.verdict_.left_out and can_be_read(model, self.input_shape):
+            self._lead(exact_samples(model, input_shape=self.input_shape, generator=seeded(self.random_state)))
 
     def _lead(self, exact: ExactSamples) -> None:
         """Put exact samples first, and drop their copies from the consensus."""

@@ -63,7 +63,8 @@ class StationarityGap:
 
     Args:
         model: Network with `SurrogateReLU` gates.
-        goal: Target of the sum of gradients; the model's own weights when None.
+        goal: Target of the sum of gradients, of all parameters or of those to explain; the model's own weights when
+            None.
         points: Weights at which gradients are taken; the model's own when None.
         batch_size: Candidates of each restart whose graph is held at once; all when None.
 
@@ -82,10 +83,11 @@ class StationarityGap:
     ) -> None:
         self.model = model
         self.points = [named_parameters(model)] if points is None else list(points)
-        self.goal = list((named_parameters(model) if goal is None else goal).values())
+        wanted = named_parameters(model) if goal is None else goal
+        self.names, self.goal = list(wanted), list(wanted.values())
         self.batch_size = batch_size
         self.energy = float(sum(value.square().sum() for value in self.goal))
-        self.is_chain = is_chain(model)
+        self.is_chain = is_chain(model) and self.names == list(self.points[0])
 
     def __call__(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
         """Return the gap of each restart, differentiable in `x` and the raw multipliers."""
@@ -93,7 +95,18 @@ class StationarityGap:
 
     def measure(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
         """Return the gap of each restart, not differentiable, in batches."""
-        return self._squared(self._rest(self._summed(x, multipliers)))
+        return self._squared(self._rest(self.explained(x, multipliers)))
+
+    def explained(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> list[Tensor]:
+        """Return each restart's sum of weighted gradients, by parameter, added up batch by batch without a graph."""
+        total: list[Tensor] = []
+        for some in self._batches(x):
+            batch_x, batch = x.detach()[:, some], [one.part(some) for one in multipliers]
+            if self.is_chain:
+                total = _added(total, self._pass(batch_x, batch)[0])
+            else:
+                total = _added(total, self._explained(batch_x, batch, create_graph=False))
+        return total
 
     def gradients(
         self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]
@@ -107,7 +120,7 @@ class StationarityGap:
             explained, back = self._pass(x, multipliers)
             rest = self._rest(explained)
             return self._squared(rest), back([2 / self.energy * part for part in rest])
-        rest = self._rest(self._summed(x, multipliers))
+        rest = self._rest(self.explained(x, multipliers))
         pull = [2 / self.energy * part for part in rest]
         batches = []
         for some in self._batches(x):
@@ -121,17 +134,6 @@ class StationarityGap:
     def _batches(self, x: Tensor) -> list[slice]:
         size = self.batch_size or x.shape[1]
         return [slice(start, start + size) for start in range(0, x.shape[1], size)]
-
-    def _summed(self, x: Tensor, multipliers: Sequence[Multipliers]) -> list[Tensor]:
-        """Add up the gradients batch by batch, without a graph."""
-        total: list[Tensor] = []
-        for some in self._batches(x):
-            batch_x, batch = x.detach()[:, some], [one.part(some) for one in multipliers]
-            if self.is_chain:
-                total = _added(total, self._pass(batch_x, batch)[0])
-            else:
-                total = _added(total, self._explained(batch_x, batch, create_graph=False))
-        return total
 
     def _pass(self, x: Tensor, multipliers: Sequence[Multipliers]) -> tuple[list[Tensor], _Back]:
         """Return the sums of weighted gradients, detached, and their pullback to the leaves."""
@@ -165,9 +167,10 @@ class StationarityGap:
         total: list[Tensor] = []
         for weights, weighted in zip(self.points, multipliers, strict=True):
             copies = {
-                name: value.expand(len(x), *value.shape).detach().requires_grad_() for name, value in weights.items()
+                name: weights[name].expand(len(x), *weights[name].shape).detach().requires_grad_()
+                for name in self.names
             }
-            outputs = vmap(self._call)(copies, x).reshape(*x.shape[:2], -1)
+            outputs = vmap(partial(self._call, weights))(copies, x).reshape(*x.shape[:2], -1)
             cotangents = weighted.cotangents(outputs)
             sums = torch.autograd.grad(outputs, list(copies.values()), cotangents, create_graph=create_graph)
             total = _added(total, sums)
@@ -179,8 +182,8 @@ class StationarityGap:
     def _squared(self, rest: Sequence[Tensor]) -> Float[Tensor, " r"]:
         return torch.stack([part.square().flatten(1).sum(1) for part in rest]).sum(0) / self.energy
 
-    def _call(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(self.model, params, (x,))
+    def _call(self, weights: Parameters, params: Parameters, x: Tensor) -> Tensor:
+        return functional_call(self.model, weights | params, (x,))
 
 
 def search(

@@ -1,6 +1,5 @@
 """Surrogate gradient for ReLU (Haim et al., 2022)."""
 
-import copy
 from typing import Any
 
 import torch
@@ -8,7 +7,33 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from assay.core import InvalidInputError, check_positive
+from assay.core import InvalidInputError, check_positive, copy_network
+
+_KINKED = (
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.RReLU,
+    nn.Hardtanh,  # ReLU6 is one
+    nn.Hardsigmoid,
+    nn.Threshold,
+    nn.Hardshrink,
+    nn.Softshrink,
+)
+_KINKED_CALLS = {
+    "leaky_relu",
+    "leaky_relu_",
+    "prelu",
+    "rrelu",
+    "rrelu_",
+    "relu6",
+    "hardtanh",
+    "hardtanh_",
+    "hardsigmoid",
+    "threshold",
+    "threshold_",
+    "hardshrink",
+    "softshrink",
+}
 
 
 class _SurrogateReLU(torch.autograd.Function):
@@ -72,6 +97,8 @@ class SurrogateReLU(nn.Module):
 def with_surrogate_relu(model: nn.Module, alpha: float = 100.0) -> nn.Module:
     """Copy a network and replace the derivative of every ReLU, module or function, by the surrogate.
 
+    Smooth activations beside the ReLUs keep their own derivatives.
+
     Args:
         model: Network that uses `nn.ReLU`, `torch.relu`, `Tensor.relu` or `nn.functional.relu`.
         alpha: Sharpness of the gates; `set_sharpness` changes it later.
@@ -80,24 +107,41 @@ def with_surrogate_relu(model: nn.Module, alpha: float = 100.0) -> nn.Module:
         A copy with the same outputs; the model is unchanged.
 
     Raises:
-        InvalidInputError: The network has neither a ReLU module nor a call of one in its `forward`.
+        InvalidInputError: The network has other activations with a kink, here or in its `forward`, or neither a ReLU
+            module nor a call of one in its `forward`.
 
     >>> net = with_surrogate_relu(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
     >>> net[1]
     SurrogateReLU(alpha=100)
     """
-    twin = copy.deepcopy(model)
+    twin = copy_network(model)
     if isinstance(twin, nn.ReLU):
         return SurrogateReLU(alpha)
-    replaced = 0
-    for parent in list(twin.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.ReLU):
-                setattr(parent, name, SurrogateReLU(alpha))
-                replaced += 1
-    if replaced:
+    modules = list(twin.named_modules())
+    kinked = [f"{type(module).__name__} ({name})" for name, module in modules if isinstance(module, _KINKED)]
+    gates = [name for name, module in modules if isinstance(module, nn.ReLU)]
+    if kinked and gates:
+        raise _mixed(kinked)
+    for name in gates:
+        parent, _, leaf = name.rpartition(".")
+        setattr(twin.get_submodule(parent), leaf, SurrogateReLU(alpha))
+    if gates and all(_calls_nothing_else(module) for _, module in modules):
         return twin
-    return _FunctionalSurrogate(twin, alpha)
+    return _FunctionalSurrogate(twin, alpha, has_modules=bool(gates))
+
+
+def _calls_nothing_else(module: nn.Module) -> bool:
+    """Tell whether a module of torch has no code of its own around the modules in it."""
+    is_container = isinstance(module, nn.Sequential) or next(module.children(), None) is None
+    return type(module).__module__.startswith("torch.nn.") and is_container
+
+
+def _mixed(kinked: list[str]) -> InvalidInputError:
+    return InvalidInputError(
+        f"the network has {kinked[0]} beside ReLU, a kink without a surrogate derivative, so that the search would "
+        "see only part of its gates; reconstruction from weights is built for networks whose activations are ReLU, or "
+        "ReLU and smooth ones"
+    )
 
 
 def set_sharpness(model: nn.Module, alpha: float) -> None:
@@ -118,26 +162,29 @@ def set_sharpness(model: nn.Module, alpha: float) -> None:
 
 
 class _FunctionalSurrogate(nn.Module):
-    """Run a network with functional calls of relu replaced by the surrogate."""
+    """Run a network with functional calls of relu replaced by the surrogate, beside modules that are replaced."""
 
-    def __init__(self, model: nn.Module, alpha: float) -> None:
+    def __init__(self, model: nn.Module, alpha: float, *, has_modules: bool) -> None:
         super().__init__()
         self.model = model
         self.relu = SurrogateReLU(alpha)
+        self.has_modules = has_modules
 
     def forward(self, x: Tensor) -> Tensor:
         with _SwapReLU(self.relu) as mode:
             output = self.model(x)
-        if not mode.calls:
+        if not (mode.calls or self.has_modules):
             raise InvalidInputError(
                 "the network has no ReLU, neither as a module nor as a call of relu in its forward; "
                 "reconstruction from weights is built for ReLU networks"
             )
+        if mode.kinked:
+            raise _mixed(mode.kinked)
         return output
 
 
 class _SwapReLU(TorchFunctionMode):
-    """Redirect every call of relu inside the block to a surrogate."""
+    """Redirect every call of relu inside the block to a surrogate, and note calls of other kinked activations."""
 
     targets = (torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, nn.functional.relu)
 
@@ -145,9 +192,13 @@ class _SwapReLU(TorchFunctionMode):
         super().__init__()
         self.surrogate = relu
         self.calls = 0
+        self.kinked: list[str] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(func is target for target in self.targets):
             self.calls += 1
             return self.surrogate(args[0] if args else kwargs["input"])
+        name = getattr(func, "__name__", "")
+        if name in _KINKED_CALLS:
+            self.kinked.append(name)
         return func(*args, **(kwargs or {}))
