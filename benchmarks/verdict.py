@@ -11,7 +11,7 @@ One file a network is kept below `--out`: an interrupted run continues.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +50,9 @@ def convolutional() -> nn.Module:
     return nn.Sequential(*features, nn.Flatten(), *head)
 
 
+ONE_LOGIT = partial(dense, 784, 500, 1)
+
+
 @dataclass(frozen=True)
 class Network:
     """One network, its images and its training; gradient descent with momentum 0.9.
@@ -67,7 +70,7 @@ class Network:
     """
 
     holds: bool
-    build: Callable[[], nn.Module] = field(default=partial(dense, 784, 500, 1))
+    build: Callable[[], nn.Module] = ONE_LOGIT
     n: int = 30
     classes: Literal[2, 10] = 2
     source: str = "mnist"

@@ -236,3 +236,24 @@ def test_the_same_seed_gives_the_same_finding(digits, digits_audit, context, nam
     first, second = finding_of(digits_audit, name), ask(name, digits, context)
     assert first.measures == second.measures
     assert [p.data for f in first.figures for p in f.pictures] == [p.data for f in second.figures for p in f.pictures]
+
+
+def test_weights_of_another_form_are_named_in_the_finding(digits, context):
+    """An owner whose network is not what the attack assumes reads so, with training data and without."""
+    blind = ask("reconstruction", replace(untrained(digits), train=None, test=None), context)
+    scored = ask("reconstruction", untrained(digits), context)
+    assert blind.headline.startswith("Nothing was reconstructed")
+    assert blind.measures["patterns that restarts agree on"] == 0
+    assert not blind.figures
+    assert "do not have the form that the attack relies on" in scored.headline
+    for finding in (blind, scored):
+        assert finding.severity == "info"
+        assert "Nothing found" in finding.limits
+        assert "out of balance" in finding.limits
+        assert "init_state=" in finding.advice
+        assert finding.measures["weights left unexplained"] > 0.9
+
+
+def test_torchs_own_losses_choose_the_same_attack(digits, context):
+    finding = ask("reconstruction", replace(digits, loss=nn.BCEWithLogitsLoss()), context)
+    assert finding.measures["n75, all candidates of the attack"] > 3

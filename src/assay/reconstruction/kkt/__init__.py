@@ -12,6 +12,7 @@ from assay.reconstruction.kkt.multipliers import LABELLED_OBJECTIVES, Objective,
 from assay.reconstruction.kkt.reconstructor import EmbeddingReconstructor, KKTReconstructor
 from assay.reconstruction.kkt.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
 from assay.reconstruction.kkt.target import initial_network
+from assay.reconstruction.kkt.verdict import ReconstructionVerdict
 
 __all__ = [
     "CONSENSUS_DISTANCE",
@@ -23,6 +24,7 @@ __all__ = [
     "KKTReconstructor",
     "MergedUnits",
     "Objective",
+    "ReconstructionVerdict",
     "SurrogateReLU",
     "check_objective",
     "compress_first_layer",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from assay.reconstruction.kkt.target import Target
 
-# Set on 54 networks; the guide on choices in reconstruction has the errors on others.
+# Set on 52 networks; the guide on choices in reconstruction has the errors on others.
 BETTER_THAN_CHANCE = 0.5
 TELLING_CHANCE = 0.25
 FAR_FROM_CHANCE = 0.1
@@ -88,7 +88,7 @@ class ReconstructionVerdict:
         if self.outcome == "nothing found":
             yield "No candidate is called a reconstruction."
             if self.rank is not None:
-                yield f"{self.rank or 'No'} directions of the first trained layer rise above its noise floor."
+                yield f"Directions of the first trained layer above its noise floor: {self.rank}."
             return
         if self.rank:
             yield (
@@ -201,7 +201,7 @@ def _advice(target: Target, has_doubts: bool, knows_start: bool) -> Iterator[str
     floor = target.floor
     if floor is not None and floor.rank > NO_FLOOR * floor.size:
         yield "The first trained layer shows no noise floor: pass the number of training samples as subspace=."
-    if not knows_start:
+    if not knows_start and not any(_too_few_weights(target)):
         yield "If you have the weights before training, pass them as init_state= with objective='displacement'."
     if has_doubts or target.basis is None:
         yield "If the network ends in dense layers, dense_head(model, x) returns them, to be attacked in their inputs."
