@@ -86,7 +86,6 @@ NOT_YET = frozenset(
         "embedding of tokens-input_gradient",
         "frozen backbone-KKTReconstructor",
         "plain-probe membership",
-        "softmax-DirectAttack",
         "tuple-fit",
     }
 )

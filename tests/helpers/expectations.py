@@ -71,7 +71,7 @@ def must_refuse(entry: Entry, network: Network) -> bool:
     if entry.name in WEIGHTS_ONLY + PARTS:
         return False
     if network.probabilities:
-        return entry.room.startswith(("assay.adversarial", "assay.privacy.membership")) and not entry.trains
+        return entry.room.startswith(("assay.adversarial", "assay.privacy.membership.canary")) and not entry.trains
     return network.refused == "always" or (network.refused == "but to train" and not entry.trains)
 
 
