@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from assay.core.checks import check_count, check_finite, check_labels, check_pairs, check_samples, signs
 from assay.core.errors import InvalidInputError, NumericalError
 from assay.core.look import check_outputs
-from assay.core.losses import LossFunction, single_logit
+from assay.core.losses import LossFunction, check_lengths, single_logit
 from assay.core.objective import MeanLoss, mean_over_samples
 from assay.core.parameters import preserved
 from assay.core.progress import track
@@ -89,7 +89,7 @@ def margins(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> Float
     _check_scores(logits)
     if logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1):
         labels = signs(y)
-        _check_lengths(logits, labels)
+        check_lengths(logits, labels)
         check_not_sigmoid(single_logit(logits), labels)
         return labels.to(logits) * single_logit(logits)
     labels = _class_labels(logits, y)
@@ -190,13 +190,5 @@ def _class_labels(logits: Tensor, y: Tensor) -> Tensor:
             f"scores must be of shape (n, c), got {tuple(logits.shape)}; pass one row of class scores a sample"
         )
     labels = check_labels(y, logits.shape[1])
-    _check_lengths(logits, labels)
+    check_lengths(logits, labels)
     return labels
-
-
-def _check_lengths(logits: Tensor, labels: Tensor) -> None:
-    if len(logits) != len(labels) or len(labels) == 0:
-        raise InvalidInputError(
-            f"scores and labels must be as many and at least one, got scores of shape {tuple(logits.shape)} and "
-            f"{len(labels)} labels; align the two"
-        )

@@ -53,7 +53,7 @@ def binary_cross_entropy(logits: Float[Tensor, "n *one"], y: Shaped[Tensor, "n *
     2.0
     """
     scores, labels = single_logit(logits), signs(y)
-    _check_lengths(scores, labels)
+    check_lengths(scores, labels)
     return F.softplus(-labels.to(scores) * scores).mean()
 
 
@@ -102,7 +102,7 @@ def class_targets(logits: Float[Tensor, "n c *t"], y: Shaped[Tensor, "n *k"]) ->
     Raises:
         InvalidInputError: The labels do not fit the scores.
     """
-    _check_lengths(logits, y)
+    check_lengths(logits, y)
     if logits.ndim < 2 or logits.shape[1] < 2:
         raise InvalidInputError(
             f"cross-entropy needs a score for each class, got outputs of shape {tuple(logits.shape)}; "
@@ -139,7 +139,7 @@ def paired_targets(outputs: Float[Tensor, "n *c"], targets: Shaped[Tensor, "n *k
     Raises:
         InvalidInputError: They do not agree; nothing is broadcast.
     """
-    _check_lengths(outputs, targets)
+    check_lengths(outputs, targets)
     mine, theirs = ([size for size in value.shape[1:] if size != 1] for value in (outputs, targets))
     flat = len(mine) < 2 or len(theirs) < 2
     if targets.is_complex() or outputs.numel() != targets.numel() or (mine != theirs and not flat):
@@ -151,9 +151,14 @@ def paired_targets(outputs: Float[Tensor, "n *c"], targets: Shaped[Tensor, "n *k
     return targets.reshape(outputs.shape).to(outputs)
 
 
-def _check_lengths(outputs: Tensor, y: Tensor) -> None:
+def check_lengths(outputs: Tensor, y: Tensor) -> None:
+    """Require outputs and targets of as many samples, at least one.
+
+    Raises:
+        InvalidInputError: They are not.
+    """
     if outputs.ndim == 0 or y.ndim == 0 or len(outputs) != len(y) or len(y) == 0:
         raise InvalidInputError(
-            f"a loss needs one target for each sample and at least one, got outputs of shape {tuple(outputs.shape)} "
-            f"and targets of shape {tuple(y.shape)}; align the two"
+            f"outputs and targets must be as many and at least one, got outputs of shape {tuple(outputs.shape)} and "
+            f"targets of shape {tuple(y.shape)}; align the two"
         )

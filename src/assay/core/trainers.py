@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -13,9 +12,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from assay.core.checks import check_count, check_pairs
 from assay.core.errors import InvalidInputError
+from assay.core.known_losses import read_loss
 from assay.core.look import check_model
 from assay.core.losses import LossFunction
-from assay.core.objective import loss_kind, training_loss
+from assay.core.objective import training_loss
 from assay.core.progress import track
 from assay.core.seeding import as_generator, seeded, spawn_seeds
 from assay.core.stacking import Stack, check_entrywise
@@ -170,9 +170,11 @@ def _stacked_loss(loss: LossFunction, y: Tensor) -> LossFunction:
 
 def _is_plain_mean(loss: LossFunction, y: Tensor) -> bool:
     """Tell whether each sample counts the same in any batch: a known loss without class weights and ignored labels."""
-    known = loss_kind(loss) is not None and not isinstance(loss, partial)
-    plain = getattr(loss, "weight", None) is None and getattr(loss, "reduction", "mean") == "mean"
-    return known and plain and not bool((y == getattr(loss, "ignore_index", -100)).any())
+    known = read_loss(loss)
+    if known is None or known.kind is None or "weight" in known.options:
+        return False
+    averaged = known.options.get("reduction", "mean") == "mean"
+    return averaged and not bool((y == known.options.get("ignore_index", -100)).any())
 
 
 def _own_batches(

@@ -40,10 +40,8 @@ class GradientMasking:
         }
         if not any(counts.values()):
             return "The gradient is masked at none of the samples that no attack changed."
-        reasons, n = (
-            ", ".join(f"{reason} at {count}" for reason, count in counts.items() if count),
-            sum(counts.values()),
-        )
+        reasons = ", ".join(f"{reason} at {count}" for reason, count in counts.items() if count)
+        n = sum(counts.values())
         return (
             f"The gradient is masked at {n} sample{'s' if n > 1 else ''} that no attack changed ({reasons}): attacks "
             "by gradient get no direction there, and may miss perturbations that exist."
