@@ -143,11 +143,19 @@ def factor_eigenvalues(factor: Float[Tensor, "r p"]) -> Float[Tensor, " k"]:
     Returns:
         The min(r, p) eigenvalues.
 
+    Raises:
+        InvalidInputError: The factor is not one matrix.
+
     Cost: time O(min(r, p)² max(r, p)), memory O(min(r, p)²).
 
     >>> factor_eigenvalues(torch.tensor([[3.0, 0.0, 4.0]])).tolist()
     [25.0]
     """
+    if factor.ndim != 2 or factor.numel() == 0:
+        raise InvalidInputError(
+            f"factor must be a matrix of shape (r, p), got shape {tuple(factor.shape)}; pass one such as that of "
+            "gauss_newton_factor"
+        )
     factor = factor.to(torch.promote_types(factor.dtype, torch.float32))  # eigensolvers take no half precision
     gram = factor @ factor.T if len(factor) < factor.shape[1] else factor.T @ factor
     return torch.linalg.eigvalsh(gram).flip(0)

@@ -72,6 +72,5 @@ ROWS = (
         factor_eigenvalues,
         lambda source, n: (torch.randn(n, 4, generator=source).double(),),
         rowwise=False,
-        gaps=("axis",),
     ),
 )
