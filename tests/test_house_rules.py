@@ -93,17 +93,7 @@ def test_an_undefined_name_is_found_in_inner_functions_too():
     assert undefined(text) == ["h", "m"]
 
 
-TO_SPLIT = {"test_look.py", "test_trainers.py", "test_verdict.py", "test_what_users_bring.py"}
-"""Test files that are too long and still to be split."""
-
-
-def unless_to_split(path):
-    to_split = path.name in TO_SPLIT and len(code_lines(path.read_text(encoding="utf-8"))) > 200
-    mark = pytest.mark.xfail(strict=True, reason="still to be split")
-    return pytest.param(path, id=short(path), marks=[mark] if to_split else [])
-
-
-@pytest.mark.parametrize("path", [unless_to_split(path) for path in [*FILES, *OTHERS]])
+@pytest.mark.parametrize("path", [*FILES, *OTHERS], ids=short)
 def test_a_file_has_at_most_200_lines_of_code_and_a_function_50(path):
     text = path.read_text(encoding="utf-8")
     lines = code_lines(text)

@@ -6,19 +6,7 @@ from torch import Tensor, nn
 from torch.func import grad, jvp
 
 from assay.core import InvalidInputError, batched, forward_product, gradient, plain_attention, seeded
-
-
-class OldStyleCube(torch.autograd.Function):
-    """x³ with a derivative that `torch.func` refuses: no `setup_context`, no rule for `vmap`."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx, slope):
-        return 3 * ctx.saved_tensors[0] ** 2 * slope
+from helpers.hard_networks import OldCube
 
 
 def reads_a_value(x: Tensor) -> Tensor:
@@ -36,7 +24,7 @@ def x() -> Tensor:
     return torch.randn(4, 2, dtype=torch.float64, generator=seeded(0))
 
 
-@pytest.mark.parametrize("cube", [lambda x: x**3, OldStyleCube.apply, reads_a_value, writes_in_place])
+@pytest.mark.parametrize("cube", [lambda x: x**3, OldCube.apply, reads_a_value, writes_in_place])
 def test_every_way_has_the_derivatives_of_the_cube(cube, x) -> None:
     torch.testing.assert_close(batched(cube, 0)(x), x**3)
     torch.testing.assert_close(batched(cube, 1, 1, batch_size=3)(x.T), x.T**3)
@@ -63,15 +51,15 @@ def test_dictionaries_and_tuples_pass_through_the_loop(x) -> None:
 
 
 def test_what_a_function_does_not_use_has_derivative_zero(x) -> None:
-    found = gradient(lambda params: OldStyleCube.apply(params["used"]).sum())({"used": x[0], "unused": x[1]})
+    found = gradient(lambda params: OldCube.apply(params["used"]).sum())({"used": x[0], "unused": x[1]})
     torch.testing.assert_close(found["unused"], torch.zeros_like(x[1]))
-    constant = forward_product(lambda u, v: OldStyleCube.apply(u), (x[0], x[1]), (0 * x[0], x[1]))[1]
+    constant = forward_product(lambda u, v: OldCube.apply(u), (x[0], x[1]), (0 * x[0], x[1]))[1]
     torch.testing.assert_close(constant, torch.zeros_like(x[0]))
 
 
 def test_a_gradient_stays_differentiable_where_its_point_is(x) -> None:
     point = x[0].clone().requires_grad_()
-    assert torch.autograd.gradcheck(gradient(lambda v: OldStyleCube.apply(v).sum()), point)
+    assert torch.autograd.gradcheck(gradient(lambda v: OldCube.apply(v).sum()), point)
 
 
 def test_a_loop_never_draws_what_vmap_would_not(x) -> None:
