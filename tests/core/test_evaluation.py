@@ -1,7 +1,7 @@
 import pytest
 import torch
 from jaxtyping import config
-from torch import nn
+from torch import Tensor, nn
 
 from assay.core import (
     InvalidInputError,
@@ -160,6 +160,36 @@ def test_a_network_that_is_no_function_of_one_sample_is_named(batch) -> None:
         with pytest.raises(InvalidInputError, match=r"dropout.*training=self\.training"):
             call(Noisy(), batch[0])
     assert predict(Noisy(), batch[0], look=False).shape == (7, 1)
+
+
+class LimitedExperts(nn.Module):
+    """Two experts, each with places for half of the batch, and for four samples at least."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.experts = nn.Linear(4, 2), nn.ModuleList([nn.Linear(4, 3), nn.Linear(4, 3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen, out = self.gate(x).argmax(1), x.new_zeros(len(x), 3)
+        for number, expert in enumerate(self.experts):
+            rows = (chosen == number).nonzero()[: max(4, len(x) // 2), 0]
+            out = out.index_add(0, rows, expert(x[rows]))
+        return out
+
+
+def test_rows_that_are_dropped_in_large_batches_only_are_refused() -> None:
+    torch.manual_seed(0)
+    model, x, y = LimitedExperts().eval(), torch.rand(40, 4), torch.arange(40) % 3
+    with torch.no_grad():
+        model.gate.bias.copy_(torch.tensor([9.0, -9.0]))  # all samples go to the first expert
+    for call in (
+        lambda n: predict(model, x, batch_size=n),
+        lambda n: mean_loss(model, x, y, cross_entropy, batch_size=n),
+    ):
+        call(4)
+        for size in (16, 40):
+            with pytest.raises(InvalidInputError, match=rf"mixes samples.*in batches of {size}.*limit of places"):
+                call(size)
 
 
 class Writes(Squeezed):

@@ -152,3 +152,20 @@ def test_an_optimizer_that_cannot_be_used_is_refused(optimizer, message, monkeyp
 def test_a_loss_without_a_gradient_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="no gradient"):
         fit(*problem(), loss=lambda outputs, y: outputs.detach().mean(), optimizer=SGD, n_iter=1)
+
+
+@pytest.mark.parametrize(("container", "place"), [(lambda s: {"scores": s}, "['scores']"), (lambda s: (s, 1), "[0]")])
+def test_names_the_scores_in_a_container(container, place) -> None:
+    model, x, y = problem()
+    model.register_forward_hook(lambda module, inputs, outputs: container(outputs))
+    with pytest.raises(InvalidInputError) as refused:
+        fit(model, x, y, loss=squared_error, optimizer=SGD, n_iter=1)
+    assert f"returns self.model(x){place}" in str(refused.value)
+
+
+def test_a_loss_of_the_users_own_may_read_a_container() -> None:
+    (model, x, y), (same, _, _) = problem(), problem()
+    model.register_forward_hook(lambda module, inputs, outputs: {"scores": outputs})
+    fit(model, x, y, loss=lambda held, y: squared_error(held["scores"], y), optimizer=SGD, n_iter=3)
+    fit(same, x, y, loss=squared_error, optimizer=SGD, n_iter=3)
+    torch.testing.assert_close(model.weight, same.weight)

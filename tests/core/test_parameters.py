@@ -202,3 +202,18 @@ def test_an_embedding_with_a_largest_norm_keeps_its_long_rows() -> None:
     with preserved(model), torch.no_grad():
         assert model(torch.tensor([1])).norm() < 0.6
     assert torch.equal(model.weight, torch.full((3, 2), 2.0))
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [(nn.Linear(2, 1, device="meta"), "meta device"), (nn.LazyLinear(1), "not initialised yet")],
+    ids=["meta", "lazy"],
+)
+def test_weights_without_values_are_named_at_every_edge(model: nn.Module, says: str) -> None:
+    def enter(network: nn.Module) -> None:
+        with preserved(network):
+            pytest.fail("entered")
+
+    for edge in (named_parameters, enter, lambda each: assign_parameters(each, torch.zeros(3))):
+        with pytest.raises(InvalidInputError, match=rf"parameter (weight|bias) of the model is .*{says}.*;|, .*;"):
+            edge(model)

@@ -93,3 +93,20 @@ def test_bad_input(net, data):
 def test_plot_draws_every_point():
     axes = linear_path(line(0.0), line(3.0), ONE, ONE, loss=squared_error).plot()
     assert len(axes.lines[0].get_xdata()) == 11
+
+
+class Kept(Product):
+    """Keeps the product of its first call in evaluation mode."""
+
+    def forward(self, x):
+        if not hasattr(self, "product"):
+            self.product = (self.a * self.b).detach()
+        return self.product * x
+
+
+def test_a_product_kept_from_an_earlier_call_is_refused_and_one_that_is_not_yet_kept_is_followed():
+    start, end = Kept(1.0, 1.0).eval(), Kept(-1.0, -1.0).eval()
+    assert linear_path(start, end, ONE, ONE, loss=squared_error).barrier == pytest.approx(1.0)
+    start(ONE)
+    with pytest.raises(InvalidInputError, match="outputs stay as they are"):
+        linear_path(start, end, ONE, ONE, loss=squared_error)

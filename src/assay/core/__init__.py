@@ -35,6 +35,7 @@ from assay.core.gradients import (
 )
 from assay.core.inspection import inspect_model, require_inspected
 from assay.core.kernels import kernel_distance
+from assay.core.leaves import check_follows_parameters
 from assay.core.look import (
     LogProbabilities,
     check_logits,
@@ -42,6 +43,7 @@ from assay.core.look import (
     check_outputs,
     check_scores,
     is_probabilities,
+    stays_in_unit_interval,
 )
 from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, single_logit, squared_error
 from assay.core.objective import MeanLoss, loss_kind, mean_over_samples
@@ -111,6 +113,7 @@ __all__ = [
     "check_count",
     "check_finite",
     "check_flags",
+    "check_follows_parameters",
     "check_fraction",
     "check_labels",
     "check_logits",
@@ -164,6 +167,7 @@ __all__ = [
     "single_logit",
     "spawn_seeds",
     "squared_error",
+    "stays_in_unit_interval",
     "tpr_at_fpr",
     "track",
     "unflatten",

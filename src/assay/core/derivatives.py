@@ -22,7 +22,9 @@ _MENDS = {
         "pass use_reentrant=False to torch.utils.checkpoint, or take the checkpoints off"
     ),
     "once_differentiable|not implemented|ouble back": "replace that part by one that torch can differentiate twice",
-    "does not require grad": "remove torch.no_grad(), .detach() and .data from its forward pass",
+    "does not require grad": (
+        "remove torch.no_grad(), .detach(), .data, rounding and comparisons such as (x > 0).float() from its forward"
+    ),
 }
 
 

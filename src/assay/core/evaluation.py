@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from assay.core.checks import check_count, check_finite, check_labels, check_pairs, check_samples, signs
 from assay.core.errors import InvalidInputError, NumericalError
-from assay.core.look import check_outputs
+from assay.core.look import check_large_batch, check_outputs
 from assay.core.losses import LossFunction, check_lengths, single_logit
 from assay.core.objective import MeanLoss, mean_over_samples
 from assay.core.parameters import preserved
@@ -27,7 +27,8 @@ def predict(
         model: Any network; it comes back as it was.
         x: Inputs; integers for a network that reads tokens.
         batch_size: Samples a forward pass.
-        look: Look at the model first, by `check_outputs`; a caller that has done so leaves it out.
+        look: Look at the model first, by `check_outputs`, and compare the last rows of the first batch with those of a
+            small one; a caller that has looked leaves it out.
         progress: Draw a bar on standard error.
 
     Returns:
@@ -48,7 +49,10 @@ def predict(
         check_outputs(model, x)
     batches = x.split(batch_size)
     with preserved(model), torch.no_grad():
-        return torch.cat([model(batch) for batch in track(batches, "predicting", enabled=progress)])
+        found = [model(batch) for batch in track(batches, "predicting", enabled=progress)]
+    if look:
+        check_large_batch(model, batches[0], found[0])
+    return torch.cat(found)
 
 
 def accuracy(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> float:
@@ -163,13 +167,17 @@ def mean_loss(
     """
     x, y = check_pairs(x, y, tokens=True)
     check_count(batch_size, "batch_size")
-    if not isinstance(loss, MeanLoss):
+    look = not isinstance(loss, MeanLoss)
+    if look:
         check_outputs(model, x)
     mean = mean_over_samples(loss, model, x, y)
     total = 0.0
     with preserved(model), torch.no_grad():
         for batch_x, batch_y in zip(x.split(batch_size), y.split(batch_size), strict=True):
             outputs = model(batch_x)
+            if look:
+                check_large_batch(model, batch_x, outputs)
+                look = False
             # A mean in half precision would keep three digits.
             outputs = outputs.float() if outputs.dtype.itemsize == 2 else outputs
             total += mean(outputs, batch_y).double().item() * len(batch_x)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Shaped
@@ -146,7 +146,7 @@ def _optimizer(model: nn.Module, build: OptimizerFactory) -> Optimizer:
     return run
 
 
-def _outputs(network: nn.Module, batch: Tensor) -> Tensor:
+def _outputs(network: nn.Module, batch: Tensor) -> Any:
     try:
         return network(batch)
     except torch.OutOfMemoryError:

@@ -3,11 +3,17 @@
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 
+import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from assay.core.derivatives import plain_attention, refusals
 from assay.core.errors import InvalidInputError
-from assay.core.parameters import Parameters, Selection, named_parameters, preserved, unwrapped
+from assay.core.parameters import Parameters, Selection, functional, named_parameters, preserved, unwrapped
+from assay.core.recording import random_state_kept
+
+# Moves of the parameters, in units of their size: outputs that round or saturate may stay as they are under small ones.
+_MOVES = (0.3, 1.0, 10.0)
 
 
 @contextmanager
@@ -57,6 +63,82 @@ def check_reached(outputs: Tensor) -> None:
     """
     if not outputs.requires_grad:
         raise InvalidInputError(
-            "autograd finds no way from the model's outputs to the parameters that it was asked for; remove "
-            "torch.no_grad(), .detach() and .data from the forward pass, or pass params='all' if those are frozen"
+            "autograd finds no way from the model's outputs to the parameters asked for; remove "
+            "torch.no_grad(), .detach(), .data and comparisons from its forward, or pass params='all' for frozen ones"
         )
+
+
+def check_follows_parameters(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> None:
+    """Require a network whose outputs move when its parameters are replaced, as no weight kept from before does.
+
+    All parameters are moved together, and those of each module that keeps tensors in its attributes alone.
+
+    Args:
+        model: Network that `check_outputs` has looked at; it comes back as it was.
+        x: Samples, of which three are used.
+
+    Raises:
+        InvalidInputError: The outputs stay as they are.
+
+    Cost: two forward passes of at most three rows, one more for each module that keeps tensors.
+
+    >>> check_follows_parameters(nn.Linear(2, 1), torch.ones(1, 2))
+    """
+    params, x = named_parameters(model), x[:3].detach()
+    with random_state_kept(x.device):
+        before = _outputs_at(model, params, x)
+        if not before.any():  # as at inputs of zeros without a bias
+            return
+        for place, names in (("", list(params)), *_keepers(model, params)):
+            if all(_stays(before, model, _moved(params, names, move), x) for move in _MOVES):
+                what = f"those of its module {place}" if place else "its parameters"
+                raise InvalidInputError(
+                    f"the model's outputs stay as they are when {what} move, as where a weight that is computed from "
+                    "parameters is kept for later calls; compute it in forward at each call, or clear it and pass the "
+                    "model without it"
+                )
+
+
+def _outputs_at(model: nn.Module, params: Parameters, x: Tensor) -> Tensor:
+    with preserved(model), torch.no_grad():
+        return functional(model)(params, x)
+
+
+def _stays(before: Tensor, model: nn.Module, params: Parameters, x: Tensor) -> bool:
+    try:
+        return torch.equal(_outputs_at(model, params, x), before)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # whatever a network raises at these parameters, it has read them
+        return False
+
+
+def _moved(params: Parameters, names: list[str], size: float) -> Parameters:
+    """Return the parameters with those of the names moved at random, relative to their root mean square."""
+    source = torch.Generator().manual_seed(0)
+    moved = dict(params)
+    for name in names:
+        value = params[name].double()
+        scale = size * (value.square().mean().sqrt() if value.any() else 1.0)
+        noise = torch.randn(value.shape, generator=source, dtype=torch.float64).to(value.device)
+        moved[name] = (value + scale * noise).to(params[name].dtype)
+    return moved
+
+
+def _keepers(model: nn.Module, params: Parameters) -> Iterator[tuple[str, list[str]]]:
+    """Yield the modules that keep tensors outside parameters and buffers, with the parameters to move."""
+    for place, module in unwrapped(model).named_modules():
+        attributes = [value for name, value in vars(module).items() if name not in ("_parameters", "_buffers")]
+        if any(_keeps_tensors(value) for value in attributes):
+            prefix = f"{place}." if place else ""
+            own = [prefix + name for name, _ in module.named_parameters(recurse=False)]
+            below = [name for name in params if name.startswith(prefix)]
+            names = [name for name in own if name in params] or below
+            if names:
+                yield place or type(module).__name__, names
+
+
+def _keeps_tensors(value: object) -> bool:
+    if isinstance(value, (dict, list, tuple)):
+        return any(map(_keeps_tensors, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Tensor) and not isinstance(value, nn.Parameter)

@@ -6,8 +6,11 @@ from torch import Tensor, nn
 
 from assay.core.checks import check_samples
 from assay.core.errors import InvalidInputError, NumericalError
-from assay.core.problems import unusable_weights
-from assay.core.purity import look_at
+from assay.core.parameters import preserved
+from assay.core.problems import mixing, unusable_weights
+from assay.core.purity import look_at, mixes_in_large_batches
+
+_FAR = 1e3  # how far from the samples an output that is no probability leaves [0, 1]
 
 
 def check_model(model: nn.Module) -> None:
@@ -64,6 +67,24 @@ def check_outputs(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> Float[Tensor, 
     return look.outputs
 
 
+def check_large_batch(model: nn.Module, x: Shaped[Tensor, "n *d"], outputs: Float[Tensor, "n *c"]) -> None:
+    """Require of a batch of more than three rows that its last rows are those that a small batch gives.
+
+    Args:
+        model: Network that `check_outputs` has looked at.
+        x: The batch.
+        outputs: Its outputs.
+
+    Raises:
+        InvalidInputError: The network mixes samples in large batches.
+
+    >>> check_large_batch(nn.Identity(), torch.eye(5), torch.eye(5))
+    """
+    if len(x) > 3 and mixes_in_large_batches(model, x, outputs):
+        problem = mixing(model, [])
+        raise InvalidInputError(f"the model {problem.what}, in batches of {len(x)} samples; {problem.mend}")
+
+
 def check_logits(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> Float[Tensor, "1 c"]:
     """Require one row of finite scores a sample, and return the first with shape (1, c).
 
@@ -112,6 +133,33 @@ def is_probabilities(outputs: Float[Tensor, "n *c"]) -> bool:
         return False
     tolerance = 1e-2 if outputs.dtype.itemsize == 2 else 1e-4
     return bool(((outputs.double().sum(1) - 1).abs() <= tolerance).all())
+
+
+def stays_in_unit_interval(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> bool:
+    """Tell whether all outputs lie between 0 and 1, and vary, also far from the samples: as those of a sigmoid.
+
+    Integers have nothing far away: for a network that reads tokens the answer is False.
+
+    Args:
+        model: Network that `check_outputs` has looked at.
+        x: Samples.
+
+    Cost: up to two forward passes.
+
+    >>> stays_in_unit_interval(nn.Sigmoid(), torch.eye(2)), stays_in_unit_interval(nn.Identity(), torch.eye(2))
+    (True, False)
+    """
+    if not x.is_floating_point():
+        return False
+    source = torch.Generator().manual_seed(0)
+    found = []
+    with preserved(model), torch.no_grad():
+        for distance in (0.0, _FAR):
+            outputs = model(x + distance * torch.randn(x.shape, generator=source, dtype=x.dtype).to(x.device))
+            if not bool(((outputs >= 0) & (outputs <= 1)).all()):
+                return False
+            found.append(outputs)
+    return bool(torch.cat(found).min() < torch.cat(found).max())
 
 
 class LogProbabilities(nn.Module):

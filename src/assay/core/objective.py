@@ -1,6 +1,7 @@
 """A loss as a plain mean over samples: what kind it is, and its weights folded into the mean over a whole data set."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -12,6 +13,7 @@ from assay.core.known_losses import LossKind, read_loss
 from assay.core.look import check_outputs
 from assay.core.losses import LossFunction
 from assay.core.parameters import preserved
+from assay.core.problems import container
 from assay.core.seeding import isolated_rng
 from assay.core.trial import averaged, refused, tried_mean
 
@@ -138,8 +140,10 @@ def training_loss(loss: LossFunction, y: Shaped[Tensor, "n *k"]) -> LossFunction
         return loss
     known, checked = read_loss(loss), False
 
-    def objective(outputs: Tensor, targets: Tensor) -> Tensor:
+    def objective(outputs: Any, targets: Tensor) -> Tensor:  # a loss of the user's own may read a dict or a tuple
         nonlocal checked
+        if known is not None and not isinstance(outputs, Tensor):
+            raise InvalidInputError("the model {}; {}".format(*container(outputs, len(targets))))
         if known is not None and not checked:
             known.folded(outputs.detach(), y)
         checked = True

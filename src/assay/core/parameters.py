@@ -28,7 +28,7 @@ def named_parameters(model: nn.Module, *, params: Selection = "all") -> Paramete
         params: "trainable" leaves out parameters that the caller froze (`requires_grad=False`), unless all are frozen.
 
     Raises:
-        InvalidInputError: Some parameters are complex or not initialised yet.
+        InvalidInputError: Some parameters are complex, not initialised yet, or on the meta device.
 
     >>> list(named_parameters(nn.Linear(2, 1)))
     ['weight', 'bias']
@@ -47,10 +47,7 @@ def named_parameters(model: nn.Module, *, params: Selection = "all") -> Paramete
 
 def _floating_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for name, value in unwrapped(model).named_parameters():
-        if isinstance(value, nn.parameter.UninitializedParameter):
-            raise InvalidInputError(
-                f"parameter {name} of the model is not initialised yet; call the model once on a batch of inputs first"
-            )
+        _require_values(name, value)
         if value.is_complex():
             raise InvalidInputError(
                 f"parameter {name} of the model is {value.dtype}, and methods here need real parameters; "
@@ -58,6 +55,18 @@ def _floating_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]
             )
         if value.is_floating_point():
             yield name, value
+
+
+def _require_values(name: str, value: nn.Parameter) -> None:
+    if isinstance(value, nn.parameter.UninitializedParameter):
+        raise InvalidInputError(
+            f"parameter {name} of the model is not initialised yet; call the model once on a batch of inputs first"
+        )
+    if value.is_meta:
+        raise InvalidInputError(
+            f"parameter {name} of the model is on the meta device, which holds no values; load them, as by "
+            "model.load_state_dict(state, assign=True)"
+        )
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -235,6 +244,9 @@ def preserved(model: nn.Module) -> Iterator[None]:
     gets a copy of its inputs, so that it may write into them, and a batch of one keeps its first axis where the network
     squeezes it. To vary weights, use `functional`.
 
+    Raises:
+        InvalidInputError: Some parameters are not initialised yet, or on the meta device.
+
     >>> layer = nn.Linear(2, 1).train()
     >>> with preserved(layer), torch.no_grad():
     ...     layer.training, layer.weight.requires_grad
@@ -242,6 +254,8 @@ def preserved(model: nn.Module) -> Iterator[None]:
     >>> layer.training, layer.weight.requires_grad
     (True, True)
     """
+    for name, value in model.named_parameters():
+        _require_values(name, value)
     with torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
         copies: dict[int, Tensor] = {}
         for module in list(model.modules()):

@@ -148,7 +148,7 @@ def reason(error: Exception) -> str:
 def rows_or_problem(model: nn.Module, outputs: object, n: int) -> Tensor | Problem:
     """Return outputs that are one real tensor with a row for each of n samples, or name what keeps them from it."""
     if not isinstance(outputs, Tensor):
-        return Problem("output", "model", *_container(outputs, n))
+        return Problem("output", "model", *container(outputs, n))
     if not outputs.is_floating_point():
         what = f"returns values of type {outputs.dtype} in place of real scores"
         mend = "leave out argmax and thresholds, and take the real part or the modulus of complex values"
@@ -162,7 +162,7 @@ def rows_or_problem(model: nn.Module, outputs: object, n: int) -> Tensor | Probl
     return Problem("output", "model", what, "return scores of shape (n, c), before any mean or loss over the batch")
 
 
-def _container(outputs: object, n: int) -> tuple[str, str]:
+def container(outputs: object, n: int) -> tuple[str, str]:
     """Describe outputs that are no tensor, and how to reach the tensor in them."""
     places = _places(outputs)
     kind = type(outputs).__name__
@@ -220,7 +220,7 @@ def mixing(model: nn.Module, batch_statistics: list[str]) -> Problem:
     name = sequence_first(model)
     if name is not None:
         return Problem("sequence-first", name, f"{what}, with time on the first axis of {name}", _BATCH_FIRST)
-    mend = "take no mean, sorting, softmax or attention over the first axis in evaluation mode"
+    mend = "take no mean, sorting, softmax, attention or limit of places over the first axis in evaluation mode"
     return Problem("mixes-samples", "model", what, mend)
 
 

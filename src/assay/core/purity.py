@@ -177,6 +177,24 @@ class _Looks:
         return Problem("output", "model", what, "return one row for each sample, whatever the size of the batch")
 
 
+def mixes_in_large_batches(model: nn.Module, x: Tensor, outputs: Tensor) -> bool:
+    """Tell whether the last three rows of a batch come out otherwise than in a batch of their own.
+
+    `look_at` sees batches of three only; a mixture of experts with a limited capacity drops rows of larger ones.
+
+    Args:
+        model: Network that `look_at` found without problems.
+        x: The batch.
+        outputs: Its outputs.
+
+    Cost: one forward pass of three rows.
+    """
+    network = model if isinstance(model, nn.DataParallel) else unwrapped(model)
+    with preserved(network), torch.no_grad(), random_state_kept(x.device):
+        answer = network(x[-3:])
+    return not agree(answer, outputs[-3:], tolerance=_OTHER_SHAPE)
+
+
 def _other_than(sample: Tensor, candidates: Tensor) -> Tensor:
     """Return the first candidate that differs from the sample, or the sample scaled: still in range, and in order."""
     for candidate in candidates:

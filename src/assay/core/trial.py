@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ def _mean(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor, 
     return averaged(loss, outputs, y)
 
 
-def averaged(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, y: Tensor) -> Tensor:
+def averaged(loss: Callable[[Any, Tensor], Tensor], outputs: Any, y: Tensor) -> Tensor:
     """Return the loss as one number, of integer targets as int64; booleans may be a mask and stay.
 
     Raises:
@@ -129,7 +130,7 @@ def _near(one: Tensor, other: Tensor, *scale: Tensor) -> bool:
 
 
 @contextmanager
-def refused(outputs: Tensor, y: Tensor) -> Iterator[None]:
+def refused(outputs: Any, y: Tensor) -> Iterator[None]:
     """Turn what a user's loss raises into one sentence."""
     try:
         yield

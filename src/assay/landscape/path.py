@@ -13,6 +13,7 @@ from assay.core import (
     assign_parameters,
     check_count,
     check_finite,
+    check_follows_parameters,
     check_outputs,
     check_pairs,
     copy_network,
@@ -95,7 +96,8 @@ def linear_path(
         The losses along the line, and the barrier.
 
     Raises:
-        InvalidInputError: The networks do not match, the data are unusable, or `n` is below 3.
+        InvalidInputError: The networks do not match or keep weights from before, the data are unusable, or
+            `n` is below 3.
         NumericalError: A loss is NaN or infinite.
 
     Cost: time O(n) passes over the data, memory O(p).
@@ -116,6 +118,7 @@ def linear_path(
     check_outputs(model_b, x)
     loss = mean_over_samples(loss, model_a, x, y)
     walker = copy_network(model_a)
+    check_follows_parameters(walker, x)
     positions = torch.linspace(0, 1, n, dtype=torch.float64)
     values = []
     for t in track(positions.tolist(), "walking the line", enabled=progress):
