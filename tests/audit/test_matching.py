@@ -155,8 +155,8 @@ def test_counters_may_be_missing_or_too_many():
     [
         (lambda state: net(width=7).state_dict(), r"factory: 0\.weight has shape \(7, 4\) but the model \(6, 4\), 1\."),
         (lambda state: {k: v for k, v in state.items() if k != "3.bias"}, r"factory: 3\.bias is missing; give the"),
-        (lambda state: {**state, "4.weight": torch.ones(2)}, r"factory: 4\.weight is not in the model; give the"),
-        (lambda state: {**state, "head.weight": torch.ones(2)}, r"factory: head\.weight is not in the model"),
+        (lambda state: {**state, "4.weight": torch.ones(2)}, r"hold 4\.weight beside those of factory; drop it from"),
+        (lambda state: {**state, "head.weight": torch.ones(2)}, r"hold head\.weight beside those of factory; drop it"),
         (lambda state: {"conv.weight": torch.ones(2)}, r"they are of conv\.weight, the model's of 0\.weight, 0\.bias"),
         (lambda state: {**state, "0.weight": state["0.weight"].long()}, r"holds torch\.int64 instead of float"),
         (lambda state: {**state, "0.weight": state["0.weight"].to(torch.float8_e4m3fn)}, "float8_e4m3fn instead of"),

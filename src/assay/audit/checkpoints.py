@@ -21,6 +21,7 @@ _INDEX, _SHARD = ".index.json", re.compile(r"-\d{5}-of-(\d{5})\.")
 AVERAGE = re.compile(r"(?<![a-z])(ema|swa)(?![a-z])|averag|shadow", re.IGNORECASE)
 _PICKLES = (".pkl", ".pickle", ".joblib")
 _FOREIGN = {".npz": "a NumPy archive", ".npy": "a NumPy array", ".onnx": "an ONNX model", ".h5": "an HDF5 file"}
+_LFS = b"version https://git-lfs.github.com/spec/"
 _DEEPEST = 6  # levels of a checkpoint at which a state dict may lie
 
 
@@ -79,6 +80,7 @@ def load_state(path: Path, key: str | None = None) -> State:
 def _read_file(path: Path) -> Any:
     if not path.is_file():
         raise MissingDataError(f"there is no file {path}; give the trained weights, preferably as .safetensors")
+    _check_contents(path)
     shard = _SHARD.search(path.name)
     if shard and int(shard[1]) > 1:
         raise InvalidInputError(
@@ -94,6 +96,15 @@ def _read_file(path: Path) -> Any:
     if path.suffix in _FOREIGN:
         raise InvalidInputError(f"{path} is {_FOREIGN[path.suffix]}, not a file of PyTorch or safetensors; {_CONVERT}")
     return _read_torch(path)
+
+
+def _check_contents(path: Path) -> None:
+    """Refuse a file that holds nothing, or the address of its contents that Git LFS left in their place."""
+    if not path.stat().st_size:
+        raise InvalidInputError(f"{path} is empty; save or copy the weights again")
+    with path.open("rb") as file:
+        if file.read(len(_LFS)) == _LFS:
+            raise InvalidInputError(f"{path} is a pointer of Git LFS, not the weights; fetch them with: git lfs pull")
 
 
 def _read_torch(path: Path) -> Any:
@@ -149,6 +160,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
         path = index.parent / name
         if not path.is_file():
             raise MissingDataError(f"there is no file {path}, which {index.name} lists; put it beside the index")
+        _check_contents(path)
         tensors |= load_file(path) if path.suffix == ".safetensors" else _read_torch(path)
     return tensors
 

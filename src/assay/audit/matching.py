@@ -17,6 +17,10 @@ _HOLDERS = {"model", "net", "network"}  # usual names of the network within a tr
 _BATCHES = "num_batches_tracked"  # a counter that evaluation does not read
 _COUNTERS = {_BATCHES, "total_ops", "total_params"}  # the last two are left by the profiler thop
 _UPDATES = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
+_COMPUTED = {  # endings of the tensors from which a weight is computed, and what folds them
+    ("_orig", "_mask"): "torch.nn.utils.prune.remove(module, name)",
+    ("_g", "_v"): "torch.nn.utils.remove_weight_norm(module)",
+}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 Names = dict[str, str]  # names without wrappers, and as they are
@@ -49,9 +53,16 @@ def match_state(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -> 
             f"the weights do not fit {name}: they are of {_some(found)}, the model's of {_some(expected)}; give the "
             "factory they belong to"
         )
+    _check_computed(expected, found)
     notes += _fill(expected, twins, found)
     differences = _differences(expected, found)
     if differences:
+        extra = [key for key in found if key not in expected]
+        if len(extra) == len(differences) and expected.keys() <= found.keys():
+            raise InvalidInputError(
+                f"the weights hold {_some(extra)} beside those of {name}; drop {'it' if len(extra) == 1 else 'them'} "
+                "from the file, or give the factory that has such layers"
+            )
         more = f", and {len(differences) - 3} layers more" if len(differences) > 3 else ""
         raise InvalidInputError(
             f"the weights do not fit {name}: {', '.join(differences[:3])}{more}; give the factory they belong to"
@@ -62,6 +73,18 @@ def match_state(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -> 
     if dtype is not None and stored != {dtype}:
         notes.append(f"weights stored as {', '.join(sorted(map(str, stored)))} are computed with as {dtype}")
     return State(matched, (*getattr(state, "notes", ()), *notes))
+
+
+def _check_computed(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Refuse tensors from which pruning or weight normalisation computes a weight that the model holds itself."""
+    for (one, other), mend in _COMPUTED.items():
+        names = [key.removesuffix(one) for key in found if key.endswith(one) and key not in expected]
+        names = [key for key in names if key in expected and key not in found and key + other in found]
+        if names:
+            raise InvalidInputError(
+                f"the weights hold {names[0] + one} and {names[0] + other} in place of {names[0]}; fold them by "
+                f"{mend} before saving"
+            )
 
 
 def precision(expected: Mapping[str, Tensor], matched: Mapping[str, Tensor]) -> torch.dtype | None:

@@ -31,9 +31,10 @@ def read_samples(array: np.ndarray, name: str) -> tuple[Float[Tensor, "n ..."], 
     if array.dtype == np.uint8:
         return _byte_images(array, name)
     if array.dtype.kind == "f" and array.dtype.itemsize in (4, 8):
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False)), []
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False)), _axes_note(array, name)
     if array.dtype == np.float16:
-        return torch.from_numpy(array.astype(np.float32)), ["float16 samples are read as float32"]
+        notes = ["float16 samples are read as float32", *_axes_note(array, name)]
+        return torch.from_numpy(array.astype(np.float32)), notes
     mend = (
         "divide pixels by the largest value of their depth, and save x.astype('float32'); tokens cannot be changed by "
         "small steps, so give the network after its embedding, with the embedded samples"
@@ -42,6 +43,12 @@ def read_samples(array: np.ndarray, name: str) -> tuple[Float[Tensor, "n ..."], 
         f"{name} is {array.dtype} of shape {array.shape}; samples must be float32 or float64, or images as bytes "
         f"(uint8): {mend if array.dtype.kind in 'iub' else 'convert them'}"
     )
+
+
+def _axes_note(array: np.ndarray, name: str) -> list[str]:
+    if array.ndim != 4 or array.shape[3] not in _CHANNELS or array.shape[1] in _CHANNELS:
+        return []
+    return [f"{name} of shape {_sample_shape(array.shape)} is taken as it is; its last axis looks like channels"]
 
 
 def _byte_images(array: np.ndarray, name: str) -> tuple[Float[Tensor, "n ch h w"], list[str]]:
