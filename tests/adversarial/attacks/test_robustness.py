@@ -89,8 +89,29 @@ def test_every_pass_is_counted():
     look = sum(seen)
     report = robust_accuracy(model, x, y, threat=threat, attacks=standard_attacks(threat, 5, n_iter=7), batch_size=4)
     assert [tally.n_backward for tally in report.tallies] == [70, 70, 10 * 4 + 4 * 70]
-    # Beside what the attacks cost: one look, and each sample once for its plain prediction and once for masking.
-    assert sum(seen) - 2 * look == sum(tally.n_forward for tally in report.tallies) + 10 + 10
+    # Beside what the attacks cost: one look, three samples whose outputs may be probabilities, and each sample once for
+    # its plain prediction and once for masking.
+    assert sum(seen) - 2 * look == sum(tally.n_forward for tally in report.tallies) + 3 + 10 + 10
+
+
+def test_probabilities_are_attacked_through_their_logarithm_and_that_is_said():
+    model, x, y = linear_problem(3)
+    options = {"threat": Lp(norm=2, eps=0.3, input_range=UNBOUNDED), "batch_size": 50}
+    expected = robust_accuracy(nn.Sequential(model, nn.LogSoftmax(1)), x, y, **options)
+    report = robust_accuracy(nn.Sequential(model, nn.Softmax(1)), x, y, **options)
+    torch.testing.assert_close(report.x_adv, expected.x_adv)
+    assert report.outputs == "probabilities"
+    assert "take their logarithm" in " ".join(report.caveats)
+    assert expected.outputs == "scores"
+    assert expected.caveats == ()
+
+
+def test_a_sigmoid_for_each_class_is_said():
+    model, x, y = linear_problem(3)
+    threat = Lp(norm=2, eps=0.3, input_range=UNBOUNDED)
+    report = robust_accuracy(nn.Sequential(model, nn.Sigmoid()), x, y, threat=threat)
+    assert report.outputs == "sigmoids"
+    assert "take the sigmoid off" in " ".join(report.caveats)
 
 
 def test_out_of_time_the_report_covers_the_first_batches():

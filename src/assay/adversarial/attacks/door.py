@@ -32,6 +32,7 @@ def check_attackable(
     *,
     threat: Lp | None = None,
     allow_single: bool = False,
+    allow_probabilities: bool = False,
 ) -> tuple[Float[Tensor, "n *d"], Num[Tensor, " n"], int]:
     """Check a classifier, its inputs and labels.
 
@@ -41,6 +42,7 @@ def check_attackable(
         y: Labels; the model's predictions when None.
         threat: Threat model, whose range and radius the inputs must fit.
         allow_single: Also take a network with one output, whose labels are -1 and 1.
+        allow_probabilities: Also take a network that returns probabilities; attacks need their logarithm.
 
     Returns:
         The inputs, clipped to the threat's range where they leave it by rounding only, the labels as integers, and the
@@ -51,7 +53,7 @@ def check_attackable(
     """
     with torch.inference_mode(False):
         x, y = (check_samples(x), None) if y is None else check_pairs(x, y)
-        n_outputs = _count_outputs(model, x)
+        n_outputs = _count_outputs(model, x, allow_probabilities)
         if n_outputs == 1 and not allow_single:
             raise InvalidInputError(
                 "the model has one output, but an attack needs one score for each class; wrap it to return (0, f(x)), "
@@ -72,15 +74,23 @@ def decisions(scores: Float[Tensor, "n *c"]) -> Int[Tensor, " n"]:
     return 2 * (scores.reshape(-1) > 0).long() - 1
 
 
-def _count_outputs(model: nn.Module, x: Tensor) -> int:
+def _count_outputs(model: nn.Module, x: Tensor, allow_probabilities: bool) -> int:
     if _is_checked(model):
         with preserved(model), torch.no_grad():
             return model(x[:1]).reshape(1, -1).shape[1]
     logits = check_logits(model, x)
-    # Outputs that only happen to sum to one, as those of a linear network can, do not at other inputs.
-    if is_probabilities(logits) and is_probabilities(predict(model, x[:3] / 2, look=False)):
+    if not allow_probabilities and is_probabilities(logits) and returns_probabilities(model, x):
         check_scores(model, x)
     return logits.shape[1]
+
+
+def returns_probabilities(model: nn.Module, x: Float[Tensor, "n *d"]) -> bool:
+    """Tell whether a checked classifier returns probabilities.
+
+    Scores that only happen to sum to one, as those of a linear network can, do not at other inputs: three samples are
+    halved.
+    """
+    return all(is_probabilities(predict(model, points, look=False)) for points in (x[:3], x[:3] / 2))
 
 
 def _is_checked(model: nn.Module) -> bool:

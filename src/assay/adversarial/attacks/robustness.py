@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -17,14 +17,31 @@ from assay.adversarial.attacks.base import (
     check_attack,
     join_results,
 )
-from assay.adversarial.attacks.door import check_attackable
+from assay.adversarial.attacks.door import check_attackable, returns_probabilities
 from assay.adversarial.attacks.malt import MALT
 from assay.adversarial.attacks.masking import GradientMasking, find_masking
 from assay.adversarial.attacks.threat import Lp
-from assay.core import Interval, InvalidInputError, check_count, predict, preserved, proportion_interval, track
+from assay.core import (
+    Interval,
+    InvalidInputError,
+    LogProbabilities,
+    check_count,
+    predict,
+    preserved,
+    proportion_interval,
+    stays_in_unit_interval,
+    track,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_FEW = 200  # samples whose outputs are looked at far away
+_OUTPUTS = {
+    "probabilities": "The model returns probabilities, and the attacks take their logarithm as scores.",
+    "sigmoids": "All outputs lie between 0 and 1 and rows do not sum to one, as those of a sigmoid for each class, "
+    "whose gradient vanishes where they are sure: take the sigmoid off, and measure again.",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,8 @@ class RobustnessReport:
         distance: Size of the perturbation in the threat's norm.
         masking: Samples that stay correct and where the gradient gives an attack no direction.
         commonest: Share of the commonest label, which is the accuracy of a network that always answers it.
+        outputs: What the model returns: "scores"; "probabilities", attacked through their logarithm; or "sigmoids",
+            columns between 0 and 1 whose rows do not sum to one, attacked as they are.
     """
 
     threat: Lp
@@ -61,6 +80,7 @@ class RobustnessReport:
     distance: Float[Tensor, " n"]
     masking: GradientMasking
     commonest: float
+    outputs: Literal["scores", "probabilities", "sigmoids"] = "scores"
 
     @property
     def robust(self) -> Bool[Tensor, " n"]:
@@ -84,8 +104,9 @@ class RobustnessReport:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences on what makes the figures say little: masked gradients, an accuracy at chance."""
+        """Sentences on what makes the figures say little: masked gradients, an accuracy at chance, squashed outputs."""
         said = [str(self.masking)] if self.masking.masked.any() else []
+        said += [_OUTPUTS[self.outputs]] if self.outputs in _OUTPUTS else []
         if self.at_chance:
             said.append(
                 f"The accuracy without attack, {self.accuracy.mean:.1%}, is not significantly above that of always "
@@ -166,7 +187,8 @@ def robust_accuracy(
     The attacks run in turn, each on the samples that earlier ones left, with the same result as all attacks on all
     samples. `run_attack` measures success by projection and a separate forward pass. The result is an upper bound of
     the true robust accuracy; its interval covers the choice of samples only. Where gradients are masked (they vanish,
-    are not finite, or are lost in a saturated softmax) the report says at how many samples.
+    are not finite, or are lost in a saturated softmax) the report says at how many samples. Probabilities are attacked
+    through their logarithm, and the report says so.
 
     Args:
         model: Classifier with outputs `(n, c)`, `c >= 2`; it comes back as it was.
@@ -202,7 +224,9 @@ def robust_accuracy(
     ([False, True], 0.5)
     """
     check_count(batch_size, "batch_size")
-    x, y, n_classes = check_attackable(model, x, y, threat=threat)
+    x, y, n_classes = check_attackable(model, x, y, threat=threat, allow_probabilities=True)
+    of_probabilities = returns_probabilities(model, x)
+    model = nn.Sequential(model, LogProbabilities()) if of_probabilities else model
     named = _checked_attacks(standard_attacks(threat, n_classes) if attacks is None else attacks, threat)
     with preserved(model):
         batches, start = [], time.monotonic()
@@ -216,7 +240,12 @@ def robust_accuracy(
         unbroken = joined.correct & (joined.broken_by < 0)
         options = {"threat": threat, "attacks": list(named.values()), "batch_size": batch_size}
         masking = find_masking(model, x, y, unbroken, **options)
-    return _report(threat, list(named), joined, masking, y.bincount().max().item() / len(y))
+        outputs = "probabilities" if of_probabilities else _kind_of_scores(model, x, joined)
+    return _report(threat, list(named), joined, masking, y.bincount().max().item() / len(y), outputs)
+
+
+def _kind_of_scores(model: nn.Module, x: Tensor, joined: "_Batch") -> Literal["scores", "sigmoids"]:
+    return "sigmoids" if joined.squashed.all() and stays_in_unit_interval(model, x[:_FEW]) else "scores"
 
 
 def _checked_attacks(attacks: Mapping[str, Attack], threat: Lp) -> dict[str, Attack]:
@@ -239,13 +268,15 @@ class _Batch:
 
     x_adv: Tensor
     correct: Tensor
+    squashed: Tensor
     broken_by: Tensor
     distance: Tensor
     passes: Tensor
 
 
 def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, attacks: list[Attack]) -> _Batch:
-    correct = predict(model, x, batch_size=len(x), look=False).argmax(1) == y
+    scores = predict(model, x, batch_size=len(x), look=False)
+    correct, squashed = scores.argmax(1) == y, ((scores >= 0) & (scores <= 1)).all(1)
     x_adv, broken_by = x.clone(), torch.full_like(y, -1)
     remaining, passes = correct.nonzero().squeeze(1), torch.zeros(1, len(attacks), 2, dtype=torch.long)
     for number, attack in enumerate(attacks):
@@ -256,11 +287,16 @@ def _attack_batch(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, attacks: l
         x_adv[hit], broken_by[hit] = result.x_adv[result.success], number
         remaining = remaining[~result.success]
         passes[0, number] = torch.tensor([result.n_forward, result.n_backward])
-    return _Batch(x_adv, correct, broken_by, threat.distance(x_adv, x), passes)
+    return _Batch(x_adv, correct, squashed, broken_by, threat.distance(x_adv, x), passes)
 
 
 def _report(
-    threat: Lp, names: list[str], joined: _Batch, masking: GradientMasking, commonest: float
+    threat: Lp,
+    names: list[str],
+    joined: _Batch,
+    masking: GradientMasking,
+    commonest: float,
+    outputs: Literal["scores", "probabilities", "sigmoids"],
 ) -> RobustnessReport:
     tallies, remaining = [], int(joined.correct.sum())
     for number, (name, passes) in enumerate(zip(names, joined.passes.sum(0).tolist(), strict=True)):
@@ -268,4 +304,4 @@ def _report(
         tallies.append(AttackTally(name, remaining, broken, *passes))
         remaining -= broken
     found = (joined.x_adv, joined.correct, joined.broken_by, joined.distance)
-    return RobustnessReport(threat, tuple(tallies), *found, masking, commonest)
+    return RobustnessReport(threat, tuple(tallies), *found, masking, commonest, outputs)

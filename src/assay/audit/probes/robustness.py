@@ -13,7 +13,7 @@ from assay.audit.classifier import RawClassifier
 from assay.audit.pictures import is_image, plot_picture, sample_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, Table
 from assay.audit.subject import Subject
-from assay.core import predict
+from assay.core import LogProbabilities, predict
 
 _SAMPLES, _BATCH = 200, 50
 _SECONDS = 30  # for each radius; no batch begins after that. Later radii take the first one's samples only
@@ -76,7 +76,11 @@ def run(subject: Subject, context: Context) -> Finding:
         rule=_RULE,
         advice=_advice(severity, report),
         limits=joined(
-            _LIMITS, *step_caveats(subject, x, _STATED / 255, f"{_STATED}/255"), *few_caveat(len(x)), *out_of_time
+            _LIMITS,
+            *_logarithm(subject),
+            *step_caveats(subject, x, _STATED / 255, f"{_STATED}/255"),
+            *few_caveat(len(x)),
+            *out_of_time,
         ),
         measures={"accuracy": clean}
         | {f"robust accuracy at {radius}/255": curve[radius] for radius in _RADII}
@@ -85,6 +89,13 @@ def run(subject: Subject, context: Context) -> Finding:
         | {"samples with masked gradients": float(report.masking.masked.sum())},
         figures=(*_examples(subject, model, x, y, smallest, changed), _curve_figure(curve, which)),
         tables=(_table(report),),
+    )
+
+
+def _logarithm(subject: Subject) -> list[str]:
+    last = list(subject.model.modules())[-1]
+    return ["The attacks take the logarithm of the model's probabilities as scores."] * isinstance(
+        last, LogProbabilities
     )
 
 
@@ -199,6 +210,6 @@ def _class_name(subject: Subject, label: int) -> str:
 PROBE = Probe(
     name="robustness",
     question="How easily do small perturbations change the prediction?",
-    needs=frozenset({"gradients"}),
+    needs=frozenset({"gradients", "input_gradients"}),
     run=run,
 )
