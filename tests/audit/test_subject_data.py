@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, squared_error
+from assay.audit import Subject, run_audit
+from assay.audit.classifier import RawClassifier
+from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, seeded, squared_error
 from helpers.stand_ins import small_network, small_subject
 
 IMAGES, LABELS = torch.full((2, 1, 4, 4), 0.5), torch.tensor([0, 1])
@@ -181,3 +183,32 @@ def test_a_network_that_writes_into_its_input_leaves_the_data():
     x = IMAGES - 1
     subject = small_subject(model=model, train=(x, LABELS), test=None, input_range=(-1, 1))
     assert torch.equal(subject.train[0], IMAGES - 1)
+
+
+class Words(nn.Module):
+    """Scores of the mean of the words' vectors."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(5, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.words(x).mean(1))
+
+
+def test_tokens_are_audited_by_what_asks_no_gradient_in_them(tmp_path):
+    x, y = torch.randint(0, 5, (12, 4), generator=seeded(0)), torch.arange(12) % 2
+    subject = Subject(Words().eval(), cross_entropy, train=(x, y), input_range=(0.0, 4.0))
+    answers = {each.probe: each for each in run_audit(subject, out=tmp_path / "audit").answers}
+    assert answers["curvature"].status == "answered"
+    for name in ("robustness", "logit_gaps", "off_subspace", "reconstruction"):
+        assert answers[name].status == "skipped"
+        assert "integers" in answers[name].reason
+
+
+def test_a_squeezed_score_of_one_sample_is_a_score():
+    model = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)).eval()
+    model[1].register_forward_hook(lambda module, inputs, outputs: outputs.squeeze())
+    x, y = torch.rand(6, 4, generator=seeded(0)), torch.arange(6) % 2
+    raw = RawClassifier(Subject(model, binary_cross_entropy, train=(x, y)))
+    torch.testing.assert_close(raw(x[:1]), raw(x)[:1])

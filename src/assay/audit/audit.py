@@ -17,6 +17,7 @@ from assay.audit.subject import Need, Subject
 from assay.core import InvalidInputError
 
 _MISSING: dict[Need, str] = {
+    "input_gradients": "it differentiates in the inputs, and this subject's are integers, as a network of tokens reads",
     "training_data": "it needs the training data, which this subject does not have",
     "test_data": "it needs held-out data, which this subject does not have",
     "initial_weights": "it needs the weights before training, which this subject does not have",

@@ -31,5 +31,5 @@ class RawClassifier(nn.Module):
         scores = self.model(x if self.subject.mean is None else x - self.subject.mean)
         if self.kind == "cross_entropy":
             return scores
-        positive = single_logit(scores)
+        positive = single_logit(scores.reshape(len(x), -1))  # a network may squeeze a single row
         return torch.stack([-positive / 2, positive / 2], 1)

@@ -8,8 +8,17 @@ from torch import Tensor, nn
 
 from assay.audit.probe import SkipProbe
 from assay.audit.subject import Subject
-from assay.core import InvalidInputError, seeded
-from assay.reconstruction.kkt import dense_head, first_layer_inputs
+from assay.core import (
+    InvalidInputError,
+    LossFunction,
+    binary_cross_entropy,
+    cross_entropy,
+    loss_kind,
+    preserved,
+    seeded,
+)
+from assay.reconstruction.kkt import Objective, dense_head, first_layer_inputs
+from assay.reconstruction.kkt.input_layer import first_layer
 
 _ROUNDING = 1e-4
 
@@ -51,17 +60,13 @@ def read(subject: Subject) -> Reading:
         raise SkipProbe("it needs the shape of an input: give data, or input_shape")
     like = next(model.parameters())
     try:
-        if isinstance(_first_layer(model), nn.Linear):
+        if isinstance(first_layer(model)[1], nn.Linear):
             return _whole_network(subject, shape, like)
         trial = torch.rand(4, *shape, generator=seeded(0)).to(like)
         head = dense_head(model, trial)[0]
     except InvalidInputError as error:
         raise SkipProbe(str(error)) from error
     return Reading(head, "features", None, lambda x: dense_head(model, x)[1], None, None)
-
-
-def _first_layer(model: nn.Module) -> nn.Module:
-    return next(m for m in model.modules() if next(m.parameters(recurse=False), None) is not None)
 
 
 def _whole_network(subject: Subject, shape: tuple[int, ...], like: Tensor) -> Reading:
@@ -84,3 +89,35 @@ def _whole_network(subject: Subject, shape: tuple[int, ...], like: Tensor) -> Re
     mean = inside if subject.mean is None else inside + subject.mean.to(like).reshape(shape)
     scale = None if bool((slope == 1).all()) else 1 / slope
     return Reading(model, "samples", shape, subject.raw, mean, scale)
+
+
+def objective(subject: Subject) -> Objective:
+    """Return the kind of objective that the network was trained by, from its loss and its number of outputs."""
+    n_outputs = _n_outputs(subject)
+    kind = loss_kind(subject.loss) or _kind_by_values(subject, n_outputs)
+    if kind == "cross_entropy":
+        return "vector"
+    return "binary" if kind == "binary_cross_entropy" and n_outputs == 1 else "regression"
+
+
+def _kind_by_values(subject: Subject, n_outputs: int) -> str | None:
+    """Tell whether a function of the user's own is a cross-entropy, by its values on random scores."""
+    like = next(subject.model.parameters())
+    scores = torch.randn(8, n_outputs, generator=seeded(0)).to(like)
+    y = torch.arange(8, device=like.device) % max(n_outputs, 2)
+    kind, known = ("cross_entropy", cross_entropy) if n_outputs > 1 else ("binary_cross_entropy", binary_cross_entropy)
+    forms = (y,) if n_outputs > 1 else (y, y.to(like), y.to(like)[:, None])
+    return kind if any(_gives(subject.loss, scores, form, known(scores, y)) for form in forms) else None
+
+
+def _gives(loss: LossFunction, scores: Tensor, y: Tensor, expected: Tensor) -> bool:
+    try:
+        return bool(torch.isclose(loss(scores, y), expected, rtol=1e-3))
+    except Exception:  # what another loss says of such targets
+        return False
+
+
+def _n_outputs(subject: Subject) -> int:
+    like = next(subject.model.parameters())
+    with preserved(subject.model), torch.no_grad():
+        return subject.model(like.new_zeros(2, *(subject.sample_shape or ()))).reshape(2, -1).shape[1]

@@ -29,7 +29,7 @@ from assay.core import (
 _FATAL = ("dropout", "batch-norm")
 _PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
-Need = Literal["weights", "gradients", "training_data", "test_data", "initial_weights"]
+Need = Literal["weights", "gradients", "input_gradients", "training_data", "test_data", "initial_weights"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ class Subject:
 
     def _check_data(self) -> Iterator[str]:
         """Check the data against the model, the loss and the range, and put labels into one form."""
-        probabilities = False
+        probabilities = sigmoids = False
         if self.train is None and self.test is None and self.input_shape is not None:
             yield from complaints(scores_of, self.model, trial_inputs(self.model, self.input_shape))
         for part in _PARTS:
@@ -133,7 +133,13 @@ class Subject:
                 found = check_data(self.model, self.loss, pairs, **options)
                 self._set(part, found.pairs)
                 probabilities |= found.probabilities
+                sigmoids |= found.sigmoids
                 yield from (f"{part} data: {problem}" for problem in found.problems)
+        if sigmoids:
+            self._note(
+                "all outputs lie between 0 and 1 and rows do not sum to one, as those of a sigmoid for each class; "
+                "they are taken as scores as they are; take the sigmoid off if there is one"
+            )
         if probabilities:
             self._note("the model returns probabilities; their logarithms are taken as its scores")
             self._set("model", _with_logarithm(self.model))
@@ -141,7 +147,9 @@ class Subject:
                 self._set("initial_state", {f"0.{name}": value for name, value in self.initial_state.items()})
 
     def has(self, need: Need) -> bool:
-        """Return whether the subject has what a probe needs."""
+        """Return whether the subject has what a probe needs; integers, as of tokens, have no gradient."""
+        if need == "input_gradients":
+            return all(pairs is None or pairs[0].is_floating_point() for pairs in (self.train, self.test))
         parts = {"training_data": self.train, "test_data": self.test, "initial_weights": self.initial_state}
         return need not in parts or parts[need] is not None
 

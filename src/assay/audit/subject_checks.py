@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assay.audit.samples import Pairs
@@ -19,13 +20,12 @@ from assay.core import (
     is_probabilities,
     loss_kind,
     mean_over_samples,
-    predict,
-    seeded,
     signs,
+    stays_in_unit_interval,
 )
 
 _ROUNDING = 1e-5
-_LOOKED_AT, _FAR = 200, 1e3  # samples, and how far from them an output that is no probability leaves [0, 1]
+_LOOKED_AT = 200  # samples
 
 
 @dataclass
@@ -35,11 +35,13 @@ class CheckedData:
     Attributes:
         pairs: Inputs and targets; labels as a vector of int64.
         probabilities: Whether the network returns probabilities.
+        sigmoids: Whether it returns columns between 0 and 1 whose rows do not sum to one.
         problems: What is wrong.
     """
 
     pairs: Pairs
     probabilities: bool = False
+    sigmoids: bool = False
     problems: list[str] = field(default_factory=list)
 
 
@@ -55,7 +57,7 @@ def check_data(
     """Check inputs and targets against the network, the loss and the range, and bring labels to one form."""
     found = CheckedData(pairs)
     try:
-        x, y = found.pairs = check_pairs(*pairs)
+        x, y = found.pairs = check_pairs(*pairs, tokens=True)
         _check_type(model, x)
         scores = scores_of(model, x)
     except AssayError as error:
@@ -64,6 +66,14 @@ def check_data(
     found.problems += _range_problems(x, input_range, mean)
     kind = loss_kind(loss)
     found.probabilities = kind == "cross_entropy" and is_probabilities(scores)
+    if kind == "cross_entropy" and not found.probabilities:
+        found.sigmoids = stays_in_unit_interval(model, x[:_LOOKED_AT])
+    if isinstance(loss, nn.BCELoss) or loss is F.binary_cross_entropy:
+        found.problems.append(
+            "the loss is nn.BCELoss, of probabilities, and logits are needed; take the sigmoid off the network and use "
+            "nn.BCEWithLogitsLoss(), which applies its own"
+        )
+        return found
     try:
         found.pairs = x, _labels(y, kind, scores.shape[1])
         mean_over_samples(loss, model, *found.pairs)
@@ -100,7 +110,7 @@ def check_range(input_range: tuple[float, float]) -> None:
 
 def _check_type(model: nn.Module, x: Tensor) -> None:
     types = [value.dtype for value in model.parameters() if value.is_floating_point()]
-    if x.dtype not in types:
+    if x.is_floating_point() and x.dtype not in types:
         raise InvalidInputError(f"inputs are {x.dtype}, the weights {types[0]}; convert one with .to({types[0]})")
 
 
@@ -166,6 +176,11 @@ def _labels(y: Tensor, kind: str | None, n_outputs: int) -> Tensor:
         return check_labels(y, n_outputs)
     if kind == "binary_cross_entropy":
         if n_outputs > 1:
+            if y.ndim == 2 and y.shape[1] == n_outputs:
+                raise InvalidInputError(
+                    f"targets of shape {tuple(y.shape)} hold {n_outputs} labels a sample, and an audit takes one label "
+                    "a sample; audit one output with its column, as nn.Sequential(model, a layer that selects it)"
+                )
             raise InvalidInputError(
                 f"binary_cross_entropy needs one output, the model has {n_outputs}; use cross_entropy"
             )
@@ -176,9 +191,7 @@ def _labels(y: Tensor, kind: str | None, n_outputs: int) -> Tensor:
 
 def _check_logit(model: nn.Module, x: Tensor) -> None:
     """Refuse a single output that is a probability: one that also stays between 0 and 1 far away from the data."""
-    far = x + _FAR * torch.randn(x.shape, generator=seeded(0), dtype=x.dtype).to(x.device)
-    outputs = torch.cat([predict(model, x), predict(model, far)])
-    if bool(((outputs >= 0) & (outputs <= 1)).all()) and outputs.min() < outputs.max():
+    if stays_in_unit_interval(model, x):
         raise InvalidInputError(
             "all outputs lie between 0 and 1, as those of a sigmoid, and logits are needed; take the sigmoid off: "
             "binary_cross_entropy applies its own"

@@ -136,6 +136,6 @@ def _figure(predicted: Tensor, curve: ErrorCurve, which: str) -> Figure:
 PROBE = Probe(
     name="logit_gaps",
     question="How many predictions do tiny perturbations flip, and how does the number grow with their size?",
-    needs=frozenset({"gradients"}),
+    needs=frozenset({"gradients", "input_gradients"}),
     run=run,
 )

@@ -186,6 +186,6 @@ def _figure(off: Tensor, on: Tensor, farthest: float) -> Figure:
 PROBE = Probe(
     name="off_subspace",
     question="How sensitive are predictions to directions outside the data's subspace?",
-    needs=frozenset({"gradients", "training_data"}),
+    needs=frozenset({"gradients", "input_gradients", "training_data"}),
     run=run,
 )

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe, Table
-from assay.audit.reading import Reading, read
+from assay.audit.reading import Reading, objective, read
 from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
 from assay.audit.subject import Subject
-from assay.core import InvalidInputError, loss_kind, preserved, seeded
+from assay.core import InvalidInputError, seeded
 from assay.reconstruction import KKTReconstructor, ReconstructionScore, reconstruction_roc, score_reconstructions
-from assay.reconstruction.kkt import Objective
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
 _MARGIN = 3
@@ -78,25 +77,12 @@ def run(subject: Subject, context: Context) -> Finding:
     """Attack the weights, and score the candidates against the training data where the subject has them."""
     reading = read(subject)
     options = {"exact": True, "random_state": context.seed, "progress": context.progress}
-    attack = KKTReconstructor(_objective(subject), input_shape=reading.shape, **options)
+    attack = KKTReconstructor(objective(subject), input_shape=reading.shape, **options)
     try:
         attack.fit(reading.model)
     except InvalidInputError as error:
         raise SkipProbe(str(error)) from error
     return _blind(subject, reading, attack) if subject.train is None else _scored(subject, reading, attack, context)
-
-
-def _objective(subject: Subject) -> Objective:
-    kind = loss_kind(subject.loss)
-    if kind == "cross_entropy":
-        return "vector"
-    return "binary" if kind == "binary_cross_entropy" and _n_outputs(subject) == 1 else "regression"
-
-
-def _n_outputs(subject: Subject) -> int:
-    like = next(subject.model.parameters())
-    with preserved(subject.model), torch.no_grad():
-        return subject.model(like.new_zeros(2, *(subject.sample_shape or ()))).reshape(2, -1).shape[1]
 
 
 def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Finding:
@@ -232,6 +218,6 @@ def _table(matches: list[_Matches]) -> Table:
 PROBE = Probe(
     name="reconstruction",
     question="Which training samples can be recovered from the weights alone?",
-    needs=frozenset({"weights"}),
+    needs=frozenset({"weights", "input_gradients"}),
     run=run,
 )
