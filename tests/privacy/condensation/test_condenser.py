@@ -176,3 +176,19 @@ def test_bad_input():
         condense().fit(x[:, :4], y)
     with pytest.raises(NumericalError):
         condense(image_lr=1e200, n_outer_iter=5).fit(x, y)
+
+
+def test_a_network_of_several_types_keeps_them():
+    class Adapted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.base, self.head = nn.Linear(6, 5).bfloat16(), nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.head(self.base(x.bfloat16()).float())
+
+    x, y = samples()
+    condensed = condense(model_fn=lambda source: Adapted(), n_outer_iter=1).fit(x.float(), y)
+    assert condensed.data_.isfinite().all()
+    with pytest.raises(InvalidInputError, match="meta device"):
+        condense(model_fn=lambda source: nn.Linear(6, 3, device="meta")).fit(x, y)

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, copy_network
 from assay.privacy import CondensedReplay
 from helpers.condensation import condense, samples
 
@@ -20,3 +21,18 @@ def test_memory_is_what_each_task_was_condensed_to():
         replay.observe(x[y == 2], y[y == 2])
     with pytest.raises(InvalidInputError, match="empty"):
         _ = CondensedReplay(condense()).memory
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_networks_that_cannot_be_copied_deeply_serve_as_well():
+    x, y = samples()
+    layer = nn.utils.weight_norm(nn.Linear(6, 3, dtype=x.dtype))
+    layer(x)  # leaves a weight with a graph on the layer
+    replay = CondensedReplay(condense(model_fn=lambda source, kept=layer: copy_network(kept), n_outer_iter=1))
+    assert len(replay.observe(x, y).memory[0]) == 3
+
+
+def test_the_given_condenser_is_left_alone():
+    condenser, (x, y) = condense(), samples()
+    CondensedReplay(condenser).observe(x, y)
+    assert not hasattr(condenser, "data_")

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from assay.core import InvalidInputError, StackedTrainer, cross_entropy, flatten, named_parameters, seeded
 from assay.nets import mlp
@@ -127,3 +128,12 @@ def test_victims_take_labels_of_any_type_and_are_trained_inside_inference_mode()
         found = evaluate_poison(goal, poisons, x.clone(), column, test=(x, column), **options)
     assert torch.equal(found.target_probability, expected.target_probability)
     assert torch.equal(found.clean_accuracy, expected.clean_accuracy)
+
+
+@pytest.mark.parametrize("place", [0, 2], ids=["hidden layer", "last layer"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_features_of_layers_whose_weights_are_computed(place, bias):
+    model, (x, _) = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3, bias=bias)), data()
+    expected = model[:2](x)
+    parametrizations.weight_norm(model[place])
+    torch.testing.assert_close(penultimate_features(model, x), expected)

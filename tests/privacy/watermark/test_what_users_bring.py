@@ -205,3 +205,12 @@ def test_pruning_needs_a_matrix():
     x, y = torch.rand(9, 3, generator=seeded(2)), torch.arange(9) % 3
     with pytest.raises(InvalidInputError, match="no weight matrix"):
         Pruning().run(Scale(), x, y, triggers=TriggerSet(x, label=1), test=(x, y), sigma=0.1)
+
+
+def test_a_head_without_a_part_in_the_scores_has_no_slope():
+    triggers = TriggerSet(torch.rand(3, 4, generator=seeded(0)), label=1)
+    model = mlp((4, 6, 3), generator=seeded(1))
+    alone = smoothed_trigger_gradient(model, triggers, sigma=0.0, n=1)
+    model.add_module("unused", nn.Identity())
+    model.unused.register_parameter("weight", nn.Parameter(torch.ones(2)))
+    assert torch.equal(smoothed_trigger_gradient(model, triggers, sigma=0.0, n=1), torch.cat([alone, torch.zeros(2)]))

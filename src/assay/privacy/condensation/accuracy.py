@@ -26,6 +26,7 @@ from assay.core import (
     spawn_seeds,
     track,
 )
+from assay.privacy.condensation.networks import like_samples
 from assay.privacy.condensation.siamese_augmentation import Augmentation, augmented
 
 
@@ -126,8 +127,7 @@ def evaluate_condensed(
         own = seeded(own_seed)
         # Layers such as dropout draw from the global state; networks are trained whatever the caller is in.
         with isolated_rng(own_seed), torch.inference_mode(False), torch.enable_grad():
-            model = model_fn(own)
-            model = model.to(x if x.is_floating_point() else x.device)
+            model = like_samples(model_fn(own), x)
             if not accuracies:
                 y = check_labels(y, check_scores(model, x).shape[1])
                 y_test = check_labels(y_test, check_scores(model, x_test).shape[1], "y_test")

@@ -25,6 +25,7 @@ from assay.core import (
 )
 from assay.data import balanced_subset
 from assay.privacy.condensation.gradient_matching import ClassWiseGradientMatching, ContrastiveGradientMatching
+from assay.privacy.condensation.networks import like_samples
 from assay.privacy.condensation.siamese_augmentation import Augmentation, augmented
 
 Matching = Literal["contrastive", "class-wise"]
@@ -136,7 +137,7 @@ class DatasetCondenser(BaseEstimator):
         x, y = check_pairs(x, y)
         # Layers such as dropout draw from the global state; networks are trained whatever the caller is in.
         with isolated_rng(self.random_state), torch.inference_mode(False), torch.enable_grad():
-            y = check_labels(y, check_scores(self.model_fn(seeded(self.random_state)).to(x), x).shape[1])
+            y = check_labels(y, check_scores(like_samples(self.model_fn(seeded(self.random_state)), x), x).shape[1])
             source = seeded(self.random_state)
             start, self.targets_ = balanced_subset(x, y, self.n_per_class, generator=source)
             self.data_, self.history_ = self._condense(start, x, y, source)
@@ -150,7 +151,7 @@ class DatasetCondenser(BaseEstimator):
         n_inner_iter, _ = self.schedule()
         optimizer = torch.optim.SGD([data], lr=self.image_lr, momentum=0.5)
         for outer in track(range(self.n_outer_iter), "condensing", enabled=self.progress):
-            model = self.model_fn(source).to(x)
+            model = like_samples(self.model_fn(source), x)
             for inner in range(n_inner_iter):
                 set_batch_norm_statistics(model, _batch(x, y, members, 16, source)[0])
                 loss = self._loss(model, data, _batch(x, y, members, self.batch_size, source), outer, inner, source)

@@ -13,6 +13,7 @@ from assay.core import (
     InvalidInputError,
     Parameters,
     check_choice,
+    check_follows_parameters,
     check_labels,
     check_pairs,
     check_scores,
@@ -199,6 +200,7 @@ def _checked(
             f"synthetic samples have shape {tuple(x.shape[1:])}, real ones {tuple(real_x.shape[1:])}; pass one shape"
         )
     n_classes = check_scores(model, real_x).shape[1]
+    check_follows_parameters(model, real_x)
     y, real_y = check_labels(y, n_classes), check_labels(real_y, n_classes, "real_y")
     labels = [each.unique().tolist() for each in (y, real_y)]
     if labels[0] != labels[1]:

@@ -1,10 +1,10 @@
 """Replay memory of condensed samples for continual learning (Lee et al., 2022)."""
 
-from typing import Any, final
+import copy
+from typing import final
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from sklearn.base import clone
 from torch import Tensor
 
 from assay.core import InvalidInputError, check_pairs
@@ -53,8 +53,7 @@ class CondensedReplay:
         again = sorted(known & set(y.unique().tolist()))
         if again:
             raise InvalidInputError(f"classes {again} were observed before; give each task its own classes")
-        condenser: Any = clone(self.condenser)
-        condensed = condenser.fit(x, y)
+        condensed = copy.copy(self.condenser).fit(x, y)  # a deep copy would copy the networks that `model_fn` holds
         self._parts.append((condensed.data_, condensed.targets_))
         return self
 

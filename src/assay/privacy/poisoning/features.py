@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from assay.core import InvalidInputError, unwrapped
 from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
@@ -26,8 +27,8 @@ def penultimate_features(model: nn.Module, x: Float[Tensor, "n *d"]) -> Float[Te
     called: list[tuple[nn.Module, Tensor]] = []
     handles = [
         module.register_forward_pre_hook(lambda module, inputs: called.append((module, inputs[0])))
-        for module in network.modules()
-        if any(True for _ in module.parameters(recurse=False))
+        for name, module in network.named_modules()
+        if _has_weights(module) and "parametrizations" not in name.split(".")
     ]
     try:
         network(x)
@@ -41,6 +42,10 @@ def penultimate_features(model: nn.Module, x: Float[Tensor, "n *d"]) -> Float[Te
             f"{type(layer).__name__ if layer else 'no layer'}; pass a network that ends in nn.Linear"
         )
     return features.flatten(1)
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return is_parametrized(module) or any(True for _ in module.parameters(recurse=False))
 
 
 @dataclass(frozen=True)

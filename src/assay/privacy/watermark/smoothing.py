@@ -13,6 +13,7 @@ from assay.core import (
     batched,
     check_count,
     check_finite,
+    check_follows_parameters,
     check_positive,
     check_scores,
     flatten,
@@ -58,7 +59,8 @@ def smoothed_trigger_accuracy(
         One accuracy for each draw, in the type of the triggers, or float32 where that is no wider.
 
     Raises:
-        InvalidInputError: The model does not fit the triggers, or `sigma` or a count is not positive.
+        InvalidInputError: The model does not fit the triggers or keeps weights from before, or `sigma` or a count is
+            not positive.
 
     Source: Bansal et al., "Certified Neural Network Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972,
     algorithm 2.
@@ -67,6 +69,7 @@ def smoothed_trigger_accuracy(
     torch.Size([5])
     """
     triggers.check_fits(model)
+    check_follows_parameters(model, triggers.x)
     check_positive(sigma, "sigma")
     check_count(n, "n")
     check_count(batch_size, "batch_size")
@@ -107,8 +110,8 @@ def smoothed_trigger_gradient(
         The gradient in all parameters, frozen ones too, in the order of `core.flatten`.
 
     Raises:
-        InvalidInputError: The model does not fit the triggers or returns probabilities, `sigma` is negative, or a count
-            is not positive.
+        InvalidInputError: The model does not fit the triggers, returns probabilities or keeps weights from before,
+            `sigma` is negative, or a count is not positive.
         NumericalError: The gradient is not finite.
 
     Source: Bansal et al., "Certified Neural Network Watermarks with Randomized Smoothing" (2022), arXiv 2207.07972,
@@ -119,6 +122,7 @@ def smoothed_trigger_gradient(
     """
     triggers.check_fits(model)
     check_scores(model, triggers.x)
+    check_follows_parameters(model, triggers.x)
     if sigma != 0:
         check_positive(sigma, "sigma")
     check_count(n, "n")
@@ -136,7 +140,8 @@ def noisy_gradient(
         for noise in _noise(total, n, batch_size, source):
             logits = _perturbed_logits(model, params, sigma * noise, triggers.x).flatten(0, 1)
             loss = F.cross_entropy(logits, triggers.y.repeat(len(noise))) * (len(noise) / n)
-            total += flatten(dict(zip(params, torch.autograd.grad(loss, list(params.values())), strict=True)))
+            slopes = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
+            total += flatten(dict(zip(params, slopes, strict=True)))
     check_finite(total, "the triggers' gradient")
     return total
 
@@ -161,4 +166,5 @@ def _perturbed_logits(
         moved = unflatten(change, wide)
         return call({name: (value + moved[name]).to(params[name].dtype) for name, value in wide.items()}, x)
 
-    return batched(logits, 0)(changes)
+    with preserved(model):  # what this pass keeps in attributes is not for the next
+        return batched(logits, 0)(changes)
