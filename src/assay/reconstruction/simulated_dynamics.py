@@ -143,8 +143,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
             start = initial_network(model, self.init_state)
             start = (start if self.relu_alpha is None else with_surrogate_relu(start)).eval()
         with preserved(model):
-            x, raw = self._start(start)
-            check_outputs(model, x)
+            x, raw = self._start(model, start)
             trial = max(1, round(TRIAL_SHARE * self.n_iter))
             found = [self._search(model, start, rate, x, raw, trial) for rate in rates if len(rates) > 1]
             best = max(range(len(found)), key=lambda k: found[k][2][-1], default=0)
@@ -175,7 +174,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
             check_positive(rate, "lr")
         return rates
 
-    def _start(self, start: nn.Module) -> tuple[Tensor, Tensor]:
+    def _start(self, model: nn.Module, start: nn.Module) -> tuple[Tensor, Tensor]:
         """Draw samples and raw targets, and check that the network runs on them."""
         first = next(start.parameters())
         if self.input_shape is None and first.ndim != 2:
@@ -188,15 +187,19 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
         x = self.init_scale * torch.randn(self.n_samples, *shape, generator=source).to(first)
         try:
             with torch.no_grad():
-                outputs = start(x).reshape(self.n_samples, -1)
-        except InvalidInputError as error:
-            raise InvalidInputError("the network has no ReLU; pass relu_alpha=None to train it as it is") from error
+                model(x)
         except (RuntimeError, ValueError, TypeError) as error:
             raise InvalidInputError(
-                f"the network does not run on inputs of shape {shape} ({str(error).splitlines()[0]}); "
+                f"the network does not run on inputs of shape {shape} ({str(error).partition(chr(10))[0]}); "
                 "pass input_shape=(...)"
             ) from error
-        return x, torch.randn(outputs.shape, generator=source).to(first)
+        n_outputs = check_outputs(model, x)[0].numel()
+        try:
+            with torch.no_grad():
+                start(x.clone())
+        except InvalidInputError as error:
+            raise InvalidInputError("the network has no ReLU; pass relu_alpha=None to train it as it is") from error
+        return x, torch.randn(self.n_samples, n_outputs, generator=source).to(first)
 
     def _search(
         self, model: nn.Module, start: nn.Module, lr: float, x: Tensor, raw: Tensor, steps: int

@@ -9,6 +9,7 @@ from assay.core import (
     LossFunction,
     Parameters,
     check_count,
+    check_follows_parameters,
     check_outputs,
     check_pairs,
     check_positive,
@@ -66,6 +67,7 @@ def simulate_training(
     check_count(epochs, "epochs")
     fixed = check_pairs(x, targets)
     check_outputs(model, fixed[0])
+    check_follows_parameters(model, fixed[0])
     mean = mean_over_samples(loss, model, *fixed)
     x, targets = (given if given.requires_grad else kept for given, kept in zip((x, targets), fixed, strict=True))
     with torch.inference_mode(False), torch.enable_grad():

@@ -12,6 +12,7 @@ from assay.core import (
     InvalidInputError,
     Parameters,
     check_finite,
+    check_follows_parameters,
     check_labels,
     check_outputs,
     check_pairs,
@@ -98,6 +99,7 @@ def stationarity_residual(
             f"multipliers must have the shape {shapes[0]} for objective={objective!r}, got {tuple(multipliers.shape)}"
         )
     goal = _goal(model, objective, init_state)
+    check_follows_parameters(model, x)
     with preserved(model):
         copies = {name: value.clone().requires_grad_() for name, value in _trainable(model).items()}
         outputs = functional(model)(copies, x).reshape(len(x), -1)

@@ -17,6 +17,7 @@ from assay.core import (
     LossFunction,
     NumericalError,
     check_count,
+    check_follows_parameters,
     check_outputs,
     check_pairs,
     check_positive,
@@ -204,6 +205,7 @@ def train_to_stationarity(
     check_count(n_iter, "n_iter")
     x, y = check_pairs(x, y, tokens=True)
     check_outputs(model, x)
+    check_follows_parameters(model, x)
     if not any(value.requires_grad for value in model.parameters()):
         raise InvalidInputError("all parameters are frozen; call model.requires_grad_() to train them")
     mean = mean_over_samples(loss, model, x, y)

@@ -123,6 +123,9 @@ def noise_rank(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: f
         quantile: Quantile of the spectrum that sets the scale of the noise; low, since the top belongs to the data.
         slack: Factor on the edge.
 
+    Raises:
+        InvalidInputError: The weight is no matrix, or is empty.
+
     >>> noise = torch.randn(50, 80, generator=torch.Generator().manual_seed(0))
     >>> signal = torch.zeros(50, 80)
     >>> signal[:5, :5] = 100 * torch.eye(5)
@@ -150,12 +153,20 @@ def noise_floor(weight: Float[Tensor, "h d"], *, quantile: float = 0.25, slack: 
     Returns:
         The edge, and the singular values above and just above it.
 
+    Raises:
+        InvalidInputError: The weight is no matrix, or is empty.
+
     Source: Marchenko and Pastur, Distribution of Eigenvalues for Some Sets of Random Matrices (1967), main theorem,
     for the law; the iteration is ours.
 
     >>> noise_floor(torch.diag(torch.tensor([9.0, 5.0, 1e-8, 1e-8]))).rank
     2
     """
+    if weight.ndim != 2 or not weight.numel():
+        raise InvalidInputError(
+            f"weight must be a matrix (h, d) with at least one row and column, got shape {tuple(weight.shape)}; pass "
+            "the weight of a dense layer"
+        )
     values = torch.linalg.svdvals(weight.detach().double()).cpu().numpy()
     short, long = len(values), max(weight.shape)
     edge = rounding = 16 * float(np.finfo(np.float32).eps) * float(np.linalg.norm(values))

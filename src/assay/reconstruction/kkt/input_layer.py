@@ -1,12 +1,14 @@
 """Input layer of a network: its first layer with parameters, whose inputs are the coordinates of reconstructions."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from assay.core import InvalidInputError, check_outputs, check_samples, preserved, seeded
+from assay.core import InvalidInputError, check_outputs, check_samples, preserved, seeded, unwrapped
 
 
 def first_layer(model: nn.Module) -> tuple[str, nn.Module]:
@@ -18,10 +20,22 @@ def first_layer(model: nn.Module) -> tuple[str, nn.Module]:
     >>> first_layer(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))[0]
     '1'
     """
-    for name, module in model.named_modules():
-        if next(module.parameters(recurse=False), None) is not None:
-            return name, module
+    for name, module in _with_parameters(model):
+        return name, module
     raise InvalidInputError("the network has no layer with parameters; pass a trained network")
+
+
+def _with_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers with parameters of their own; a parametrised layer counts as one."""
+    computed = {part for module in model.modules() if is_parametrized(module) for part in _parametrizations(module)}
+    for name, module in model.named_modules():
+        own = next(module.parameters(recurse=False), None) is not None or is_parametrized(module)
+        if own and module not in computed:
+            yield name, module
+
+
+def _parametrizations(module: nn.Module) -> Iterator[nn.Module]:
+    return module.get_submodule("parametrizations").modules()
 
 
 def first_dense_layer(model: nn.Module) -> tuple[str, nn.Linear]:
@@ -57,12 +71,12 @@ def first_layer_inputs(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Ten
     torch.Size([3, 4])
     """
     check_samples(x)
+    model = unwrapped(model)
     name, first = first_layer(model)
     calls: list[tuple[nn.Module, Tensor]] = []
     handles = [
         module.register_forward_pre_hook(lambda called, given: calls.append((called, given[0])))
-        for module in model.modules()
-        if next(module.parameters(recurse=False), None) is not None
+        for _, module in _with_parameters(model)
     ]
     try:
         with preserved(model), torch.no_grad():
@@ -141,7 +155,7 @@ def dense_chain(model: nn.Module) -> nn.Sequential | None:
     >>> len(dense_chain(nn.Sequential(nn.Flatten(), nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
     3
     """
-    layers = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
+    layers = [module for _, module in _with_parameters(model)]
     if len(layers) < 2 or not all(isinstance(layer, nn.Linear) for layer in layers):
         return None
     if sum(1 for layer in layers for _ in layer.parameters()) > sum(1 for _ in model.parameters()):
@@ -170,7 +184,8 @@ def dense_head(model: nn.Module, x: Float[Tensor, "n ..."]) -> tuple[nn.Sequenti
     >>> len(head), features.shape
     (3, torch.Size([5, 8]))
     """
-    check_samples(x)
+    model, x = unwrapped(model), check_samples(x)
+    check_outputs(model, x)
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     chain = dense_chain(nn.ModuleList(layers))
     if chain is None:

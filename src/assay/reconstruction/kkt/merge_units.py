@@ -7,8 +7,11 @@ import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor, nn
 
+from assay.core import InvalidInputError, check_model, unwrapped
 from assay.reconstruction.kkt.data_span import dense_layer
 from assay.reconstruction.kkt.surrogate import SurrogateReLU
+
+_PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,7 @@ class MergedUnits:
     lost: float
 
 
-def merge_parallel_units(model: nn.Sequential, *, tolerance: float = 3e-3, negligible: float = 1e-4) -> MergedUnits:
+def merge_parallel_units(model: nn.Module, *, tolerance: float = 3e-3, negligible: float = 1e-4) -> MergedUnits:
     r"""Merge hidden units that are multiples of one another, and drop negligible ones.
 
     Units $(w_j, b_j, v_j)$ with equal gates on the training data end training parallel:
@@ -36,12 +39,16 @@ def merge_parallel_units(model: nn.Sequential, *, tolerance: float = 3e-3, negli
     stay the same.
 
     Args:
-        model: `nn.Linear` and `nn.ReLU` in turn, ending with `nn.Linear`.
+        model: `nn.Sequential` of `nn.Linear` and `nn.ReLU` in turn, ending with `nn.Linear`; what changes no number in
+            evaluation mode (`nn.Flatten`, `nn.Identity`, `nn.Dropout`) is left out.
         tolerance: Largest difference of merged directions, on average, as 1 - cosine.
         negligible: Fraction of the energy of the parameters that may be dropped with the weakest units of a layer.
 
     Returns:
         The smaller network, its widths and the energy that it lacks.
+
+    Raises:
+        InvalidInputError: The network is not of that form.
 
     >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
     >>> net[0].weight.data = torch.tensor([[3.0, 3.0], [4.0, 4.0]])
@@ -50,7 +57,7 @@ def merge_parallel_units(model: nn.Sequential, *, tolerance: float = 3e-3, negli
     >>> small.widths, small.model(torch.ones(1, 2)).item() == net(torch.ones(1, 2)).item()
     ((1,), True)
     """
-    dense = [layer for layer in model if isinstance(layer, nn.Linear)]
+    dense = _dense_layers(model)
     weights = [layer.weight.detach().double().cpu().numpy() for layer in dense]
     biases = [None if layer.bias is None else layer.bias.detach().double().cpu().numpy() for layer in dense]
     before = _energy(weights, biases)
@@ -65,6 +72,23 @@ def merge_parallel_units(model: nn.Sequential, *, tolerance: float = 3e-3, negli
     layers.append(_linear(weights[-1], biases[-1], dense[0].weight))
     widths = tuple(len(weight) for weight in weights[:-1])
     return MergedUnits(nn.Sequential(*layers), widths, 1 - _energy(weights, biases) / before)
+
+
+def _dense_layers(model: nn.Module) -> list[nn.Linear]:
+    """Return the dense layers of a network that alternates them with ReLU."""
+    check_model(model)
+    network = unwrapped(model)
+    is_plain = isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward
+    layers = [layer for layer in network.children() if not isinstance(layer, _PASSIVE)] if is_plain else []
+    dense, gates = layers[::2], layers[1::2]
+    found = [layer for layer in dense if isinstance(layer, nn.Linear)]
+    if len(layers) % 2 == 0 or len(found) < len(dense) or not all(isinstance(gate, nn.ReLU) for gate in gates):
+        names = f" of {', '.join(type(layer).__name__ for layer in layers[:6])}" if layers else ""
+        raise InvalidInputError(
+            f"units are merged in an nn.Sequential of nn.Linear and nn.ReLU in turn, got {type(network).__name__}"
+            f"{names}; dense_head(model, x) returns the dense end of a network in that form"
+        )
+    return found
 
 
 def _merge_units(

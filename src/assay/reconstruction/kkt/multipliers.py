@@ -162,11 +162,20 @@ def margin_cotangents(
 ) -> Float[Tensor, "*r n c"]:
     r"""Return the gradient of $\sum_i \lambda_i m_i$ in the outputs, $m_i$ the margins of `core.margins`.
 
-    For one output the negative class is 0 or -1. The inputs are not checked.
+    For one output the negative class is 0 or -1. The classes are not checked.
+
+    Raises:
+        InvalidInputError: The numbers of rows differ.
 
     >>> margin_cotangents(torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([1]), torch.tensor([3.0])).tolist()
     [[-3.0, 3.0, 0.0]]
     """
+    rows = outputs.shape[-2:-1]
+    if y.shape[-1:] != rows or multipliers.shape != outputs.shape[:-1]:
+        raise InvalidInputError(
+            f"y and multipliers must have one entry for each row of outputs, got shapes {tuple(outputs.shape)}, "
+            f"{tuple(y.shape)} and {tuple(multipliers.shape)}; pass as many of each"
+        )
     if outputs.shape[-1] == 1:
         return torch.where(y > 0, multipliers, -multipliers)[..., None]
     own = y.expand(outputs.shape[:-1])[..., None]

@@ -14,6 +14,7 @@ from assay.core import (
     check_count,
     check_model,
     check_positive,
+    plain_attention,
     preserved,
     require_inspected,
     seeded,
@@ -174,7 +175,7 @@ class KKTReconstructor(BaseEstimator):
         """
         self._check(model)
         twin, trained = plain_copy(model)
-        with preserved(twin):
+        with preserved(twin), plain_attention():
             target = self._target(twin.to(self.dtype).requires_grad_(False), trained)
             self._search(target, doubts(model))
         self.n_exact_ = 0
@@ -208,6 +209,8 @@ class KKTReconstructor(BaseEstimator):
 
     def _check(self, model: nn.Module) -> None:
         check_model(model)
+        if not self.dtype.is_floating_point:
+            raise InvalidInputError(f"dtype must be a floating-point type, got {self.dtype}; use torch.float32")
         require_inspected(model, kinds=("weights", "dropout", "batch-norm"))
         for name in ("lr_x", "lr_multipliers", "init_scale"):
             check_positive(getattr(self, name), name)
