@@ -76,8 +76,14 @@ TRAINERS = (
 """What trains copies of the network, beside the rows that say so."""
 
 
-STRUCTURAL = ("inspect_model", "merge_parallel_units", "with_surrogate_relu", "initial_network")
-"""What answers with modules of the network, or about them."""
+STRUCTURAL = (
+    "inspect_model",
+    "merge_parallel_units",
+    "with_surrogate_relu",
+    "initial_network",
+    "probe membership",
+)
+"""What answers with modules of the network, or about them; or draws new weights by each module's own rule."""
 
 
 def _of_row(row: TakesModel) -> Entry:
@@ -118,7 +124,8 @@ def _of_probe(name: str) -> Entry:
     def call(given: Given) -> Answer:
         x = given.x.clone()
         x.view(len(x), -1)[:, -1] = x.view(len(x), -1)[:, 0]  # in a subspace, which one of the probes needs
-        pairs = {"train": (x, given.y), "test": (x.flip(0), given.y.flip(0))}
+        others = 1 - x if x.is_floating_point() else (x + 1) % 5  # held-out samples that are no training samples
+        pairs = {"train": (x, given.y), "test": (others, given.y)}
         bounds = (0.0, 1.0) if x.is_floating_point() else (0.0, 4.0)
         with tempfile.TemporaryDirectory() as place, _tiny():
             subject = Subject(given.model, given.loss, **pairs, input_range=bounds)
@@ -130,8 +137,9 @@ def _of_probe(name: str) -> Entry:
             raise AssertionError(f"the probe {answer.status}: {answer.reason}")
         return named_tensors(answer.finding.measures, given.x)
 
-    trains = f"probe {name}" in TRAINERS
-    return Entry(f"probe {name}", f"assay.audit.probes.{name}", call, trains=trains, chooses_loss=True, n=24)
+    told = f"probe {name}"
+    kinds = {"trains": told in TRAINERS, "structural": told in STRUCTURAL}
+    return Entry(told, f"assay.audit.probes.{name}", call, **kinds, chooses_loss=True, n=24)
 
 
 ENTRIES = (

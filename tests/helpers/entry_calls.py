@@ -25,7 +25,7 @@ from assay.core import (
     squared_error,
     vector_jacobian_product,
 )
-from assay.landscape import lanczos, linear_path
+from assay.landscape import hessian_spectrum, lanczos, linear_path
 from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
 from assay.privacy.condensation import kernel_velocity
 from assay.privacy.membership import canary_objective
@@ -54,11 +54,12 @@ class Given:
 
     @torch.inference_mode(False)
     def other(self) -> nn.Module:
-        """Build the network with weights of its own."""
+        """Build the network with trained weights of its own, or all of them where it trains none."""
         model, draw = self.build(), seeded(7)
+        frozen = not any(value.requires_grad for value in model.parameters())
         with torch.inference_mode():  # where weights that were made there can be written to
             for value in model.parameters():
-                if value.is_floating_point() and not nn.parameter.is_lazy(value):
+                if value.is_floating_point() and not nn.parameter.is_lazy(value) and (frozen or value.requires_grad):
                     value.mul_(0.9).add_(0.1 * torch.randn(value.shape, generator=draw, dtype=torch.float64).to(value))
         return model
 
@@ -175,6 +176,13 @@ def _tridiagonal(given: Given) -> object:
     return found.diagonal, found.off_diagonal
 
 
+def _spectrum_by_lanczos(given: Given) -> object:
+    """Take enough steps for each network's outliers to be resolved."""
+    options = {"method": "lanczos", "n_iter": 60, "probes": 2, "generator": seeded(5)}
+    report = hessian_spectrum(given.model, given.x, given.y, loss=given.loss, **options)
+    return report.eigenvalues[:2].clone(), report.density.moment(1)  # the smallest points differ by rounding
+
+
 def _linearity(given: Given) -> object:
     k = torch.arange(len(given.x)) % 2
     pair, radii = torch.stack([1 - k, k], dim=1), torch.tensor([0.5, 1.0]).to(given.x)
@@ -198,6 +206,7 @@ def _velocity(given: Given) -> object:
 
 
 OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
+    "hessian_spectrum by Lanczos": _spectrum_by_lanczos,
     "lanczos": _tridiagonal,
     "linear_path": _linear_path,
     "mean_over_samples": _weighted_mean,
@@ -224,5 +233,5 @@ OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
 }
 """Calls of rows that name shapes or networks of their own, by the name of the row."""
 
-OWN_LOSS = ("lanczos", "linear_path", "ShadowEnsemble")
+OWN_LOSS = ("hessian_spectrum by Lanczos", "lanczos", "linear_path", "ShadowEnsemble")
 """Those among them that are given the network's loss."""

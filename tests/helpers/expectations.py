@@ -83,6 +83,7 @@ def must_answer(entry: Entry, network: Network) -> bool:
         return False
     if network.fatal and entry.room.startswith("assay.audit"):
         return False
-    if network.inputs is words and not network.language and not entry.room.startswith(OF_TOKENS):
+    of_tokens = entry.room.startswith(OF_TOKENS) and entry.name != "input_gradient"  # integers have none
+    if network.inputs is words and not network.language and not of_tokens:
         return False
     return not (network.classes == 2 and not entry.chooses_loss)

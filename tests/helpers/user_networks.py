@@ -184,6 +184,13 @@ def with_integer_parameter() -> nn.Module:
     return model
 
 
+def with_count() -> nn.Module:
+    """The perceptron with the count among its buffers."""
+    model = plain()
+    model.register_buffer("steps", torch.tensor([40]))
+    return model
+
+
 def old_weight_norm() -> nn.Module:
     """The perceptron with its first layer's weight as length and direction, by hooks."""
     model = plain()

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
 from typing import Any, Literal
 
 import torch
@@ -23,6 +23,9 @@ from helpers.user_networks import Build
 
 LONGEST = 600
 """Characters of a sentence at most."""
+
+NOISE = 1e-8
+"""Size of a figure, beside the largest, below which it is rounding: the root of float64's resolution."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def compare(entry: Entry, network: Network, answer: Answer) -> None:
     twins = [twin for twin in (network.twin or network.build, network.whole) if twin is not None]
     if entry.name in ORACLES:
         by_hand = [_by_hand(entry, network, twin) for twin in twins[:1]]
-        assert_near({name: answer[name] for name in by_hand[0]}, by_hand[0], network.tolerance)
+        assert_near({name: answer[name] for name in by_hand[0]}, by_hand[0], network.tolerance, noise=NOISE)
     if not network.rough and network.twin is not None:
         _compare_with_any(answer, [answer_of(entry, network, twin) for twin in twins], network.tolerance)
 
@@ -143,13 +146,15 @@ def _by_hand(entry: Entry, network: Network, twin: Build) -> Answer:
 
 
 def _of_type(model: nn.Module, x: Tensor) -> Tensor:
-    return x.to(next(model.parameters()).dtype) if x.is_floating_point() else x
+    """Return inputs in the widest type of a network's weights."""
+    kinds = {value.dtype for value in model.parameters() if value.is_floating_point()}
+    return x.to(reduce(torch.promote_types, kinds)) if x.is_floating_point() else x
 
 
 def assert_alike(answer: Answer, expected: Answer, tolerance: float) -> None:
     """Compare figures in their order: a wrapper changes names."""
     numbered = [{str(place): value for place, value in enumerate(each.values())} for each in (answer, expected)]
-    assert_near(*numbered, tolerance)
+    assert_near(*numbered, tolerance, noise=NOISE)
 
 
 @cache

@@ -53,15 +53,24 @@ def _parts(value: Any) -> dict[str, Any]:
     return {}
 
 
-def assert_near(answer: Answer, expected: Answer, tolerance: float) -> None:
-    """Compare each figure, relative to the largest finite entry of what is expected; infinities must agree."""
+def assert_near(answer: Answer, expected: Answer, tolerance: float, *, noise: float = 0.0) -> None:
+    """Compare each figure, relative to the largest finite entry of what is expected; infinities must agree.
+
+    Figures whose entries are all below `noise` times the largest of all figures count as its rounding errors: they are
+    compared relative to that.
+    """
     assert answer.keys() == expected.keys()
-    for key, value in expected.items():
+    sizes = [_size(value) for value in expected.values()]
+    for (key, value), size in zip(expected.items(), sizes, strict=True):
         value, found = value.detach().double().cpu(), answer[key].detach().double().cpu()
-        finite = value[value.isfinite()].abs()
-        scale = float(finite.max()) if finite.numel() else 1.0
+        scale = max(size, noise * max(sizes))
         close = {"rtol": 0, "atol": tolerance * (scale or 1.0), "equal_nan": True}
         torch.testing.assert_close(found, value, **close, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def _size(value: Tensor) -> float:
+    finite = value.detach().double()[value.isfinite()].abs()
+    return float(finite.max()) if finite.numel() else 1.0
 
 
 def assert_same(before: Any, after: Any, what: str = "state") -> None:

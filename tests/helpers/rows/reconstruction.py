@@ -45,7 +45,8 @@ def _search(model, x, y):
 
 
 def _start(model):
-    return {name: 0.9 * value for name, value in model.state_dict().items()}
+    state = model.state_dict().items()
+    return {name: value if nn.parameter.is_lazy(value) else 0.9 * value for name, value in state}
 
 
 def _simulation(model, x, y):
@@ -164,6 +165,6 @@ ROWS = (
     Formula(reconstruction_roc, _candidates, run=_roc, rowwise=False, refuses=("axis", "empty")),
     Formula(retrieval_audit, _pool, run=lambda *pool: retrieval_audit(*pool, k=2), rowwise=False),
     Formula(score_reconstructions, _flat, run=_score, rowwise=False),
-    Formula(margin_cotangents, _outputs, refuses=("rows", "empty"), gaps=("rows",)),  # any axes before the rows
-    Formula(noise_rank, lambda source, n: _flat(source, n)[:1], rowwise=False, gaps=("axis", "empty")),
+    Formula(margin_cotangents, _outputs, refuses=("rows", "empty")),  # any axes before the rows
+    Formula(noise_rank, lambda source, n: _flat(source, n)[:1], rowwise=False),
 )

@@ -19,7 +19,7 @@ from helpers.rows.subjects import copy_of
 
 
 def _gradient_matching(model, x, y, generator):
-    synthetic = (1 - x).requires_grad_()
+    synthetic = (1 - x).requires_grad_(x.is_floating_point())
     losses = [kind()(model, synthetic, y, x, y) for kind in (ClassWiseGradientMatching, ContrastiveGradientMatching)]
     return torch.stack(losses).detach(), torch.autograd.grad(sum(losses), synthetic)[0]
 
