@@ -61,6 +61,10 @@ OF_TOKENS = ("assay.core", "assay.landscape", "assay.audit.probes.curvature", "a
 """What asks no derivative in the inputs, and so takes tokens."""
 
 
+THROUGH_LOGARITHM = ("robust_accuracy",)
+"""What takes probabilities through their logarithm, and says so."""
+
+
 def applies(entry: Entry, network: Network) -> bool:
     """Tell whether there is a cell: language models have entries of their own."""
     return entry.language == network.language and not (network.refused == "always" and entry.name in AS_IT_IS)
@@ -70,7 +74,7 @@ def must_refuse(entry: Entry, network: Network) -> bool:
     """Tell whether an answer would be wrong whatever it is."""
     if entry.name in WEIGHTS_ONLY + PARTS:
         return False
-    if network.probabilities:
+    if network.probabilities and entry.name not in THROUGH_LOGARITHM:
         return entry.room.startswith(("assay.adversarial", "assay.privacy.membership.canary")) and not entry.trains
     return network.refused == "always" or (network.refused == "but to train" and not entry.trains)
 

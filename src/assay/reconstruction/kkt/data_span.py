@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, copy_network
+from assay.core import InvalidInputError, check_model, copy_network, unwrapped
 from assay.reconstruction.kkt.input_layer import first_dense_layer
 
 
@@ -39,12 +39,14 @@ def compress_first_layer(model: nn.Module, rank: int) -> DataSpan:
         rank: Dimension of the span.
 
     Raises:
-        InvalidInputError: The first layer is not dense, or `rank` is out of range.
+        InvalidInputError: The first layer is not dense, its weights cannot be used, or `rank` is out of range.
 
     >>> net = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1))
     >>> compress_first_layer(net, 3).model(torch.zeros(2, 3)).shape
     torch.Size([2, 1])
     """
+    check_model(model)
+    model = unwrapped(model)
     layer = first_dense_layer(model)[1]
     basis = span(layer.weight.detach(), rank)
     narrow = write_in_basis(model, basis)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from assay.core import InvalidInputError, check_positive, copy_network
+from assay.core import InvalidInputError, check_model, check_positive, copy_network
 
 _KINKED = (
     nn.LeakyReLU,
@@ -107,13 +107,15 @@ def with_surrogate_relu(model: nn.Module, alpha: float = 100.0) -> nn.Module:
         A copy with the same outputs; the model is unchanged.
 
     Raises:
-        InvalidInputError: The network has other activations with a kink, here or in its `forward`, or neither a ReLU
-            module nor a call of one in its `forward`.
+        InvalidInputError: The network's weights cannot be used, or it has other activations with a kink, here or in its
+            `forward`, or neither a ReLU module nor a call of one in its `forward`.
 
     >>> net = with_surrogate_relu(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
     >>> net[1]
     SurrogateReLU(alpha=100)
     """
+    if next(model.parameters(), None) is not None:  # a layer alone, as nn.ReLU(), has none
+        check_model(model)
     twin = copy_network(model)
     if isinstance(twin, nn.ReLU):
         return SurrogateReLU(alpha)

@@ -1,5 +1,6 @@
 """Target of the search: the network in coordinates of the data's span, and the sum that gradients must match."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,8 @@ from assay.reconstruction.kkt.data_span import NoiseFloor, noise_floor, span, wr
 from assay.reconstruction.kkt.input_layer import first_dense_layer, first_layer, from_first_layer
 from assay.reconstruction.kkt.merge_units import merge_parallel_units
 from assay.reconstruction.kkt.surrogate import with_surrogate_relu
+
+_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +142,14 @@ def _energy(models: list[nn.Module], names: Collection[str]) -> float:
 
 
 def initial_network(model: nn.Module, state: Parameters) -> nn.Module:
-    """Copy a network and load its initial weights.
+    """Copy a network and load its initial weights, also under the names that `nn.DataParallel` and the like give them.
 
     Raises:
         InvalidInputError: A parameter is missing or has another shape, or no weight has changed.
     """
     wanted = named_parameters(model)
+    if not wanted.keys() <= state.keys():
+        state = {_WRAPPERS.sub("", name): value for name, value in state.items()}
     wrong = [name for name, value in wanted.items() if name not in state or state[name].shape != value.shape]
     if wrong:
         raise InvalidInputError(
