@@ -10,7 +10,7 @@ from torch import Tensor
 
 from assay.reconstruction.kkt.target import Target
 
-# Set on 52 networks; the guide on choices in reconstruction has the errors on others.
+# The guide on choices in reconstruction says on which networks these were set, and the errors on others.
 BETTER_THAN_CHANCE = 0.5
 TELLING_CHANCE = 0.25
 FAR_FROM_CHANCE = 0.1
