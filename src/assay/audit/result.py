@@ -12,6 +12,7 @@ import torch
 
 import assay
 from assay.audit.probe import SEVERITIES, Finding, Picture, Severity
+from assay.audit.quality import Quality
 from assay.audit.subject import Subject
 
 
@@ -45,12 +46,14 @@ class AuditResult:
         answers: One for each probe, in the order of the report.
         seed: The audit's seed.
         folder: Folder of ``report.html``, ``findings.json`` and ``figures/``.
+        quality: Fit of the model to its data, and warnings where they may not belong together.
     """
 
     subject: Subject
     answers: tuple[Answer, ...]
     seed: int
     folder: Path
+    quality: Quality
 
     @property
     def report(self) -> Path:
@@ -80,6 +83,8 @@ class AuditResult:
     def __str__(self) -> str:
         lines = [f"{self.subject.name}: worst finding {self.worst or 'none'}"]
         lines += [f"  {'note':<11} {note}" for note in self.subject.notes]
+        lines += [f"  {'fit':<11} {self.quality}"] if self.quality.training or self.quality.held_out else []
+        lines += [f"  {'warning':<11} {warning}" for warning in self.quality.warnings]
         for answer in self.answers:
             grade = answer.finding.severity if answer.finding else answer.status
             text = answer.finding.headline if answer.finding else answer.reason
@@ -122,6 +127,7 @@ def describe(result: AuditResult) -> tuple[dict[str, Any], dict[str, bytes]]:
             "threads": torch.get_num_threads(),
         },
         "subject": _describe_subject(result.subject),
+        "quality": asdict(result.quality),
         "findings": [_describe_answer(answer) for answer in result.answers],
     }
     return facts, pictures
