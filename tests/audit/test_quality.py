@@ -186,13 +186,16 @@ def test_a_loss_that_is_infinite_is_a_warning():
     assert quality.warnings == ("The fit to the training data cannot be measured: the mean loss is inf.",)
 
 
-def test_a_loss_that_fails_on_some_samples_is_a_warning():
-    def own_loss(outputs, targets):
-        if len(outputs) > 150:
+class SmallBatches(nn.Linear):
+    def forward(self, x):
+        if len(x) > 200:
             raise RuntimeError("too many at once\nin detail")
-        return (outputs - targets).abs().sum(1).mean()
+        return super().forward(x)
 
-    quality = measure_quality(regression(loss=own_loss, test=None))
+
+def test_a_network_that_fails_on_a_whole_batch_is_a_warning():
+    network = SmallBatches(CLASSES, CLASSES).eval()
+    quality = measure_quality(classifier(model=network, train=samples(0, n=300), test=None))
     assert quality.warnings == ("The fit to the training data cannot be measured: too many at once.",)
 
 

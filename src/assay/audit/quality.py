@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from scipy import stats
@@ -73,7 +73,7 @@ def _state(name: str, fit: Fit) -> str:
 class _Part:
     """Outputs on one part of the data, its targets, and how well they fit."""
 
-    name: Literal["training", "held-out"]
+    name: str
     outputs: Tensor
     y: Tensor
     loss: LossFunction
@@ -121,7 +121,7 @@ def measure_quality(subject: Subject) -> Quality:
     return Quality(fits.get("training"), fits.get("held-out"), tuple(dict.fromkeys(warnings)))
 
 
-def _measure(subject: Subject, name: Literal["training", "held-out"], x: Tensor, y: Tensor) -> _Part:
+def _measure(subject: Subject, name: str, x: Tensor, y: Tensor) -> _Part:
     if len(x) > _SAMPLES:
         chosen = torch.randperm(len(x), generator=seeded(0))[:_SAMPLES].to(x.device)
         x, y = x[chosen], y[chosen]
