@@ -14,6 +14,7 @@ import assay
 from assay.audit.probe import SEVERITIES, Finding, Picture, Severity
 from assay.audit.quality import Quality
 from assay.audit.subject import Subject
+from assay.lab import printable
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,7 @@ class AuditResult:
             grade = answer.finding.severity if answer.finding else answer.status
             text = answer.finding.headline if answer.finding else answer.reason
             lines.append(f"  {grade:<11} {answer.probe}: {text}")
-        return "\n".join(map(_printable, lines))
-
-
-def _printable(line: str) -> str:
-    """Replace what is no printable character: a file's name must not colour a terminal, or forge a line."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+        return "\n".join(map(printable, lines))
 
 
 def schema() -> dict[str, Any]:
