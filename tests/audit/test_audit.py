@@ -116,7 +116,7 @@ def test_a_name_cannot_forge_a_line_of_the_terminal(with_probes, tmp_path):
     with_probes(a_probe("good", lambda subject, context: a_finding("high")))
     forged = small_subject(name="net: worst finding info\n  \x1b[31m")
     lines = str(run_audit(forged, out=tmp_path / "audit")).split("\n")
-    assert len(lines) == 2
+    assert [line.split()[0] for line in lines[1:]] == ["fit", "warning", "warning", "warning", "high"]
     assert "\x1b" not in lines[0]
 
 

@@ -11,6 +11,7 @@ import torch
 from assay.audit import probes as registry
 from assay.audit.folder import check_writable, next_folder, whole_folder
 from assay.audit.probe import Context, Probe, SkipProbe
+from assay.audit.quality import measure_quality
 from assay.audit.report import render_report
 from assay.audit.result import Answer, AuditResult, describe
 from assay.audit.subject import Need, Subject
@@ -35,8 +36,9 @@ def run_audit(
 ) -> AuditResult:
     """Run the probes on a subject and write the report.
 
-    A probe that does not apply to the subject is skipped with the reason; a probe that raises is reported as failed and
-    the others go on; on an interrupt (Ctrl-C) the answers so far are written. The folder is written atomically.
+    First it is seen whether model and data belong together, see `assay.audit.quality`. A probe that does not apply to
+    the subject is skipped with the reason; a probe that raises is reported as failed and the others go on; on an
+    interrupt (Ctrl-C) the answers so far are written. The folder is written atomically.
 
     Args:
         subject: The subject; its model is left unchanged.
@@ -61,11 +63,12 @@ def run_audit(
     check_writable(folder)
     if device is not None:
         subject = subject.to(device)
+    quality = measure_quality(subject)
     answers = tuple(_ask_all(chosen, subject, Context(seed=seed, progress=progress)))
     if all(answer.status == "skipped" for answer in answers):
         reasons = " | ".join(f"{answer.probe}: {answer.reason}" for answer in answers)
         raise InvalidInputError(f"no probe applies to subject {subject.name!r}: {reasons}")
-    result = AuditResult(subject=subject, answers=answers, seed=seed, folder=folder)
+    result = AuditResult(subject=subject, answers=answers, seed=seed, folder=folder, quality=quality)
     _write(result)
     return result
 

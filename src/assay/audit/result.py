@@ -12,7 +12,9 @@ import torch
 
 import assay
 from assay.audit.probe import SEVERITIES, Finding, Picture, Severity
+from assay.audit.quality import Quality
 from assay.audit.subject import Subject
+from assay.lab import printable
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,14 @@ class AuditResult:
         answers: One for each probe, in the order of the report.
         seed: The audit's seed.
         folder: Folder of ``report.html``, ``findings.json`` and ``figures/``.
+        quality: Fit of the model to its data, and warnings where they may not belong together.
     """
 
     subject: Subject
     answers: tuple[Answer, ...]
     seed: int
     folder: Path
+    quality: Quality
 
     @property
     def report(self) -> Path:
@@ -80,16 +84,13 @@ class AuditResult:
     def __str__(self) -> str:
         lines = [f"{self.subject.name}: worst finding {self.worst or 'none'}"]
         lines += [f"  {'note':<11} {note}" for note in self.subject.notes]
+        lines += [f"  {'fit':<11} {self.quality}"] if self.quality.training or self.quality.held_out else []
+        lines += [f"  {'warning':<11} {warning}" for warning in self.quality.warnings]
         for answer in self.answers:
             grade = answer.finding.severity if answer.finding else answer.status
             text = answer.finding.headline if answer.finding else answer.reason
             lines.append(f"  {grade:<11} {answer.probe}: {text}")
-        return "\n".join(map(_printable, lines))
-
-
-def _printable(line: str) -> str:
-    """Replace what is no printable character: a file's name must not colour a terminal, or forge a line."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+        return "\n".join(map(printable, lines))
 
 
 def schema() -> dict[str, Any]:
@@ -122,6 +123,7 @@ def describe(result: AuditResult) -> tuple[dict[str, Any], dict[str, bytes]]:
             "threads": torch.get_num_threads(),
         },
         "subject": _describe_subject(result.subject),
+        "quality": asdict(result.quality),
         "findings": [_describe_answer(answer) for answer in result.answers],
     }
     return facts, pictures
