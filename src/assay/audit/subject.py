@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
-from assay.audit.foreign import Estimator, Selector, is_estimator, select_outputs
+from assay.audit.foreign import Estimator, Selector, is_estimator, select_outputs, widened
 from assay.audit.samples import Pairs, as_pairs
 from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
 from assay.core import (
@@ -115,6 +115,7 @@ class Subject:
         if state is not None and state.keys() != self.model.state_dict().keys():
             yield "initial_state has other names than the model; pass the state_dict of the same model before training"
         if not broken:
+            self._widen()
             try:
                 self._take_outputs()
             except InvalidInputError as error:
@@ -151,12 +152,32 @@ class Subject:
         self._note(f"the network inside {'torch.compile' if wrapper == 'OptimizedModule' else wrapper} is audited")
         self._set("model", network)
 
+    def _samples(self) -> Tensor | None:
+        """Return a few samples, random ones where there are no data and their shape is known or suggested."""
+        data = self.train or self.test
+        if data is not None:
+            return data[0][:3]
+        return trial_inputs(self.model, self.input_shape or dense_shape(self.model))
+
+    def _widen(self) -> None:
+        """Compute with weights and data in half precision as with float32."""
+        wide = widened(self.model, self._samples())
+        if wide is None:
+            return
+        types = {value.dtype for value in self.model.parameters() if value.is_floating_point()}
+        dtype = next(value.dtype for value in wide.parameters() if value.is_floating_point())
+        for part in _PARTS:
+            pairs = getattr(self, part)
+            if pairs is not None and pairs[0].is_floating_point():
+                self._set(part, (pairs[0].to(dtype), pairs[1]))
+        self._note(f"weights in {', '.join(sorted(map(str, types)))} are computed with as {dtype}")
+        self._set("model", wide)
+        if self.mean is not None:
+            self._set("mean", self.mean.to(dtype))
+
     def _take_outputs(self) -> None:
         """Let the model return the tensor of its scores alone, where it returns several things."""
-        data = self.train or self.test
-        shape = self.input_shape or dense_shape(self.model)
-        x = trial_inputs(self.model, shape) if data is None else data[0][:3]
-        model, notes = select_outputs(self.model, x, self.outputs)
+        model, notes = select_outputs(self.model, self._samples(), self.outputs)
         if model is not self.model and self.initial_state is not None:
             self._set("initial_state", {f"model.{name}": value for name, value in self.initial_state.items()})
         self._set("model", model)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.audit import load_subject, run_audit
+from assay.audit import Subject, load_subject, run_audit
 from assay.audit.foreign import load_pretrained
 from assay.core import InvalidInputError, cross_entropy, seeded, squared_error
 from helpers.command_line import assay_in_a_process
@@ -80,6 +80,16 @@ def test_a_classifier_of_text_gives_its_own_logits(tmp_path, no_network):
     assert (subject.name, subject.loss, subject.class_names) == ("mood", cross_entropy, ("calm", "glad", "sad"))
     assert subject.train[0].dtype == torch.int64
     assert any("token 0 is padding" in note for note in subject.notes)
+
+
+def test_a_network_of_the_library_is_a_subject_by_itself(tmp_path):
+    network = text_network().eval()
+    subject = Subject(network, cross_entropy, train=(TOKENS, LABELS))
+    torch.testing.assert_close(subject.model(TOKENS), network(TOKENS).logits)
+    assert subject.notes == (
+        "the model returns a SequenceClassifierOutput (of 'logits'); its 'logits' is taken as the outputs",
+    )
+    assert run_audit(subject, probes=["curvature"], out=tmp_path / "audit").answers[0].status == "answered"
 
 
 def test_what_stands_under_padding_changes_nothing(tmp_path):

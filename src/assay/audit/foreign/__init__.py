@@ -3,6 +3,7 @@
 from assay.audit.foreign.estimators import Estimator, is_estimator
 from assay.audit.foreign.hugging_face import PretrainedClassifier, is_pretrained, load_pretrained
 from assay.audit.foreign.outputs import OutputSelection, Selector, select_outputs
+from assay.audit.foreign.precision import widened
 
 __all__ = [
     "Estimator",
@@ -13,4 +14,5 @@ __all__ = [
     "is_pretrained",
     "load_pretrained",
     "select_outputs",
+    "widened",
 ]
