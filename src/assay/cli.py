@@ -33,8 +33,8 @@ class Audit(_Command):
     """
 
     subject: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SUBJECT")]
-    """A built-in subject (see `assay list`), a Python file with a function subject() (the file is executed), or
-    package.module:factory with --weights."""
+    """A built-in subject (see `assay list`), a Python file with a function subject() (the file is executed),
+    package.module:factory with --weights, or the folder of a Hugging Face classifier."""
     weights: OptionalPath = None
     """Trained weights for the factory's model: .safetensors, or a .pt that loads without running code."""
     weights_key: OptionalText = None

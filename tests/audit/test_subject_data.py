@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from assay.audit import Subject, run_audit
 from assay.audit.classifier import RawClassifier
+from assay.audit.subject import _unstated
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, seeded, squared_error
 from helpers.stand_ins import small_network, small_subject
 
@@ -46,15 +47,6 @@ class Mixing(nn.Module):
         return scores - scores.mean(0)
 
 
-class Keyed(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(16, 3)
-
-    def forward(self, x):
-        return {"logits": self.layer(x.flatten(1))}
-
-
 def conv(channels):
     return nn.Sequential(nn.Conv2d(channels, 2, 3), nn.Flatten(), nn.Linear(8, 3)).eval()
 
@@ -64,7 +56,7 @@ def conv(channels):
     [
         ({"model": Noisy()}, "another answer to the same samples", "only if self.training"),
         ({"model": Mixing()}, "mixes samples", "take no mean"),
-        ({"model": Keyed()}, "logits", "wrap"),
+        ({"loss": _unstated}, "the loss is missing", "loss=assay.core.cross_entropy"),
         ({"train": {"x": IMAGES, "y": LABELS}}, "train data: samples with targets are needed, got dict", "DataLoader"),
         ({"train": (IMAGES, torch.eye(3)[LABELS])}, "(2, 3)", "argmax"),
         ({"input_range": (0.0, math.inf)}, "input_range is (0.0, inf)", "pass (lowest, highest)"),
@@ -198,7 +190,7 @@ class Words(nn.Module):
 
 def test_tokens_are_audited_by_what_asks_no_gradient_in_them(tmp_path):
     x, y = torch.randint(0, 5, (12, 4), generator=seeded(0)), torch.arange(12) % 2
-    subject = Subject(Words().eval(), cross_entropy, train=(x, y), input_range=(0.0, 4.0))
+    subject = Subject(Words().eval(), cross_entropy, train=(x, y))
     answers = {each.probe: each for each in run_audit(subject, out=tmp_path / "audit").answers}
     assert answers["curvature"].status == "answered"
     for name in ("robustness", "logit_gaps", "off_subspace", "reconstruction"):

@@ -23,7 +23,12 @@ class Parts:
 
 
 def read_parts(
-    train: Path | str | None, test: Path | str | None, input_range: tuple[float, float], dtype: torch.dtype
+    train: Path | str | None,
+    test: Path | str | None,
+    input_range: tuple[float, float],
+    dtype: torch.dtype,
+    *,
+    tokens: bool = False,
 ) -> Parts:
     """Read both parts; a file given for testing is numbered as the training file is.
 
@@ -32,13 +37,14 @@ def read_parts(
         test: The same for the held-out part; by default the test part of `train`, where it has one.
         input_range: Lowest and highest value of an input.
         dtype: Type of the inputs.
+        tokens: Whether integer inputs are the ids of tokens; they keep their type.
 
     Raises:
         InvalidInputError: A file cannot be read, or the two have different classes.
         MissingDataError: A file is not there.
     """
-    training = None if train is None else _read(Path(train), input_range)
-    held_out = training if test is None else _read(Path(test), input_range)
+    training = None if train is None else _read(Path(train), input_range, tokens)
+    held_out = training if test is None else _read(Path(test), input_range, tokens)
     notes: list[str] = [] if training is None else [f"training data: {note}" for note in training.notes]
     if held_out is None:
         return Parts()
@@ -52,14 +58,14 @@ def read_parts(
         if len(held_out.x_test):
             notes.append(f"the training part of {Path(test).name} is left out")
     return Parts(
-        train=None if training is None else (training.x_train.to(dtype), training.y_train),
+        train=None if training is None else (_typed(training.x_train, dtype), training.y_train),
         test=_held_out(held_out, dtype, given=test is not None),
         class_names=_names((training or held_out).class_names),
         notes=tuple(notes),
     )
 
 
-def _read(path: Path, input_range: tuple[float, float]) -> Dataset:
+def _read(path: Path, input_range: tuple[float, float], tokens: bool) -> Dataset:
     if path.is_dir():
         if tuple(input_range) != (0.0, 1.0):
             raise InvalidInputError(
@@ -69,7 +75,7 @@ def _read(path: Path, input_range: tuple[float, float]) -> Dataset:
         return load_image_folder(path)
     if path.exists() and path.suffix.lower() != ".npz":
         raise InvalidInputError(f"{path} is neither .npz nor a folder; save it with numpy.savez('data.npz', x=x, y=y)")
-    return load_npz(path, input_range=input_range)
+    return load_npz(path, input_range=input_range, tokens=tokens)
 
 
 def _renumbered(held_out: Dataset, classes: tuple[str, ...]) -> tuple[Dataset, list[str]]:
@@ -87,12 +93,37 @@ def _renumbered(held_out: Dataset, classes: tuple[str, ...]) -> tuple[Dataset, l
     return same, ["held-out classes are numbered as in the training data, by their names"]
 
 
+def in_order_of(classes: tuple[str, ...], parts: Parts) -> Parts:
+    """Number the labels as a network does, whose classes bear names: a folder of images numbers them by the alphabet.
+
+    Names that are not the network's are kept, and so are their numbers.
+
+    Args:
+        classes: The names, in the order of the network's outputs; empty where it has none.
+        parts: Data whose classes may bear names.
+    """
+    names = parts.class_names
+    if not (names and classes) or names == classes:
+        return parts
+    if not set(names) <= set(classes):
+        note = f"classes of the data ({', '.join(names[:3])}) have other names than the network's; numbers count"
+        return replace(parts, notes=(*parts.notes, note))
+    place = torch.tensor([classes.index(name) for name in names])
+    train, test = (pairs and (pairs[0], place[pairs[1]]) for pairs in (parts.train, parts.test))
+    note = "labels are numbered as in the network, by the names of the classes"
+    return replace(parts, train=train, test=test, class_names=classes, notes=(*parts.notes, note))
+
+
 def _held_out(dataset: Dataset, dtype: torch.dtype, *, given: bool) -> Pairs | None:
     """Return the held-out samples: a file's test part, or all of a file that was given for testing."""
     if not (given or len(dataset.x_test)):
         return None
     x, y = (dataset.x_test, dataset.y_test) if len(dataset.x_test) else (dataset.x_train, dataset.y_train)
-    return x.to(dtype), y
+    return _typed(x, dtype), y
+
+
+def _typed(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x.to(dtype) if x.is_floating_point() else x
 
 
 def _is_count(names: tuple[str, ...]) -> bool:

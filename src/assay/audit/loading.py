@@ -1,17 +1,19 @@
-"""Loading a subject: by built-in name, from a Python file, or from a model factory with weights and data."""
+"""Loading a subject: by built-in name, from a Python file, a factory with weights, or a folder of Hugging Face's."""
 
 import difflib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from torch import Tensor, nn
 
 from assay.audit.builtin import BUILT_IN, load_built_in
-from assay.audit.data_files import read_parts
-from assay.audit.subject import Subject, dense_input_shape, trial_inputs
+from assay.audit.data_files import in_order_of, read_parts
+from assay.audit.foreign import is_pretrained, load_pretrained, select_outputs
+from assay.audit.subject import Subject, dense_input_shape, dense_shape, trial_inputs
 from assay.audit.subject_checks import scores_of
 from assay.audit.weights import call_factory, load_state, load_weights, match_state
 from assay.core import (
@@ -46,11 +48,13 @@ def load_subject(
 ) -> Subject:
     """Load the subject of an audit.
 
-    All options but the last two go with a factory; a built-in subject and a Python file need none of them.
+    All options but the last two go with a factory; a built-in subject and a Python file need none of them, a folder the
+    data alone.
 
     Args:
         spec: A built-in subject's name; a Python file with a function ``subject()`` that returns a `Subject`, which is
-            executed; or ``package.module:factory``, called without arguments for the untrained model.
+            executed; ``package.module:factory``, called without arguments for the untrained model; or the folder of a
+            classifier that Hugging Face's ``save_pretrained`` wrote.
         weights: ``.safetensors``, or a PyTorch file that loads without running code.
         weights_key: Which set of weights to read from a checkpoint that holds several, such as ``state_dict_ema``.
         train: Training data: ``.npz`` or a folder of images.
@@ -85,26 +89,71 @@ def load_subject(
         if given:
             raise InvalidInputError(f"{spec} brings its own model and data; leave out {', '.join(given)}")
         return load_built_in(spec, seed, progress=progress) if spec in BUILT_IN else _run_file(Path(spec))
-    if ":" not in spec:
+    if is_pretrained(Path(spec)):
+        if weights is not None or weights_key is not None:
+            raise InvalidInputError(f"{spec} brings its own weights; leave out --weights and --weights-key")
+        found = _folder_model(Path(spec), input_range)
+    elif ":" not in spec:
         raise InvalidInputError(_unknown(spec))
-    if weights is None:
+    elif weights is None:
         raise InvalidInputError(f"{spec} is an untrained model; add its trained weights with --weights FILE")
+    else:
+        found = _factory_model(spec, Path(weights), weights_key)
+    return _with_data(found, train, test, loss=loss, input_range=input_range, input_shape=input_shape)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A trained model, and what is known of it without data."""
+
+    model: nn.Module
+    name: str
+    reads_tokens: bool
+    notes: tuple[str, ...]
+    loss: LossFunction | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def _factory_model(spec: str, weights: Path, weights_key: str | None) -> _Model:
     with _importable(Path.cwd()):
         model = call_factory(spec)
-        state = match_state(model, load_state(Path(weights), weights_key), name=spec)
+        state = match_state(model, load_state(weights, weights_key), name=spec)
         model = load_weights(model, state, name=spec)
-    dtype = next(model.parameters()).dtype
-    parts = read_parts(train, test, input_range, dtype)
+    tokens = any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in model.modules())
+    return _Model(model, weights.stem, tokens, state.notes)
+
+
+def _folder_model(folder: Path, input_range: tuple[float, float]) -> _Model:
+    found = load_pretrained(folder, input_range=input_range)
+    tokens = found.model.reads == "text"
+    return _Model(found.model, folder.resolve().name, tokens, found.notes, found.loss, found.class_names)
+
+
+def _with_data(
+    found: _Model,
+    train: Path | str | None,
+    test: Path | str | None,
+    *,
+    loss: str | None,
+    input_range: tuple[float, float],
+    input_shape: tuple[int, ...] | None,
+) -> Subject:
+    dtype = next(found.model.parameters()).dtype
+    parts = in_order_of(found.class_names, read_parts(train, test, input_range, dtype, tokens=found.reads_tokens))
+    data = parts.train or parts.test
+    x = trial_inputs(found.model, input_shape or dense_shape(found.model)) if data is None else data[0][:3]
+    model, selected = select_outputs(found.model, x, None)
+    known = found.loss if loss is None else None
     return Subject(
         model=model,
-        loss=_loss(loss, model, parts.train or parts.test, input_shape),
+        loss=known or _loss(loss, model, data, input_shape),
         train=parts.train,
         test=parts.test,
         input_range=input_range,
-        class_names=parts.class_names,
+        class_names=parts.class_names or found.class_names,
         input_shape=input_shape,
-        name=Path(weights).stem,
-        notes=(*state.notes, *parts.notes),
+        name=found.name,
+        notes=(*found.notes, *parts.notes, *selected),
     )
 
 
@@ -112,6 +161,11 @@ def _unknown(spec: str) -> str:
     """Return the message for an unknown subject: the forms that exist, and the nearest name."""
     if Path(spec).suffix in (".safetensors", ".pt", ".pth", ".pkl"):
         return f"{spec} holds weights only; give the model too, as: assay audit package.module:factory --weights {spec}"
+    if Path(spec).is_dir():
+        return (
+            f"the folder {spec} holds no config.json, as that of a Hugging Face classifier does; give the folder that "
+            "save_pretrained wrote, or images with --train"
+        )
     close = difflib.get_close_matches(spec, BUILT_IN, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"built in are {', '.join(BUILT_IN)}"
     return f"there is no subject {spec!r}; give a Python file, package.module:factory or a built-in name ({hint})"

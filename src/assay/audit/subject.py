@@ -1,7 +1,7 @@
 """Subject of an audit: a model, its loss and, where the auditor has them, its data."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
+from assay.audit.foreign import Estimator, Selector, is_estimator, select_outputs, widened
 from assay.audit.samples import Pairs, as_pairs
 from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
 from assay.core import (
@@ -22,6 +23,7 @@ from assay.core import (
     find_device,
     inspect_model,
     seeded,
+    unwrapped,
 )
 
 # Of what core.inspect_model reports, these make every probe's numbers meaningless. The rest (in-place operations,
@@ -29,7 +31,13 @@ from assay.core import (
 _FATAL = ("dropout", "batch-norm")
 _PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
+Read = Callable[[object, Literal["train", "test"]], tuple[Pairs, tuple[str, ...]]]
 Need = Literal["weights", "gradients", "input_gradients", "training_data", "test_data", "initial_weights"]
+
+
+def _unstated(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Stand for the loss of a subject that names none."""
+    raise InvalidInputError("the subject names no loss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +45,11 @@ class Subject:
     """A trained network and what is known about it.
 
     Args:
-        model: The network, in eval mode. One that returns probabilities is followed by their logarithm where the loss
-            is a cross-entropy, and the notes say so.
-        loss: The training loss, as ``loss(outputs, targets)``; see `assay.core.losses`.
+        model: The network, in eval mode, or a fitted `MLPClassifier` or `MLPRegressor` of scikit-learn, which becomes
+            an equal network. `torch.compile` and `nn.DataParallel` are taken off. One that returns probabilities is
+            followed by their logarithm where the loss is a cross-entropy. The notes say so.
+        loss: The training loss, as ``loss(outputs, targets)``; see `assay.core.losses`. An estimator of scikit-learn
+            brings its own.
         train: Training inputs (n samples first) and targets, or None when the auditor has only the weights. Tensors,
             NumPy arrays, a `DataLoader` (read once) or a data set of `assay` or PyTorch; kept as a pair of tensors.
         test: Held-out inputs and targets, in the same forms.
@@ -52,13 +62,17 @@ class Subject:
         input_shape: Shape of one input. Needed only when there is no data and it cannot be read off the first layer.
         name: Name shown in the report.
         notes: How files and data were understood where that can be done otherwise; the report shows them.
+        outputs: Which of several outputs holds the scores: its key in a dict, its name in a structure, its place in a
+            tuple, or a function of what the network returns. By default the field ``logits``, or the only
+            floating-point tensor with a row for each sample. The subject's model then returns that tensor, and
+            ``outputs`` is None.
 
     Raises:
         InvalidInputError: Something does not fit. The message lists all problems, each with its mend.
     """
 
-    model: nn.Module
-    loss: LossFunction
+    model: nn.Module | Any  # given as a module or an estimator, and kept as a module
+    loss: LossFunction = _unstated
     train: Pairs | Any = None  # given in any form of `as_pairs`, and kept as a pair
     test: Pairs | Any = None
     input_range: tuple[float, float] = (0.0, 1.0)
@@ -69,6 +83,7 @@ class Subject:
     input_shape: tuple[int, ...] | None = None
     name: str = "subject"
     notes: tuple[str, ...] = ()
+    outputs: Selector | None = None
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -79,16 +94,33 @@ class Subject:
 
     def _problems(self) -> Iterator[str]:
         """Bring the parts to one form, and yield what is wrong with them and how to mend it."""
+        read = as_pairs
+        if is_estimator(self.model):
+            try:
+                read = self._take_estimator(Estimator(self.model))
+            except InvalidInputError as error:
+                yield str(error)
+                return
+        if self.loss is _unstated:
+            yield "the loss is missing; give the training loss, such as loss=assay.core.cross_entropy"
+            return
         broken = [*complaints(check_model, self.model), *complaints(check_range, self.input_range)]
         yield from broken
         if not isinstance(self.model, nn.Module):
             return
+        self._unwrap()
         yield from (str(problem) for problem in inspect_model(self.model) if problem.kind in _FATAL)
-        yield from self._take_data()
+        yield from self._take_data(read)
         state = self.initial_state
         if state is not None and state.keys() != self.model.state_dict().keys():
             yield "initial_state has other names than the model; pass the state_dict of the same model before training"
         if not broken:
+            self._widen()
+            try:
+                self._take_outputs()
+            except InvalidInputError as error:
+                yield str(error)
+                return
             yield from self._check_data()
         if self.groups is not None and (self.train is None or len(self.groups) != len(self.train[0])):
             yield "groups must hold one entry for each training sample; align them with train"
@@ -99,7 +131,60 @@ class Subject:
     def _note(self, *notes: str) -> None:
         self._set("notes", tuple(dict.fromkeys((*self.notes, *notes))))
 
-    def _take_data(self) -> Iterator[str]:
+    def _take_estimator(self, estimator: Estimator) -> Read:
+        """Put an estimator's network, loss and classes in place, and return what reads data for it."""
+        self._note(f"{type(self.model).__name__} of scikit-learn is audited as an equal network of PyTorch")
+        self._set("model", estimator.network)
+        self._set("class_names", self.class_names or estimator.class_names)
+        if self.loss is _unstated:
+            self._set("loss", estimator.loss)
+        return estimator.read
+
+    def _unwrap(self) -> None:
+        """Take off `torch.compile` and the wrappers for several devices, and their prefix in the initial state."""
+        network = unwrapped(self.model)
+        if network is self.model:
+            return
+        names = dict(zip(self.model.state_dict(), network.state_dict(), strict=True))
+        if self.initial_state is not None:
+            self._set("initial_state", {names.get(name, name): value for name, value in self.initial_state.items()})
+        wrapper = type(self.model).__name__
+        self._note(f"the network inside {'torch.compile' if wrapper == 'OptimizedModule' else wrapper} is audited")
+        self._set("model", network)
+
+    def _samples(self) -> Tensor | None:
+        """Return a few samples, random ones where there are no data and their shape is known or suggested."""
+        data = self.train or self.test
+        if data is not None:
+            return data[0][:3]
+        return trial_inputs(self.model, self.input_shape or dense_shape(self.model))
+
+    def _widen(self) -> None:
+        """Compute with weights and data in half precision as with float32."""
+        wide = widened(self.model, self._samples())
+        if wide is None:
+            return
+        types = {value.dtype for value in self.model.parameters() if value.is_floating_point()}
+        dtype = next(value.dtype for value in wide.parameters() if value.is_floating_point())
+        for part in _PARTS:
+            pairs = getattr(self, part)
+            if pairs is not None and pairs[0].is_floating_point():
+                self._set(part, (pairs[0].to(dtype), pairs[1]))
+        self._note(f"weights in {', '.join(sorted(map(str, types)))} are computed with as {dtype}")
+        self._set("model", wide)
+        if self.mean is not None:
+            self._set("mean", self.mean.to(dtype))
+
+    def _take_outputs(self) -> None:
+        """Let the model return the tensor of its scores alone, where it returns several things."""
+        model, notes = select_outputs(self.model, self._samples(), self.outputs)
+        if model is not self.model and self.initial_state is not None:
+            self._set("initial_state", {f"model.{name}": value for name, value in self.initial_state.items()})
+        self._set("model", model)
+        self._set("outputs", None)
+        self._note(*notes)
+
+    def _take_data(self, read: Read) -> Iterator[str]:
         """Bring the data, in whatever form they are given, to two tensors a part."""
         shuffled = isinstance(self.train, DataLoader) and not isinstance(self.train.sampler, SequentialSampler)
         if shuffled and self.groups is not None:
@@ -111,7 +196,7 @@ class Subject:
             given = getattr(self, part)
             if given is not None:
                 try:
-                    pairs, notes = as_pairs(given, part)
+                    pairs, notes = read(given, part)
                 except InvalidInputError as error:
                     pairs, notes = None, ()
                     yield f"{part} data: {error}"
@@ -191,13 +276,18 @@ def dense_input_shape(model: nn.Module) -> tuple[int, ...] | None:
 
     None where the first layer is not dense, or the network does not accept such an input.
     """
+    shape = dense_shape(model)
+    return None if shape is None or list(complaints(check_logits, model, trial_inputs(model, shape))) else shape
+
+
+def dense_shape(model: nn.Module) -> tuple[int, ...] | None:
+    """Return the input shape that a dense first layer suggests."""
     first = next((m for m in model.modules() if getattr(m, "weight", None) is not None), None)
     if not isinstance(first, nn.Linear):
         return None
     flattens = any(isinstance(module, nn.Flatten) for module in model.modules())
     side = math.isqrt(first.in_features)
-    shape = (1, side, side) if flattens and side * side == first.in_features else (first.in_features,)
-    return None if list(complaints(check_logits, model, trial_inputs(model, shape))) else shape
+    return (1, side, side) if flattens and side * side == first.in_features else (first.in_features,)
 
 
 def trial_inputs(model: nn.Module, shape: tuple[int, ...] | None) -> Tensor | None:

@@ -152,6 +152,8 @@ def _accepts(model: nn.Module, x: Tensor) -> bool:
 
 
 def _range_problems(x: Tensor, input_range: tuple[float, float], mean: Tensor | None) -> Iterator[str]:
+    if not x.is_floating_point():  # ids are no amounts: the network itself knows those that there are
+        return
     raw = x
     if mean is not None:
         try:

@@ -62,7 +62,7 @@ from assay.core.parameters import (
     unwrapped,
 )
 from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
-from assay.core.problems import Problem
+from assay.core.problems import Problem, output_parts, rows_among
 from assay.core.products import hessian_vector_product, jacobian_vector_product, vector_jacobian_product
 from assay.core.progress import track
 from assay.core.seeding import as_generator, isolated_rng, seeded, spawn_seeds
@@ -150,6 +150,7 @@ __all__ = [
     "named_parameters",
     "order_statistic_index",
     "output_jacobian",
+    "output_parts",
     "parameter_distance",
     "parameter_gradients",
     "per_sample_gradient_norms",
@@ -162,6 +163,7 @@ __all__ = [
     "require_extra",
     "require_inspected",
     "roc",
+    "rows_among",
     "seeded",
     "signs",
     "single_logit",

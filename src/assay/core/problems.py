@@ -164,13 +164,9 @@ def rows_or_problem(model: nn.Module, outputs: object, n: int) -> Tensor | Probl
 
 def container(outputs: object, n: int) -> tuple[str, str]:
     """Describe outputs that are no tensor, and how to reach the tensor in them."""
-    places = _places(outputs)
+    places = output_parts(outputs)
     kind = type(outputs).__name__
-    rows = [
-        place
-        for place, value in places.items()
-        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim and len(value) == n
-    ]
+    rows = list(rows_among(outputs, n))
     if not rows:
         what = f"returns a {kind} in place of one tensor with a row of scores for each sample"
         return what, "wrap it in a module whose forward returns that tensor"
@@ -180,8 +176,25 @@ def container(outputs: object, n: int) -> tuple[str, str]:
     return f"returns a {kind} (of {held}) in place of one tensor", mend
 
 
-def _places(outputs: object) -> dict[str, object]:
-    """Return what a container holds by the expression that reaches it."""
+def rows_among(outputs: object, n: int) -> dict[str, Tensor]:
+    """Return the floating-point tensors in a container with a row for each of n samples, by their places.
+
+    >>> list(rows_among({"scores": torch.zeros(2, 3), "loss": torch.tensor(1.0)}, 2))
+    ["['scores']"]
+    """
+    parts = output_parts(outputs).items()
+    tensors = {place: value for place, value in parts if isinstance(value, Tensor)}
+    return {
+        place: value for place, value in tensors.items() if value.is_floating_point() and value.ndim and len(value) == n
+    }
+
+
+def output_parts(outputs: object) -> dict[str, object]:
+    """Return what a dict, a tuple, a list or a structure with fields holds, by the expression that reaches it.
+
+    >>> output_parts({"logits": 1}), output_parts((1, 2))
+    ({"['logits']": 1}, {'[0]': 1, '[1]': 2})
+    """
     if isinstance(outputs, dict):
         return {f"[{key!r}]": value for key, value in outputs.items()}
     fields = getattr(outputs, "_fields", None)  # of a named tuple

@@ -17,7 +17,7 @@ _LARGEST_LABEL = 1_000_000
 _HELD_OUT = ("_test", "_val", "_valid", "_validation", "_dev")  # the first that is there is used
 
 
-def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0)) -> Dataset:
+def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0), tokens: bool = False) -> Dataset:
     """Read a data set from a NumPy archive.
 
     Its arrays are `x` and `y`, or `x_train` and `y_train`, with an optional `x_test` and `y_test` (or `x_val` and
@@ -29,6 +29,7 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0))
     Args:
         path: The `.npz` file.
         input_range: Lowest and highest value of a sample.
+        tokens: Whether integer samples are the ids of tokens, as a network with an embedding reads them.
 
     Returns:
         The data set; its test part is empty where the file has none.
@@ -56,7 +57,7 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0))
     class_names = _class_names(arrays, path)
     samples, labels = [], []
     for part in parts:
-        x, said = read_samples(arrays[f"x{part}"], f"x{part} in {path}")
+        x, said = read_samples(arrays[f"x{part}"], f"x{part} in {path}", tokens=tokens)
         y, understood = read_labels(arrays[f"y{part}"], f"y{part} in {path}", class_names)
         samples.append(x)
         labels.append(y)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from assay.core import InvalidInputError
@@ -11,15 +11,16 @@ from assay.data.tensors import images, labels
 _CHANNELS = (1, 3)
 
 
-def read_samples(array: np.ndarray, name: str) -> tuple[Float[Tensor, "n ..."], list[str]]:
+def read_samples(array: np.ndarray, name: str, *, tokens: bool = False) -> tuple[Shaped[Tensor, "n ..."], list[str]]:
     """Turn an array into samples, and say what was understood.
 
     Args:
-        array: Floating-point samples, or bytes that are images.
+        array: Floating-point samples, bytes that are images, or integers that are tokens.
         name: Name of the array in messages.
+        tokens: Whether integers are the ids of tokens; bytes are where they have two axes.
 
     Returns:
-        The samples: float32 or float64 unchanged, float16 as float32, bytes as images in `[0, 1]`.
+        The samples: float32 or float64 unchanged, float16 as float32, bytes as images in `[0, 1]`, tokens as int64.
 
     Raises:
         InvalidInputError: The array has no certain meaning as samples.
@@ -28,6 +29,8 @@ def read_samples(array: np.ndarray, name: str) -> tuple[Float[Tensor, "n ..."], 
         raise InvalidInputError(
             f"{name} has shape {array.shape}; samples need a leading axis, such as x[:, None] for one number a sample"
         )
+    if tokens and array.dtype.kind in "iu" and (array.dtype != np.uint8 or array.ndim == 2):
+        return torch.from_numpy(array.astype(np.int64)), [f"{array.dtype} samples are read as ids of tokens"]
     if array.dtype == np.uint8:
         return _byte_images(array, name)
     if array.dtype.kind == "f" and array.dtype.itemsize in (4, 8):
@@ -36,8 +39,8 @@ def read_samples(array: np.ndarray, name: str) -> tuple[Float[Tensor, "n ..."], 
         notes = ["float16 samples are read as float32", *_axes_note(array, name)]
         return torch.from_numpy(array.astype(np.float32)), notes
     mend = (
-        "divide pixels by the largest value of their depth, and save x.astype('float32'); tokens cannot be changed by "
-        "small steps, so give the network after its embedding, with the embedded samples"
+        "divide pixels by the largest value of their depth, and save x.astype('float32'); ids of tokens are read for a "
+        "network with an nn.Embedding, or by load_npz(path, tokens=True)"
     )
     raise InvalidInputError(
         f"{name} is {array.dtype} of shape {array.shape}; samples must be float32 or float64, or images as bytes "

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from assay.core import InvalidInputError, check_labels, check_pairs
@@ -14,11 +14,11 @@ class Dataset:
 
     Attributes:
         name: Name in reports.
-        x_train: Training samples; images have shape `(n, channels, height, width)`.
+        x_train: Training samples; images have shape `(n, channels, height, width)`. Integers are ids of tokens.
         y_train: Their classes, int64 indices into `class_names`.
         x_test: Test samples of the same shape each; may be empty where the source has no test part.
         y_test: Their classes.
-        input_range: Lowest and highest value of a sample.
+        input_range: Lowest and highest value of a sample that is no token.
         class_names: One name for each class, in the order of the labels.
         notes: How a reader understood the files where they could be read otherwise, and what it left out.
 
@@ -32,9 +32,9 @@ class Dataset:
     """
 
     name: str
-    x_train: Float[Tensor, "n_train ..."]
+    x_train: Shaped[Tensor, "n_train ..."]
     y_train: Int[Tensor, " _"]  # lengths are compared below, so that users read a sentence
-    x_test: Float[Tensor, "n_test ..."]
+    x_test: Shaped[Tensor, "n_test ..."]
     y_test: Int[Tensor, " _"]
     input_range: tuple[float, float] = (0.0, 1.0)
     class_names: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Dataset:
             self._check_part(self.x_test, self.y_test, "test")
 
     def _check_part(self, x: Tensor, y: Tensor, part: str) -> None:
-        x, y = check_pairs(x, y)
+        x, y = check_pairs(x, y, tokens=True)
         if not y.is_floating_point() and int(y.max()) >= self.n_classes:
             raise InvalidInputError(
                 f"y_{part} of {self.name!r} holds labels from {int(y.min())} to {int(y.max())}, but there are "
@@ -68,7 +68,7 @@ class Dataset:
         object.__setattr__(self, f"x_{part}", x)
         object.__setattr__(self, f"y_{part}", y)
         low, high = self.input_range
-        if x.min() < low or x.max() > high:
+        if x.is_floating_point() and (x.min() < low or x.max() > high):
             raise InvalidInputError(
                 f"x_{part} of {self.name!r} holds values from {float(x.min()):g} to {float(x.max()):g}, outside its "
                 f"input_range ({low:g}, {high:g}); rescale the samples or widen input_range"

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from assay.core import InvalidInputError
 from assay.nets import mlp
 from assay.reconstruction.kkt import merge_parallel_units, set_sharpness, with_surrogate_relu
 from assay.reconstruction.kkt.multipliers import MarginMultipliers
@@ -69,3 +70,21 @@ def test_opposite_units_and_dead_ones():
     net[0].weight.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1e-6, 1e-6]])
     net[2].weight.data = torch.tensor([[1.0, 1.0, 1e-6]])
     assert merge_parallel_units(net).widths == (2,)
+
+
+def test_units_without_incoming_weights_are_merged_without_a_division_by_zero():
+    net = nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 1, bias=False))
+    net[0].weight.data = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    net[2].weight.data = torch.tensor([[1.0, 2.0, 3.0]])
+    merged = merge_parallel_units(net)
+    x = torch.randn(5, 2, generator=generator())
+    torch.testing.assert_close(merged.model(x), net(x))
+    assert all(torch.isfinite(value).all() for value in merged.model.state_dict().values())
+
+
+def test_a_network_of_zeros_is_refused():
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    for value in net.parameters():
+        value.data.zero_()
+    with pytest.raises(InvalidInputError, match="all zero; pass a trained network"):
+        merge_parallel_units(net)

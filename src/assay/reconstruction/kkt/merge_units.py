@@ -48,7 +48,7 @@ def merge_parallel_units(model: nn.Module, *, tolerance: float = 3e-3, negligibl
         The smaller network, its widths and the energy that it lacks.
 
     Raises:
-        InvalidInputError: The network is not of that form.
+        InvalidInputError: The network is not of that form, or its weights are all zero.
 
     >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
     >>> net[0].weight.data = torch.tensor([[3.0, 3.0], [4.0, 4.0]])
@@ -61,6 +61,8 @@ def merge_parallel_units(model: nn.Module, *, tolerance: float = 3e-3, negligibl
     weights = [layer.weight.detach().double().cpu().numpy() for layer in dense]
     biases = [None if layer.bias is None else layer.bias.detach().double().cpu().numpy() for layer in dense]
     before = _energy(weights, biases)
+    if before == 0:
+        raise InvalidInputError("the weights of the network are all zero; pass a trained network")
     layers: list[nn.Module] = []
     for k in range(len(dense) - 1):
         bias = biases[k]
@@ -109,9 +111,10 @@ def _merge_units(
     groups = fcluster(linkage(directions, "average"), np.sqrt(2 * tolerance), "distance")
     member = np.eye(groups.max())[groups - 1]
     squared = member.T @ length**2
-    rows = member.T @ (incoming * length[:, None]) / np.sqrt(squared)[:, None]
+    rows = member.T @ (incoming * length[:, None]) / np.sqrt(squared + tiny)[:, None]
     columns = (outgoing * weight) @ member / np.sqrt(member.T @ weight**2 + tiny)
-    return rows, columns, squared / np.sqrt(member.T @ length**4)
+    longest = np.sqrt(member.T @ length**4)
+    return rows, columns, np.divide(squared, longest, out=np.ones(len(squared)), where=longest > 0)
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray | None, like: Tensor) -> nn.Linear:
