@@ -89,7 +89,8 @@ def test_no_cell_and_no_caption_is_cut(opened):
 def test_the_text_of_charts_can_be_read(opened):
     """Charts have text of ten points, which is 13 pixels high where they are not scaled."""
     scales = opened.evaluate(
-        "Array.from(document.querySelectorAll('.plate-image.svg'), i => i.getBoundingClientRect().width / i.naturalWidth)"
+        "Array.from(document.querySelectorAll('.plate-image.svg'), "
+        "i => i.getBoundingClientRect().width / i.naturalWidth)"
     )
     assert len(scales) >= 4
     assert all(0.75 <= scale <= 1 for scale in scales)
