@@ -5,6 +5,7 @@ import re
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
@@ -79,9 +80,18 @@ def inline_figure(figure: Union[str, Path, "matplotlib.figure.Figure"], alt: str
         suffix, content = encode_figure(figure)
     if suffix not in _MEDIA:
         raise InvalidInputError(f"{figure} cannot be inlined; give an .svg or .png file.")
-    source = f"data:{_MEDIA[suffix]};base64,{base64.b64encode(content).decode()}"
+    source = f"data:{_MEDIA[suffix]}{_as_text(content) if suffix == '.svg' else _as_base64(content)}"
     kind = f"plate-image {suffix[1:]}" + (" pixelated" if pixelated else "")
     return Markup(f'<img class="{kind}" src="{source}" alt="{escape(_visible(alt))}">')
+
+
+def _as_text(svg: bytes) -> str:
+    """Escape what ends an attribute or a URL: a quarter shorter than base64."""
+    return "," + quote(" ".join(svg.decode().split()), safe=" :;,.=/()!*@-_~+{}[]'<>")
+
+
+def _as_base64(content: bytes) -> str:
+    return f";base64,{base64.b64encode(content).decode()}"
 
 
 def _read(path: Path) -> bytes:
