@@ -1,6 +1,6 @@
 # make install   a virtual environment in .venv with what `assay` needs
 # make dev       the same with every extra and the development tools, for what follows but audit
-# make audit     audit the built-in subject `fashion` and write its page
+# make audit     install what is missing, audit the built-in subject `fashion` and write its page
 # make test      the test suite, without what is marked slow
 # make test-all  the whole test suite
 # make check     format, lint, types, import contract and docs, exactly as CI runs them
@@ -22,11 +22,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ifdef UV
 CREATE := $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+INSTALL := $(UV) pip install --python $(BIN)/python
 BUILD := $(UV) build --quiet --wheel --out-dir dist
 else
 CREATE := $(PYTHON) -m venv $(VENV)
-INSTALL := $(BIN)/python -m pip install --quiet
+INSTALL := $(BIN)/python -m pip install
 BUILD := $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 endif
 
@@ -42,6 +42,8 @@ ifndef UV
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo 'Python cannot make virtual environments here; install its module: apt-get install python3-venv' >&2; exit 1; }
 endif
+	@echo 'Installing PyTorch and what else assay needs into $(VENV): 1.3 GB with a CPU build of PyTorch,'
+	@echo 'several more with its default build for Linux. This takes minutes, once.'
 	$(CREATE)
 	$(INSTALL) --editable . --constraint constraints.txt
 	@touch $@
@@ -54,6 +56,7 @@ endif
 	@touch $@
 
 audit: install
+	@echo 'Training and auditing the built-in subject fashion, which takes about half a minute.'
 	$(BIN)/assay audit fashion
 
 test: dev

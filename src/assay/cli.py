@@ -105,8 +105,8 @@ class Report(_Command):
 
     run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[AUDIT]", help_behavior_hint="")] = None
     """Folder of a past audit: its report.html is rewritten from findings.json. Without it, the gallery is written."""
-    records: Path = Path("records")
-    """Folder of the records."""
+    records: OptionalPath = None
+    """Folder of the records; by default records/ here, or else the records that come with assay."""
     out: OptionalPath = None
     """File to write; by default gallery.html, or report.html in the audit's folder."""
 
@@ -216,7 +216,7 @@ def _audit(command: Audit) -> int:
 def _study(command: Study) -> int:
     from assay import studies
     from assay.core import InvalidInputError
-    from assay.lab import record, run_study
+    from assay.lab import record, run_study, write_study_page
 
     if not command.slugs:
         raise InvalidInputError("name at least one study; assay list shows them")
@@ -235,9 +235,9 @@ def _study(command: Study) -> int:
         )
         print(f"{study.paper.title} ({study.paper.year})")
         _print_rows([(name, run.verdicts[name], str(claim)) for name, claim in study.claims.items()])
-        print(run.folder)
         if records is not None and command.scale == "small":
             print(record(run, records))
+        print(write_study_page(run))
     return 0
 
 
@@ -266,11 +266,12 @@ def _report(command: Report) -> int:
         print(rerender(command.run, command.out))
         return 0
     from assay import studies
-    from assay.lab import read_records, write_gallery
+    from assay.lab import find_records, read_records, write_gallery
 
-    known = {entry["slug"] for entry in read_records(command.records)} & set(studies.slugs())
+    records = command.records or find_records()
+    known = {entry["slug"] for entry in read_records(records)} & set(studies.slugs())
     found = [studies.load(slug) for slug in sorted(known)]
-    print(write_gallery(command.records, command.out or Path("gallery.html"), studies=found))
+    print(write_gallery(records, command.out or Path("gallery.html"), studies=found))
     return 0
 
 

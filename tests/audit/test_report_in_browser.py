@@ -1,5 +1,6 @@
 """The report in a real browser: headless Chromium at a phone's and a desktop's width."""
 
+import re
 import shutil
 
 import pytest
@@ -75,6 +76,50 @@ def test_it_is_built_for_keyboard_and_screen_reader(opened, digits_audit):
 def test_the_first_pictures_stand_within_the_first_two_screens(opened):
     top = opened.evaluate("document.querySelector('.tile img').getBoundingClientRect().top")
     assert top < 2 * opened.viewport_size["height"]
+
+
+def test_no_cell_and_no_caption_is_cut(opened):
+    ends = opened.evaluate(
+        "Array.from(document.querySelectorAll('td, caption, figcaption'), part => part.getBoundingClientRect().right)"
+    )
+    assert len(ends) > 20
+    assert max(ends) <= opened.viewport_size["width"]
+
+
+def test_the_text_of_charts_can_be_read(opened):
+    """Charts have text of ten points, which is 13 pixels high where they are not scaled."""
+    scales = opened.evaluate(
+        "Array.from(document.querySelectorAll('.plate-image.svg'), "
+        "i => i.getBoundingClientRect().width / i.naturalWidth)"
+    )
+    assert len(scales) >= 4
+    assert all(0.75 <= scale <= 1 for scale in scales)
+
+
+def test_prose_is_one_column_of_a_readable_width(opened):
+    columns = opened.evaluate(
+        "Array.from(document.querySelectorAll('.prose'), part => Array.from(part.children, "
+        "child => { const box = child.getBoundingClientRect(); return [box.left, box.width] }))"
+    )
+    assert columns
+    for column in columns:
+        assert len({left for left, _ in column}) == 1
+        assert all(250 <= width <= 750 for _, width in column)
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["details closed", "details open"])
+def test_it_prints_on_few_pages_with_its_details(browser, digits_audit, tmp_path, is_open):
+    page = browser.new_page()
+    page.goto(digits_audit.report.resolve().as_uri())
+    if is_open:
+        page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    page.emulate_media(media="print")
+    shown = page.evaluate("Array.from(document.querySelectorAll('details dl'), part => part.checkVisibility())")
+    assert shown
+    assert all(shown)
+    pages = len(re.findall(rb"/Type\s*/Page\b(?!s)", page.pdf(format="A4")))
+    assert 1 < pages < 8
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -13,9 +13,18 @@ from assay.cli import main
 from helpers.command_line import PYTHON
 
 
-def test_report_without_records_says_so(folder, capsys):
+def test_report_shows_the_records_that_come_with_the_package(folder, capsys):
+    assert main(["report"]) == 0
+    assert capsys.readouterr().out == "gallery.html\n"
+    assert "MALT Powers Up Adversarial Attacks" in (folder / "gallery.html").read_text()
+
+
+def test_report_without_any_records_says_what_it_needs(folder, capsys, monkeypatch):
+    monkeypatch.setattr("assay.__file__", str(folder / "src" / "assay" / "__init__.py"))
     assert main(["report"]) == 2
-    assert capsys.readouterr().err.startswith("assay: records holds no records")
+    assert capsys.readouterr().err.startswith("assay: there are no records to show: run `assay study SLUG`")
+    assert main(["report", "--records", "elsewhere"]) == 2
+    assert capsys.readouterr().err.startswith("assay: elsewhere holds no records")
 
 
 def test_study_prints_each_claims_verdict_and_keeps_a_small_run(folder, capsys, monkeypatch):
@@ -26,14 +35,15 @@ def test_study_prints_each_claims_verdict_and_keeps_a_small_run(folder, capsys, 
     monkeypatch.setattr("assay.studies.load", lambda slug: study)
     monkeypatch.setattr("assay.lab.runner.run_study", lambda study, **options: asked.update(options) or run)
     monkeypatch.setattr("assay.lab.records.record", lambda run, records: records / "paper.json")
+    monkeypatch.setattr("assay.lab.study_page.write_study_page", lambda run: f"{run.folder}/report.html")
     (folder / "records").mkdir()
     assert main(["study", "paper", "--seed", "3", "--jobs", "2", "--backend", "dask", "--address", "tcp://a:1"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "A Paper (2024)",
         "  C1  holds  It works",
         "  C2  fails  It scales",
-        "runs/paper-small-1",
         "records/paper.json",
+        "runs/paper-small-1/report.html",
     ]
     chosen = ("scale", "seed", "jobs", "backend", "address")
     assert [asked[name] for name in chosen] == ["small", 3, 2, "dask", "tcp://a:1"]

@@ -1,6 +1,7 @@
 """Pictures for findings: samples as small PNGs, matplotlib figures as SVG."""
 
 import io
+import textwrap
 from collections.abc import Callable
 
 import torch
@@ -42,10 +43,17 @@ def stretch(sample: Tensor) -> Tensor:
     return (sample - low) / (high - low) if high > low else torch.full_like(sample, 0.5)
 
 
+_SIZE = (4.0, 2.9)  # inches: text of ten points can then be read on a phone
+_LONGEST = 44, 36  # characters of a line beside the horizontal and the vertical axis
+
+
 def plot_picture(name: str, draw: Callable[[Axes], object], alt: str) -> Picture:
-    """Encode a drawing on matplotlib axes, in the style of all figures."""
+    """Encode a drawing on matplotlib axes, in the style of all figures and small enough for a phone."""
     with house_style():
-        canvas = Canvas()
-        draw(canvas.add_subplot())
+        canvas = Canvas(figsize=_SIZE)
+        axes = canvas.add_subplot()
+        draw(axes)
+        axes.set_xlabel(textwrap.fill(axes.get_xlabel(), _LONGEST[0]))
+        axes.set_ylabel(textwrap.fill(axes.get_ylabel(), _LONGEST[1]))
         encoded = encode_figure(canvas)
     return Picture(name=name, data=encoded.content, format="svg" if encoded.suffix == ".svg" else "png", alt=alt)

@@ -44,7 +44,7 @@ def recovered_figures(subject: Subject, score: ReconstructionScore) -> tuple[Fig
                     sample_picture(f"{number:02}-recovered", shown[0], f"Recovered from the weights, NCC {ncc:.2f}"),
                     sample_picture(f"{number:02}-training", shown[1], "The training image closest to it"),
                 ),
-                f"recovered | training image, NCC {ncc:.2f}, SSIM {ssim:.2f}",
+                f"recovered from the weights (left) and training image (right), NCC {ncc:.2f}, SSIM {ssim:.2f}",
                 tile=True,
             )
         )
@@ -55,7 +55,7 @@ def roc_figure(curve: ReconstructionROC | None) -> tuple[Figure, ...]:
     """Draw the ROC of membership by the best candidate, where there are held-out samples."""
     if curve is None:
         return ()
-    alt = f"ROC of membership by the best candidate, area {curve.curve.auc:.2f}, beside the diagonal of guessing"
+    alt = f"ROC of membership by the best candidate, area {curve.curve.auc:.2f}, beside the diagonal of chance"
     picture = plot_picture("roc", lambda ax: curve.plot(ax=ax), alt)
     return (
         Figure(

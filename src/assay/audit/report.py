@@ -1,12 +1,16 @@
 """HTML report of an audit, from ``findings.json`` and the pictures in its folder."""
 
 import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from assay.audit.terms import explain
 from assay.core import AssayError, InvalidInputError, MissingDataError
 from assay.lab.files import write_bytes
-from assay.lab.page import inline_figure, render
+from assay.lab.page import inline_figure, number, render
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 
@@ -21,16 +25,31 @@ _GRADES = {
     "interrupted": ("mute", "…"),
 }
 
+_VERDICTS = {
+    "high": "Worst severity: high. Act on it before you release this model.",
+    "medium": "Worst severity: medium. Decide what to do about it before you release this model.",
+    "low": "Worst severity: low. Keep it in mind when you release this model.",
+    "info": "Worst severity: info. What was answered gives no cause for concern.",
+    None: "No question was answered; the reasons stand below.",
+}
+
+_DECIMAL = re.compile(r"\d+\.\d+")
+
 
 def render_report(facts: dict[str, Any], folder: Path) -> str:
     """Return the report of ``findings.json`` as one page, with the pictures of ``folder`` embedded."""
     entries = [_entry(entry, folder) for entry in facts["findings"]]
+    quality = facts.get("quality") or {}  # audits of earlier versions have none
     return render(
         _TEMPLATE,
         title=f"Audit of {facts['subject']['name']}",
         facts_of=facts,
+        date=f"{datetime.fromisoformat(facts['created']):%d %B %Y}".lstrip("0"),
         verdict=_verdict(facts),
+        fit=_fit(quality),
+        warnings=quality.get("warnings", []),
         entries=entries,
+        terms_of_answers=explain(" ".join(entry["line"] for entry in entries)),
         grades=_GRADES,
     )
 
@@ -71,9 +90,8 @@ def rerender(run: Path | str, out: Path | str | None = None) -> Path:
 def _entry(finding: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a finding with its pictures as markup; samples of the data and full figures are listed apart."""
     figures = [
-        {
-            "caption": figure["caption"],
-            "tile": figure["tile"],
+        figure
+        | {
             "images": [
                 inline_figure(folder / picture["file"], picture["alt"], pixelated=figure["tile"])
                 for picture in figure["pictures"]
@@ -81,18 +99,77 @@ def _entry(finding: dict[str, Any], folder: Path) -> dict[str, Any]:
         }
         for figure in finding.get("figures", [])
     ]
+    tables = [table | {"rows": [list(map(_cell, row)) for row in table["rows"]]} for table in finding.get("tables", [])]
+    tiles = [figure for figure in figures if figure["tile"]]
+    common, captions = _share([figure["caption"] for figure in tiles])
     return finding | {
         "grade": finding.get("severity", finding["status"]),
-        "line": finding.get("headline") or finding["reason"],
-        "tiles": [figure for figure in figures if figure["tile"]],
+        "line": finding.get("headline") or f"Not answered: {finding['reason']}",
+        "common": common,
+        "tiles": [figure | {"caption": caption} for figure, caption in zip(tiles, captions, strict=True)],
         "plates": [figure for figure in figures if not figure["tile"]],
+        "tables": tables,
+        "terms": explain(_words(finding)),
     }
 
 
+def _words(finding: dict[str, Any]) -> str:
+    """Return all that a reader meets in a finding's section, as one text."""
+    captions = [figure["caption"] for figure in finding.get("figures", [])]
+    tables = [
+        str(cell)
+        for table in finding.get("tables", [])
+        for cells in ([table["caption"]], table["columns"], *table["rows"])
+        for cell in cells
+    ]
+    prose = [finding.get(part, "") for part in ("headline", "advice", "limits", "rule")]
+    return " ".join([*prose[:1], *captions, *tables, *prose[1:], *finding.get("measures", {})])
+
+
+def _cell(value: str | int | float) -> str | int | float:
+    """Round the decimals in a text, such as an interval, to two significant digits; numbers stay as they are."""
+    if not isinstance(value, str):
+        return value
+    return _DECIMAL.sub(lambda match: number(float(match[0]), 2), value)
+
+
+def _share(captions: Sequence[str]) -> tuple[str, list[str]]:
+    """Split off the clauses, up to a comma, with which all captions begin: they are shown once.
+
+    >>> _share(["left | right, NCC 1", "left | right, NCC 0.9"])
+    ('left | right', ['NCC 1', 'NCC 0.9'])
+    """
+    clauses = [caption.split(", ") for caption in captions]
+    n = 0
+    while len(clauses) > 1 and all(len(each) > n + 1 and each[n] == clauses[0][n] for each in clauses):
+        n += 1
+    return ", ".join(clauses[0][:n]) if n else "", [", ".join(each[n:]) for each in clauses]
+
+
 def _verdict(facts: dict[str, Any]) -> str:
-    """Return the headline of the most severe finding."""
-    answered = [finding for finding in facts["findings"] if finding["status"] == "answered"]
-    if not answered:
-        return "No probe returned a finding; the reasons are below."
-    worst = next(finding for finding in answered if finding["severity"] == facts["worst"])
-    return worst["headline"]
+    """Return the worst severity in words, and how many questions have no answer."""
+    findings, worst = facts["findings"], facts["worst"]
+    n_open = sum(finding["status"] != "answered" for finding in findings)
+    if worst is None or not n_open:
+        return _VERDICTS[worst]
+    verb = "has" if n_open == 1 else "have"
+    return f"{_VERDICTS[worst]} {n_open} of {len(findings)} questions {verb} no answer."
+
+
+def _fit(quality: dict[str, Any]) -> str:
+    """Return the accuracy, or the loss of what is no classifier, on training and held-out samples."""
+    parts = {"training": quality.get("training"), "held-out": quality.get("held_out")}
+    measured = {name: part for name, part in parts.items() if part}
+    if not measured:
+        return ""
+    is_classifier = all(part["accuracy"] is not None for part in measured.values())
+    shares = [
+        f"{_percent(part['accuracy']) if is_classifier else number(part['loss'], 2)} on {part['n']:,} {name} "
+        f"sample{'s' if part['n'] != 1 else ''}"
+        for name, part in measured.items()
+    ]
+    return f"{'Accuracy' if is_classifier else 'Loss'}: {', '.join(shares)}."
+
+
+def _percent(share: float) -> str:
+    return "over 99%" if 0.995 <= share < 1 else f"{share:.0%}"

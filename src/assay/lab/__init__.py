@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from assay.lab.grid import Grid
     from assay.lab.lab import Lab
     from assay.lab.page import inline_figure, render
-    from assay.lab.records import note, older_methods, read_records, record, stale
+    from assay.lab.records import find_records, note, older_methods, read_records, record, stale
     from assay.lab.runner import Run, run_study
     from assay.lab.study import Claim, Paper, Study
+    from assay.lab.study_page import write_study_page
     from assay.lab.text import printable
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Run",
     "Study",
     "Verdict",
+    "find_records",
     "inline_figure",
     "note",
     "older_methods",
@@ -39,6 +41,7 @@ __all__ = [
     "run_study",
     "stale",
     "write_gallery",
+    "write_study_page",
 ]
 
 _HOME = {
@@ -48,10 +51,11 @@ _HOME = {
     "grid": ("Grid",),
     "lab": ("Lab",),
     "page": ("inline_figure", "render"),
-    "records": ("note", "older_methods", "read_records", "record", "stale"),
+    "records": ("find_records", "note", "older_methods", "read_records", "record", "stale"),
     "runner": ("Run", "run_study"),
     "study": ("Claim", "Paper", "Study"),
     "text": ("printable",),
+    "study_page": ("write_study_page",),
 }
 
 

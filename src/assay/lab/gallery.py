@@ -39,7 +39,7 @@ def write_gallery(records_dir: str | Path, out: str | Path, *, studies: Iterable
     """
     folder = Path(records_dir)
     by_slug = {study.slug: study for study in studies}
-    papers = [_paper(entry, folder, by_slug.get(entry["slug"])) for entry in read_records(folder)]
+    papers = [present(entry, folder, by_slug.get(entry["slug"])) for entry in read_records(folder)]
     tally = _tally(claim["verdict"] for paper in papers for claim in paper["claims"])
     page = render(
         "gallery.html", title="What papers claim, and what we measured", papers=papers, tally=tally, tones=TONES
@@ -80,7 +80,17 @@ def gauge(evidence: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _paper(entry: dict[str, Any], folder: Path, study: "Study | None") -> dict[str, Any]:
+def present(entry: dict[str, Any], folder: Path, study: "Study | None") -> dict[str, Any]:
+    """Return a record as templates show it.
+
+    Args:
+        entry: The record.
+        folder: The folder of its figures.
+        study: The study in the code, where it is to be compared with the record.
+
+    Returns:
+        The record with its figures as markup, the evidence beside each claim, and the tally of verdicts.
+    """
     evidence = [{**piece, "gauge": gauge(piece), "measured": _measured(piece)} for piece in entry["evidence"]]
     claims = [
         {**claim, "evidence": [piece for piece in evidence if piece["claim"] == claim["id"]]}

@@ -1,8 +1,11 @@
 """Pages: one self-contained HTML file each, from a template that extends the house's base page."""
 
 import base64
+import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 _TEMPLATES = Path(__file__).parent / "templates"
+
+_ARABIC_AND_HEBREW = r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+"
+_RIGHT_TO_LEFT = re.compile(rf"({_ARABIC_AND_HEBREW}(?:\s+{_ARABIC_AND_HEBREW})*)")
 
 _MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -43,8 +49,10 @@ def render(template: str | Path, **context: Any) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_visible,
     )
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "isolated": isolated}
+    environment.tests["figure"] = _is_figure
     return environment.get_template(template).render(**context)
 
 
@@ -72,9 +80,18 @@ def inline_figure(figure: Union[str, Path, "matplotlib.figure.Figure"], alt: str
         suffix, content = encode_figure(figure)
     if suffix not in _MEDIA:
         raise InvalidInputError(f"{figure} cannot be inlined; give an .svg or .png file.")
-    source = f"data:{_MEDIA[suffix]};base64,{base64.b64encode(content).decode()}"
+    source = f"data:{_MEDIA[suffix]}{_as_text(content) if suffix == '.svg' else _as_base64(content)}"
     kind = f"plate-image {suffix[1:]}" + (" pixelated" if pixelated else "")
-    return Markup(f'<img class="{kind}" src="{source}" alt="{escape(alt)}">')
+    return Markup(f'<img class="{kind}" src="{source}" alt="{escape(_visible(alt))}">')
+
+
+def _as_text(svg: bytes) -> str:
+    """Escape what ends an attribute or a URL: a quarter shorter than base64."""
+    return "," + quote(" ".join(svg.decode().split()), safe=" :;,.=/()!*@-_~+{}[]'<>")
+
+
+def _as_base64(content: bytes) -> str:
+    return f";base64,{base64.b64encode(content).decode()}"
 
 
 def _read(path: Path) -> bytes:
@@ -84,24 +101,50 @@ def _read(path: Path) -> bytes:
         raise InvalidInputError(f"the figure {path} cannot be read ({error.strerror}); draw it again.") from error
 
 
-def number(value: Any) -> str:
-    """Write a value for a reader: four significant digits for floats, lists by commas.
+def number(value: Any, digits: int = 4) -> str:
+    """Write a value for a reader: floats with so many significant digits, whole ones in full, lists by commas.
 
     Args:
         value: A JSON value.
+        digits: Significant digits of a float.
 
     Returns:
         Text.
 
-    >>> number(0.123456), number(20000), number([1, 0.5]), number(None)
-    ('0.1235', '20000', '1, 0.5', '–')
+    >>> number(0.123456), number(0.123456, 2), number(20000.0), number([1, 0.5]), number(None)
+    ('0.1235', '0.12', '20000', '1, 0.5', '–')
     """
     if value is None:
         return "–"  # noqa: RUF001  (an en dash is meant)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        in_full = abs(value) < 1e15 and (value.is_integer() or abs(value) >= 10**digits)  # not 1.8e+04
+        return f"{value:.0f}" if in_full else f"{value:.{digits}g}"
     if isinstance(value, list | tuple):
-        return ", ".join(number(entry) for entry in value)
+        return ", ".join(number(entry, digits) for entry in value)
     return str(value)
+
+
+def _is_figure(cell: Any) -> bool:
+    """Return whether a table's cell holds a number, with or without its unit or interval: such columns align."""
+    return isinstance(cell, int | float) or re.match(r"[-<>≥≤]?\s?\d", str(cell)) is not None
+
+
+def isolated(text: str) -> Markup:
+    """Wrap what is written from right to left, so that it leaves the order of the words around it alone.
+
+    >>> isolated("1 < \u05d0\u05d1 < 2").encode("ascii", "xmlcharrefreplace")
+    b'1 &lt; <bdi>&#1488;&#1489;</bdi> &lt; 2'
+    """
+    pieces = _RIGHT_TO_LEFT.split(_visible(text))  # every other piece is a match
+    return Markup("").join(Markup("<bdi>{}</bdi>").format(p) if i % 2 else escape(p) for i, p in enumerate(pieces))
+
+
+def _visible(value: Any) -> Any:
+    """Replace control characters in a text: a name from outside must not turn the words after it round."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c).startswith("C") and c not in "\n\t" else c for c in value
+    )

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import assay
 from assay.core import InvalidInputError
 from assay.lab.evidence import evidence_to_json
 from assay.lab.files import read_json, write_bytes, write_json
@@ -39,10 +40,26 @@ def record(run: Run, records_dir: str | Path) -> Path:
     figures = [{**figure, "file": f"{slug}-{figure['file']}"} for figure in run.figures]
     for source, target in zip(run.figures, figures, strict=True):
         write_bytes(folder / target["file"], (run.folder / "figures" / source["file"]).read_bytes())
-    write_json(path, _contents(run, figures))
+    write_json(path, contents(run, figures))
     for stale in earlier - {figure["file"] for figure in figures}:
         (folder / stale).unlink(missing_ok=True)
     return path
+
+
+def find_records() -> Path:
+    """Return the folder of records to show where none is named: ``records`` here, or those that come with the package.
+
+    Raises:
+        InvalidInputError: There is neither.
+    """
+    package = Path(assay.__file__).parent
+    places = (Path("records"), package / "records", package.parents[1] / "records")  # here, in a wheel, in a checkout
+    for folder in places:
+        if any(folder.glob("*.json")):
+            return folder
+    raise InvalidInputError(
+        "there are no records to show: run `assay study SLUG` beside a folder records/, or name one with --records."
+    )
 
 
 def read_records(records_dir: str | Path) -> list[dict[str, Any]]:
@@ -123,7 +140,16 @@ def note(record: Mapping[str, Any], study: Study) -> str | None:
     return stale(record, study)
 
 
-def _contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
+def contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
+    """Return what a record of a run holds.
+
+    Args:
+        run: A finished run, of any scale.
+        figures: Name, file and caption of each figure, the files relative to the record's folder.
+
+    Returns:
+        JSON values.
+    """
     return {
         "slug": run.study.slug,
         "paper": asdict(run.study.paper),

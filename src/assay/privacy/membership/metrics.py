@@ -68,7 +68,7 @@ class MembershipReport:
 
         axes = ax if ax is not None else plt.subplots()[1]
         floor = 0.5 / self.n_nonmembers
-        axes.step(self.roc.fpr.clip(floor), self.roc.tpr.clip(0.5 / self.n_members), where="post")
+        axes.step(self.roc.fpr.clip(floor), self.roc.tpr.clip(0.5 / self.n_members), where="post", label="score")
         axes.plot([floor, 1], [floor, 1], color="0.5", linestyle=":", label="chance")
         axes.set_xscale("log")
         axes.set_yscale("log")

@@ -40,7 +40,7 @@ class ReconstructionROC:
         )
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the curve, beside the diagonal of guessing.
+        """Draw the curve, beside the diagonal of chance.
 
         Args:
             ax: Axes to draw on; a new figure when None.
@@ -50,7 +50,7 @@ class ReconstructionROC:
         if ax is None:
             ax = plt.subplots(figsize=(3.5, 3.5))[1]
         ax.plot(self.curve.fpr, self.curve.tpr, drawstyle="steps-post", label="best candidate")
-        ax.plot([0, 1], [0, 1], color="gray", linestyle="--", label="guessing")
+        ax.plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance")
         ax.set_xlabel("non-members above the threshold")
         ax.set_ylabel("members above the threshold")
         ax.legend(frameon=False)
