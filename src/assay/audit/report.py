@@ -104,7 +104,7 @@ def _entry(finding: dict[str, Any], folder: Path) -> dict[str, Any]:
     common, captions = _share([figure["caption"] for figure in tiles])
     return finding | {
         "grade": finding.get("severity", finding["status"]),
-        "line": finding.get("headline") or f"Not answered: {finding['reason']}",
+        "line": finding.get("headline") or f"Not answered: {finding['reason'].rstrip('.')}.",
         "common": common,
         "tiles": [figure | {"caption": caption} for figure, caption in zip(tiles, captions, strict=True)],
         "plates": [figure for figure in figures if not figure["tile"]],
