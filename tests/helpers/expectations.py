@@ -67,7 +67,9 @@ THROUGH_LOGARITHM = ("robust_accuracy",)
 
 def applies(entry: Entry, network: Network) -> bool:
     """Tell whether there is a cell: language models have entries of their own."""
-    return entry.language == network.language and not (network.refused == "always" and entry.name in AS_IT_IS)
+    return entry.language == network.language and not (
+        network.refused in ("always", "but to audit") and entry.name in AS_IT_IS
+    )
 
 
 def must_refuse(entry: Entry, network: Network) -> bool:
@@ -76,12 +78,15 @@ def must_refuse(entry: Entry, network: Network) -> bool:
         return False
     if network.probabilities and entry.name not in THROUGH_LOGARITHM:
         return entry.room.startswith(("assay.adversarial", "assay.privacy.membership.canary")) and not entry.trains
+    if network.refused == "but to audit":
+        return not entry.room.startswith("assay.audit")
     return network.refused == "always" or (network.refused == "but to train" and not entry.trains)
 
 
 def must_answer(entry: Entry, network: Network) -> bool:
     """Tell whether a refusal would be a gap."""
-    if network.refused or network.probabilities or entry.name in THEORY + STACKS:
+    refused = network.refused and not (network.refused == "but to audit" and entry.room.startswith("assay.audit"))
+    if refused or network.probabilities or entry.name in THEORY + STACKS:
         return False
     if network.frozen and entry.trains:
         return False

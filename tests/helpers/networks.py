@@ -52,7 +52,8 @@ class Network:
         classes: Number of classes among the labels; a network of two may have one logit.
         logit: Whether it has one logit.
         language: Whether it scores the word that follows each.
-        refused: Whether every entry refuses it: "always", "but to train" where its outputs are no function of the
+        refused: Whether every entry refuses it: "always", "but to audit" where a subject takes the scores out of what
+            it returns, "but to train" where its outputs are no function of the
             sample alone, or "perhaps" where a right answer is as good.
         probabilities: Whether its outputs are probabilities, which attacks on scores refuse.
         frozen: Whether it has nothing to train.
@@ -71,7 +72,7 @@ class Network:
     classes: int = 3
     logit: bool = False
     language: bool = False
-    refused: Literal["", "always", "but to train", "perhaps"] = ""
+    refused: Literal["", "always", "but to audit", "but to train", "perhaps"] = ""
     probabilities: bool = False
     outputs: int = 3
     frozen: bool = False
@@ -119,9 +120,11 @@ NETWORKS = (
     Network("in-place ReLU", between(lambda: nn.ReLU(inplace=True)), plain),
     Network("writes into its input", prepares(_normalised_in_place), prepares(lambda x: (x - 0.5) / 0.8)),
     Network("reused module", of(user.Reuses), by_hand(of(user.Reuses), hand.reuses)),
-    Network("dictionary", returns(lambda scores: {"logits": scores}), refused="always"),
-    Network("tuple", returns(lambda scores: (scores, scores.sum())), refused="always"),
-    Network("ModelOutput", returns(lambda scores: user.ModelOutput(loss=None, logits=scores)), refused="always"),
+    Network("dictionary", returns(lambda scores: {"logits": scores}), plain, refused="but to audit"),
+    Network("tuple", returns(lambda scores: (scores, scores.sum())), plain, refused="but to audit"),
+    Network(
+        "ModelOutput", returns(lambda scores: user.ModelOutput(loss=None, logits=scores)), plain, refused="but to audit"
+    ),
     Network("one logit", lambda: plain(1), by_hand(lambda: plain(1), hand.perceptron), **ONE_LOGIT),
     Network("one flat logit", returns(lambda s: s.squeeze(1), 1), **ONE_LOGIT),
     Network("squeezed", returns(lambda s: s.squeeze(), 1), returns(lambda s: s.squeeze(1), 1), **ONE_LOGIT),
