@@ -3,6 +3,7 @@
 import importlib.resources
 import json
 import platform
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,9 @@ import torch
 import assay
 from assay.audit.probe import SEVERITIES, Finding, Picture, Severity
 from assay.audit.subject import Subject
+
+# Of the answers, in the order of the report.
+_GRADES = (*reversed(SEVERITIES), "failed", "interrupted", "skipped")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,15 @@ class Answer:
     finding: Finding | None = None
     reason: str = ""
 
+    @property
+    def grade(self) -> str:
+        """The finding's severity, or the status where there is none."""
+        return self.status if self.finding is None else self.finding.severity
+
+    def __str__(self) -> str:
+        text = self.reason if self.finding is None else self.finding.headline
+        return _printable(f"{self.grade:<11} {self.probe}: {text}")
+
 
 @dataclass(frozen=True)
 class AuditResult:
@@ -42,7 +55,7 @@ class AuditResult:
 
     Args:
         subject: The subject.
-        answers: One for each probe, in the order of the report.
+        answers: One for each probe, in the order in which they were asked.
         seed: The audit's seed.
         folder: Folder of ``report.html``, ``findings.json`` and ``figures/``.
     """
@@ -77,13 +90,26 @@ class AuditResult:
         """Return whether some finding is at or above ``severity``."""
         return self.worst is not None and SEVERITIES.index(self.worst) >= SEVERITIES.index(severity)
 
+    @property
+    def ranked(self) -> tuple[Answer, ...]:
+        """The answers, most severe first, then the probes that failed, were interrupted or were skipped."""
+        return tuple(sorted(self.answers, key=lambda answer: _GRADES.index(answer.grade)))
+
+    @property
+    def verdict(self) -> str:
+        """The worst severity in a few words, and how many probes it does not speak for."""
+        counts = Counter(answer.status for answer in self.answers)
+        answered = counts.pop("answered", 0)
+        worst = "no finding" if self.worst is None else f"worst finding {self.worst}"
+        if not counts:
+            return worst
+        missing = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+        return f"{worst}; {answered} of {len(self.answers)} probes answered ({missing})"
+
     def __str__(self) -> str:
-        lines = [f"{self.subject.name}: worst finding {self.worst or 'none'}"]
+        lines = [f"{self.subject.name}: {self.verdict}"]
         lines += [f"  {'note':<11} {note}" for note in self.subject.notes]
-        for answer in self.answers:
-            grade = answer.finding.severity if answer.finding else answer.status
-            text = answer.finding.headline if answer.finding else answer.reason
-            lines.append(f"  {grade:<11} {answer.probe}: {text}")
+        lines += [f"  {answer}" for answer in self.ranked]
         return "\n".join(map(_printable, lines))
 
 
@@ -122,7 +148,7 @@ def describe(result: AuditResult) -> tuple[dict[str, Any], dict[str, bytes]]:
             "threads": torch.get_num_threads(),
         },
         "subject": _describe_subject(result.subject),
-        "findings": [_describe_answer(answer) for answer in result.answers],
+        "findings": [_describe_answer(answer) for answer in result.ranked],
     }
     return facts, pictures
 

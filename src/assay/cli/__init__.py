@@ -7,11 +7,18 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from assay.cli.output import Refusal, columns, complain, forgiving_stderr, say, sentence, silence
+from assay.cli.stopping import stoppable
+
+if TYPE_CHECKING:
+    from assay.audit import AuditResult
 
 FailOn = Literal["never", "low", "medium", "high"]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
@@ -21,7 +28,7 @@ Loss = Literal["binary_cross_entropy", "cross_entropy", "squared_error"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Command:
-    debug: bool = False
+    debug: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Show the traceback of an error."""
 
 
@@ -55,13 +62,16 @@ class Audit(_Command):
     ] = ()
     """Run only this probe; may be repeated."""
     fail_on: FailOn = "never"
-    """Exit with 1 when a finding has at least this severity, or when a probe failed."""
+    """Gate: exit with 1 when a finding has at least this severity, and with 3 when that cannot be told, because a
+    probe failed or most were skipped. Other exit codes: 0 done; 2 bad input, or the report cannot be written; 130
+    interrupted by Ctrl-C, 143 by SIGTERM, with a report of what was finished."""
     out: OptionalPath = None
     """Folder to write; by default assay-audit/<subject>-<n>."""
     seed: int = 0
     """Seed of every random draw."""
     device: OptionalText = None
-    """Device to compute on, such as cuda; by default the model's."""
+    """Device to compute on, such as cuda; by default the model's. On a CPU one thread computes; the environment
+    variable OMP_NUM_THREADS sets more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,44 +132,51 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; by default those of the process.
 
     Returns:
-        The exit code: 0 done, 1 a finding at or above ``--fail-on``, 2 bad input, 130 interrupted.
+        The exit code: 0 done, 1 a finding at or above ``--fail-on``, 2 bad input, 3 ``--fail-on`` cannot be decided,
+        130 interrupted, 143 terminated.
 
     >>> main(["--version"])
     assay 0.1.0
     0
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    with forgiving_stderr(), stoppable(ends_process=argv is None) as stop:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        except BrokenPipeError:  # `assay --help | head`
+            silence(sys.stdout)
+            return 0
+        except KeyboardInterrupt:
+            complain("interrupted")
+            return stop.exit_code
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command; an error becomes one sentence on stderr."""
     if arguments == ["--version"]:
         from assay import __version__
 
-        print(f"assay {__version__}")
+        say(f"assay {__version__}")
         return 0
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             _COMMANDS,
             prog="assay",
-            description="Audit trained neural networks, and rerun the experiments of papers.",
+            description="Audit trained neural networks, and rerun the experiments of papers.\n\n"
+            "`assay --version` prints the version.",
             args=arguments or ["--help"],
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-    except SystemExit as stop:  # --help, or arguments that do not parse
-        return stop.code if isinstance(stop.code, int) else 2
-    return _run(command)
-
-
-def _run(command: Command) -> int:
-    """Run a command; an error becomes one sentence on stderr."""
+    except SystemExit as end:  # --help, or arguments that do not parse
+        print(end="", flush=True)
+        return end.code if isinstance(end.code, int) else 2
     _use_one_thread()
     try:
         return _RUNNERS[type(command)](command)
-    except KeyboardInterrupt:
-        print("assay: interrupted", file=sys.stderr)
-        return 130
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # no exit of other code may pass for one of ours
         if command.debug:
             traceback.print_exc()
         else:
-            print(f"assay: {_sentence(error)}", file=sys.stderr)
+            complain(sentence(error))
         return 2
 
 
@@ -169,57 +186,94 @@ def _use_one_thread() -> None:
         os.environ.setdefault(name, "1")  # read when torch and NumPy are first imported, which is later
 
 
-def _sentence(error: Exception) -> str:
-    from assay.core import AssayError
-
-    text = " ".join(str(error).split())
-    if isinstance(error, AssayError):
-        return text
-    return f"unexpected {type(error).__name__}: {text}; run it again with --debug to see where"
-
-
 def _audit(command: Audit) -> int:
-    from assay.audit import load_subject, probes, run_audit
-    from assay.audit.folder import check_writable, next_folder
+    _refuse_bad_options(command)
+    from assay.audit import load_subject
+    from assay.audit import probes as registry
+    from assay.audit.audit import ask_probes
+    from assay.audit.folder import check_writable, reserved
 
-    # Refuse bad options before a built-in subject is trained.
-    for name in command.probe:
-        probes.load(name)
-    check_writable(command.out or next_folder("subject"))
-    subject = load_subject(
-        command.subject,
-        weights=command.weights,
-        weights_key=command.weights_key,
-        train=command.train,
-        test=command.test,
-        loss=command.loss,
-        input_range=command.input_range,
-        input_shape=command.input_shape,
-        seed=command.seed,
-        progress=True,
-    )
-    result = run_audit(
-        subject,
-        probes=command.probe or None,
-        out=command.out,
-        seed=command.seed,
-        device=command.device,
-        progress=True,
-    )
-    print(result)
-    print(result.report)
+    with ExitStack() as stack:
+        # Refuse a folder before a built-in subject is trained; a numbered one waits for the subject's name.
+        folder = None if command.out is None else stack.enter_context(reserved(command.out, ""))
+        if folder is None:
+            check_writable()
+        subject = load_subject(
+            command.subject,
+            weights=command.weights,
+            weights_key=command.weights_key,
+            train=command.train,
+            test=command.test,
+            loss=command.loss,
+            input_range=command.input_range,
+            input_shape=command.input_shape,
+            seed=command.seed,
+            progress=True,
+        )
+        result = ask_probes(
+            subject,
+            [registry.load(name) for name in dict.fromkeys(command.probe or registry.names())],
+            folder=folder or stack.enter_context(reserved(None, subject.name)),
+            seed=command.seed,
+            device=command.device,
+            progress=True,
+        )
+        _deliver(result)
     if result.interrupted:
-        return 130
-    return int(command.fail_on != "never" and (result.failed or result.reaches(command.fail_on)))
+        raise KeyboardInterrupt
+    return _judge(result, command.fail_on)
+
+
+def _refuse_bad_options(command: Audit) -> None:
+    """Refuse what can be refused without importing torch, which takes seconds."""
+    from assay.audit import probes as registry
+    from assay.audit.specification import specification_problem
+
+    _refuse_seed(command.seed)
+    for problem in (specification_problem(command.subject), *map(registry.name_problem, command.probe)):
+        if problem is not None:
+            raise Refusal(problem)
+
+
+def _refuse_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:  # what NumPy and PyTorch both take
+        raise Refusal(f"--seed is {seed}; give a number from 0 to {2**32 - 1}")
+
+
+def _deliver(result: "AuditResult") -> None:
+    """Print the findings and write the report; where one of them fails, the other is there."""
+    from assay.audit.audit import write_audit
+    from assay.audit.interrupts import held_signals
+
+    with held_signals():
+        try:
+            say(result)
+        except Refusal as refusal:
+            write_audit(result)
+            raise Refusal(f"{refusal}; the report is {result.report}") from refusal
+        write_audit(result)
+        say(result.report)
+
+
+def _judge(result: "AuditResult", level: FailOn) -> int:
+    """Return the exit code of the gate at a severity, and say why it does not pass."""
+    from assay.audit.gate import judge
+
+    if level == "never":
+        return 0
+    code, reason = judge(result, level)
+    if reason:
+        complain(reason)
+    return code
 
 
 def _study(command: Study) -> int:
     from assay import studies
-    from assay.core import InvalidInputError
     from assay.lab import record, run_study
 
+    _refuse_seed(command.seed)
     if not command.slugs:
-        raise InvalidInputError("name at least one study; assay list shows them")
+        raise Refusal("name at least one study; assay list shows them")
     records = command.records or (Path("records") if Path("records").is_dir() else None)
     for study in [studies.load(slug) for slug in command.slugs]:
         run = run_study(
@@ -233,11 +287,11 @@ def _study(command: Study) -> int:
             device=command.device,
             progress=True,
         )
-        print(f"{study.paper.title} ({study.paper.year})")
-        _print_rows([(name, run.verdicts[name], str(claim)) for name, claim in study.claims.items()])
-        print(run.folder)
+        say(f"{study.paper.title} ({study.paper.year})")
+        say(columns([(name, run.verdicts[name], str(claim)) for name, claim in study.claims.items()]))
+        say(run.folder)
         if records is not None and command.scale == "small":
-            print(record(run, records))
+            say(record(run, records))
     return 0
 
 
@@ -248,14 +302,11 @@ def _list(command: List) -> int:
 
     rooms, titles, methods = studies.rooms(), studies.titles(), studies.methods()
     for room in sorted(set(rooms.values())):
-        print(f"Studies: {room} (assay study SLUG)")
-        rows = [[(slug, titles[slug]), ("", ", ".join(methods[slug]))] for slug in titles if rooms[slug] == room]
-        _print_rows([row for study in rows for row in study if any(row)])
-        print()
-    print("Probes (assay audit SUBJECT --probe PROBE)")
-    _print_rows(list(probes.questions().items()))
-    print("\nBuilt-in subjects (assay audit SUBJECT)")
-    _print_rows(list(BUILT_IN.items()))
+        cells = [[(slug, titles[slug]), ("", ", ".join(methods[slug]))] for slug in titles if rooms[slug] == room]
+        say(f"Studies: {room} (assay study SLUG)")
+        say(columns([row for study in cells for row in study if any(row)]) + "\n")
+    say(f"Probes (assay audit SUBJECT --probe PROBE)\n{columns(list(probes.questions().items()))}\n")
+    say(f"Built-in subjects (assay audit SUBJECT)\n{columns(list(BUILT_IN.items()))}")
     return 0
 
 
@@ -263,27 +314,15 @@ def _report(command: Report) -> int:
     if command.run is not None:
         from assay.audit import rerender
 
-        print(rerender(command.run, command.out))
+        say(rerender(command.run, command.out))
         return 0
     from assay import studies
     from assay.lab import read_records, write_gallery
 
     known = {entry["slug"] for entry in read_records(command.records)} & set(studies.slugs())
     found = [studies.load(slug) for slug in sorted(known)]
-    print(write_gallery(command.records, command.out or Path("gallery.html"), studies=found))
+    say(write_gallery(command.records, command.out or Path("gallery.html"), studies=found))
     return 0
 
 
-def _print_rows(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in aligned columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print(("  " + "  ".join(cells)).rstrip())
-
-
 _RUNNERS: dict[type, Callable[..., int]] = {Audit: _audit, Study: _study, List: _list, Report: _report}
-
-
-if __name__ == "__main__":
-    sys.exit(main())
