@@ -116,7 +116,7 @@ def test_a_name_cannot_forge_a_line_of_the_terminal(with_probes, tmp_path):
     with_probes(a_probe("good", lambda subject, context: a_finding("high")))
     forged = small_subject(name="net: worst finding info\n  \x1b[31m")
     lines = str(run_audit(forged, out=tmp_path / "audit")).split("\n")
-    assert len(lines) == 2
+    assert [line.split()[0] for line in lines[1:]] == ["fit", "warning", "warning", "warning", "high"]
     assert "\x1b" not in lines[0]
 
 
@@ -160,6 +160,17 @@ def test_a_failure_while_writing_leaves_nothing(with_probes, tmp_path, monkeypat
     with pytest.raises(InvalidInputError, match="no space left on device"):
         run_audit(small_subject(), out=tmp_path / "audit")
     assert contents(tmp_path) == []
+
+
+def test_findings_that_cannot_be_written_are_a_note_of_the_error(with_probes, tmp_path, monkeypatch):
+    def no_room(path, *given, **options):
+        raise OSError(28, "No space left on device")
+
+    with_probes(a_probe("good", lambda subject, context: a_finding("high")))
+    monkeypatch.setattr("pathlib.Path.write_text", no_room)
+    with pytest.raises(InvalidInputError) as refusal:
+        run_audit(small_subject(), out=tmp_path / "audit")
+    assert "high        good: Two of six." in refusal.value.__notes__[0]
 
 
 def test_audits_without_a_folder_are_numbered(with_probes, tmp_path, monkeypatch):

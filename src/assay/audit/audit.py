@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from assay.audit import probes as registry
 from assay.audit.folder import reserved, whole_folder
 from assay.audit.interrupts import held_signals
 from assay.audit.probe import Context, Probe, SkipProbe
+from assay.audit.quality import measure_quality
 from assay.audit.report import render_report
-from assay.audit.result import Answer, AuditResult, describe
+from assay.audit.result import Answer, AuditResult, describe, opening
 from assay.audit.subject import Need, Subject
 from assay.core import InvalidInputError
 
@@ -37,9 +38,10 @@ def run_audit(
 ) -> AuditResult:
     """Run the probes on a subject and write the report.
 
-    A probe that does not apply to the subject is skipped with the reason; a probe that raises is reported as failed and
-    the others go on; on an interrupt (Ctrl-C) the answers so far are written. The folder is reserved before the first
-    probe starts and written atomically; where it cannot be written at the end, the findings are a note of the error.
+    First it is seen whether model and data belong together, see `assay.audit.quality`. A probe that does not apply to
+    the subject is skipped with the reason; a probe that raises is reported as failed and the others go on; on an
+    interrupt (Ctrl-C) the answers so far are written. The folder is reserved before the first probe starts and written
+    atomically; where it cannot be written at the end, the findings are a note of the error.
 
     Args:
         subject: The subject; its model is left unchanged.
@@ -89,11 +91,13 @@ def ask_probes(
     """
     if device is not None:
         subject = subject.to(device)
-    answers = _ask_all(chosen, subject, Context(seed=seed, progress=progress))
+    quality, context = measure_quality(subject), Context(seed=seed, progress=progress)
+    _tell(opening(subject, quality), context)
+    answers = _ask_all(chosen, subject, context)
     if all(answer.status == "skipped" for answer in answers):
         reasons = " | ".join(f"{answer.probe}: {answer.reason}" for answer in answers)
         raise InvalidInputError(f"no probe applies to subject {subject.name!r}: {reasons}")
-    return AuditResult(subject=subject, answers=answers, seed=seed, folder=folder)
+    return AuditResult(subject=subject, answers=answers, seed=seed, folder=folder, quality=quality)
 
 
 def write_audit(result: AuditResult) -> None:
@@ -117,9 +121,9 @@ def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> tup
     answers: list[Answer] = []
     try:
         for number, probe in enumerate(chosen, 1):
-            _tell(f"[{number}/{len(chosen)}] {probe.question}", context)  # a line: the probes draw their own bars
+            _tell([f"[{number}/{len(chosen)}] {probe.question}"], context)  # a line: the probes draw their own bars
             answers.append(_ask(probe, subject, context))
-            _tell(f"      {answers[-1]}", context)
+            _tell([f"  {answers[-1]}"], context)
     except KeyboardInterrupt:
         for when, probe in zip(chain(("during",), repeat("before")), chosen[len(answers) :], strict=False):
             reason = f"the audit was interrupted {when} this probe"
@@ -127,9 +131,10 @@ def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> tup
     return tuple(answers)
 
 
-def _tell(line: str, context: Context) -> None:
+def _tell(lines: Iterable[str], context: Context) -> None:
     if context.progress:
-        print(line, file=sys.stderr, flush=True)
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
 
 
 def _ask(probe: Probe, subject: Subject, context: Context) -> Answer:

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 
 from assay.core import InvalidInputError
@@ -45,17 +44,7 @@ def reserved(out: Path | str | None, name: str) -> Iterator[Path]:
     Raises:
         InvalidInputError: ``out`` holds something, another audit writes it, or it cannot be made.
     """
-    safe = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "subject"
-    choices = [Path(out)] if out is not None else (_NUMBERED / f"{safe}-{n}" for n in count(1))
-    for folder in choices:
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        descriptor = _take(folder)
-        if descriptor is not None:
-            break
-    else:
-        raise InvalidInputError(
-            f"{out} exists already or is being written by another audit; name another folder with --out, or remove it"
-        )
+    folder, missing, descriptor = _reserve(None if out is None else Path(out), name)
     if folder not in missing:
         print(f"{folder} is there and empty, as a killed audit leaves it; this audit uses it", file=sys.stderr)
     try:
@@ -65,6 +54,26 @@ def reserved(out: Path | str | None, name: str) -> Iterator[Path]:
             for path in missing:
                 path.rmdir()
         os.close(descriptor)
+
+
+def _reserve(out: Path | None, name: str) -> tuple[Path, list[Path], int]:
+    """Return a folder, what was missing of it and its parents before, and the descriptor that holds it."""
+    safe = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "subject"
+    n = 0
+    while True:
+        n += 1
+        folder = out or _NUMBERED / f"{safe}-{n}"
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        descriptor = _take(folder)
+        if descriptor is not None:
+            return folder, missing, descriptor
+        if out is not None:
+            raise InvalidInputError(f"{out} {_occupant(folder)}; name another folder with --out, or remove it")
+
+
+def _occupant(folder: Path) -> str:
+    taken = folder.is_dir() and not any(folder.iterdir())
+    return "is being written by another audit" if taken else "exists already"
 
 
 def _take(folder: Path) -> int | None:

@@ -13,7 +13,9 @@ import torch
 
 import assay
 from assay.audit.probe import SEVERITIES, Finding, Picture, Severity
+from assay.audit.quality import Quality
 from assay.audit.subject import Subject
+from assay.lab import printable
 
 # Of the answers, in the order of the report.
 _GRADES = (*reversed(SEVERITIES), "failed", "interrupted", "skipped")
@@ -46,7 +48,7 @@ class Answer:
 
     def __str__(self) -> str:
         text = self.reason if self.finding is None else self.finding.headline
-        return _printable(f"{self.grade:<11} {self.probe}: {text}")
+        return printable(f"{self.grade:<11} {self.probe}: {text}")
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class AuditResult:
         answers: One for each probe, in the order in which they were asked.
         seed: The audit's seed.
         folder: Folder of ``report.html``, ``findings.json`` and ``figures/``.
+        quality: Fit of the model to its data, and warnings where they may not belong together.
     """
 
     subject: Subject
     answers: tuple[Answer, ...]
     seed: int
     folder: Path
+    quality: Quality
 
     @property
     def report(self) -> Path:
@@ -107,15 +111,16 @@ class AuditResult:
         return f"{worst}; {answered} of {len(self.answers)} probes answered ({missing})"
 
     def __str__(self) -> str:
-        lines = [f"{self.subject.name}: {self.verdict}"]
-        lines += [f"  {'note':<11} {note}" for note in self.subject.notes]
-        lines += [f"  {answer}" for answer in self.ranked]
-        return "\n".join(map(_printable, lines))
+        title = printable(f"{self.subject.name}: {self.verdict}")
+        return "\n".join([title, *opening(self.subject, self.quality), *(f"  {answer}" for answer in self.ranked)])
 
 
-def _printable(line: str) -> str:
-    """Replace what is no printable character: a file's name must not colour a terminal, or forge a line."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+def opening(subject: Subject, quality: Quality) -> list[str]:
+    """Return the lines above the findings: how the subject was understood, and how well model and data fit."""
+    lines = [("note", note) for note in subject.notes]
+    lines += [("fit", str(quality))] if quality.training or quality.held_out else []
+    lines += [("warning", warning) for warning in quality.warnings]
+    return [printable(f"  {what:<11} {text}") for what, text in lines]
 
 
 def schema() -> dict[str, Any]:
@@ -148,6 +153,7 @@ def describe(result: AuditResult) -> tuple[dict[str, Any], dict[str, bytes]]:
             "threads": torch.get_num_threads(),
         },
         "subject": _describe_subject(result.subject),
+        "quality": asdict(result.quality),
         "findings": [_describe_answer(answer) for answer in result.ranked],
     }
     return facts, pictures

@@ -7,18 +7,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from assay.cli.output import Refusal, columns, complain, forgiving_stderr, say, sentence, silence
+from assay.cli.auditing import audit
+from assay.cli.output import Refusal, check_seed, columns, complain, drain, forgiving_stderr, say, sentence
 from assay.cli.stopping import stoppable
-
-if TYPE_CHECKING:
-    from assay.audit import AuditResult
 
 FailOn = Literal["never", "low", "medium", "high"]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
@@ -142,9 +139,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     with forgiving_stderr(), stoppable(ends_process=argv is None) as stop:
         try:
             return _run(list(sys.argv[1:] if argv is None else argv))
-        except BrokenPipeError:  # `assay --help | head`
-            silence(sys.stdout)
-            return 0
         except KeyboardInterrupt:
             complain("interrupted")
             return stop.exit_code
@@ -152,6 +146,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     """Run a command; an error becomes one sentence on stderr."""
+    _use_one_thread()
+    try:
+        return _obey(arguments)
+    except BrokenPipeError:  # `assay --help | head`
+        drain()
+        return 0
+    except (Exception, SystemExit) as error:  # no exit of other code may pass for one of ours
+        if "--debug" in arguments:
+            traceback.print_exc()
+        else:
+            complain(sentence(error))
+        drain()
+        return 2
+
+
+def _obey(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         from assay import __version__
 
@@ -169,15 +179,7 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as end:  # --help, or arguments that do not parse
         print(end="", flush=True)
         return end.code if isinstance(end.code, int) else 2
-    _use_one_thread()
-    try:
-        return _RUNNERS[type(command)](command)
-    except (Exception, SystemExit) as error:  # no exit of other code may pass for one of ours
-        if command.debug:
-            traceback.print_exc()
-        else:
-            complain(sentence(error))
-        return 2
+    return _RUNNERS[type(command)](command)
 
 
 def _use_one_thread() -> None:
@@ -186,92 +188,11 @@ def _use_one_thread() -> None:
         os.environ.setdefault(name, "1")  # read when torch and NumPy are first imported, which is later
 
 
-def _audit(command: Audit) -> int:
-    _refuse_bad_options(command)
-    from assay.audit import load_subject
-    from assay.audit import probes as registry
-    from assay.audit.audit import ask_probes
-    from assay.audit.folder import check_writable, reserved
-
-    with ExitStack() as stack:
-        # Refuse a folder before a built-in subject is trained; a numbered one waits for the subject's name.
-        folder = None if command.out is None else stack.enter_context(reserved(command.out, ""))
-        if folder is None:
-            check_writable()
-        subject = load_subject(
-            command.subject,
-            weights=command.weights,
-            weights_key=command.weights_key,
-            train=command.train,
-            test=command.test,
-            loss=command.loss,
-            input_range=command.input_range,
-            input_shape=command.input_shape,
-            seed=command.seed,
-            progress=True,
-        )
-        result = ask_probes(
-            subject,
-            [registry.load(name) for name in dict.fromkeys(command.probe or registry.names())],
-            folder=folder or stack.enter_context(reserved(None, subject.name)),
-            seed=command.seed,
-            device=command.device,
-            progress=True,
-        )
-        _deliver(result)
-    if result.interrupted:
-        raise KeyboardInterrupt
-    return _judge(result, command.fail_on)
-
-
-def _refuse_bad_options(command: Audit) -> None:
-    """Refuse what can be refused without importing torch, which takes seconds."""
-    from assay.audit import probes as registry
-    from assay.audit.specification import specification_problem
-
-    _refuse_seed(command.seed)
-    for problem in (specification_problem(command.subject), *map(registry.name_problem, command.probe)):
-        if problem is not None:
-            raise Refusal(problem)
-
-
-def _refuse_seed(seed: int) -> None:
-    if not 0 <= seed < 2**32:  # what NumPy and PyTorch both take
-        raise Refusal(f"--seed is {seed}; give a number from 0 to {2**32 - 1}")
-
-
-def _deliver(result: "AuditResult") -> None:
-    """Print the findings and write the report; where one of them fails, the other is there."""
-    from assay.audit.audit import write_audit
-    from assay.audit.interrupts import held_signals
-
-    with held_signals():
-        try:
-            say(result)
-        except Refusal as refusal:
-            write_audit(result)
-            raise Refusal(f"{refusal}; the report is {result.report}") from refusal
-        write_audit(result)
-        say(result.report)
-
-
-def _judge(result: "AuditResult", level: FailOn) -> int:
-    """Return the exit code of the gate at a severity, and say why it does not pass."""
-    from assay.audit.gate import judge
-
-    if level == "never":
-        return 0
-    code, reason = judge(result, level)
-    if reason:
-        complain(reason)
-    return code
-
-
 def _study(command: Study) -> int:
     from assay import studies
     from assay.lab import record, run_study
 
-    _refuse_seed(command.seed)
+    check_seed(command.seed)
     if not command.slugs:
         raise Refusal("name at least one study; assay list shows them")
     records = command.records or (Path("records") if Path("records").is_dir() else None)
@@ -325,4 +246,4 @@ def _report(command: Report) -> int:
     return 0
 
 
-_RUNNERS: dict[type, Callable[..., int]] = {Audit: _audit, Study: _study, List: _list, Report: _report}
+_RUNNERS: dict[type, Callable[..., int]] = {Audit: audit, Study: _study, List: _list, Report: _report}

@@ -1,4 +1,4 @@
-"""What the commands print: results on stdout, one sentence for an error on stderr."""
+"""Output of the commands: results on stdout, one sentence for an error on stderr."""
 
 import io
 import os
@@ -8,10 +8,17 @@ from contextlib import redirect_stderr
 from typing import Any
 
 import assay
+from assay.lab import printable
 
 
 class Refusal(Exception):
     """Bad input that is known before torch is imported, or output that cannot be printed; the message is a sentence."""
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that NumPy or PyTorch does not take."""
+    if not 0 <= seed < 2**32:
+        raise Refusal(f"--seed is {seed}; give a number from 0 to {2**32 - 1}")
 
 
 def say(text: object) -> None:
@@ -30,6 +37,14 @@ def say(text: object) -> None:
         silence(sys.stdout)
         reason = (error.strerror or str(error)).lower()
         raise Refusal(f"cannot print the result ({reason}); send standard output where there is room") from error
+
+
+def drain() -> None:
+    """Write what stdout still holds, or drop it where it cannot be written."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        silence(sys.stdout)
 
 
 def silence(stream: Any) -> None:
@@ -67,7 +82,7 @@ def forgiving_stderr() -> redirect_stderr[Any]:
 
 def complain(text: str) -> None:
     """Print one line on stderr."""
-    print(f"assay: {text}", file=sys.stderr, flush=True)
+    print(f"assay: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def sentence(error: BaseException) -> str:

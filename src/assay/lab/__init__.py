@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from assay.lab.records import note, older_methods, read_records, record, stale
     from assay.lab.runner import Run, run_study
     from assay.lab.study import Claim, Paper, Study
+    from assay.lab.text import printable
 
 __all__ = [
     "Bar",
@@ -31,6 +32,7 @@ __all__ = [
     "inline_figure",
     "note",
     "older_methods",
+    "printable",
     "read_records",
     "record",
     "render",
@@ -49,6 +51,7 @@ _HOME = {
     "records": ("note", "older_methods", "read_records", "record", "stale"),
     "runner": ("Run", "run_study"),
     "study": ("Claim", "Paper", "Study"),
+    "text": ("printable",),
 }
 
 
