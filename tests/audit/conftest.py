@@ -23,6 +23,9 @@ def not_a_network():
 
 def raises():
     raise KeyError("no such thing")
+
+def exits():
+    raise SystemExit(0)
 """
 
 

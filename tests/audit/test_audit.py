@@ -162,6 +162,17 @@ def test_a_failure_while_writing_leaves_nothing(with_probes, tmp_path, monkeypat
     assert contents(tmp_path) == []
 
 
+def test_findings_that_cannot_be_written_are_a_note_of_the_error(with_probes, tmp_path, monkeypatch):
+    def no_room(path, *given, **options):
+        raise OSError(28, "No space left on device")
+
+    with_probes(a_probe("good", lambda subject, context: a_finding("high")))
+    monkeypatch.setattr("pathlib.Path.write_text", no_room)
+    with pytest.raises(InvalidInputError) as refusal:
+        run_audit(small_subject(), out=tmp_path / "audit")
+    assert "high        good: Two of six." in refusal.value.__notes__[0]
+
+
 def test_audits_without_a_folder_are_numbered(with_probes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with_probes(a_probe("good", lambda subject, context: a_finding()))

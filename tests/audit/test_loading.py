@@ -69,6 +69,12 @@ def test_a_users_file_is_run_and_finds_its_neighbours(folder, monkeypatch):
     assert load_subject(str(folder / "mine.py")).name == "mine"
 
 
+@pytest.mark.parametrize(("given", "name"), [("", "my-net"), (', name="mine"', "mine")])
+def test_a_users_subject_is_called_after_its_file_unless_it_has_a_name(folder, given, name):
+    (folder / "my-net.py").write_text(SUBJECT.replace(', name="mine"', given))
+    assert load_subject("my-net.py").name == name
+
+
 def test_a_pickle_is_refused_and_its_code_is_not_run(folder):
     torch.save(Trap(folder / "sprung"), "trap.pt")
     for name in ("trap.pt", "trap.pkl"):
@@ -100,6 +106,7 @@ class Trap:
         ("factories:gone", {"weights": GOOD}, InvalidInputError, "importable from here"),
         ("nowhere:network", {"weights": GOOD}, InvalidInputError, "No module named 'nowhere'"),
         ("factories:raises", {"weights": GOOD}, InvalidInputError, "KeyError: 'no such thing'"),
+        ("factories:exits", {"weights": GOOD}, InvalidInputError, "SystemExit: 0"),
         ("factories:not_a_network", {"weights": GOOD}, InvalidInputError, "must return a torch.nn.Module"),
         ("factories:network", {"weights": "gone.safetensors"}, MissingDataError, "no file gone.safetensors"),
         ("factories:network", {"weights": "data.npz"}, InvalidInputError, "is a NumPy archive"),
@@ -134,10 +141,14 @@ def test_a_damaged_safetensors_file_is_refused(folder):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("subject = 1 / 0", "ZeroDivisionError: division by zero"),
+        ("subject = 1 / 0", "mine.py failed in line 1 (ZeroDivisionError: division by zero)"),
+        ("def subject():\n  helper()\n\ndef helper():\n  raise KeyError('a\\nb')", "failed in line 5 (KeyError: "),
+        ("import json\n\nsubject = json.loads('{')", "failed in line 3 (JSONDecodeError: "),
+        ("import sys; sys.exit(0)", "failed in line 1 (SystemExit: 0)"),
+        ("def subject(): exit()", "failed in line 1 (SystemExit: None)"),
         ("def subject(): return 3", "returned int; return an assay.audit.Subject"),
         ("x = 1", "has no attribute 'subject'"),
-        ("def subject(:", "SyntaxError"),
+        ("\ndef subject(:", "failed in line 2 (SyntaxError"),
     ],
 )
 def test_a_users_file_that_fails_is_told_so_in_one_line(tmp_path, body, message):

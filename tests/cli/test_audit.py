@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from assay.audit import Finding, Probe
+from assay.audit import probes as registry
 from assay.cli import main
 
 
@@ -13,7 +15,7 @@ def test_the_report_is_the_last_line_of_stdout(folder, capsys):
     assert out.splitlines()[-1] == "audit/report.html"
     assert "[2/2] How easily" in err
     facts = json.loads((folder / "audit" / "findings.json").read_text())
-    assert [finding["probe"] for finding in facts["findings"]] == ["curvature", "robustness"]
+    assert {finding["probe"] for finding in facts["findings"]} == {"curvature", "robustness"}
 
 
 def test_a_factory_with_weights_and_data_is_audited(folder, quick_probe, capsys):
@@ -31,10 +33,47 @@ def test_fail_on_sets_the_exit_code(folder, quick_probe, severity, level, code):
     assert main(["audit", "mine.py", "--fail-on", level]) == code
 
 
-@pytest.mark.parametrize(("level", "code"), [("never", 0), ("high", 1)])
-def test_a_gate_does_not_pass_because_a_probe_broke(folder, quick_probe, level, code):
-    quick_probe(error=RuntimeError("broken"))
+@pytest.mark.parametrize(("level", "code"), [("never", 0), ("high", 3)])
+@pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit(0)])
+def test_a_gate_does_not_pass_because_a_probe_broke(folder, quick_probe, capsys, level, code, error):
+    quick_probe(error=error)
     assert main(["audit", "mine.py", "--fail-on", level]) == code
+    reason = f"--fail-on high cannot be decided: only failed ({type(error).__name__}: {error})"
+    assert (reason in capsys.readouterr().err) == (level == "high")
+
+
+def test_a_gate_says_which_finding_stopped_it(folder, quick_probe, capsys):
+    quick_probe("high")
+    assert main(["audit", "mine.py", "--fail-on", "low"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "assay: --fail-on low: only is high"
+
+
+def test_findings_come_on_stderr_as_each_probe_ends_and_sorted_on_stdout(folder, capsys, monkeypatch):
+    severities = {"first": "info", "second": "high", "third": "low"}
+    came = []
+
+    def load(name):
+        def run(subject, context):
+            came.append(capsys.readouterr().err.splitlines()[-2:])
+            return Finding(headline=f"{name}.", severity=severities[name], rule="By decree.", advice="Rest.")
+
+        return Probe(name, f"Is it {name}?", frozenset(), run)
+
+    monkeypatch.setattr(registry, "names", lambda: list(severities))
+    monkeypatch.setattr(registry, "load", load)
+    assert main(["audit", "mine.py", "--out", "audit"]) == 0
+    assert came[1:] == [
+        ["  info        first: first.", "[2/3] Is it second?"],
+        ["  high        second: second.", "[3/3] Is it third?"],
+    ]
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[-4:]] == [
+        "high        second: second.",
+        "low         third: third.",
+        "info        first: first.",
+        "audit/report.html",
+    ]
+    facts = json.loads((folder / "audit" / "findings.json").read_text())
+    assert [finding["probe"] for finding in facts["findings"]] == ["second", "third", "first"]
 
 
 def test_an_interrupted_audit_writes_its_report_and_exits_with_130(folder, quick_probe, capsys):

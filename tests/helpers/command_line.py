@@ -25,11 +25,16 @@ def subject():
 """
 
 
-def assay_in_a_process(*arguments, **options):
+def environment():
+    """Return the environment of a process that imports this package."""
+    return os.environ | {"PYTHONPATH": str(Path(assay.__file__).parents[1])}
+
+
+def assay_in_a_process(*arguments, program=PYTHON, **options):
     """Run the command line in a process and return how it ended."""
-    environment = os.environ | {"PYTHONPATH": str(Path(assay.__file__).parents[1])}
-    command = [sys.executable, "-c", PYTHON, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, **options)
+    usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, text=True, check=False, **(usual | options))
 
 
 def change(folder, line):

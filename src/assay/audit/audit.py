@@ -3,17 +3,19 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
 import torch
 
 from assay.audit import probes as registry
-from assay.audit.folder import check_writable, next_folder, whole_folder
+from assay.audit.folder import reserved, whole_folder
+from assay.audit.interrupts import held_signals
 from assay.audit.probe import Context, Probe, SkipProbe
 from assay.audit.quality import measure_quality
 from assay.audit.report import render_report
-from assay.audit.result import Answer, AuditResult, describe
+from assay.audit.result import Answer, AuditResult, describe, opening
 from assay.audit.subject import Need, Subject
 from assay.core import InvalidInputError
 
@@ -38,7 +40,8 @@ def run_audit(
 
     First it is seen whether model and data belong together, see `assay.audit.quality`. A probe that does not apply to
     the subject is skipped with the reason; a probe that raises is reported as failed and the others go on; on an
-    interrupt (Ctrl-C) the answers so far are written. The folder is written atomically.
+    interrupt (Ctrl-C) the answers so far are written. The folder is reserved before the first probe starts and written
+    atomically; where it cannot be written at the end, the findings are a note of the error.
 
     Args:
         subject: The subject; its model is left unchanged.
@@ -59,22 +62,50 @@ def run_audit(
     'assay-audit/digits-1/report.html'
     """
     chosen = [registry.load(name) for name in dict.fromkeys(probes or registry.names())]
-    folder = Path(out) if out is not None else next_folder(subject.name)
-    check_writable(folder)
-    if device is not None:
-        subject = subject.to(device)
-    quality = measure_quality(subject)
-    answers = tuple(_ask_all(chosen, subject, Context(seed=seed, progress=progress)))
-    if all(answer.status == "skipped" for answer in answers):
-        reasons = " | ".join(f"{answer.probe}: {answer.reason}" for answer in answers)
-        raise InvalidInputError(f"no probe applies to subject {subject.name!r}: {reasons}")
-    result = AuditResult(subject=subject, answers=answers, seed=seed, folder=folder, quality=quality)
-    _write(result)
+    with reserved(out, subject.name) as folder:
+        result = ask_probes(subject, chosen, folder=folder, seed=seed, device=device, progress=progress)
+        with held_signals():
+            try:
+                write_audit(result)
+            except InvalidInputError as error:
+                error.add_note(str(result))  # the findings are not lost with the folder
+                raise
     return result
 
 
-def _write(result: AuditResult) -> None:
-    """Write ``findings.json``, the pictures and the report."""
+def ask_probes(
+    subject: Subject,
+    chosen: Sequence[Probe],
+    *,
+    folder: Path,
+    seed: int,
+    device: str | torch.device | None,
+    progress: bool,
+) -> AuditResult:
+    """Run probes on a subject, and write nothing yet (see `run_audit`).
+
+    With ``progress``, each answer is printed on stderr as soon as it is known.
+
+    Raises:
+        InvalidInputError: The device is unknown, or no probe applies to the subject.
+    """
+    if device is not None:
+        subject = subject.to(device)
+    quality, context = measure_quality(subject), Context(seed=seed, progress=progress)
+    _tell(opening(subject, quality), context)
+    answers = _ask_all(chosen, subject, context)
+    if all(answer.status == "skipped" for answer in answers):
+        reasons = " | ".join(f"{answer.probe}: {answer.reason}" for answer in answers)
+        raise InvalidInputError(f"no probe applies to subject {subject.name!r}: {reasons}")
+    return AuditResult(subject=subject, answers=answers, seed=seed, folder=folder, quality=quality)
+
+
+def write_audit(result: AuditResult) -> None:
+    """Write ``findings.json``, the pictures and the report.
+
+    Raises:
+        InvalidInputError: The folder cannot be written.
+    """
     facts, pictures = describe(result)
     with whole_folder(result.folder) as folder:
         (folder / "figures").mkdir()
@@ -85,30 +116,25 @@ def _write(result: AuditResult) -> None:
         (folder / "report.html").write_text(render_report(facts, folder), encoding="utf-8")
 
 
-def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> Iterator[Answer]:
-    """Yield one answer for each probe, also for those that did not start after an interrupt."""
-    interrupted = False
-    for number, probe in enumerate(chosen, 1):
-        if interrupted:
-            yield Answer(
-                probe.name, probe.question, "interrupted", 0.0, reason="the audit was interrupted before this probe"
-            )
-            continue
-        if context.progress:  # a line, not a bar: the probes draw their own bars
-            print(f"[{number}/{len(chosen)}] {probe.question}", file=sys.stderr, flush=True)
-        start = time.perf_counter()
-        try:
-            answer = _ask(probe, subject, context)
-        except KeyboardInterrupt:
-            interrupted = True
-            answer = Answer(
-                probe.name,
-                probe.question,
-                "interrupted",
-                time.perf_counter() - start,
-                reason="the audit was interrupted during this probe",
-            )
-        yield answer
+def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> tuple[Answer, ...]:
+    """Return one answer for each probe, also for those that an interrupt stopped or kept from starting."""
+    answers: list[Answer] = []
+    try:
+        for number, probe in enumerate(chosen, 1):
+            _tell([f"[{number}/{len(chosen)}] {probe.question}"], context)  # a line: the probes draw their own bars
+            answers.append(_ask(probe, subject, context))
+            _tell([f"  {answers[-1]}"], context)
+    except KeyboardInterrupt:
+        for when, probe in zip(chain(("during",), repeat("before")), chosen[len(answers) :], strict=False):
+            reason = f"the audit was interrupted {when} this probe"
+            answers.append(Answer(probe.name, probe.question, "interrupted", 0.0, reason=reason))
+    return tuple(answers)
+
+
+def _tell(lines: Iterable[str], context: Context) -> None:
+    if context.progress:
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
 
 
 def _ask(probe: Probe, subject: Subject, context: Context) -> Answer:
@@ -120,7 +146,7 @@ def _ask(probe: Probe, subject: Subject, context: Context) -> Answer:
         finding = probe.run(subject, context)
     except SkipProbe as skipped:
         return Answer(probe.name, probe.question, "skipped", time.perf_counter() - start, reason=str(skipped))
-    except Exception as error:  # one probe's failure must not cost the others' answers
+    except (Exception, SystemExit) as error:  # one probe's failure must not cost the others' answers
         reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
         return Answer(probe.name, probe.question, "failed", time.perf_counter() - start, reason=reason)
     return Answer(probe.name, probe.question, "answered", time.perf_counter() - start, finding=finding)

@@ -1,10 +1,10 @@
 """Loading a subject: by built-in name, from a Python file, a factory with weights, or a folder of Hugging Face's."""
 
-import difflib
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from assay.audit.builtin import BUILT_IN, load_built_in
 from assay.audit.data_files import in_order_of, read_parts
 from assay.audit.foreign import is_pretrained, load_pretrained, select_outputs
+from assay.audit.specification import specification_problem
 from assay.audit.subject import Subject, dense_input_shape, dense_shape, trial_inputs
 from assay.audit.subject_checks import scores_of
 from assay.audit.weights import call_factory, load_state, load_weights, match_state
@@ -25,6 +26,8 @@ from assay.core import (
     cross_entropy,
     squared_error,
 )
+
+_UNNAMED = Subject.name  # the default
 
 LOSSES: dict[str, LossFunction] = {
     "binary_cross_entropy": binary_cross_entropy,
@@ -76,6 +79,8 @@ def load_subject(
     >>> load_subject("digits").name
     'digits'
     """
+    if (problem := specification_problem(spec)) is not None:
+        raise (MissingDataError if spec.endswith(".py") else InvalidInputError)(problem)
     if spec in BUILT_IN or spec.endswith(".py"):
         options = {
             "weights": weights,
@@ -93,8 +98,6 @@ def load_subject(
         if weights is not None or weights_key is not None:
             raise InvalidInputError(f"{spec} brings its own weights; leave out --weights and --weights-key")
         found = _folder_model(Path(spec), input_range)
-    elif ":" not in spec:
-        raise InvalidInputError(_unknown(spec))
     elif weights is None:
         raise InvalidInputError(f"{spec} is an untrained model; add its trained weights with --weights FILE")
     else:
@@ -157,20 +160,6 @@ def _with_data(
     )
 
 
-def _unknown(spec: str) -> str:
-    """Return the message for an unknown subject: the forms that exist, and the nearest name."""
-    if Path(spec).suffix in (".safetensors", ".pt", ".pth", ".pkl"):
-        return f"{spec} holds weights only; give the model too, as: assay audit package.module:factory --weights {spec}"
-    if Path(spec).is_dir():
-        return (
-            f"the folder {spec} holds no config.json, as that of a Hugging Face classifier does; give the folder that "
-            "save_pretrained wrote, or images with --train"
-        )
-    close = difflib.get_close_matches(spec, BUILT_IN, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"built in are {', '.join(BUILT_IN)}"
-    return f"there is no subject {spec!r}; give a Python file, package.module:factory or a built-in name ({hint})"
-
-
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
     """Make modules in ``folder`` importable, as ``python file.py`` does."""
@@ -182,9 +171,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _run_file(path: Path) -> Subject:
-    """Run the user's own Python file and return what its ``subject()`` returns."""
-    if not path.is_file():
-        raise MissingDataError(f"there is no file {path}; give a Python file with a function subject()")
+    """Run the user's own Python file and return what its ``subject()`` returns, called after the file by default."""
     module = ModuleType(f"subject_from_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and pickling of the user's classes look it up there
@@ -194,14 +181,26 @@ def _run_file(path: Path) -> Subject:
             subject = module.subject()
         except AssayError:
             raise
-        except Exception as error:  # the user's own code: any failure is an answer to show them
-            reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+        except (Exception, SystemExit) as error:  # the user's own code: any failure is an answer to show them
             raise InvalidInputError(
-                f"{path} failed ({reason}); mend it so that its function subject() returns an assay.audit.Subject"
+                f"{path} failed{_place(error, path)} ({type(error).__name__}: {_first_line(error)}); "
+                "mend it so that its function subject() returns an assay.audit.Subject"
             ) from error
     if not isinstance(subject, Subject):
         raise InvalidInputError(f"subject() in {path} returned {type(subject).__name__}; return an assay.audit.Subject")
-    return subject
+    return replace(subject, name=path.stem) if subject.name == _UNNAMED else subject
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """Return the line of a file where an error arose."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines.append(error.lineno)
+    return f" in line {lines[-1]}" if lines else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]
 
 
 def _loss(

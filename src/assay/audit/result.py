@@ -3,6 +3,7 @@
 import importlib.resources
 import json
 import platform
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ from assay.audit.probe import SEVERITIES, Finding, Picture, Severity
 from assay.audit.quality import Quality
 from assay.audit.subject import Subject
 from assay.lab import printable
+
+# Of the answers, in the order of the report.
+_GRADES = (*reversed(SEVERITIES), "failed", "interrupted", "skipped")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,15 @@ class Answer:
     finding: Finding | None = None
     reason: str = ""
 
+    @property
+    def grade(self) -> str:
+        """The finding's severity, or the status where there is none."""
+        return self.status if self.finding is None else self.finding.severity
+
+    def __str__(self) -> str:
+        text = self.reason if self.finding is None else self.finding.headline
+        return printable(f"{self.grade:<11} {self.probe}: {text}")
+
 
 @dataclass(frozen=True)
 class AuditResult:
@@ -44,7 +57,7 @@ class AuditResult:
 
     Args:
         subject: The subject.
-        answers: One for each probe, in the order of the report.
+        answers: One for each probe, in the order in which they were asked.
         seed: The audit's seed.
         folder: Folder of ``report.html``, ``findings.json`` and ``figures/``.
         quality: Fit of the model to its data, and warnings where they may not belong together.
@@ -81,16 +94,33 @@ class AuditResult:
         """Return whether some finding is at or above ``severity``."""
         return self.worst is not None and SEVERITIES.index(self.worst) >= SEVERITIES.index(severity)
 
+    @property
+    def ranked(self) -> tuple[Answer, ...]:
+        """The answers, most severe first, then the probes that failed, were interrupted or were skipped."""
+        return tuple(sorted(self.answers, key=lambda answer: _GRADES.index(answer.grade)))
+
+    @property
+    def verdict(self) -> str:
+        """The worst severity in a few words, and how many probes it does not speak for."""
+        counts = Counter(answer.status for answer in self.answers)
+        answered = counts.pop("answered", 0)
+        worst = "no finding" if self.worst is None else f"worst finding {self.worst}"
+        if not counts:
+            return worst
+        missing = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+        return f"{worst}; {answered} of {len(self.answers)} probes answered ({missing})"
+
     def __str__(self) -> str:
-        lines = [f"{self.subject.name}: worst finding {self.worst or 'none'}"]
-        lines += [f"  {'note':<11} {note}" for note in self.subject.notes]
-        lines += [f"  {'fit':<11} {self.quality}"] if self.quality.training or self.quality.held_out else []
-        lines += [f"  {'warning':<11} {warning}" for warning in self.quality.warnings]
-        for answer in self.answers:
-            grade = answer.finding.severity if answer.finding else answer.status
-            text = answer.finding.headline if answer.finding else answer.reason
-            lines.append(f"  {grade:<11} {answer.probe}: {text}")
-        return "\n".join(map(printable, lines))
+        title = printable(f"{self.subject.name}: {self.verdict}")
+        return "\n".join([title, *opening(self.subject, self.quality), *(f"  {answer}" for answer in self.ranked)])
+
+
+def opening(subject: Subject, quality: Quality) -> list[str]:
+    """Return the lines above the findings: how the subject was understood, and how well model and data fit."""
+    lines = [("note", note) for note in subject.notes]
+    lines += [("fit", str(quality))] if quality.training or quality.held_out else []
+    lines += [("warning", warning) for warning in quality.warnings]
+    return [printable(f"  {what:<11} {text}") for what, text in lines]
 
 
 def schema() -> dict[str, Any]:
@@ -124,7 +154,7 @@ def describe(result: AuditResult) -> tuple[dict[str, Any], dict[str, bytes]]:
         },
         "subject": _describe_subject(result.subject),
         "quality": asdict(result.quality),
-        "findings": [_describe_answer(answer) for answer in result.answers],
+        "findings": [_describe_answer(answer) for answer in result.ranked],
     }
     return facts, pictures
 

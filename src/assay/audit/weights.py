@@ -22,7 +22,7 @@ def call_factory(spec: str) -> nn.Module:
     try:
         factory: Callable[[], object] = getattr(importlib.import_module(module_name), name)
         model = factory()
-    except Exception as error:  # the user's own code: any failure is an answer to show them
+    except (Exception, SystemExit) as error:  # the user's own code: any failure is an answer to show them
         raise InvalidInputError(
             f"{spec} failed ({type(error).__name__}: {_first_line(error)}); "
             "give package.module:factory, importable from here and callable without arguments"
@@ -51,5 +51,5 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], *, name: str) ->
     return model.eval()
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip() or "no message").splitlines()[0]

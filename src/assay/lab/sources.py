@@ -18,7 +18,7 @@ from assay.lab.study import Study, require_experiment
 
 _ASSAY = Path(assay.__file__).resolve().parent
 
-_COMPUTES_NOTHING = (_ASSAY / "lab", _ASSAY / "audit", _ASSAY / "cli.py")
+_COMPUTES_NOTHING = (_ASSAY / "lab", _ASSAY / "audit", _ASSAY / "cli")
 
 
 def code_digest(function: Callable[..., Any], items: Any = ()) -> str:

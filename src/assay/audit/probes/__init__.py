@@ -30,6 +30,15 @@ def questions() -> dict[str, str]:
     return {name: (text or "").split("\n")[0] for name, text in docstrings.items()}
 
 
+def name_problem(name: str) -> str | None:
+    """Return why there is no probe called ``name``, with the nearest one; None where there is. Imports no probe."""
+    if name in names():
+        return None
+    close = difflib.get_close_matches(name, names(), n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names())}"
+    return f"there is no probe {name!r}; {hint}"
+
+
 def load(name: str) -> "Probe":
     """Import and return the probe called ``name``.
 
@@ -38,8 +47,6 @@ def load(name: str) -> "Probe":
     """
     from assay.core import InvalidInputError
 
-    if name not in names():
-        close = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names())}"
-        raise InvalidInputError(f"there is no probe {name!r}; {hint}")
+    if (problem := name_problem(name)) is not None:
+        raise InvalidInputError(problem)
     return importlib.import_module(f"assay.audit.probes.{name}").PROBE

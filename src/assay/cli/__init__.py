@@ -13,6 +13,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from assay.cli.auditing import audit
+from assay.cli.output import Refusal, check_seed, columns, complain, drain, forgiving_stderr, say, sentence
+from assay.cli.stopping import stoppable
+
 FailOn = Literal["never", "low", "medium", "high"]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 OptionalText = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
@@ -21,7 +25,7 @@ Loss = Literal["binary_cross_entropy", "cross_entropy", "squared_error"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Command:
-    debug: bool = False
+    debug: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Show the traceback of an error."""
 
 
@@ -55,13 +59,16 @@ class Audit(_Command):
     ] = ()
     """Run only this probe; may be repeated."""
     fail_on: FailOn = "never"
-    """Exit with 1 when a finding has at least this severity, or when a probe failed."""
+    """Gate: exit with 1 when a finding has at least this severity, and with 3 when that cannot be told, because a
+    probe failed or most were skipped. Other exit codes: 0 done; 2 bad input, or the report cannot be written; 130
+    interrupted by Ctrl-C, 143 by SIGTERM, with a report of what was finished."""
     out: OptionalPath = None
     """Folder to write; by default assay-audit/<subject>-<n>."""
     seed: int = 0
     """Seed of every random draw."""
     device: OptionalText = None
-    """Device to compute on, such as cuda; by default the model's."""
+    """Device to compute on, such as cuda; by default the model's. On a CPU one thread computes; the environment
+    variable OMP_NUM_THREADS sets more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,45 +129,57 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; by default those of the process.
 
     Returns:
-        The exit code: 0 done, 1 a finding at or above ``--fail-on``, 2 bad input, 130 interrupted.
+        The exit code: 0 done, 1 a finding at or above ``--fail-on``, 2 bad input, 3 ``--fail-on`` cannot be decided,
+        130 interrupted, 143 terminated.
 
     >>> main(["--version"])
     assay 0.1.0
     0
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    with forgiving_stderr(), stoppable(ends_process=argv is None) as stop:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        except KeyboardInterrupt:
+            complain("interrupted")
+            return stop.exit_code
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command; an error becomes one sentence on stderr."""
+    _use_one_thread()
+    try:
+        return _obey(arguments)
+    except BrokenPipeError:  # `assay --help | head`
+        drain()
+        return 0
+    except (Exception, SystemExit) as error:  # no exit of other code may pass for one of ours
+        if "--debug" in arguments:
+            traceback.print_exc()
+        else:
+            complain(sentence(error))
+        drain()
+        return 2
+
+
+def _obey(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         from assay import __version__
 
-        print(f"assay {__version__}")
+        say(f"assay {__version__}")
         return 0
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             _COMMANDS,
             prog="assay",
-            description="Audit trained neural networks, and rerun the experiments of papers.",
+            description="Audit trained neural networks, and rerun the experiments of papers.\n\n"
+            "`assay --version` prints the version.",
             args=arguments or ["--help"],
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-    except SystemExit as stop:  # --help, or arguments that do not parse
-        return stop.code if isinstance(stop.code, int) else 2
-    return _run(command)
-
-
-def _run(command: Command) -> int:
-    """Run a command; an error becomes one sentence on stderr."""
-    _use_one_thread()
-    try:
-        return _RUNNERS[type(command)](command)
-    except KeyboardInterrupt:
-        print("assay: interrupted", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if command.debug:
-            traceback.print_exc()
-        else:
-            print(f"assay: {_sentence(error)}", file=sys.stderr)
-        return 2
+    except SystemExit as end:  # --help, or arguments that do not parse
+        print(end="", flush=True)
+        return end.code if isinstance(end.code, int) else 2
+    return _RUNNERS[type(command)](command)
 
 
 def _use_one_thread() -> None:
@@ -169,57 +188,13 @@ def _use_one_thread() -> None:
         os.environ.setdefault(name, "1")  # read when torch and NumPy are first imported, which is later
 
 
-def _sentence(error: Exception) -> str:
-    from assay.core import AssayError
-
-    text = " ".join(str(error).split())
-    if isinstance(error, AssayError):
-        return text
-    return f"unexpected {type(error).__name__}: {text}; run it again with --debug to see where"
-
-
-def _audit(command: Audit) -> int:
-    from assay.audit import load_subject, probes, run_audit
-    from assay.audit.folder import check_writable, next_folder
-
-    # Refuse bad options before a built-in subject is trained.
-    for name in command.probe:
-        probes.load(name)
-    check_writable(command.out or next_folder("subject"))
-    subject = load_subject(
-        command.subject,
-        weights=command.weights,
-        weights_key=command.weights_key,
-        train=command.train,
-        test=command.test,
-        loss=command.loss,
-        input_range=command.input_range,
-        input_shape=command.input_shape,
-        seed=command.seed,
-        progress=True,
-    )
-    result = run_audit(
-        subject,
-        probes=command.probe or None,
-        out=command.out,
-        seed=command.seed,
-        device=command.device,
-        progress=True,
-    )
-    print(result)
-    print(result.report)
-    if result.interrupted:
-        return 130
-    return int(command.fail_on != "never" and (result.failed or result.reaches(command.fail_on)))
-
-
 def _study(command: Study) -> int:
     from assay import studies
-    from assay.core import InvalidInputError
     from assay.lab import record, run_study, write_study_page
 
+    check_seed(command.seed)
     if not command.slugs:
-        raise InvalidInputError("name at least one study; assay list shows them")
+        raise Refusal("name at least one study; assay list shows them")
     records = command.records or (Path("records") if Path("records").is_dir() else None)
     for study in [studies.load(slug) for slug in command.slugs]:
         run = run_study(
@@ -233,11 +208,11 @@ def _study(command: Study) -> int:
             device=command.device,
             progress=True,
         )
-        print(f"{study.paper.title} ({study.paper.year})")
-        _print_rows([(name, run.verdicts[name], str(claim)) for name, claim in study.claims.items()])
+        say(f"{study.paper.title} ({study.paper.year})")
+        say(columns([(name, run.verdicts[name], str(claim)) for name, claim in study.claims.items()]))
         if records is not None and command.scale == "small":
-            print(record(run, records))
-        print(write_study_page(run))
+            say(record(run, records))
+        say(write_study_page(run))
     return 0
 
 
@@ -248,14 +223,11 @@ def _list(command: List) -> int:
 
     rooms, titles, methods = studies.rooms(), studies.titles(), studies.methods()
     for room in sorted(set(rooms.values())):
-        print(f"Studies: {room} (assay study SLUG)")
-        rows = [[(slug, titles[slug]), ("", ", ".join(methods[slug]))] for slug in titles if rooms[slug] == room]
-        _print_rows([row for study in rows for row in study if any(row)])
-        print()
-    print("Probes (assay audit SUBJECT --probe PROBE)")
-    _print_rows(list(probes.questions().items()))
-    print("\nBuilt-in subjects (assay audit SUBJECT)")
-    _print_rows(list(BUILT_IN.items()))
+        cells = [[(slug, titles[slug]), ("", ", ".join(methods[slug]))] for slug in titles if rooms[slug] == room]
+        say(f"Studies: {room} (assay study SLUG)")
+        say(columns([row for study in cells for row in study if any(row)]) + "\n")
+    say(f"Probes (assay audit SUBJECT --probe PROBE)\n{columns(list(probes.questions().items()))}\n")
+    say(f"Built-in subjects (assay audit SUBJECT)\n{columns(list(BUILT_IN.items()))}")
     return 0
 
 
@@ -263,7 +235,7 @@ def _report(command: Report) -> int:
     if command.run is not None:
         from assay.audit import rerender
 
-        print(rerender(command.run, command.out))
+        say(rerender(command.run, command.out))
         return 0
     from assay import studies
     from assay.lab import find_records, read_records, write_gallery
@@ -271,20 +243,8 @@ def _report(command: Report) -> int:
     records = command.records or find_records()
     known = {entry["slug"] for entry in read_records(records)} & set(studies.slugs())
     found = [studies.load(slug) for slug in sorted(known)]
-    print(write_gallery(records, command.out or Path("gallery.html"), studies=found))
+    say(write_gallery(records, command.out or Path("gallery.html"), studies=found))
     return 0
 
 
-def _print_rows(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in aligned columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print(("  " + "  ".join(cells)).rstrip())
-
-
-_RUNNERS: dict[type, Callable[..., int]] = {Audit: _audit, Study: _study, List: _list, Report: _report}
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+_RUNNERS: dict[type, Callable[..., int]] = {Audit: audit, Study: _study, List: _list, Report: _report}
