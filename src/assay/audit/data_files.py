@@ -23,7 +23,11 @@ class Parts:
 
 
 def read_parts(
-    train: Path | str | None, test: Path | str | None, input_range: tuple[float, float], dtype: torch.dtype
+    train: Path | str | None,
+    test: Path | str | None,
+    input_range: tuple[float, float],
+    dtype: torch.dtype,
+    resize: tuple[int, int] | None = None,
 ) -> Parts:
     """Read both parts; a file given for testing is numbered as the training file is.
 
@@ -32,13 +36,16 @@ def read_parts(
         test: The same for the held-out part; by default the test part of `train`, where it has one.
         input_range: Lowest and highest value of an input.
         dtype: Type of the inputs.
+        resize: Height and width that images in folders are brought to.
 
     Raises:
         InvalidInputError: A file cannot be read, or the two have different classes.
         MissingDataError: A file is not there.
     """
-    training = None if train is None else _read(Path(train), input_range)
-    held_out = training if test is None else _read(Path(test), input_range)
+    if resize is not None and not any(path is not None and Path(path).is_dir() for path in (train, test)):
+        raise InvalidInputError("--resize is for folders of images, and none is given; leave it out")
+    training = None if train is None else _read(Path(train), input_range, resize)
+    held_out = training if test is None else _read(Path(test), input_range, resize)
     notes: list[str] = [] if training is None else [f"training data: {note}" for note in training.notes]
     if held_out is None:
         return Parts()
@@ -59,14 +66,14 @@ def read_parts(
     )
 
 
-def _read(path: Path, input_range: tuple[float, float]) -> Dataset:
+def _read(path: Path, input_range: tuple[float, float], resize: tuple[int, int] | None) -> Dataset:
     if path.is_dir():
         if tuple(input_range) != (0.0, 1.0):
             raise InvalidInputError(
                 f"images are read as values from 0 to 1, not {tuple(input_range)}; leave out --input-range, and put "
                 "any scaling inside the model"
             )
-        return load_image_folder(path)
+        return load_image_folder(path, resize=resize)
     if path.exists() and path.suffix.lower() != ".npz":
         raise InvalidInputError(f"{path} is neither .npz nor a folder; save it with numpy.savez('data.npz', x=x, y=y)")
     return load_npz(path, input_range=input_range)

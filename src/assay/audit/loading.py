@@ -41,6 +41,7 @@ def load_subject(
     loss: str | None = None,
     input_range: tuple[float, float] = (0.0, 1.0),
     input_shape: tuple[int, ...] | None = None,
+    resize: tuple[int, int] | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Subject:
@@ -59,6 +60,7 @@ def load_subject(
             one output, else the second.
         input_range: Lowest and highest value of an input.
         input_shape: Shape of one input; needed only without data, where the first layer does not determine it.
+        resize: Height and width in pixels that images of a folder are brought to where their sizes differ from it.
         seed: Seed of a built-in subject's training.
         progress: Show a built-in subject's training on stderr.
 
@@ -80,6 +82,7 @@ def load_subject(
             "test": test,
             "loss": loss,
             "input_shape": input_shape,
+            "resize": resize,
         }
         given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
         if given:
@@ -94,7 +97,7 @@ def load_subject(
         state = match_state(model, load_state(Path(weights), weights_key), name=spec)
         model = load_weights(model, state, name=spec)
     dtype = next(model.parameters()).dtype
-    parts = read_parts(train, test, input_range, dtype)
+    parts = read_parts(train, test, input_range, dtype, resize)
     return Subject(
         model=model,
         loss=_loss(loss, model, parts.train or parts.test, input_shape),

@@ -92,14 +92,14 @@ def _members(path: Path) -> dict[str, ZipInfo]:
 
 def _read(path: Path, members: dict[str, ZipInfo]) -> dict[str, np.ndarray]:
     """Read arrays whose sizes, as the archive and their own headers state them, agree and fit into memory."""
+    sizes: dict[str, int] = {}
     arrays: dict[str, np.ndarray] = {}
     name = next(iter(members))
     try:
         with ZipFile(path) as archive:
-            size = 0
             for name, member in members.items():
-                size += _size(archive, member)
-            check_size(size, path, "save a part of the data")
+                sizes[name] = _size(archive, member)
+            check_size(sum(sizes.values()), path, "save a part of the data")
             for name, member in members.items():
                 with archive.open(member) as file:
                     arrays[name] = read_array(file, allow_pickle=False)
@@ -107,15 +107,15 @@ def _read(path: Path, members: dict[str, ZipInfo]) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # a damaged file raises errors of many kinds
         raise InvalidInputError(
-            f"{name} in {path} cannot be read as a plain array ({_reason(error)}); save arrays of one shape, of numbers "
-            "or text, with numpy.savez(path, x=..., y=...)"
+            f"{name} in {path} cannot be read as a plain array ({_reason(error)}); save arrays of one shape, of "
+            "numbers or text, with numpy.savez(path, x=..., y=...)"
         ) from error
     return arrays
 
 
 def _reason(error: Exception) -> str:
     """Return the first sentence of an error, without what follows: NumPy advises to load the file unsafely."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:_LONGEST_REASON]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:_LONGEST_REASON].rstrip(".")
 
 
 def _size(archive: ZipFile, member: ZipInfo) -> int:
