@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -192,3 +194,34 @@ def test_folders_at_an_uncertain_depth_are_refused(pets, folders, words):
         copy_tree(pets, root / folder)
     with pytest.raises(InvalidInputError, match=words):
         load_image_folder(root)
+
+
+def test_images_of_differing_sizes_are_brought_to_one(pets):
+    Image.new("L", (9, 7), 255).save(pets / "dog" / "9.png")
+    data = load_image_folder(pets, resize=(4, 4))
+    assert data.x_train.shape == (5, 1, 4, 4)
+    assert torch.equal(data.x_train[4], torch.ones(1, 4, 4))
+    assert [note[:38] for note in data.notes] == ["1 of 5 images are resized to 4 x 4 (he"]
+
+
+@pytest.mark.parametrize("size", [(0, 4), (4, -1), (10**5, 10**5)])
+def test_sizes_that_are_none_are_refused(pets, size):
+    with pytest.raises(InvalidInputError, match="resize"):
+        load_image_folder(pets, resize=size)
+
+
+@pytest.mark.parametrize("kind", ["a loop as a class", "a loop in a class", "a broken link", "a pipe"])
+def test_what_is_neither_file_nor_folder_is_refused(pets, kind):
+    place = pets / "ant" if kind == "a loop as a class" else pets / "cat" / "9.png"
+    if kind == "a pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(place.name if "loop" in kind else "nowhere.png")
+    with pytest.raises(InvalidInputError, match=f"{place.name} is neither a file nor a folder.*; remove it"):
+        load_image_folder(pets)
+
+
+def test_a_link_to_the_folder_itself_is_no_class(pets):
+    (pets / "again").symlink_to(pets)
+    with pytest.raises(InvalidInputError, match=r"the class folder .*again holds folders"):
+        load_image_folder(pets)

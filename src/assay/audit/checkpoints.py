@@ -1,27 +1,16 @@
 """Checkpoints: named tensors from files, read without running code, and never one of several sets in silence."""
 
-import argparse
-import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
-import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from assay.core import InvalidInputError, MissingDataError
+from assay.audit.weight_files import CONVERT, INDEX, check_contents, inside, read_file, read_shards
+from assay.core import InvalidInputError
 
-_CONVERT = "convert it where it was made, with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
-_INDEX, _SHARD = ".index.json", re.compile(r"-\d{5}-of-(\d{5})\.")
 AVERAGE = re.compile(r"(?<![a-z])(ema|swa)(?![a-z])|averag|shadow", re.IGNORECASE)
-_PICKLES = (".pkl", ".pickle", ".joblib")
-_FOREIGN = {".npz": "a NumPy archive", ".npy": "a NumPy array", ".onnx": "an ONNX model", ".h5": "an HDF5 file"}
-_LFS = b"version https://git-lfs.github.com/spec/"
 _DEEPEST = 6  # levels of a checkpoint at which a state dict may lie
 
 
@@ -50,20 +39,22 @@ def load_state(path: Path, key: str | None = None) -> State:
 
     Raises:
         MissingDataError: There is no such file.
-        InvalidInputError: Reading it would run code, or it is damaged, or holds no named tensors, or several sets.
+        InvalidInputError: Reading it would run code, or it is damaged, larger than what is read (see
+            `assay.data.limits`), or holds no named tensors, or several sets.
     """
     if path.is_dir():
         inside = ", ".join(sorted(entry.name for entry in path.iterdir() if entry.is_file())[:6]) or "no files"
         raise InvalidInputError(f"{path} is a folder ({inside}); give the file of the weights in it")
-    if path.name.endswith(_INDEX):
-        loaded, notes = _read_shards(path), [f"weights are read from the files that {path.name} lists"]
+    if path.name.endswith(INDEX):
+        loaded, notes = read_shards(path), [f"weights are read from the files that {path.name} lists"]
     else:
-        loaded, notes = _read_file(path), []
+        loaded, notes = read_file(path), []
+    check_contents(loaded, path)
     if key is not None:
         return State(*_named_set(loaded, key, path, notes))
     sets = dict(_state_dicts(loaded)) or dict(_tensors_among_others(loaded))
     if not sets:
-        raise InvalidInputError(f"{path} holds no state dict (names and tensors); {_CONVERT}")
+        raise InvalidInputError(f"{path} holds no state dict (names and tensors); {CONVERT}")
     rivals = [*sets, *(place for place in _averages(loaded) if not any(_related(place, other) for other in sets))]
     if len(rivals) > 1:
         averaged = [place for place in rivals if AVERAGE.search(place)]
@@ -75,94 +66,6 @@ def load_state(path: Path, key: str | None = None) -> State:
         )
     ((place, tensors),) = sets.items()
     return State(tensors, (*notes, *_said(loaded, place, path)))
-
-
-def _read_file(path: Path) -> Any:
-    if not path.is_file():
-        raise MissingDataError(f"there is no file {path}; give the trained weights, preferably as .safetensors")
-    _check_contents(path)
-    shard = _SHARD.search(path.name)
-    if shard and int(shard[1]) > 1:
-        raise InvalidInputError(
-            f"{path} is one of {int(shard[1])} files of the weights; give their index, as model.safetensors{_INDEX}"
-        )
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise InvalidInputError(f"{path} is no safetensors file or is damaged ({error}); save it again") from error
-    if path.suffix in _PICKLES:
-        raise InvalidInputError(f"{path} is a pickle, which can run code when it is read; {_CONVERT}")
-    if path.suffix in _FOREIGN:
-        raise InvalidInputError(f"{path} is {_FOREIGN[path.suffix]}, not a file of PyTorch or safetensors; {_CONVERT}")
-    return _read_torch(path)
-
-
-def _check_contents(path: Path) -> None:
-    """Refuse a file that holds nothing, or the address of its contents that Git LFS left in their place."""
-    if not path.stat().st_size:
-        raise InvalidInputError(f"{path} is empty; save or copy the weights again")
-    with path.open("rb") as file:
-        if file.read(len(_LFS)) == _LFS:
-            raise InvalidInputError(f"{path} is a pointer of Git LFS, not the weights; fetch them with: git lfs pull")
-
-
-def _read_torch(path: Path) -> Any:
-    """Read a PyTorch file that holds tensors and plain values: also NumPy's, and the options of a training script."""
-    with torch.serialization.safe_globals(_plain_types()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on archives of TorchScript, which are refused below
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a file that needs code, or is damaged, raises errors of many kinds
-            raise InvalidInputError(f"{path} {_refusal(path)}; {_CONVERT}") from error
-
-
-def _plain_types() -> list[Any]:
-    """Return the types that checkpoints often hold beside weights, and that run no code when they are read."""
-    build_scalar, build_array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
-    types = {type(np.dtype(code)) for code in np.typecodes["All"] if code not in "OV"}
-    return [
-        *((build_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-        *((build_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
-        *(np.ndarray, np.dtype, argparse.Namespace),
-        *types,
-    ]
-
-
-def _refusal(path: Path) -> str:
-    """Say why a PyTorch file is not read."""
-    try:
-        needed = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except Exception as error:  # no file of today's format, or a damaged one
-        return (
-            "is a TorchScript archive"
-            if "torchscript" in str(error)
-            else "is damaged or would run code when it is read"
-        )
-    if any(name.startswith("torch.nn.modules.") for name in needed):
-        return "holds a whole model, which would run code when it is read, instead of its weights"
-    return f"would run code when it is read, of {', '.join(needed[:4])}" if needed else "is damaged"
-
-
-def _read_shards(index: Path) -> dict[str, Tensor]:
-    """Read all files that an index lists beside it."""
-    if not index.is_file():
-        raise MissingDataError(f"there is no file {index}; give the index of the weights")
-    try:
-        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        loose = [name for name in files if Path(name).name != name or _SHARD.search(name) is None]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInputError(f"{index} lists no files of weights (weight_map); give another index") from error
-    if loose:
-        raise InvalidInputError(f"{index} lists {loose[0]!r}, which is no file name like model-00001-of-00002; mend it")
-    tensors: dict[str, Tensor] = {}
-    for name in files:
-        path = index.parent / name
-        if not path.is_file():
-            raise MissingDataError(f"there is no file {path}, which {index.name} lists; put it beside the index")
-        _check_contents(path)
-        tensors |= load_file(path) if path.suffix == ".safetensors" else _read_torch(path)
-    return tensors
 
 
 def _is_state(value: object) -> TypeGuard[Mapping[str, object]]:
@@ -182,7 +85,7 @@ def _state_dicts(value: object, place: str = "", depth: int = _DEEPEST) -> Itera
     if _is_state(value):
         yield place, _tensors(value)
     elif depth:
-        for where, inner in _inside(value, place):
+        for where, inner in inside(value, place):
             if "optim" not in where.lower():
                 yield from _state_dicts(inner, where, depth - 1)
 
@@ -195,24 +98,15 @@ def _tensors_among_others(value: object) -> Iterator[tuple[str, dict[str, Tensor
 
 def _averages(value: object, place: str = "") -> Iterator[str]:
     """Yield the places of averaged weights, also where they are a list without names."""
-    for where, inner in _inside(value, place):
+    for where, inner in inside(value, place):
         if AVERAGE.search(where) and _holds_weights(inner):
             yield where
         else:
             yield from _averages(inner, where)
 
 
-def _inside(value: object, place: str) -> Iterator[tuple[str, object]]:
-    """Yield what lies one level deeper, by its place."""
-    entries = (
-        value.items() if isinstance(value, Mapping) else enumerate(value if isinstance(value, list | tuple) else ())
-    )
-    for name, inner in entries:
-        yield f"{place}.{name}" if place else str(name), inner
-
-
 def _holds_weights(value: object) -> bool:
-    return _is_array(value) or any(_holds_weights(inner) for _, inner in _inside(value, ""))
+    return _is_array(value) or any(_holds_weights(inner) for _, inner in inside(value, ""))
 
 
 def _related(place: str, other: str) -> bool:
@@ -243,7 +137,7 @@ def _named_set(loaded: object, key: str, path: Path, notes: list[str]) -> tuple[
     """Return the state dict at a place; what remains of the key in a state dict is a prefix of its names."""
     found, rest = loaded, key
     while rest and not _is_state(found):
-        step = next(((name, inner) for name, inner in _inside(found, "") if f"{rest}.".startswith(f"{name}.")), None)
+        step = next(((name, inner) for name, inner in inside(found, "") if f"{rest}.".startswith(f"{name}.")), None)
         if step is None:
             break
         found, rest = step[1], rest[len(step[0]) + 1 :]

@@ -29,6 +29,7 @@ def read_parts(
     dtype: torch.dtype,
     *,
     tokens: bool = False,
+    resize: tuple[int, int] | None = None,
 ) -> Parts:
     """Read both parts; a file given for testing is numbered as the training file is.
 
@@ -38,13 +39,16 @@ def read_parts(
         input_range: Lowest and highest value of an input.
         dtype: Type of the inputs.
         tokens: Whether integer inputs are the ids of tokens; they keep their type.
+        resize: Height and width that images in folders are brought to.
 
     Raises:
         InvalidInputError: A file cannot be read, or the two have different classes.
         MissingDataError: A file is not there.
     """
-    training = None if train is None else _read(Path(train), input_range, tokens)
-    held_out = training if test is None else _read(Path(test), input_range, tokens)
+    if resize is not None and not any(path is not None and Path(path).is_dir() for path in (train, test)):
+        raise InvalidInputError("--resize is for folders of images, and none is given; leave it out")
+    training = None if train is None else _read(Path(train), input_range, tokens, resize)
+    held_out = training if test is None else _read(Path(test), input_range, tokens, resize)
     notes: list[str] = [] if training is None else [f"training data: {note}" for note in training.notes]
     if held_out is None:
         return Parts()
@@ -65,14 +69,14 @@ def read_parts(
     )
 
 
-def _read(path: Path, input_range: tuple[float, float], tokens: bool) -> Dataset:
+def _read(path: Path, input_range: tuple[float, float], tokens: bool, resize: tuple[int, int] | None) -> Dataset:
     if path.is_dir():
         if tuple(input_range) != (0.0, 1.0):
             raise InvalidInputError(
                 f"images are read as values from 0 to 1, not {tuple(input_range)}; leave out --input-range, and put "
                 "any scaling inside the model"
             )
-        return load_image_folder(path)
+        return load_image_folder(path, resize=resize)
     if path.exists() and path.suffix.lower() != ".npz":
         raise InvalidInputError(f"{path} is neither .npz nor a folder; save it with numpy.savez('data.npz', x=x, y=y)")
     return load_npz(path, input_range=input_range, tokens=tokens)

@@ -46,6 +46,7 @@ def load_subject(
     loss: str | None = None,
     input_range: tuple[float, float] = (0.0, 1.0),
     input_shape: tuple[int, ...] | None = None,
+    resize: tuple[int, int] | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Subject:
@@ -66,6 +67,7 @@ def load_subject(
             one output, else the second.
         input_range: Lowest and highest value of an input.
         input_shape: Shape of one input; needed only without data, where the first layer does not determine it.
+        resize: Height and width in pixels that images of a folder are brought to where their sizes differ from it.
         seed: Seed of a built-in subject's training.
         progress: Show a built-in subject's training on stderr.
 
@@ -89,6 +91,7 @@ def load_subject(
             "test": test,
             "loss": loss,
             "input_shape": input_shape,
+            "resize": resize,
         }
         given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
         if given:
@@ -102,7 +105,8 @@ def load_subject(
         raise InvalidInputError(f"{spec} is an untrained model; add its trained weights with --weights FILE")
     else:
         found = _factory_model(spec, Path(weights), weights_key)
-    return _with_data(found, train, test, loss=loss, input_range=input_range, input_shape=input_shape)
+    options = {"loss": loss, "input_range": input_range, "input_shape": input_shape, "resize": resize}
+    return _with_data(found, train, test, **options)
 
 
 @dataclass(frozen=True)
@@ -140,9 +144,11 @@ def _with_data(
     loss: str | None,
     input_range: tuple[float, float],
     input_shape: tuple[int, ...] | None,
+    resize: tuple[int, int] | None,
 ) -> Subject:
     dtype = next(found.model.parameters()).dtype
-    parts = in_order_of(found.class_names, read_parts(train, test, input_range, dtype, tokens=found.reads_tokens))
+    parts = read_parts(train, test, input_range, dtype, tokens=found.reads_tokens, resize=resize)
+    parts = in_order_of(found.class_names, parts)
     data = parts.train or parts.test
     x = trial_inputs(found.model, input_shape or dense_shape(found.model)) if data is None else data[0][:3]
     model, selected = select_outputs(found.model, x, None)

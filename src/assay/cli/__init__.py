@@ -54,6 +54,9 @@ class Audit(_Command):
     """Lowest and highest possible value of an input entry."""
     input_shape: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="INT ...", help_behavior_hint="")] = None
     """Shape of one input, such as 1 28 28; only needed without data."""
+    resize: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH", help_behavior_hint="")] = None
+    """Size in pixels that the images of a folder are brought to, by bilinear interpolation without keeping the aspect
+    ratio; for folders whose images differ in size."""
     probe: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME", help_behavior_hint="")
     ] = ()

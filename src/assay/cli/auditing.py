@@ -32,6 +32,7 @@ def audit(command: "Audit") -> int:
             loss=command.loss,
             input_range=command.input_range,
             input_shape=command.input_shape,
+            resize=command.resize,
             seed=command.seed,
             progress=True,
         )

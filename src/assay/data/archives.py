@@ -1,19 +1,25 @@
 """Data sets from NumPy archives."""
 
-import os
+import math
+from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 import torch
 from jaxtyping import Int
+from numpy.lib.format import read_array, read_array_header_1_0, read_array_header_2_0, read_magic
 from torch import Tensor
 
 from assay.core import InvalidInputError, MissingDataError
 from assay.data.arrays import read_labels, read_samples, read_text
 from assay.data.dataset import Dataset
+from assay.data.limits import check_size
 
 _LARGEST_LABEL = 1_000_000
+_HEADER = 2**16  # bytes at the start of an array that hold its header
+_LONGEST_REASON = 200  # characters
+_HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 _HELD_OUT = ("_test", "_val", "_valid", "_validation", "_dev")  # the first that is there is used
 
 
@@ -35,11 +41,13 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0),
         The data set; its test part is empty where the file has none.
 
     Raises:
-        InvalidInputError: The file is damaged, lacks an array, holds objects, or its arrays do not fit each other.
+        InvalidInputError: The file is damaged, lacks an array, holds objects, is larger than what is read (8 GiB and a
+            quarter of the free memory; nothing is unpacked then), or its arrays do not fit each other.
         MissingDataError: There is no such file.
     """
     path = Path(path)
-    names = _names(path)
+    members = _members(path)
+    names = list(members)
     train = "_train" if "x_train" in names else ""
     for key in (f"x{train}", f"y{train}"):
         if key not in names:
@@ -50,7 +58,7 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0),
     test = next((part for part in _HELD_OUT if {f"x{part}", f"y{part}"} <= set(names)), None)
     parts = [train] if test is None else [train, test]
     used = [f"{letter}{part}" for part in parts for letter in "xy"] + ["class_names"]
-    arrays = _read(path, [name for name in used if name in names])
+    arrays = _read(path, {name: members[name] for name in used if name in members})
     left_out = [name for name in names if name not in arrays]
     notes = [f"arrays of {path.name} are left out: {', '.join(left_out)}"] if left_out else []
     notes += [f"the held-out part is x{test}, y{test}"] if test not in (None, "_test") else []
@@ -69,50 +77,65 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0),
     return Dataset(path.stem, samples[0], labels[0], x_test, y_test, input_range, class_names, notes)
 
 
-def _names(path: Path) -> list[str]:
-    """Return the names of the archive's arrays; refuse what would not fit into memory."""
+def _members(path: Path) -> dict[str, ZipInfo]:
+    """Return the archive's arrays by name."""
     if not path.is_file():
         raise MissingDataError(f"there is no file {path}; give a .npz archive with arrays x and y")
     try:
         with ZipFile(path) as archive:
             members = archive.infolist()
-    except (BadZipFile, OSError) as error:
+    except Exception as error:  # a damaged directory raises errors of many kinds
         raise InvalidInputError(
             f"{path} cannot be read as an archive of plain arrays ({error}); use numpy.savez(path, x=..., y=...)"
         ) from error
-    size, memory = sum(member.file_size for member in members), _memory()
-    if size > memory:
-        raise InvalidInputError(
-            f"{path} unpacks to {size / 2**30:.1f} GiB, more than the memory of this machine; save a part of the data"
-        )
-    return [member.filename.removesuffix(".npy") for member in members if member.filename.endswith(".npy")]
+    return {member.filename.removesuffix(".npy"): member for member in members if member.filename.endswith(".npy")}
 
 
-def _memory() -> float:
-    """Return the machine's memory in bytes, infinity where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
-
-
-def _read(path: Path, names: list[str]) -> dict[str, np.ndarray]:
+def _read(path: Path, members: dict[str, ZipInfo]) -> dict[str, np.ndarray]:
+    """Read arrays whose sizes, as the archive and their own headers state them, agree and fit into memory."""
+    sizes: dict[str, int] = {}
     arrays: dict[str, np.ndarray] = {}
-    name = names[0]
+    name = next(iter(members))
     try:
-        # NumPy would leave a damaged file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
-            for name in names:
-                arrays[name] = loaded[name]
-                if not isinstance(arrays[name], np.ndarray):
-                    raise ValueError("it is none")
+        with ZipFile(path) as archive:
+            for name, member in members.items():
+                sizes[name] = _size(archive, member)
+            check_size(sum(sizes.values()), path, "save a part of the data")
+            for name, member in members.items():
+                with archive.open(member) as file:
+                    arrays[name] = read_array(file, allow_pickle=False)
+    except InvalidInputError:
+        raise
     except Exception as error:  # a damaged file raises errors of many kinds
-        reason = "it holds Python objects" if "allow_pickle" in str(error) else str(error).split("\n")[0]
         raise InvalidInputError(
-            f"{name} in {path} cannot be read as a plain array ({reason}); save arrays of one shape, of numbers or "
-            "text, with numpy.savez(path, x=..., y=...)"
+            f"{name} in {path} cannot be read as a plain array ({_reason(error)}); save arrays of one shape, of "
+            "numbers or text, with numpy.savez(path, x=..., y=...)"
         ) from error
     return arrays
+
+
+def _reason(error: Exception) -> str:
+    """Return the first sentence of an error, without what follows: NumPy advises to load the file unsafely."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:_LONGEST_REASON].rstrip(".")
+
+
+def _size(archive: ZipFile, member: ZipInfo) -> int:
+    """Return the bytes that an array takes as samples, of which bytes and halves become float32."""
+    if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise ValueError("it is compressed otherwise than by NumPy")
+    with archive.open(member) as file:
+        start = BytesIO(file.read(_HEADER))
+    version = read_magic(start)
+    if version not in _HEADERS:
+        raise ValueError(f"its format is {version}")
+    shape, _, dtype = _HEADERS[version](start)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    count = math.prod(shape)
+    claimed, held = count * dtype.itemsize, member.file_size - start.tell()
+    if min(shape, default=0) < 0 or claimed != held:
+        raise ValueError(f"its header states {claimed} bytes of shape {shape}, and it holds {held}")
+    return count * (4 if dtype in (np.uint8, np.float16) else dtype.itemsize)
 
 
 def _class_names(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, ...]:

@@ -46,6 +46,10 @@ class Dataset:
                 f"class_names of {self.name!r} is empty; name every class, in the order of the labels"
             )
         low, high = self.input_range
+        if low > high:
+            raise InvalidInputError(
+                f"input_range of {self.name!r} is ({low:g}, {high:g}), which is reversed; give ({high:g}, {low:g})"
+            )
         if not low < high:
             raise InvalidInputError(f"input_range of {self.name!r} is ({low:g}, {high:g}); give (lowest, highest)")
         if self.x_test.shape[1:] != self.x_train.shape[1:]:

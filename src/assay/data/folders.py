@@ -7,25 +7,27 @@ from pathlib import Path
 
 import torch
 
-from assay.core import InvalidInputError, MissingDataError
+from assay.core import InvalidInputError, MissingDataError, check_count
 from assay.data.dataset import Dataset
-from assay.data.pictures import SUFFIXES, read_pictures
+from assay.data.pictures import MOST_PIXELS, SUFFIXES, read_pictures
 
 # The parts of a data set by the usual names of their folders; the first of the held-out ones that is there is used.
 _TRAINING, _HELD_OUT = ("train", "training"), ("test", "testing", "val", "valid", "validation", "dev")
 _SYSTEM = {"__macosx", "__pycache__", "@eadir", "thumbs.db", "desktop.ini"}  # and what begins with a full stop
 
 
-def load_image_folder(path: str | Path) -> Dataset:
+def load_image_folder(path: str | Path, *, resize: tuple[int, int] | None = None) -> Dataset:
     """Read an image folder with one sub-folder for each class.
 
     Sub-folders `train` and `test` (or `val`), each with the sub-folders of the classes, become the two parts of the
-    data set. Classes are numbered in the alphabetical order of their folders. All images must have the same size; the
+    data set. Classes are numbered in the alphabetical order of their folders. All images must have the same size, or
+    are brought to it by `resize`: by bilinear interpolation with antialiasing, without keeping the aspect ratio. The
     result is grey if all images are grey, else RGB. Grey values are divided by the largest of their depth (8 or 16
     bits). EXIF orientations are not applied. What is left out or could be read otherwise is said in the notes.
 
     Args:
         path: The folder.
+        resize: Height and width in pixels that images of another size are brought to.
 
     Returns:
         Images as float32 in `[0, 1]`; the test part is empty where the folder has none.
@@ -36,6 +38,7 @@ def load_image_folder(path: str | Path) -> Dataset:
         MissingDataError: There is no such folder.
     """
     path = Path(path)
+    _check_resize(resize)
     if not path.is_dir():
         raise MissingDataError(f"there is no folder {path}; give the folder that holds one sub-folder for each class")
     left_out = _LeftOut(path)
@@ -53,7 +56,7 @@ def load_image_folder(path: str | Path) -> Dataset:
         held_out = _class_files(_listing(test, left_out, outside=True).folders, classes, left_out)
         notes += _empty_classes(classes, held_out, "held-out")
         files += held_out
-    pixels, read_as = read_pictures([file for file, _ in files])
+    pixels, read_as = read_pictures([file for file, _ in files], resize=resize)
     x, y = torch.from_numpy(pixels), torch.tensor([label for _, label in files])
     return Dataset(
         name=path.name or path.resolve().name,
@@ -64,6 +67,15 @@ def load_image_folder(path: str | Path) -> Dataset:
         class_names=classes,
         notes=(*notes, *_number_order(classes), *read_as, *left_out.notes()),
     )
+
+
+def _check_resize(resize: tuple[int, int] | None) -> None:
+    if resize is None:
+        return
+    for side in resize:
+        check_count(side, "resize")
+    if resize[0] * resize[1] > MOST_PIXELS:
+        raise InvalidInputError(f"resize is {tuple(resize)}, of more than {MOST_PIXELS:,} pixels; give a smaller size")
 
 
 @dataclass
@@ -109,6 +121,12 @@ def _listing(folder: Path, left_out: _LeftOut, *, outside: bool = False) -> _Lis
     shown = [entry for entry in entries if not _is_hidden(entry)]
     folders = [entry for entry in shown if entry.is_dir()]
     files = [entry for entry in shown if not entry.is_dir()]
+    strange = next((entry for entry in files if not entry.is_file()), None)
+    if strange is not None:  # reading a pipe would wait forever
+        raise InvalidInputError(
+            f"{strange} is neither a file nor a folder, but a link that leads nowhere or round in a circle, or a "
+            "device; remove it"
+        )
     images = [file for file in files if file.suffix.lower() in SUFFIXES]
     left_out.hidden += [entry for entry in entries if _is_hidden(entry)]
     left_out.others += [file for file in files if file.suffix.lower() not in SUFFIXES]

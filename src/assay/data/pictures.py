@@ -1,5 +1,6 @@
 """Pixels of picture files, grey or RGB, in `[0, 1]` by the depth that each file states."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -10,12 +11,18 @@ from jaxtyping import Float
 from PIL import Image
 
 from assay.core import InvalidInputError
+from assay.data.limits import check_size
 
 SUFFIXES = {
     *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png"),
     *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 }
 
+MOST_PIXELS = 2**26
+"""Pixels that one picture may have: 8192 x 8192."""
+
+# A file's content tells its format, not its name: Pillow would hand PostScript to an interpreter.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _GREY, _COLOUR, _ALPHA = ("1", "L"), ("P", "RGB", "CMYK", "YCbCr"), ("LA", "PA", "RGBA")
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 258, 262  # tags of EXIF and TIFF
@@ -28,27 +35,42 @@ _DEEP = "are 16-bit grey, divided by 65535"
 _DIM = 1 / 16  # of the range: what 12 bits reach in 16
 _AS_STORED = "carry an EXIF orientation, which is not applied: pixels are read as they are stored"
 _TURNED = "are TIFF with an orientation, and turned by it"
+_RESIZED = (
+    "are resized to {height} x {width} (height x width) by bilinear interpolation with antialiasing; both are scaled "
+    "by themselves, so that the aspect ratio is not kept"
+)
 _FIRST = "are multi-picture JPEG, of which the first picture is read"
 
 
-def read_pictures(files: Sequence[Path]) -> tuple[Float[np.ndarray, "n ch h w"], list[str]]:
+def read_pictures(
+    files: Sequence[Path], *, resize: tuple[int, int] | None = None
+) -> tuple[Float[np.ndarray, "n ch h w"], list[str]]:
     """Read pictures of one size; they are grey if all are grey, else RGB, where a grey one has three equal channels.
+
+    Args:
+        files: The pictures.
+        resize: Height and width that pictures of another size are brought to.
 
     Returns:
         The pixels in float32, and a sentence for each thing that a reader could do in another way.
 
     Raises:
         InvalidInputError: A file is damaged, holds several pictures, or its values have no certain meaning as grey or
-            RGB in `[0, 1]`: transparent pixels, 32-bit integers, floating-point numbers. Or sizes differ.
+            RGB in `[0, 1]`: transparent pixels, 32-bit integers, floating-point numbers. Or sizes differ, one has more
+            than `MOST_PIXELS`, or all together take more memory than is read.
     """
     pictures: list[np.ndarray] = []
     remarks: Counter[str] = Counter()
     brightest = 0.0  # of the 16-bit images
     for file in files:
         pixels, found = _read(file)
+        pixels, found = _resized(pixels, resize, found)
+        if not pictures:
+            check_size(len(files) * pixels.nbytes, file.parent.parent, "give a part of the images, or smaller ones")
         if pictures and pixels.shape[1:] != pictures[0].shape[1:]:
             raise InvalidInputError(
-                f"{file} is {_size(pixels)} pixels, {files[0]} is {_size(pictures[0])}; bring all images to one size"
+                f"{file} is {_size(pixels)} pixels, {files[0]} is {_size(pictures[0])}; bring all images to one size, "
+                "or have them resized with --resize HEIGHT WIDTH"
             )
         pictures.append(pixels)
         remarks.update(found)
@@ -68,20 +90,41 @@ def _size(pixels: np.ndarray) -> str:
     return f"{pixels.shape[2]} x {pixels.shape[1]}"
 
 
+def _resized(
+    pixels: Float[np.ndarray, "ch h w"], size: tuple[int, int] | None, remarks: list[str]
+) -> tuple[Float[np.ndarray, "ch _ _"], list[str]]:
+    """Return one picture at a size, each channel resampled by the bilinear filter of Pillow."""
+    if size is None or pixels.shape[1:] == tuple(size):
+        return pixels, remarks
+    height, width = size
+    channels = [Image.fromarray(each).resize((width, height), Image.Resampling.BILINEAR) for each in pixels]
+    filtered = np.stack([np.asarray(each) for each in channels]).clip(0, 1)  # sums of weights may exceed 1 by rounding
+    return filtered, [*remarks, _RESIZED.format(height=height, width=width)]
+
+
 def _read(file: Path) -> tuple[Float[np.ndarray, "ch h w"], list[str]]:
     """Return one picture's pixels, and remarks on how they were read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
+            with Image.open(file, formats=_FORMATS) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise _too_large(file, f"{image.width} x {image.height}")
                 return _pixels(image, file)
     except InvalidInputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidInputError(f"{file} is too large to be read ({error}); make the image smaller") from error
+        count = re.search(r"\d+", str(error))
+        raise _too_large(file, count[0] if count else "too many") from error
     except Exception as error:  # a damaged file raises errors of many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InvalidInputError(f"{file} is no readable image ({reason}); replace or remove it") from error
+
+
+def _too_large(file: Path, size: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{file} has {size} pixels, and at most {MOST_PIXELS:,} are read of an image; make it smaller"
+    )
 
 
 def _pixels(image: Image.Image, file: Path) -> tuple[Float[np.ndarray, "ch h w"], list[str]]:
