@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from assay.audit.builtin import BUILT_IN, load_built_in
 from assay.audit.data_files import in_order_of, read_parts
 from assay.audit.foreign import is_pretrained, load_pretrained, select_outputs
+from assay.audit.input_shape import dense_input_shape, dense_shape, trial_inputs
 from assay.audit.specification import specification_problem
-from assay.audit.subject import Subject, dense_input_shape, dense_shape, trial_inputs
+from assay.audit.subject import Subject
 from assay.audit.subject_checks import scores_of
 from assay.audit.weights import call_factory, load_state, load_weights, match_state
 from assay.core import (

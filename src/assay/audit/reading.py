@@ -17,8 +17,7 @@ from assay.core import (
     preserved,
     seeded,
 )
-from assay.reconstruction.kkt import Objective, dense_head, first_layer_inputs
-from assay.reconstruction.kkt.input_layer import first_layer
+from assay.reconstruction.kkt import Objective, dense_head, first_layer, first_layer_inputs
 
 _ROUNDING = 1e-4
 

@@ -1,6 +1,5 @@
 """Subject of an audit: a model, its loss and, where the auditor has them, its data."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,18 +10,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
 from assay.audit.foreign import Estimator, Selector, is_estimator, select_outputs, widened
+from assay.audit.input_shape import dense_input_shape, dense_shape, trial_inputs
 from assay.audit.samples import Pairs, as_pairs
 from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
 from assay.core import (
     InvalidInputError,
     LogProbabilities,
     LossFunction,
-    check_logits,
     check_model,
     copy_network,
     find_device,
     inspect_model,
-    seeded,
     unwrapped,
 )
 
@@ -269,30 +267,6 @@ class Subject:
         model = copy_network(self.model).to(device)
         mean = None if self.mean is None else self.mean.to(device)
         return replace(self, model=model, train=move(self.train), test=move(self.test), mean=mean)
-
-
-def dense_input_shape(model: nn.Module) -> tuple[int, ...] | None:
-    """Infer the input shape from a dense first layer, a square image where the width is a square number.
-
-    None where the first layer is not dense, or the network does not accept such an input.
-    """
-    shape = dense_shape(model)
-    return None if shape is None or list(complaints(check_logits, model, trial_inputs(model, shape))) else shape
-
-
-def dense_shape(model: nn.Module) -> tuple[int, ...] | None:
-    """Return the input shape that a dense first layer suggests."""
-    first = next((m for m in model.modules() if getattr(m, "weight", None) is not None), None)
-    if not isinstance(first, nn.Linear):
-        return None
-    flattens = any(isinstance(module, nn.Flatten) for module in model.modules())
-    side = math.isqrt(first.in_features)
-    return (1, side, side) if flattens and side * side == first.in_features else (first.in_features,)
-
-
-def trial_inputs(model: nn.Module, shape: tuple[int, ...] | None) -> Tensor | None:
-    """Return a few random inputs of a shape, None where it is unknown."""
-    return None if shape is None else torch.rand(3, *shape, generator=seeded(0)).to(next(model.parameters()))
 
 
 def _with_logarithm(model: nn.Module) -> nn.Module:

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 from urllib.parse import quote
@@ -11,6 +10,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from assay.core.errors import InvalidInputError
+from assay.lab.text import printable
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -19,6 +19,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 _ARABIC_AND_HEBREW = r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+"
 _RIGHT_TO_LEFT = re.compile(rf"({_ARABIC_AND_HEBREW}(?:\s+{_ARABIC_AND_HEBREW})*)")
+
+_SPACES = "\n\t\N{NO-BREAK SPACE}"
 
 _MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -143,8 +145,4 @@ def isolated(text: str) -> Markup:
 
 def _visible(value: Any) -> Any:
     """Replace control characters in a text: a name from outside must not turn the words after it round."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c).startswith("C") and c not in "\n\t" else c for c in value
-    )
+    return value if not isinstance(value, str) or isinstance(value, Markup) else printable(value, keep=_SPACES)

@@ -6,7 +6,7 @@ Papers: reconstruction-multiclass, reconstruction-general-losses, reconstruction
 from assay.reconstruction.kkt.consensus import CONSENSUS_DISTANCE, ConsensusSelector
 from assay.reconstruction.kkt.data_span import DataSpan, compress_first_layer, noise_rank
 from assay.reconstruction.kkt.exact import ExactSamples, exact_samples
-from assay.reconstruction.kkt.input_layer import dense_head, first_layer_inputs
+from assay.reconstruction.kkt.input_layer import dense_head, first_layer, first_layer_inputs
 from assay.reconstruction.kkt.merge_units import MergedUnits, merge_parallel_units
 from assay.reconstruction.kkt.multipliers import LABELLED_OBJECTIVES, Objective, check_objective, margin_cotangents
 from assay.reconstruction.kkt.reconstructor import EmbeddingReconstructor, KKTReconstructor
@@ -30,6 +30,7 @@ __all__ = [
     "compress_first_layer",
     "dense_head",
     "exact_samples",
+    "first_layer",
     "first_layer_inputs",
     "initial_network",
     "margin_cotangents",
