@@ -6,9 +6,10 @@ from torch import Tensor
 
 from assay.core import InvalidInputError, Parameters
 
-_MAX_ROWS, _MAX_DIRECTIONS, _N_ITER = 512, 100, 10
+_MAX_ROWS, _MAX_DIRECTIONS = 512, 100
+_MAX_ITER, _CONVERGED = 50, 1e-11
 _ONE = 1e-4  # how near to 1 a share counts as 1
-_SHARP = 0.01  # standard error, relative to the share, up to which a tensor's own share is taken
+_LOW_RANK = 0.99  # correlation of what is not projected out, from which the displacement counts as of low rank
 _SMALLEST_VARIANCE = 1e-16
 
 
@@ -17,9 +18,9 @@ def start_share(start: Parameters, end: Parameters) -> tuple[float, dict[str, fl
 
     Training moves a layer's weights in few directions, $W_1 = s W_0 + \Delta$ with $\Delta$ of low rank. Let $V$ be the
     first right singular vectors of $W_1 - s W_0$, and $A' = A - A V V^\top$: then
-    $s \leftarrow \langle W_0', W_1' \rangle / \langle W_0', W_0' \rangle$, ten times. Half of the smaller dimension is
-    projected out, 100 directions at most. Of a layer with more than 512 rows, 512 are read. Tensors are averaged by
-    their inverse variances.
+    $s \leftarrow \langle W_0', W_1' \rangle / \langle W_0', W_0' \rangle$, from the regression on all
+    entries until s stays. Half of the smaller dimension is projected out, 100 directions at most. Of a layer with more
+    than 512 rows, 512 are read. Tensors are averaged by their inverse variances.
 
     Cost: time O(r^3) for each matrix of r <= 512 rows and O(r^2 d) for its d columns, in float64.
 
@@ -28,8 +29,9 @@ def start_share(start: Parameters, end: Parameters) -> tuple[float, dict[str, fl
         end: Trained weights by name.
 
     Returns:
-        The share over all tensors, and by tensor. One that it cannot be measured in, such as a bias, takes the share
-        over all. Within 1e-4 of one it is one, and of an unchanged tensor exactly one.
+        The share over all tensors, and by tensor. One that it cannot be measured in, such as a bias or a layer whose
+        displacement has no low rank, takes the share over all. Within 1e-4 of one it counts as one; the share of an
+        unchanged tensor is one.
 
     Raises:
         InvalidInputError: The two differ in names or shapes.
@@ -45,14 +47,14 @@ def start_share(start: Parameters, end: Parameters) -> tuple[float, dict[str, fl
         return 1.0, dict.fromkeys(end, 1.0)
     found = {name: _share_of_matrix(start[name], end[name]) for name in changed if _is_matrix(end[name])}
     if found:
-        precision = sum(1 / variance for _, variance in found.values())
-        whole = sum(share / variance for share, variance in found.values()) / precision
+        precision = sum(1 / variance for _, variance, _ in found.values())
+        whole = sum(share / variance for share, variance, _ in found.values()) / precision
     else:
         pairs = [(start[name].double().flatten(), end[name].double().flatten()) for name in changed]
         whole = float(sum(a @ b for a, b in pairs) / max(float(sum(a @ a for a, _ in pairs)), _SMALLEST_VARIANCE))
     whole = _near_one(whole)
     shares = {name: whole if name in changed else 1.0 for name in end}
-    shares |= {name: _near_one(s) for name, (s, variance) in found.items() if variance**0.5 < _SHARP * abs(s)}
+    shares |= {name: _near_one(share) for name, (share, _, correlation) in found.items() if correlation > _LOW_RANK}
     return whole, shares
 
 
@@ -64,25 +66,30 @@ def _near_one(share: float) -> float:
     return 1.0 if abs(share - 1) < _ONE else share
 
 
-def _share_of_matrix(start: Tensor, end: Tensor) -> tuple[float, float]:
-    """Return the share in one matrix, and its variance if the rest of the displacement is independent of the start."""
+def _share_of_matrix(start: Tensor, end: Tensor) -> tuple[float, float, float]:
+    """Return the share in one matrix, its variance, and the correlation of start and end outside the displacement."""
     a, b = (_few_rows(value.double().flatten(1)) for value in (start, end))
     n = min(len(a) // 2, _MAX_DIRECTIONS)
     aa, ab, bb = a @ a.T, a @ b.T, b @ b.T
-    share = 1.0
-    rest_aa = rest_bb = torch.zeros((), dtype=torch.float64)
-    for _ in range(_N_ITER):
-        # The displacement D = b - s a has V = D^T U / sqrt(values), so that no d x d matrix is needed.
+    rest_a, rest_b = float(aa.trace()), float(bb.trace())
+    if rest_a <= 0:
+        return 0.0, 1.0, 0.0
+    share = float(ab.trace()) / rest_a
+    for _ in range(_MAX_ITER):
+        # The displacement D = b - share a has V = D^T U / sqrt(values), so that no d x d matrix is needed.
         values, vectors = torch.linalg.eigh(bb - share * (ab + ab.T) + share**2 * aa)
         kept = values[-n:] > 1e-14 * (aa.trace() + bb.trace())
-        directions = (vectors[:, -n:] / values[-n:].clamp_min(1e-300).sqrt())[:, kept]
-        av, bv = (ab - share * aa) @ directions, (bb - share * ab.T) @ directions
-        rest_aa, rest_bb = (whole.trace() - part.square().sum() for whole, part in ((aa, av), (bb, bv)))
-        if not float(rest_aa) > 0:
-            return share, 1.0
-        share = float((ab.trace() - (av * bv).sum()) / rest_aa)
-    variance = float(rest_bb / rest_aa - share**2) / a.numel()
-    return share, max(variance, _SMALLEST_VARIANCE)
+        directions = vectors[:, -n:][:, kept] / values[-n:][kept].sqrt()
+        along_a, along_b = (ab - share * aa) @ directions, (bb - share * ab.T) @ directions
+        rest_a, rest_b = (float(m.trace() - part.square().sum()) for m, part in ((aa, along_a), (bb, along_b)))
+        if rest_a <= 0:
+            return share, 1.0, 0.0
+        before, share = share, float(ab.trace() - (along_a * along_b).sum()) / rest_a
+        if abs(share - before) < _CONVERGED:
+            break
+    correlation = share * (rest_a / max(rest_b, _SMALLEST_VARIANCE)) ** 0.5
+    variance = (rest_b / rest_a - share**2) / a.numel()
+    return share, max(variance, _SMALLEST_VARIANCE), correlation
 
 
 def _few_rows(matrix: Float64[Tensor, "h d"]) -> Float64[Tensor, "r k"]:
