@@ -1,76 +1,17 @@
 """Seeds are found on networks that plain scripts trained, and their starts returned bit for bit."""
 
 import copy
-import warnings
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from assay.core import InvalidInputError, isolated_rng, seeded
-from assay.reconstruction import InitialState, guess_initial_state
+from assay.core import InvalidInputError
+from assay.reconstruction import guess_initial_state
 from assay.reconstruction.known_start import INITIALIZERS
-
-SEEDS = range(50)
-
-
-def mlp():
-    return nn.Sequential(nn.Flatten(), nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 3))
-
-
-def convolution():
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 3),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(6 * 3 * 6, 8),
-        nn.ReLU(),
-        nn.Linear(8, 3),
-    )
-
-
-def start_of(build, seed, before=lambda: None):
-    with isolated_rng(seed):
-        before()
-        return build()
-
-
-SGD = partial(torch.optim.SGD, lr=0.1)
-TRAININGS = {
-    "SGD": SGD,
-    "momentum": partial(torch.optim.SGD, lr=0.05, momentum=0.9),
-    "decay": partial(torch.optim.SGD, lr=0.1, weight_decay=1e-2),
-    "Adam": partial(torch.optim.Adam, lr=1e-3),
-    "AdamW": partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.1),
-}
-
-
-def trained(network, optimizer=SGD, *, n_iter=60, batch_size=12):
-    """Train as a tutorial does, on random samples of 5 x 8 pixels."""
-    network = copy.deepcopy(network)
-    source = seeded(5)
-    weight = next(network.parameters())
-    x = torch.rand(12, 1, 5, 8, generator=source).to(weight)
-    y = torch.arange(12) % 3
-    steps = optimizer([value for value in network.parameters() if value.requires_grad])
-    for _ in range(n_iter):
-        for part in torch.randperm(12, generator=source).split(batch_size):
-            steps.zero_grad()
-            F.cross_entropy(network(x[part]), y[part]).backward()
-            steps.step()
-    return network.eval()
-
-
-def assert_start(found, start, seed):
-    assert found.found, str(found)
-    assert found.seed == seed
-    assert found.state.keys() == start.state_dict().keys()
-    for name, value in start.state_dict().items():
-        assert torch.equal(found.state[name], value), name
+from helpers.trained_networks import SEEDS, TRAININGS, assert_start, convolution, mlp, start_of, trained
 
 
 @pytest.mark.parametrize("batch_size", [12, 4])
@@ -238,113 +179,3 @@ def test_a_network_drawn_on_cuda():
     for factory in (build, mlp, None):
         found = guess_initial_state(trained(start), factory, seeds=SEEDS, devices=("cpu", "cuda"))
         assert_start(found, start, 3)
-
-
-# --- A start that is given ------------------------------------------------------------------------------------------
-
-
-def test_a_checkpoint_is_the_start_of_what_was_fine_tuned_from_it():
-    base = trained(start_of(mlp, 1))
-    source = seeded(0)
-    tuned = trained(base, TRAININGS["decay"])
-    found = InitialState.from_checkpoint(tuned, base.state_dict())
-    assert found.found
-    assert found.seed is None
-    assert found.unchanged == ()
-    assert found.share == pytest.approx((1 - 1e-3) ** 60, abs=2e-3)
-    head = copy.deepcopy(base)
-    head[1].requires_grad_(False)
-    found = InitialState.from_checkpoint(trained(head), {f"module.{n}": v for n, v in base.state_dict().items()})
-    assert found.found
-    assert found.unchanged == ("1.weight", "1.bias")
-    adapted = copy.deepcopy(base)
-    with torch.no_grad():
-        adapted[1].weight += 0.1 * torch.randn(30, 2, generator=source) @ torch.randn(2, 40, generator=source)
-    found = InitialState.from_checkpoint(adapted, base.state_dict())
-    assert found.found
-    assert found.unchanged == ("1.bias", "3.weight", "3.bias")
-    assert found.shares["1.weight"] == 1.0
-
-
-def test_another_checkpoint_is_not_the_start():
-    found = InitialState.from_checkpoint(trained(start_of(mlp, 1)), start_of(mlp, 2).state_dict())
-    assert not found.found
-    assert "do not come from the checkpoint" in str(found)
-
-
-def test_a_checkpoint_of_another_network_is_refused():
-    state = mlp().state_dict()
-    with pytest.raises(InvalidInputError, match=r"lacks parameters .*3\.weight.*head"):
-        InitialState.from_checkpoint(mlp(), {name: value for name, value in state.items() if name != "3.weight"})
-    with pytest.raises(InvalidInputError, match="another shape"):
-        InitialState.from_checkpoint(mlp(), state | {"3.weight": torch.ones(2, 30)})
-
-
-# --- Bad input ------------------------------------------------------------------------------------------------------
-
-
-def other():
-    return nn.Sequential(nn.Flatten(), nn.Linear(40, 20), nn.ReLU(), nn.Linear(20, 3))
-
-
-def reseeds():
-    torch.manual_seed(0)
-    return mlp()
-
-
-def breaks():
-    raise RuntimeError("no such file.\nSee above")
-
-
-COUNTER = iter(range(10**6))
-
-
-def counts():
-    network = mlp()
-    nn.init.constant_(network[3].bias, next(COUNTER))
-    return network
-
-
-REFUSED = {
-    "another architecture": (
-        {"build": other},
-        r"another architecture .*1\.weight is \(20, 40\) in place of \(30, 40\)",
-    ),
-    "fewer layers": ({"build": lambda: mlp()[:2]}, "lacks 3.weight, 3.bias"),
-    "raises": ({"build": breaks}, r"build raised RuntimeError \(no such file\); pass"),
-    "no module": ({"build": lambda: None}, "build must return"),
-    "a network": ({"build": 3}, "build must be a function"),
-    "sets its own seed": ({"build": reseeds}, "does not vary with the seed"),
-    "depends on more than the seed": ({"build": counts}, "other weights at a second call"),
-    "no seeds": ({"seeds": []}, "no seed"),
-    "no integer": ({"seeds": [0.5]}, "every seed must be a whole number"),
-    "no skip": ({"skips": ()}, "must not be empty"),
-    "skip backwards": ({"skips": (-1,)}, "every skip"),
-    "unknown initialiser": ({"initializers": ["he"]}, "initializers must be one of"),
-    "initialisers of a factory": ({"build": mlp, "initializers": ["default"]}, "without build only"),
-    "unknown device": ({"devices": ("abacus",)}, "cannot be used here"),
-    "level": ({"level": 0.0}, "level"),
-}
-
-
-@pytest.mark.usefixtures("as_users_run_it")
-@pytest.mark.parametrize("case", REFUSED)
-def test_bad_input_is_refused_with_its_mend(case):
-    options, says = REFUSED[case]
-    with pytest.raises(InvalidInputError, match=says):
-        guess_initial_state(mlp(), **({"seeds": range(3)} | options))
-
-
-def test_layers_without_a_rule_of_their_own_need_the_factory():
-    attention = nn.MultiheadAttention(8, 2)
-    with pytest.raises(InvalidInputError, match=r"in_proj_weight.*pass build"):
-        guess_initial_state(attention, seeds=range(3))
-    start = start_of(lambda: nn.MultiheadAttention(8, 2), 2)
-    assert guess_initial_state(start, lambda: nn.MultiheadAttention(8, 2), seeds=range(5)).seed == 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        normed = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(40, 30)), nn.Linear(30, 3))
-    with pytest.raises(InvalidInputError, match=r"weight_g.*pass build"):
-        guess_initial_state(normed, seeds=range(3))
-    with pytest.raises(InvalidInputError, match="not initialised"):
-        guess_initial_state(nn.Sequential(nn.LazyLinear(3)), seeds=range(3))

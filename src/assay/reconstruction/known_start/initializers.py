@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from assay.core import InvalidInputError, Parameters, copy_network, named_parameters, unwrapped
 
@@ -174,7 +175,7 @@ def _reset(network: nn.Module, last: Tensor | None) -> None:
     for module in network.modules():
         own = [value for value in module.parameters(recurse=False) if value.is_floating_point()]
         reset = getattr(module, "reset_parameters", None)
-        if not own or not callable(reset):
+        if not own or not callable(reset) or is_parametrized(module):  # which draws other weights than it holds
             continue
         kept = [(value, value.clone()) for value in own if id(value) in seen]
         reset()
