@@ -45,3 +45,5 @@ def test_a_checkpoint_of_another_network_is_refused():
         InitialState.from_checkpoint(mlp(), {name: value for name, value in state.items() if name != "3.weight"})
     with pytest.raises(InvalidInputError, match="another shape"):
         InitialState.from_checkpoint(mlp(), state | {"3.weight": torch.ones(2, 30)})
+    with pytest.raises(InvalidInputError, match=r"NaN or infinite weights \(1\.bias\)"):
+        InitialState.from_checkpoint(mlp(), state | {"1.bias": torch.full((30,), torch.nan)})

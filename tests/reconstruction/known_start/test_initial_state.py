@@ -6,9 +6,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, isolated_rng
 from assay.reconstruction import guess_initial_state
 from assay.reconstruction.known_start import INITIALIZERS
 from helpers.trained_networks import SEEDS, TRAININGS, assert_start, convolution, mlp, start_of, trained
@@ -35,6 +36,28 @@ def test_no_listed_seed_is_none_of_these(build):
     assert found.n_tried == len(SEEDS) * (1 if build else 3)
     assert found.runner_up_z <= found.z < found.threshold
     assert str(found).startswith(f"None of the {found.n_tried} starts")
+
+
+def test_ten_thousand_wrong_seeds_raise_no_alarm():
+    with isolated_rng(10**6):
+        model = nn.Linear(16, 8)
+    found = guess_initial_state(model, seeds=range(10_000), initializers=["default"])
+    assert not found.found
+    low, high = (float(stats.norm.ppf(p ** (1 / 10_000))) for p in (1e-3, 1 - 1e-3))  # of the largest of so many
+    assert low < found.runner_up_z <= found.z < high < found.threshold
+
+
+def test_a_scale_that_no_initialiser_has_is_said():
+    def double(layer):
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_uniform_(layer.weight)
+            layer.weight.data.mul_(2)
+
+    start = start_of(lambda: mlp().apply(double), 9)
+    found = guess_initial_state(trained(start), seeds=SEEDS, initializers=["kaiming_uniform"])
+    assert found.seed == 9
+    assert found.share == pytest.approx(2, rel=1e-3)
+    assert "at another scale" in str(found)
 
 
 def test_the_share_left_by_decay_is_that_of_the_training():

@@ -51,6 +51,7 @@ REFUSED = {
     "unknown initialiser": ({"initializers": ["he"]}, "initializers must be one of"),
     "initialisers of a factory": ({"build": mlp, "initializers": ["default"]}, "without build only"),
     "unknown device": ({"devices": ("abacus",)}, "cannot be used here"),
+    "integers": ({"dtypes": [torch.int32]}, "every dtype"),
     "level": ({"level": 0.0}, "level"),
 }
 
@@ -79,3 +80,12 @@ def test_layers_without_a_rule_of_their_own_need_the_factory():
         guess_initial_state(normed.double(), seeds=range(3))
     with pytest.raises(InvalidInputError, match="not initialised"):
         guess_initial_state(nn.Sequential(nn.LazyLinear(3)), seeds=range(3))
+
+
+def test_weights_of_one_value_have_no_start_to_compare():
+    model = mlp()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.zero_()
+    with pytest.raises(InvalidInputError, match="nothing to compare"):
+        guess_initial_state(model, seeds=range(3))

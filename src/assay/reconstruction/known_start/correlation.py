@@ -34,11 +34,6 @@ class StartCorrelation:
                 self._directions[name] = centred / norm
         self.n_entries = sum(value.numel() - 1 for value in self._directions.values())
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the tensors that are compared."""
-        return tuple(self._directions)
-
     def __call__(self, start: Parameters) -> float:
         """Return the z-score of a start, which may hold other tensors too; 0 where nothing is compared."""
         total = 0.0

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +34,13 @@ from assay.reconstruction.known_start.initializers import (
     Skip,
     StartDraw,
     drawn_tensors,
-    layer_starts,
+    layer_stages,
 )
 from assay.reconstruction.known_start.share import start_share
 
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 _GIVEN = "checkpoint"
+_ANOTHER_SCALE = 1.02  # a share that no training leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,9 @@ class InitialState:
             return f"Not found: {told} {what}; the trained weights have a z-score of {self.z:.3g}, and {limit}.{frozen}"
         if len(self.unchanged) == len(self.shares):
             return f"The weights are those of {what}: the network was not trained (z-score {self.z:.3g})."
-        return f"The weights come from {what}: z-score {self.z:.3g}; {limit}. {self.share:.4g} of it is left.{frozen}"
+        scale = " More than all: the script drew it at another scale." if self.share > _ANOTHER_SCALE else ""
+        left = f"{self.share:.4g} of it is left.{scale}"
+        return f"The weights come from {what}: z-score {self.z:.3g}; {limit}. {left}{frozen}"
 
     @classmethod
     def from_checkpoint(cls, model: nn.Module, state: Parameters, *, level: float = 1e-6) -> "InitialState":
@@ -124,7 +127,7 @@ class InitialState:
         (True, 0.9)
         """
         check_model(model)
-        end = named_parameters(model)
+        threshold, end = z_threshold(level, 1), named_parameters(model)
         if not end.keys() <= state.keys():
             state = {_WRAPPERS.sub("", name): value for name, value in state.items()}
         wrong = [name for name, value in end.items() if name not in state or state[name].shape != value.shape]
@@ -134,9 +137,14 @@ class InitialState:
                 f"the checkpoint lacks parameters of the network, or has them in another shape ({names}); "
                 "merge adapters into the weights, and add the start of a new head, or examine the layers before it"
             )
-        z, unchanged, share, shares = _evidence({name: state[name].detach() for name in end}, end, list(end))
-        kept = _like_model(state, model)
-        threshold = z_threshold(level, 1)
+        broken = [name for name in end if not bool(torch.isfinite(state[name]).all())]
+        if broken:
+            raise InvalidInputError(
+                f"the checkpoint holds NaN or infinite weights ({', '.join(broken[:4])}); load a healthy one"
+            )
+        with torch.inference_mode(False), torch.no_grad():
+            z, unchanged, share, shares = _evidence(state, end, list(end))
+            kept = _like_model(state, model)
         return cls(None, z, None, threshold, level, 1, share, shares, kept, unchanged, _GIVEN, 0, "", None)
 
 
@@ -205,20 +213,16 @@ def guess_initial_state(
     seeds = list(dict.fromkeys(_checked(seeds)))
     if not seeds:
         raise InvalidInputError("seeds holds no seed; pass at least one, such as range(1000)")
-    names = _checked_options(build, skips, initializers, devices)
     if dtypes is None:
         dtypes = [torch.float32] + [torch.float64] * any(value.dtype == torch.float64 for value in end.values())
-    options = [
-        {"skip": skip, "device": device, "dtype": dtype} for skip, device, dtype in product(skips, devices, dtypes)
-    ]
+    names = _checked_options(build, skips, initializers, devices, dtypes)
+    ways = [{"skip": skip, "device": device, "dtype": dtype} for skip, device, dtype in product(skips, devices, dtypes)]
     with torch.inference_mode(False), random_state_kept(torch.device("cpu")), isolated_rng(0):
         if build is not None:
-            stages = [[BuiltStart(build=build, initializer="build", **each) for each in options]]
+            n_kinds, stages = 1, [[BuiltStart(build=build, initializer="build", **way) for way in ways]]
         else:
-            starts = [layer_starts(model, names, **each) for each in options]
-            ordinary = [start for start in chain(*starts) if start.initializer == "default"]
-            stages = [ordinary, [start for start in chain(*starts) if start.initializer != "default"]]
-        n_tried = len(seeds) * sum(map(len, stages))
+            n_kinds, stages = layer_stages(model, names, ways)
+        n_tried = len(seeds) * len(ways) * n_kinds
         threshold = z_threshold(level, n_tried)
         z, seed, start, runner_up = _best_start(stages, end, seeds, threshold, progress=progress)
         tried = (runner_up, threshold, level, n_tried)
@@ -226,13 +230,13 @@ def guess_initial_state(
             return InitialState(None, z, *tried, 0.0, {}, {}, (), "", 0, "", None)
         drawn = drawn_tensors(start, end, seed)
         initializer, state = drawn_state(start, seed, end, names)
-        z, unchanged, share, shares = _evidence({name: state[name] for name in end}, end, drawn)
+        z, unchanged, share, shares = _evidence(state, end, drawn)
         how = (initializer, start.skip, start.device, start.dtype)
         return InitialState(seed, z, *tried, share, shares, _like_model(state, model), unchanged, *how)
 
 
 def _best_start(
-    stages: Iterable[Sequence[StartDraw]], end: Parameters, seeds: list[int], threshold: float, *, progress: bool
+    stages: Iterable[Iterable[StartDraw]], end: Parameters, seeds: list[int], threshold: float, *, progress: bool
 ) -> tuple[float, int, StartDraw, float | None]:
     """Return the best z-score with its seed and its draw, and the best of another seed; stop at a stage that finds."""
     best: tuple[float, int, StartDraw] | None = None
@@ -245,7 +249,10 @@ def _best_start(
         if best is not None and best[0] > threshold:
             break
     if best is None:
-        raise InvalidInputError("no dense layer or convolution to draw by name; add 'default' to initializers")
+        raise InvalidInputError(
+            "there is nothing to compare: what is drawn at random has one value throughout in the model, or the named "
+            "initializers draw none of its layers; pass a trained network, and 'default' among the initializers"
+        )
     return *best, max((z for seed, z in scores.items() if seed != best[1]), default=None)
 
 
@@ -264,12 +271,13 @@ def _evidence(
     start: Parameters, end: Parameters, drawn: Sequence[str]
 ) -> tuple[float, tuple[str, ...], float, dict[str, float]]:
     """Return the z-score over what training changed, the names of the rest, and the share that is left."""
+    start = {name: start[name].detach().to(value.device) for name, value in end.items()}
     changed, unchanged = split_unchanged(start, end)
     compared = [name for name in drawn if name in changed] if changed else drawn
     ends = {name: end[name].double() for name in compared}
     correlation = StartCorrelation(ends)
-    z = correlation({name: start[name].to(ends[name]) for name in compared}) if correlation.names else 0.0
-    return z, tuple(unchanged), *start_share({name: start[name] for name in end}, end)
+    z = correlation({name: start[name].to(ends[name]) for name in compared})
+    return z, tuple(unchanged), *start_share(start, end)
 
 
 def _like_model(state: Parameters, model: nn.Module) -> Parameters:
@@ -285,7 +293,11 @@ def _checked(seeds: Iterable[int]) -> Iterator[int]:
 
 
 def _checked_options(
-    build: object, skips: Sequence[Skip], initializers: Sequence[str] | None, devices: Sequence[str]
+    build: object,
+    skips: Sequence[Skip],
+    initializers: Sequence[str] | None,
+    devices: Sequence[str],
+    dtypes: Sequence[torch.dtype],
 ) -> Sequence[str]:
     """Check the options, and return the names of the initialisers."""
     for skip in skips:
@@ -293,6 +305,8 @@ def _checked_options(
             check_count(skip, "every skip", at_least=0)
     for device in devices:
         find_device(device)
+    for dtype in dtypes:
+        check_choice(dtype, (torch.float32, torch.float64, torch.float16, torch.bfloat16), "every dtype")
     if build is not None:
         if not callable(build):
             raise InvalidInputError(
@@ -304,6 +318,8 @@ def _checked_options(
     names = tuple(initializers if initializers is not None else ("default", *INITIALIZERS))
     for name in names:
         check_choice(name, ("default", *INITIALIZERS), "initializers")
-    if not (skips and devices and names):
-        raise InvalidInputError("skips, devices and initializers must not be empty; leave them out for the defaults")
+    if not (skips and devices and dtypes and names):
+        raise InvalidInputError(
+            "skips, devices, dtypes and initializers must not be empty; leave them out for the defaults"
+        )
     return names

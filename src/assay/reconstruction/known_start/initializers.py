@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -236,8 +236,20 @@ def _require_same(model: Parameters, found: Parameters) -> None:
         )
 
 
-def layer_starts(model: nn.Module, names: Sequence[str], **options) -> list[StartDraw]:
-    """Return the ways to draw the layers: by default, and one for each stream of the named initialisers."""
-    streams = {INITIALIZERS[name][0]: None for name in names if name != "default"}
-    default: list[StartDraw] = [LayerStart(model=model, initializer="default", **options)] if "default" in names else []
-    return default + [LayerStart(model=model, initializer=one, fill=STREAMS[one], **options) for one in streams]
+def layer_stages(
+    model: nn.Module, names: Sequence[str], ways: Sequence[dict[str, Any]]
+) -> tuple[int, list[Iterator[StartDraw]]]:
+    """Return the ways to draw the layers, first by default, then by the streams of the named initialisers.
+
+    Returns:
+        The number of draws for each of the ways, and the stages, whose networks are built when they come up.
+    """
+    streams = list(dict.fromkeys(INITIALIZERS[name][0] for name in names if name != "default"))
+    default = ["default"] * ("default" in names)
+
+    def draws(kinds: list[str]) -> Iterator[StartDraw]:
+        for kind in kinds:
+            for way in ways:
+                yield LayerStart(model=model, initializer=kind, fill=STREAMS.get(kind), **way)
+
+    return len(default) + len(streams), [draws(default), draws(streams)]
