@@ -39,6 +39,19 @@ def test_another_checkpoint_is_not_the_start():
     assert "do not come from the checkpoint" in str(found)
 
 
+def test_what_networks_of_the_same_data_have_in_common_is_no_start():
+    source = seeded(0)
+    common, one, other = (torch.randn(200, 300, generator=source) for _ in range(3))
+    model = torch.nn.Linear(300, 200, bias=False)
+    for part, is_start in ((0.05, False), (0.2, True)):  # of the variance, and so the correlation
+        with torch.no_grad():
+            model.weight.copy_(part**0.5 * common + (1 - part) ** 0.5 * one)
+        found = InitialState.from_checkpoint(model, {"weight": part**0.5 * common + (1 - part) ** 0.5 * other})
+        assert found.z == pytest.approx(part * 60000**0.5, abs=4)
+        assert found.threshold == pytest.approx(0.1 * 59999**0.5)
+        assert found.found == is_start
+
+
 def test_a_checkpoint_of_another_network_is_refused():
     state = mlp().state_dict()
     with pytest.raises(InvalidInputError, match=r"lacks parameters .*3\.weight.*head"):

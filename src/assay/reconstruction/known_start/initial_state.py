@@ -11,10 +11,7 @@ from torch import Tensor, nn
 from assay.core import (
     InvalidInputError,
     Parameters,
-    check_choice,
-    check_count,
     check_model,
-    find_device,
     isolated_rng,
     named_parameters,
     track,
@@ -29,18 +26,19 @@ from assay.reconstruction.known_start.correlation import (
 )
 from assay.reconstruction.known_start.drawn_state import drawn_state
 from assay.reconstruction.known_start.initializers import (
-    INITIALIZERS,
     BuiltStart,
     Skip,
     StartDraw,
     drawn_tensors,
     layer_stages,
 )
+from assay.reconstruction.known_start.options import checked_options, checked_seeds
 from assay.reconstruction.known_start.share import start_share
 
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 _GIVEN = "checkpoint"
 _ANOTHER_SCALE = 1.02  # a share that no training leaves
+_SAME_NETWORK = 0.1  # correlation from which a checkpoint counts: networks of the same data have some hundredths
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +84,7 @@ class InitialState:
         return bool(self.state) and self.z > self.threshold
 
     def __str__(self) -> str:
-        limit = (
-            f"the threshold is {self.threshold:.3g}, passed by a wrong start with probability {self.level:g} at most"
-        )
+        limit = f"the threshold is {self.threshold:.3g}, passed by independent weights with probability {self.level:g} at most"
         frozen = f" Unchanged since the start: {', '.join(self.unchanged)}." if self.unchanged else ""
         what = "the checkpoint" if self.initializer == _GIVEN else f"seed {self.seed} (initialiser {self.initializer})"
         if not self.state:
@@ -98,7 +94,8 @@ class InitialState:
             return f"Not found: {told} {what}; the trained weights have a z-score of {self.z:.3g}, and {limit}.{frozen}"
         if len(self.unchanged) == len(self.shares):
             return f"The weights are those of {what}: the network was not trained (z-score {self.z:.3g})."
-        scale = " More than all: the script drew it at another scale." if self.share > _ANOTHER_SCALE else ""
+        by_name = self.initializer not in (_GIVEN, "build")
+        scale = " More than all: the script drew it at another scale." * (by_name and self.share > _ANOTHER_SCALE)
         left = f"{self.share:.4g} of it is left.{scale}"
         return f"The weights come from {what}: z-score {self.z:.3g}; {limit}. {left}{frozen}"
 
@@ -107,6 +104,8 @@ class InitialState:
         """Take a public checkpoint as the start of a network that was fine-tuned from it.
 
         Adapters are merged into the weights first: the product of LoRA's factors is a part of the displacement.
+        Two networks trained on the same data correlate a little, whatever their starts. So a checkpoint counts as the
+        start only from a correlation of 0.1, which `threshold` gives as a z-score.
 
         Args:
             model: Fine-tuned network; it comes back as it was.
@@ -127,7 +126,7 @@ class InitialState:
         (True, 0.9)
         """
         check_model(model)
-        threshold, end = z_threshold(level, 1), named_parameters(model)
+        least, end = z_threshold(level, 1), named_parameters(model)
         if not end.keys() <= state.keys():
             state = {_WRAPPERS.sub("", name): value for name, value in state.items()}
         wrong = [name for name, value in end.items() if name not in state or state[name].shape != value.shape]
@@ -143,8 +142,9 @@ class InitialState:
                 f"the checkpoint holds NaN or infinite weights ({', '.join(broken[:4])}); load a healthy one"
             )
         with torch.inference_mode(False), torch.no_grad():
-            z, unchanged, share, shares = _evidence(state, end, list(end))
+            z, n_entries, unchanged, share, shares = _evidence(state, end, list(end))
             kept = _like_model(state, model)
+        threshold = max(least, _SAME_NETWORK * n_entries**0.5)
         return cls(None, z, None, threshold, level, 1, share, shares, kept, unchanged, _GIVEN, 0, "", None)
 
 
@@ -210,12 +210,10 @@ def guess_initial_state(
     """
     check_model(model)
     end = named_parameters(model)
-    seeds = list(dict.fromkeys(_checked(seeds)))
-    if not seeds:
-        raise InvalidInputError("seeds holds no seed; pass at least one, such as range(1000)")
+    seeds = checked_seeds(seeds)
     if dtypes is None:
         dtypes = [torch.float32] + [torch.float64] * any(value.dtype == torch.float64 for value in end.values())
-    names = _checked_options(build, skips, initializers, devices, dtypes)
+    names = checked_options(build, skips, initializers, devices, dtypes)
     ways = [{"skip": skip, "device": device, "dtype": dtype} for skip, device, dtype in product(skips, devices, dtypes)]
     with torch.inference_mode(False), random_state_kept(torch.device("cpu")), isolated_rng(0):
         if build is not None:
@@ -230,7 +228,7 @@ def guess_initial_state(
             return InitialState(None, z, *tried, 0.0, {}, {}, (), "", 0, "", None)
         drawn = drawn_tensors(start, end, seed)
         initializer, state = drawn_state(start, seed, end, names)
-        z, unchanged, share, shares = _evidence(state, end, drawn)
+        z, _, unchanged, share, shares = _evidence(state, end, drawn)
         how = (initializer, start.skip, start.device, start.dtype)
         return InitialState(seed, z, *tried, share, shares, _like_model(state, model), unchanged, *how)
 
@@ -269,57 +267,18 @@ def _scores(start: StartDraw, end: Parameters, seeds: list[int], *, progress: bo
 
 def _evidence(
     start: Parameters, end: Parameters, drawn: Sequence[str]
-) -> tuple[float, tuple[str, ...], float, dict[str, float]]:
-    """Return the z-score over what training changed, the names of the rest, and the share that is left."""
+) -> tuple[float, int, tuple[str, ...], float, dict[str, float]]:
+    """Return the z-score and the entries of what training changed, the names of the rest, and the share left."""
     start = {name: start[name].detach().to(value.device) for name, value in end.items()}
     changed, unchanged = split_unchanged(start, end)
     compared = [name for name in drawn if name in changed] if changed else drawn
     ends = {name: end[name].double() for name in compared}
     correlation = StartCorrelation(ends)
     z = correlation({name: start[name].to(ends[name]) for name in compared})
-    return z, tuple(unchanged), *start_share(start, end)
+    return z, correlation.n_entries, tuple(unchanged), *start_share(start, end)
 
 
 def _like_model(state: Parameters, model: nn.Module) -> Parameters:
     """Return a state in the types and on the devices of a network; what it lacks is as in the network."""
     own = {name: value for name, value in unwrapped(model).state_dict().items() if isinstance(value, Tensor)}
     return {name: state.get(name, value).detach().to(value, copy=True) for name, value in own.items()}
-
-
-def _checked(seeds: Iterable[int]) -> Iterator[int]:
-    for seed in seeds:
-        check_count(seed, "every seed", at_least=-(2**63))
-        yield int(seed)
-
-
-def _checked_options(
-    build: object,
-    skips: Sequence[Skip],
-    initializers: Sequence[str] | None,
-    devices: Sequence[str],
-    dtypes: Sequence[torch.dtype],
-) -> Sequence[str]:
-    """Check the options, and return the names of the initialisers."""
-    for skip in skips:
-        if not callable(skip):
-            check_count(skip, "every skip", at_least=0)
-    for device in devices:
-        find_device(device)
-    for dtype in dtypes:
-        check_choice(dtype, (torch.float32, torch.float64, torch.float16, torch.bfloat16), "every dtype")
-    if build is not None:
-        if not callable(build):
-            raise InvalidInputError(
-                f"build must be a function without arguments, got {type(build).__name__}; pass the class or function, "
-                "not the network"
-            )
-        if initializers is not None:
-            raise InvalidInputError("initializers are tried without build only: a factory has its own; leave out one")
-    names = tuple(initializers if initializers is not None else ("default", *INITIALIZERS))
-    for name in names:
-        check_choice(name, ("default", *INITIALIZERS), "initializers")
-    if not (skips and devices and dtypes and names):
-        raise InvalidInputError(
-            "skips, devices, dtypes and initializers must not be empty; leave them out for the defaults"
-        )
-    return names
