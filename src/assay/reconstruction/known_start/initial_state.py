@@ -84,7 +84,8 @@ class InitialState:
         return bool(self.state) and self.z > self.threshold
 
     def __str__(self) -> str:
-        limit = f"the threshold is {self.threshold:.3g}, passed by independent weights with probability {self.level:g} at most"
+        chance = f"passed by independent weights with probability {self.level:g} at most"
+        limit = f"the threshold is {self.threshold:.3g}, {chance}"
         frozen = f" Unchanged since the start: {', '.join(self.unchanged)}." if self.unchanged else ""
         what = "the checkpoint" if self.initializer == _GIVEN else f"seed {self.seed} (initialiser {self.initializer})"
         if not self.state:
