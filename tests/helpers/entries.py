@@ -81,6 +81,9 @@ STRUCTURAL = (
     "merge_parallel_units",
     "with_surrogate_relu",
     "initial_network",
+    "guess_initial_state",
+    "InitialState",
+    "start_share",
     "probe membership",
 )
 """What answers with modules of the network, or about them; or draws new weights by each module's own rule."""

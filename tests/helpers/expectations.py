@@ -4,12 +4,15 @@ from helpers.entries import Entry
 from helpers.networks import Network, words
 
 WEIGHTS_ONLY = (
+    "InitialState",
     "assign_parameters",
     "compress_first_layer",
+    "guess_initial_state",
     "initial_network",
     "merge_parallel_units",
     "parameter_distance",
     "project_parameters",
+    "start_share",
     "universal_off_subspace_direction",
 )
 """What reads weights, and asks nothing of the outputs."""
@@ -43,6 +46,7 @@ THEORY = (
     "dense_head",
     "exact_samples",
     "first_layer_inputs",
+    "guess_initial_state",
     "merge_parallel_units",
     "oracle_multipliers",
     "predicted_multipliers",

@@ -4,6 +4,7 @@ Topics:
 
 - `kkt`: from the stationarity (KKT) conditions of the trained weights: reconstruction-multiclass,
   reconstruction-general-losses, reconstruction-transfer, reconstruction-frontier;
+- `known_start`: from the weights before and after training, the former guessed from the seed: reconstruction-frontier;
 - `embeddings`: from recovered embeddings to inputs: reconstruction-transfer;
 - `scoring`: scores and null distributions: reconstruction-multiclass, reconstruction-frontier;
 - simulated training (`SimulatedDynamicsReconstructor`): reconstruction-frontier;
@@ -18,6 +19,7 @@ from assay.reconstruction.kkt import (
     KKTReconstructor,
     exact_samples,
 )
+from assay.reconstruction.known_start import InitialState, guess_initial_state
 from assay.reconstruction.predicted import predicted_multipliers
 from assay.reconstruction.scoring import (
     ReconstructionROC,
@@ -36,6 +38,7 @@ __all__ = [
     "ConsensusSelector",
     "EmbeddingReconstructor",
     "ExactSamples",
+    "InitialState",
     "KKTReconstructor",
     "ReconstructionROC",
     "ReconstructionScore",
@@ -43,6 +46,7 @@ __all__ = [
     "StationarityResult",
     "TrainingReport",
     "exact_samples",
+    "guess_initial_state",
     "invert_embedding",
     "normalized_correlation",
     "oracle_multipliers",

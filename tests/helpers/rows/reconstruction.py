@@ -3,12 +3,14 @@
 import torch
 from torch import nn
 
-from assay.core import squared_error
+from assay.core import isolated_rng, named_parameters, squared_error
 from assay.reconstruction import (
     ConsensusSelector,
+    InitialState,
     KKTReconstructor,
     SimulatedDynamicsReconstructor,
     exact_samples,
+    guess_initial_state,
     invert_embedding,
     normalized_correlation,
     oracle_multipliers,
@@ -35,6 +37,7 @@ from assay.reconstruction.kkt import (
     set_sharpness,
     with_surrogate_relu,
 )
+from assay.reconstruction.known_start import start_share
 from helpers.rows.base import Analysis, Estimator
 from helpers.rows.standalone import Formula, Module
 from helpers.rows.subjects import image_encoder, one_output, relu_network, smooth_network
@@ -47,6 +50,24 @@ def _search(model, x, y):
 def _start(model):
     state = model.state_dict().items()
     return {name: value if nn.parameter.is_lazy(value) else 0.9 * value for name, value in state}
+
+
+def _drawn():
+    """Return a network that seed 2 draws, with a part of its start left."""
+    with isolated_rng(2), torch.no_grad():
+        model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+        for weight in model.parameters():
+            weight.mul_(0.9)
+    return model
+
+
+def _fine_tuned(model, x, y, generator):
+    return InitialState.from_checkpoint(model, _start(model))
+
+
+def _shares(model, x, y, generator):
+    weights = named_parameters(model)
+    return start_share({name: 0.9 * value for name, value in weights.items()}, weights)
 
 
 def _simulation(model, x, y):
@@ -128,6 +149,14 @@ ROWS = (
     # Its history is the norm of a difference that nearly cancels.
     Estimator(SimulatedDynamicsReconstructor, options=_simulation, tolerance=2e-4),
     Estimator(ConsensusSelector, fit=_of_two_runs),
+    Analysis(
+        guess_initial_state,
+        options={"seeds": range(4), "dtypes": [torch.float32], "level": 0.5},
+        model=_drawn,
+        needs_data=False,
+    ),
+    Analysis(InitialState, run=_fine_tuned, needs_data=False),
+    Analysis(start_share, run=_shares, needs_data=False),
     Analysis(exact_samples, options={"n_starts": 4, "n_rounds": 1}, model=one_output, needs_data=False),
     Analysis(invert_embedding, options=_inversion, model=image_encoder, needs_data=False, random=True),
     Analysis(oracle_multipliers, options={"objective": "multiclass"}),
