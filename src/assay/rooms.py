@@ -26,7 +26,7 @@ ALL_ROOMS = (
         "reconstruction",
         "Which training samples can be recovered from the weights?",
         "here",
-        topics=("embeddings", "kkt", "scoring"),
+        topics=("embeddings", "kkt", "known_start", "scoring"),
     ),
     Room(
         "privacy",

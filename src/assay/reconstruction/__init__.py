@@ -5,6 +5,7 @@ Topics:
 - `kkt`: from the stationarity (KKT) conditions of the trained weights: reconstruction-multiclass,
   reconstruction-general-losses, reconstruction-transfer, reconstruction-frontier;
 - `embeddings`: from recovered embeddings to inputs: reconstruction-transfer;
+- `known_start`: from trained and initial weights: reconstruction-frontier;
 - `scoring`: scores and null distributions: reconstruction-multiclass, reconstruction-frontier;
 - simulated training (`SimulatedDynamicsReconstructor`): reconstruction-frontier;
 - stationarity, predicted multipliers and training to stationarity: reconstruction-general-losses.
@@ -18,6 +19,7 @@ from assay.reconstruction.kkt import (
     KKTReconstructor,
     exact_samples,
 )
+from assay.reconstruction.known_start import KnownStartReconstructor
 from assay.reconstruction.predicted import predicted_multipliers
 from assay.reconstruction.scoring import (
     ReconstructionROC,
@@ -37,6 +39,7 @@ __all__ = [
     "EmbeddingReconstructor",
     "ExactSamples",
     "KKTReconstructor",
+    "KnownStartReconstructor",
     "ReconstructionROC",
     "ReconstructionScore",
     "SimulatedDynamicsReconstructor",

@@ -19,8 +19,15 @@ ROUNDING_GROWTH = 1000.0
 ABOVE_ROUNDING = 1.5
 """Least ratio of a direction of the data to the rounding of weights that are stored in half precision."""
 
-UNMISTAKABLE = 8.0
-"""Standard errors by which the weights must be correlated with their start."""
+UNMISTAKABLE = 6.0
+"""Standard errors that unrelated weights exceed once in a billion."""
+
+
+CONVERGED = 1e-12
+"""Change of the share at which it is taken as found; weights are not told apart to less."""
+
+CLOSEST = 1 - 1e-15
+"""Largest correlation whose transform is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +36,9 @@ class Displacement:
 
     Attributes:
         share: Share s of the initial weights that is left; 1 without weight decay.
-        correlation: Correlation of the final with the initial weights outside the data's span, 1 after plain SGD.
-        z_score: That correlation in standard errors of unrelated weights; infinite where nothing lies outside.
+        correlation: Cosine of the final and the initial weights.
+        z_score: Fisher's transform of it, in its standard errors where the initial weights were drawn for another
+            network.
         values: Singular values of $W_1 - s W_0$, in descending order.
         floor: Size of a singular value that rounding of the stored weights explains.
         rank: Number of singular values above the jump down to rounding: that of the training samples, if they are
@@ -64,7 +72,7 @@ def measure_displacement(
     Beyond n the singular values drop to the rounding of the weights: n is where their ratio is largest; in weights that
     were stored in half precision, the number of values above 1.5 times the largest that rounding explains.
 
-    Cost: time O(h d min(h, d)) for each of up to 20 repetitions, memory O(h d), in float64.
+    Cost: time O(h d min(h, d)) for each of up to 40 repetitions, memory O(h d), in float64.
 
     Args:
         start: Initial weights.
@@ -86,13 +94,13 @@ def measure_displacement(
     before, after = start.detach().double(), end.detach().double()
     floor = rounding_floor(end)
     known = None if share == "auto" else float(share)
-    left = _share_left(before, after, min(LONGEST_SPAN, min(start.shape) // 2), known)
+    widest = max(1, min(LONGEST_SPAN, min(start.shape) // 2))
+    left = _share_left(before, after, widest, known)
     rank = _rank(_svd(after - left * before)[1], floor, low_precision=_precision(end) > torch.finfo(torch.float32).eps)
     if rank:
         left = _share_left(before, after, rank, known)
     _, values, right = _svd(after - left * before)
-    outside = right[: rank or LONGEST_SPAN]
-    correlation, z_score = _correlation(_without(before, outside), _without(after, outside), len(outside))
+    correlation, z_score = _correlation(before, after)
     return Displacement(left, correlation, z_score, values, floor, rank, right[:rank])
 
 
@@ -115,7 +123,7 @@ def _precision(weight: Tensor) -> float:
     for kind in (torch.bfloat16, torch.float16, torch.float32):
         if torch.equal(weight.to(kind).to(weight.dtype), weight):
             return torch.finfo(kind).eps
-    return torch.finfo(weight.dtype).eps
+    return max(torch.finfo(weight.dtype).eps, CONVERGED)
 
 
 def _svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,31 +131,39 @@ def _svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _share_left(start: Tensor, end: Tensor, rank: int, known: float | None) -> float:
-    share = 1.0 if known is None else known
-    for _ in range(10 if known is None else 0):
-        right = _svd(end - share * start)[2][:rank]
-        rest = _without(start, right)
-        energy = float(rest.square().sum())
-        if energy <= 1e-20 * float(start.square().sum()):
-            return 1.0  # the data span all inputs
-        before, share = share, float((rest * _without(end, right)).sum()) / energy
-        if abs(share - before) < 1e-9:
+    """Return the fixed point of `_share_outside`, whose linear convergence Steffensen's rule makes quadratic."""
+    if known is not None:
+        return known
+    share = 1.0
+    for _ in range(10):
+        once = _share_outside(start, end, rank, share)
+        twice = _share_outside(start, end, rank, once)
+        first, second = once - share, twice - once
+        share = twice if abs(second) >= 0.9 * abs(first) else twice + second**2 / (first - second)
+        if abs(second) < CONVERGED:
             break
-    return 1.0 if known is None and abs(share - 1) < 1e-4 else share
+    return 1.0 if abs(share - 1) < 1e-4 else share
+
+
+def _share_outside(start: Tensor, end: Tensor, rank: int, share: float) -> float:
+    """Regress the end on the start outside the strongest directions of their difference, for a first share."""
+    right = _svd(end - share * start)[2][:rank]
+    rest = _without(start, right)
+    energy = float(rest.square().sum())
+    if energy <= 1e-20 * float(start.square().sum()):
+        return 1.0  # the data span all inputs
+    return float((rest * _without(end, right)).sum()) / energy
 
 
 def _without(matrix: Tensor, basis: Tensor) -> Tensor:
     return matrix - matrix @ basis.T @ basis
 
 
-def _correlation(start: Tensor, end: Tensor, n_directions: int) -> tuple[float, float]:
-    """Return the cosine of two remainders, and the same in standard errors."""
+def _correlation(start: Tensor, end: Tensor) -> tuple[float, float]:
+    """Return the cosine of two matrices, and its Fisher transform in standard errors."""
     norm = float(start.norm() * end.norm())
-    free = len(start) * (start.shape[1] - n_directions)
-    if not free or not norm:
-        return 1.0, math.inf
-    cosine = float((start * end).sum()) / norm
-    return cosine, cosine * math.sqrt(free)
+    cosine = float((start * end).sum()) / norm if norm else 0.0
+    return cosine, math.atanh(min(max(cosine, -CLOSEST), CLOSEST)) * math.sqrt(max(start.numel() - 3, 1))
 
 
 def _rank(values: Float[Tensor, " k"], floor: float, *, low_precision: bool) -> int:

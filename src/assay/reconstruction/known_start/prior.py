@@ -43,7 +43,7 @@ def population_prior(population: Float[Tensor, "n ..."], moved: Displacement) ->
     flat, size = population.flatten(1).double(), moved.basis.shape[1]
     spread = flat @ moved.basis.T if flat.shape[1] == size else flat
     spread = spread.std(0) if len(flat) > 1 else torch.zeros(1)
-    if flat.shape[1] != size or not float(spread.max()) > 0:
+    if flat.shape[1] != size or float(spread.max()) <= 1e-9 * float(flat.abs().max()):
         raise InvalidInputError(
             f"population must be two or more inputs of the first layer, {size} numbers each and not all alike, got "
             f"shape {tuple(population.shape)}; pass other inputs of the kind, or None"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,6 @@ from assay.core import (
     InvalidInputError,
     Parameters,
     check_count,
-    check_fraction,
     check_model,
     check_positive,
     check_samples,
@@ -39,6 +38,7 @@ from assay.reconstruction.known_start.verdict import judge
 from assay.reconstruction.known_start.votes import elect
 
 
+@runtime_checkable
 class HoldsState(Protocol):
     """Hold initial weights, as a guess of the seed does."""
 
@@ -123,8 +123,8 @@ class KnownStartReconstructor(BaseEstimator):
         n_candidates: int | Literal["auto"] = "auto",
         n_restarts: int = 3,
         relu_alpha: tuple[float, float] = (10.0, 300.0),
-        lr: float = 0.03,
-        init_scale: float = 0.5,
+        lr: float = 0.06,
+        init_scale: float = 1.0,
         n_iter: int = 1500,
         input_shape: tuple[int, ...] | None = None,
         dtype: torch.dtype = torch.float32,
@@ -187,7 +187,8 @@ class KnownStartReconstructor(BaseEstimator):
             check_positive(sharpness, "relu_alpha")
         for name in ("n_iter", "n_restarts", "n_points", *(["n_candidates"] if self.n_candidates != "auto" else [])):
             check_count(getattr(self, name), name)
-        check_fraction(self.whiten, "whiten")
+        if not 0 <= self.whiten <= 1:
+            raise InvalidInputError(f"whiten must be between 0 and 1, got {self.whiten}; 0.7 suits most networks")
 
     def _prior(self, model: nn.Module, ends: Ends) -> Prior:
         if self.population is None:

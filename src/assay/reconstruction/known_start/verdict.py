@@ -35,7 +35,7 @@ class KnownStartVerdict:
         is_start: Whether the trained weights still hold the initial ones.
         n_samples: Training samples, counted in the rank of the displacement; None where it has none below full.
         share: Share of the initial weights that is left; 1 without weight decay.
-        correlation: Correlation of the trained with the initial weights outside the data's span.
+        correlation: Correlation of the trained with the initial weights of the first layer.
         gap: Smallest part of the displacement, squared and weighted as in the search, that candidates leave; None
             without a search.
         n_agreed: Reconstructions that all restarts agree on.
@@ -60,7 +60,7 @@ class KnownStartVerdict:
 
     def _sentences(self) -> Iterator[str]:
         if not self.is_start:
-            yield f"wrong start; outside the data's span the weights' correlation with it is {self.correlation:.3f}."
+            yield f"wrong start; the correlation of the weights with it is {self.correlation:.3f}."
         elif self.n_samples is None:
             yield "no count of samples can be read off the displacement from the start."
         else:
@@ -122,8 +122,8 @@ def _reasons(moved: Displacement, gap: float | None) -> Iterator[str]:
         yield "the trained weights do not hold these initial weights, or weight decay has wiped them out"
     elif not moved.rank:
         yield (
-            "the displacement has far more directions than a span of samples allows: the steps were those of Adam or of "
-            "another optimiser that scales every weight by itself, batch-norm was in the training, or the samples were "
+            "the displacement has more directions than a span of samples allows: the steps were those of Adam or of "
+            "another optimiser that scales each weight by itself, batch-norm was in the training, or the samples were "
             "about as many as the inputs"
         )
     elif gap is not None and gap > EXPLAINED:
