@@ -67,7 +67,8 @@ def _layer_before_and_after(source, n):
 
 def _displaced(start, end):
     found = measure_displacement(start, end)
-    return found.share, found.values[: found.rank], found.basis.T @ found.basis  # the basis is known up to signs
+    projection = found.basis.T @ found.basis  # the basis is known up to signs, and in float64 whatever the weights
+    return found.share, found.values[: found.rank].to(start), projection.to(start)
 
 
 def _of_two_runs(selector, model, x, y):
