@@ -40,12 +40,14 @@ AS_IT_IS = ("canary_objective", "functional", "input_gradient", "preserved", "re
 
 THEORY = (
     "KKTReconstructor",
+    "KnownStartReconstructor",
     "build_assistant",
     "SimulatedDynamicsReconstructor",
     "compress_first_layer",
     "dense_head",
     "exact_samples",
     "first_layer_inputs",
+    "from_first_layer",
     "guess_initial_state",
     "merge_parallel_units",
     "oracle_multipliers",

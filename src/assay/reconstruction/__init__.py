@@ -4,8 +4,8 @@ Topics:
 
 - `kkt`: from the stationarity (KKT) conditions of the trained weights: reconstruction-multiclass,
   reconstruction-general-losses, reconstruction-transfer, reconstruction-frontier;
-- `known_start`: from the weights before and after training, the former guessed from the seed: reconstruction-frontier;
 - `embeddings`: from recovered embeddings to inputs: reconstruction-transfer;
+- `known_start`: from the weights before and after training, the former guessed from the seed: reconstruction-frontier;
 - `scoring`: scores and null distributions: reconstruction-multiclass, reconstruction-frontier;
 - simulated training (`SimulatedDynamicsReconstructor`): reconstruction-frontier;
 - stationarity, predicted multipliers and training to stationarity: reconstruction-general-losses.
@@ -19,7 +19,7 @@ from assay.reconstruction.kkt import (
     KKTReconstructor,
     exact_samples,
 )
-from assay.reconstruction.known_start import InitialState, guess_initial_state
+from assay.reconstruction.known_start import InitialState, KnownStartReconstructor, guess_initial_state
 from assay.reconstruction.predicted import predicted_multipliers
 from assay.reconstruction.scoring import (
     ReconstructionROC,
@@ -40,6 +40,7 @@ __all__ = [
     "ExactSamples",
     "InitialState",
     "KKTReconstructor",
+    "KnownStartReconstructor",
     "ReconstructionROC",
     "ReconstructionScore",
     "SimulatedDynamicsReconstructor",

@@ -9,5 +9,12 @@ EXEMPT = {
     "nets.load_encoder": "reads weights from an installed package; tried where that is installed",
     "nets.load_pretrained": "reads weights from files; tried where these are",
     "nets.pretrained_names": "lists names that are written down in the file",
+    "reconstruction.kkt.StationarityGap": "is given multipliers of its own class; held against autograd in its test",
+    "reconstruction.kkt.dense_chain": "takes a network alone and answers None to most; tried in its test",
+    "reconstruction.kkt.from_first_layer": "takes a frozen network and a shape; tried in its test",
+    "reconstruction.kkt.minimize_gap": "takes a gap and multipliers; tried by the estimators that call it",
+    "reconstruction.kkt.plain_copy": "takes a network alone and returns one; tried on parametrised layers in its test",
+    "reconstruction.kkt.start_multipliers": "returns multipliers of a class of its own; tried in its test",
+    "reconstruction.kkt.write_in_basis": "takes a network and a basis of its inputs; tried by `compress_first_layer`",
     "nets.diffusion.UNetDenoiser": "wraps a network of diffusers; tried where that is installed",
 }

@@ -8,6 +8,7 @@ from assay.reconstruction import (
     ConsensusSelector,
     InitialState,
     KKTReconstructor,
+    KnownStartReconstructor,
     SimulatedDynamicsReconstructor,
     exact_samples,
     guess_initial_state,
@@ -37,7 +38,7 @@ from assay.reconstruction.kkt import (
     set_sharpness,
     with_surrogate_relu,
 )
-from assay.reconstruction.known_start import start_share
+from assay.reconstruction.known_start import measure_displacement, start_share
 from helpers.rows.base import Analysis, Estimator
 from helpers.rows.standalone import Formula, Module
 from helpers.rows.subjects import image_encoder, one_output, relu_network, smooth_network
@@ -72,6 +73,22 @@ def _shares(model, x, y, generator):
 
 def _simulation(model, x, y):
     return {"init_state": _start(model), "n_samples": 2, "epochs": 2, "n_iter": 3}
+
+
+def _known_start(model, x, y):
+    moved = {name: value - 0.1 if torch.is_floating_point(value) else value for name, value in _start(model).items()}
+    return {"init_state": moved, "n_restarts": 2, "n_iter": 5, "dtype": x.dtype}
+
+
+def _layer_before_and_after(source, n):
+    start = torch.randn(12, 8, generator=source).double()
+    return start, 0.9 * start + torch.outer(start[:, 0], start[0])
+
+
+def _displaced(start, end):
+    found = measure_displacement(start, end)
+    projection = found.basis.T @ found.basis  # the basis is known up to signs, and in float64 whatever the weights
+    return found.share, found.values[: found.rank].to(start), projection.to(start)
 
 
 def _of_two_runs(selector, model, x, y):
@@ -146,6 +163,7 @@ IN_SPAN = {"weight_decay": 0.1, "n_iter": 5}
 
 ROWS = (
     Estimator(KKTReconstructor, options=_search),
+    Estimator(KnownStartReconstructor, options=_known_start),
     # Its history is the norm of a difference that nearly cancels.
     Estimator(SimulatedDynamicsReconstructor, options=_simulation, tolerance=2e-4),
     Estimator(ConsensusSelector, fit=_of_two_runs),
@@ -195,5 +213,6 @@ ROWS = (
     Formula(retrieval_audit, _pool, run=lambda *pool: retrieval_audit(*pool, k=2), rowwise=False),
     Formula(score_reconstructions, _flat, run=_score, rowwise=False),
     Formula(margin_cotangents, _outputs, refuses=("rows", "empty")),  # any axes before the rows
+    Formula(measure_displacement, _layer_before_and_after, run=_displaced, rowwise=False),
     Formula(noise_rank, lambda source, n: _flat(source, n)[:1], rowwise=False),
 )

@@ -31,7 +31,7 @@ from assay.reconstruction.kkt.multipliers import (
     start_multipliers,
 )
 from assay.reconstruction.kkt.null import left_by_random_candidates
-from assay.reconstruction.kkt.search import StationarityGap, search, search_scale
+from assay.reconstruction.kkt.search import StationarityGap, minimize_gap, search_scale
 from assay.reconstruction.kkt.target import Target, build_target, initial_network
 from assay.reconstruction.kkt.verdict import judge
 
@@ -188,7 +188,7 @@ class KKTReconstructor(BaseEstimator):
         gap = StationarityGap(target.model, goal=target.goal, points=target.points, batch_size=self.batch_size)
         scale = search_scale(target)
         x, multipliers = self._start(target, scale.length * self.init_scale, gap.energy)
-        found, multipliers, gaps, self.history_ = search(
+        found, multipliers, gaps, self.history_ = minimize_gap(
             gap,
             x,
             multipliers,

@@ -52,10 +52,10 @@ def search_scale(target: Target) -> SearchScale:
 
 
 class StationarityGap:
-    r"""Compute $\lVert g - \sum_k \sum_i J_{\theta_k}(x_i)^\top \mu_{ki}\rVert^2 / \lVert g\rVert^2$.
+    r"""Compute $\lVert f (g - \sum_k \sum_i J_{\theta_k}(x_i)^\top \mu_{ki})\rVert^2 / \lVert f g\rVert^2$.
 
-    The goal g is the weights or their displacement. Gradients are taken at the weights $\theta_k$, with one set of
-    multipliers each: at the trained weights, and optionally at the initial ones.
+    The goal g is the weights or their displacement, the factors f are 1 unless given. Gradients are taken at the
+    weights $\theta_k$, with one set of multipliers each: at the trained weights, and optionally at others.
 
     All restarts are measured at once. A chain of dense layers has its gradients in closed form (`Chain`); in any other
     network each restart gets a view of the parameters through `torch.func.vmap`, so that one backward pass gives every
@@ -66,6 +66,7 @@ class StationarityGap:
         goal: Target of the sum of gradients, of all parameters or of those to explain; the model's own weights when
             None.
         points: Weights at which gradients are taken; the model's own when None.
+        factors: Factors on the differences by parameter, broadcast over its entries; 1 when None.
         batch_size: Candidates of each restart whose graph is held at once; all when None.
 
     Source: Haim et al., Reconstructing Training Data from Trained Neural Networks (2022), equation of the stationarity
@@ -79,6 +80,7 @@ class StationarityGap:
         *,
         goal: Parameters | None = None,
         points: Sequence[Parameters] | None = None,
+        factors: Parameters | None = None,
         batch_size: int | None = None,
     ) -> None:
         self.model = model
@@ -86,7 +88,9 @@ class StationarityGap:
         wanted = named_parameters(model) if goal is None else goal
         self.names, self.goal = list(wanted), list(wanted.values())
         self.batch_size = batch_size
-        self.energy = float(sum(value.square().sum() for value in self.goal))
+        self.factors = [1.0 if factors is None else factors[name] for name in self.names]
+        weighted = zip(self.factors, self.goal, strict=True)
+        self.energy = float(sum((factor * value).square().sum() for factor, value in weighted))
         self.is_chain = is_chain(model) and self.names == list(self.points[0])
 
     def __call__(self, x: Float[Tensor, "r m ..."], multipliers: Sequence[Multipliers]) -> Float[Tensor, " r"]:
@@ -119,9 +123,9 @@ class StationarityGap:
         if self.batch_size is None:
             explained, back = self._pass(x, multipliers)
             rest = self._rest(explained)
-            return self._squared(rest), back([2 / self.energy * part for part in rest])
+            return self._squared(rest), back(self._pull(rest))
         rest = self._rest(self.explained(x, multipliers))
-        pull = [2 / self.energy * part for part in rest]
+        pull = self._pull(rest)
         batches = []
         for some in self._batches(x):
             batch_x = x.detach()[:, some].requires_grad_()
@@ -180,13 +184,19 @@ class StationarityGap:
         return [part - goal for part, goal in zip(explained, self.goal, strict=True)]
 
     def _squared(self, rest: Sequence[Tensor]) -> Float[Tensor, " r"]:
-        return torch.stack([part.square().flatten(1).sum(1) for part in rest]).sum(0) / self.energy
+        weighted = zip(self.factors, rest, strict=True)
+        return (
+            torch.stack([(factor * part).square().flatten(1).sum(1) for factor, part in weighted]).sum(0) / self.energy
+        )
+
+    def _pull(self, rest: Sequence[Tensor]) -> list[Tensor]:
+        return [2 / self.energy * factor**2 * part for factor, part in zip(self.factors, rest, strict=True)]
 
     def _call(self, weights: Parameters, params: Parameters, x: Tensor) -> Tensor:
         return functional_call(self.model, weights | params, (x,))
 
 
-def search(
+def minimize_gap(
     gap: StationarityGap,
     x: Float[Tensor, "r m ..."],
     multipliers: Sequence[Multipliers],
