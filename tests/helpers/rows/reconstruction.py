@@ -76,7 +76,8 @@ def _simulation(model, x, y):
 
 
 def _known_start(model, x, y):
-    moved = {name: value - 0.1 if torch.is_floating_point(value) else value for name, value in _start(model).items()}
+    state = {name: value for name, value in _start(model).items() if not nn.parameter.is_lazy(value)}
+    moved = {name: value - 0.1 if torch.is_floating_point(value) else value for name, value in state.items()}
     return {"init_state": moved, "n_restarts": 2, "n_iter": 5, "dtype": x.dtype}
 
 
