@@ -18,6 +18,7 @@ from assay.core import (
     check_outputs,
     check_scores,
     is_probabilities,
+    stays_in_unit_interval,
 )
 from helpers.look_networks import samples, seeded_network
 
@@ -136,3 +137,16 @@ def test_probabilities_are_refused_with_their_mend() -> None:
     mended = nn.Sequential(model, LogProbabilities())
     torch.testing.assert_close(check_scores(mended, x), model.layer(x[:1]).log_softmax(1).detach())
     assert torch.isfinite(LogProbabilities()(torch.tensor([[0.0, 1.0]], dtype=torch.float16))).all()
+
+
+@pytest.mark.parametrize(
+    ("last", "squashed"), [(nn.Sigmoid(), True), (nn.Identity(), False), (nn.Hardtanh(0, 1), True), (nn.Tanh(), False)]
+)
+def test_outputs_that_stay_between_0_and_1_are_those_of_a_sigmoid(last: nn.Module, squashed: bool) -> None:
+    model = nn.Sequential(nn.Linear(4, 3).double(), last)
+    x = torch.full((5, 4), 0.5, dtype=torch.float64)
+    with torch.no_grad():  # near the samples every kind of output lies between 0 and 1
+        nn.init.constant_(model[0].weight, 0.1)
+        nn.init.constant_(model[0].bias, 0.1)
+    assert stays_in_unit_interval(model, x) is squashed
+    assert not stays_in_unit_interval(nn.Sequential(nn.Embedding(5, 3), nn.Sigmoid()), torch.arange(5))

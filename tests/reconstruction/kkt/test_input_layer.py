@@ -4,7 +4,7 @@ from torch import nn
 
 from assay.core import InvalidInputError
 from assay.nets import mlp, small_conv
-from assay.reconstruction.kkt import first_layer_inputs
+from assay.reconstruction.kkt import first_layer, first_layer_inputs
 from assay.reconstruction.kkt.input_layer import dense_chain, from_first_layer
 
 
@@ -116,3 +116,11 @@ def test_only_chains_of_dense_layers_are_taken():
 def test_bad_input(model, shape, message):
     with pytest.raises(InvalidInputError, match=message):
         from_first_layer(model.requires_grad_(False), shape)
+
+
+def test_a_layer_whose_weight_is_computed_is_the_first_layer():
+    model = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), nn.Linear(3, 2))
+    name, layer = first_layer(model)
+    assert (name, layer) == ("1", model[1])
+    with pytest.raises(InvalidInputError, match="no layer with parameters"):
+        first_layer(nn.ReLU())
