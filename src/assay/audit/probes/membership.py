@@ -4,10 +4,11 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from assay.audit.pictures import plot_picture
-from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.assumptions import joined, percent
+from assay.audit.budget import affordable, cut_short, measure_seconds
+from assay.audit.membership_figures import membership_measures, roc_figure, score_table
+from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
 from assay.audit.reinitialization import reinitialized
 from assay.audit.subject import Subject
 from assay.core import (
@@ -23,7 +24,7 @@ from assay.core import (
     loss_kind,
     mean_loss,
     predict,
-    preserved,
+    seeded,
 )
 from assay.privacy import DirectAttack, LiRA, MembershipReport, ShadowEnsemble, membership_metrics
 from assay.privacy.membership import logit_confidence
@@ -33,26 +34,36 @@ _LEAST = 20  # samples of each kind; with fewer, rates mean nothing
 _SHADOWS, _FEWEST_SHADOWS = 48, 8
 _STEPS, _BATCH, _LEARNING_RATE = 400, 64, 2e-3
 _CHECK_EVERY = 5  # steps between two evaluations of a shadow's loss on all its samples
-_BUDGET, _GPU_BUDGET = 2e12, 4e14  # operations for all shadows at most: a few minutes on one core, seconds on a GPU
 _FPR = (0.01, 0.001)
+_MEDIUM_RATE = 0.02
+
+_LEVEL, _SWAPPED_LEVEL = 0.95, 0.99  # confidence of all intervals together, and that a score is below chance
+_CONFIDENCE = "plain confidence"
 
 _RULE = (
-    "The best of three scores decides, by the lower ends of its 98.3% intervals (the intervals of all three then hold "
-    "jointly at 95%). High: at least 10% of the training samples are identified at a false positive rate of 1%, ten "
-    "times the rate of chance. Medium: at least 2% of them, or an AUC of at least 0.6. Low: an AUC above 0.5. "
-    "Otherwise info."
+    "The best of the scores in the table decides, by the lower ends of its intervals (those of all scores hold jointly "
+    "at 95%). High: at least 10% of the training samples are identified at a false positive rate of 1%, ten times the "
+    "rate of chance. Medium: at least 2% of them, or an AUC of at least 0.6. Low: an AUC above 0.5. Otherwise info."
 )
 _LIMITS = (
     "The {count} shadow models have the subject's architecture. They were reinitialised (modules by their own "
     "reset_parameters, weights of modules without it from a normal distribution of the trained weights' mean and "
     "standard deviation; frozen weights stay the subject's). Each was trained on about {size} samples, for up to "
     f"{_STEPS} steps of Adam or until it fitted them as well as the subject fits its own {{trained}}: the subject is "
-    "right on {own:.0%} of the training samples here, the shadow models on {fitted:.0%} of theirs. The subject's "
-    "training recipe is not known: a closer one, or more shadow models, may identify more, so these rates are no upper "
-    "bound. They mean nothing unless the held-out samples come from the same distribution as the training samples."
+    "right on {own:.0%} of the training samples here, the shadow models on {fitted:.0%} of theirs."
 )
-_SHARED = " {n} held-out samples that are training samples too were left out."
-_UNRESOLVED = " With {n} held-out samples, a false positive rate below {rate:.1%} means no false positive at all."
+_NO_BOUND = (
+    "The subject's training recipe is not known: a closer one, or more shadow models, may identify more, so these "
+    "rates are no upper bound. They mean nothing unless the held-out samples come from the same distribution as the "
+    "training samples."
+)
+_BETTER = (
+    "Plain confidence tells members better than the shadow models do here: these follow another recipe than the "
+    "subject's, and whoever has that recipe may tell more."
+)
+_ALONE = "No shadow models were trained, since {fewest} of them exceed the time: the score is plain confidence alone."
+_SHARED = "{n} held-out samples that are training samples too were left out."
+_UNRESOLVED = "With {n} held-out samples, a false positive rate below {rate:.1%} means no false positive at all."
 _ADVICE: dict[Severity, str] = {
     "high": "If membership in the training data is private, do not publish this model's scores. Train with "
     "differential privacy, on more samples or for fewer steps, and audit again.",
@@ -62,7 +73,6 @@ _ADVICE: dict[Severity, str] = {
     "recipe.",
     "info": "Nothing to do now. This attack could not identify members, but another attack might.",
 }
-_NO_BASIS = "This says nothing about membership: see to what the headline names, and audit again."
 
 
 def run(subject: Subject, context: Context) -> Finding:
@@ -73,36 +83,65 @@ def run(subject: Subject, context: Context) -> Finding:
     x, y = torch.cat([inside[0], outside[0]]), torch.cat([inside[1], outside[1]])
     members = torch.arange(len(x), device=x.device) < len(inside[0])
     try:
-        confidence = logit_confidence(predict(subject.model, x), y)
-        ensemble = _train_shadows(subject, x, y, len(inside[0]), context)
-        offline, online = (_lira(subject, ensemble, x, y, LiRA(online=online)) for online in (False, True))
+        scores = {_CONFIDENCE: logit_confidence(predict(subject.model, x), y)}
+        _check_not_swapped(scores[_CONFIDENCE], members)
+        each = _seconds_each(subject, *inside)
+        n_models = affordable(_SHADOWS, each=each, seconds=context.seconds)
+        ensemble = None
+        if n_models >= _FEWEST_SHADOWS:
+            ensemble = _train_shadows(subject, x, y, len(inside[0]), n_models, context)
+            scores |= _likelihood_ratios(subject, ensemble, x, y)
     except (InvalidInputError, NumericalError) as error:
         raise SkipProbe(f"its shadow models cannot be compared with the subject: {error}") from error
-    scores = {
-        "confidence": confidence,
-        "LiRA, offline (shadow models trained without the sample)": offline,
-        "LiRA, online (shadow models trained with and without it)": online,
-    }
-    level = 1 - 0.05 / len(scores)
-    reports = {name: membership_metrics(each, members, fpr=_FPR, level=level) for name, each in scores.items()}
-    report = max(reports.values(), key=lambda each: (each.tpr_at_fpr[0.01].low, each.auc.low))
-    severity = _severity(report)
-    learnt = {"subject": accuracy(predict(subject.model, inside[0]), inside[1]), "shadow models": ensemble.fitted(x, y)}
+    level = 1 - (1 - _LEVEL) / len(scores)
+    reports = {name: membership_metrics(score, members, fpr=_FPR, level=level) for name, score in scores.items()}
+    best = max(reports, key=lambda name: (reports[name].tpr_at_fpr[0.01].low, reports[name].auc.low))
+    report, severity = reports[best], _severity(reports[best])
+    learnt = {"subject": accuracy(predict(subject.model, inside[0]), inside[1])}
+    learnt |= {} if ensemble is None else {"shadow models": ensemble.fitted(x, y)}
     doubts = _doubts(learnt, {"subject": inside[1], "shadow models": y})
+    if doubts and severity == "info":
+        raise SkipProbe(f"it has no answer: {doubts}; see to that, and audit again")
+    cut = cut_short("membership", n_models if ensemble else 0, _SHADOWS, "shadow models", _SHADOWS * each)
     return Finding(
-        headline=(
-            f"{report.tpr_at_fpr[0.01].mean:.0%} of {report.n_members} training samples are identified at "
-            f"a false positive rate of 1%; AUC {report.auc.mean:.2f}{doubts}."
-        ),
+        headline=_headline(report, best, severity),
         severity=severity,
         rule=_RULE,
-        advice=_NO_BASIS if doubts and severity == "info" else _ADVICE[severity],
-        limits=_limits(subject, ensemble, report, learnt) + (_SHARED.format(n=n_shared) if n_shared else ""),
-        measures=_measures(report)
-        | {"shadow models": float(len(ensemble.models))}
+        advice=_ADVICE[severity],
+        limits=joined(
+            f"But {doubts}." if doubts else "",
+            _ALONE.format(fewest=_FEWEST_SHADOWS) if ensemble is None else _of_shadows(subject, ensemble, learnt),
+            cut,
+            _BETTER if best == _CONFIDENCE and ensemble else "",
+            _NO_BOUND,
+            _SHARED.format(n=n_shared) if n_shared else "",
+            *_unresolved(report),
+        ),
+        measures=membership_measures(report)
+        | {"shadow models": float(len(ensemble.models)) if ensemble else 0.0}
         | {f"accuracy of the {name} on their training samples": share for name, share in learnt.items()},
-        figures=(_figure(report),),
-        tables=(_table(reports),),
+        figures=(roc_figure(report, best),),
+        tables=(score_table(reports, level),),
+    )
+
+
+def _headline(report: MembershipReport, score: str, severity: Severity) -> str:
+    """Give the figure that decides, with the end of its interval that the rule reads."""
+    found, auc = report.tpr_at_fpr[0.01], report.auc
+    by = score if score == _CONFIDENCE else "shadow models"
+    if severity == "info":
+        return (
+            f"No more than chance: training samples score above held-out ones in {percent(auc.mean)} of pairs "
+            f"({percent(auc.low)} to {percent(auc.high)}; chance is 50%)."
+        )
+    if found.low >= _MEDIUM_RATE:
+        return (
+            f"{percent(found.mean)} of {report.n_members} training samples, at least {percent(found.low)}, are "
+            f"identified when 1% of others are mistaken for them, by {by}."
+        )
+    return (
+        f"Training samples score above held-out ones in {percent(auc.mean)} of pairs, at least {percent(auc.low)} "
+        f"(chance is 50%), by {by}."
     )
 
 
@@ -113,42 +152,60 @@ def _samples(subject: Subject, context: Context) -> tuple[tuple[Tensor, Tensor],
         raise SkipProbe("it needs one label for each sample")
     known = subject.train[0] if subject.train is not None else inside[0]
     shared = torch.tensor([bool(places) for places in find_copies(outside[0], known)], device=known.device)
+    n_shared, n_outside = int(shared.sum()), len(shared)
     outside = outside[0][~shared], outside[1][~shared]
-    if min(len(inside[0]), len(outside[0])) < _LEAST:
-        left_out = f"; {int(shared.sum())} of the held-out ones are training samples too" if shared.any() else ""
+    if n_shared and len(outside[0]) < _LEAST:
         raise SkipProbe(
-            f"it needs at least {_LEAST} training and {_LEAST} held-out samples to estimate rates{left_out}"
+            f"{n_shared} of {n_outside} held-out samples are training samples too, so that there is nobody to tell "
+            f"members from; give at least {_LEAST} held-out samples that the network was not trained on"
         )
-    return inside, outside, int(shared.sum())
+    if min(len(inside[0]), len(outside[0])) < _LEAST:
+        raise SkipProbe(
+            f"it needs at least {_LEAST} training and {_LEAST} held-out samples to estimate rates, and there are "
+            f"{len(inside[0])} and {len(outside[0])}"
+        )
+    return inside, outside, n_shared
+
+
+def _check_not_swapped(confidence: Tensor, members: Tensor) -> None:
+    """Refuse held-out samples that the network is surer of than of its training samples."""
+    auc = membership_metrics(confidence, members, fpr=_FPR, level=_SWAPPED_LEVEL).auc
+    if auc.high < 0.5:
+        raise SkipProbe(
+            f"the network is surer of held-out samples than of training samples, in {percent(1 - auc.mean)} of pairs "
+            f"(at least {percent(1 - auc.high)}): are the two swapped, or is one of them easier? Give training samples "
+            "that it was trained on, and held-out samples of the same distribution"
+        )
 
 
 def _doubts(learnt: dict[str, float], labels: dict[str, Tensor]) -> str:
     """Name the models that are no better on their own training samples than the most frequent class."""
-    clauses = ""
+    clauses = []
     for name, share in learnt.items():
         frequent = float(labels[name].unique(return_counts=True)[1].max()) / len(labels[name])
         if share <= frequent:
             verb = "are" if name.endswith("s") else "is"
-            clauses += f"; but the {name} {verb} right on only {share:.0%} of their training samples, as by one class"
-    return clauses
+            clauses.append(f"the {name} {verb} right on only {share:.0%} of their training samples, as by one class")
+    return "; ".join(clauses)
 
 
-def _lira(subject: Subject, ensemble: ShadowEnsemble, x: Tensor, y: Tensor, scorer: LiRA) -> Tensor:
-    return DirectAttack(ensemble, scorer).score([subject.model], x, y)[0]
+def _likelihood_ratios(subject: Subject, ensemble: ShadowEnsemble, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Return the scores of LiRA, which needs models trained without each sample, or with and without it."""
+    names = {False: "LiRA, offline (shadow models trained without the sample)"}
+    names[True] = "LiRA, online (shadow models trained with and without it)"
+    return {
+        name: DirectAttack(ensemble, LiRA(online=online)).score([subject.model], x, y)[0]
+        for online, name in names.items()
+    }
 
 
 # --- Shadow models -----------------------------------------------------------------------------------------------
 
 
-def _train_shadows(subject: Subject, x: Tensor, y: Tensor, n_members: int, context: Context) -> ShadowEnsemble:
-    """Train as many shadow models as the budget allows, each on about as many samples as the pool has members."""
-    budget = _BUDGET if x.device.type == "cpu" else _GPU_BUDGET
-    n_models = min(_SHADOWS, int(budget / _cost(subject.model, x[: min(_BATCH, n_members)])))
-    if n_models < _FEWEST_SHADOWS:
-        raise SkipProbe(
-            f"its {_FEWEST_SHADOWS} shadow models would exceed an audit's computing budget; "
-            "train them with assay.privacy.ShadowEnsemble and your own recipe instead"
-        )
+def _train_shadows(
+    subject: Subject, x: Tensor, y: Tensor, n_members: int, n_models: int, context: Context
+) -> ShadowEnsemble:
+    """Train shadow models, each on about as many samples as the pool has members."""
     keep = min(0.5, max(n_members / len(x), 1 / n_models))
     fitted = mean_loss(subject.model, *context.sample(subject.train, _MEMBERS), subject.loss)
     return ShadowEnsemble.fit(
@@ -164,7 +221,14 @@ def _train_shadows(subject: Subject, x: Tensor, y: Tensor, n_members: int, conte
 
 
 def _train(
-    model: nn.Module, x: Tensor, y: Tensor, source: torch.Generator, *, loss: LossFunction, fitted: float
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    source: torch.Generator,
+    *,
+    loss: LossFunction,
+    fitted: float,
+    n_iter: int | None = None,
 ) -> None:
     """Train until the loss is as low as the subject's own."""
 
@@ -173,15 +237,24 @@ def _train(
 
     adam = partial(torch.optim.Adam, lr=_LEARNING_RATE)
     with isolated_rng(source.initial_seed()):  # dropout draws from the global generators
-        fit(model, x, y, loss=loss, optimizer=adam, n_iter=_STEPS, batch_size=_BATCH, stop=fits, generator=source)
+        fit(
+            model,
+            x,
+            y,
+            loss=loss,
+            optimizer=adam,
+            n_iter=n_iter or _STEPS,
+            batch_size=_BATCH,
+            stop=fits,
+            generator=source,
+        )
 
 
-def _cost(model: nn.Module, batch: Tensor) -> float:
-    """Estimate the operations of one shadow: forward, twice as much backward, and Adam."""
-    with preserved(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(batch)
-    n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    return _STEPS * (3 * counter.get_total_flops() + 15 * n_parameters)
+def _seconds_each(subject: Subject, x: Tensor, y: Tensor) -> float:
+    """Estimate the time of one shadow model at most, from a few of its steps."""
+    model = reinitialized(subject.model, seeded(0))
+    few = partial(_train, model, x, y, seeded(0), loss=subject.loss, fitted=-1.0, n_iter=_CHECK_EVERY)
+    return _STEPS / _CHECK_EVERY * measure_seconds(few) + measure_seconds(lambda: predict(model, x))
 
 
 # --- The finding ------------------------------------------------------------------------------------------------
@@ -191,51 +264,21 @@ def _severity(report: MembershipReport) -> Severity:
     found, auc = report.tpr_at_fpr[0.01].low, report.auc.low
     if found >= 0.1:
         return "high"
-    if found >= 0.02 or auc >= 0.6:
+    if found >= _MEDIUM_RATE or auc >= 0.6:
         return "medium"
     return "low" if auc > 0.5 else "info"
 
 
-def _limits(subject: Subject, ensemble: ShadowEnsemble, report: MembershipReport, learnt: dict[str, float]) -> str:
+def _of_shadows(subject: Subject, ensemble: ShadowEnsemble, learnt: dict[str, float]) -> str:
     size = round(float(ensemble.membership.sum(1).double().mean()))
     trained = 0 if subject.train is None else len(subject.train[0])
     own, fitted = learnt["subject"], learnt["shadow models"]
-    text = _LIMITS.format(count=len(ensemble.models), size=size, trained=trained, own=own, fitted=fitted)
+    return _LIMITS.format(count=len(ensemble.models), size=size, trained=trained, own=own, fitted=fitted)
+
+
+def _unresolved(report: MembershipReport) -> list[str]:
     resolved = 1 / report.n_nonmembers
-    return text if resolved <= min(_FPR) else text + _UNRESOLVED.format(n=report.n_nonmembers, rate=resolved)
-
-
-def _measures(report: MembershipReport) -> dict[str, float]:
-    measures = {"AUC": report.auc, **{f"TPR at {rate:g} FPR": found for rate, found in report.tpr_at_fpr.items()}}
-    ends = {f"{name}, {end} end": getattr(value, end) for name, value in measures.items() for end in ("low", "high")}
-    return (
-        {name: value.mean for name, value in measures.items()}
-        | ends
-        | {
-            "balanced accuracy": report.balanced_accuracy,
-            "training samples": float(report.n_members),
-            "held-out samples": float(report.n_nonmembers),
-        }
-    )
-
-
-def _table(reports: dict[str, MembershipReport]) -> Table:
-    columns = ("score", "AUC", *(f"TPR at {rate:.1%} FPR" for rate in _FPR), "balanced accuracy")
-    rows = (
-        (name, str(r.auc), *(str(r.tpr_at_fpr[rate]) for rate in _FPR), round(r.balanced_accuracy, 3))
-        for name, r in reports.items()
-    )
-    return Table("Membership inference by three scores; 98.3% intervals", columns, tuple(rows))
-
-
-def _figure(report: MembershipReport) -> Figure:
-    """Draw the ROC with both rates on logarithmic axes."""
-    rate = report.tpr_at_fpr[0.01]
-    alt = (
-        f"ROC of the membership score: {rate.mean:.0%} true positives at 1% false positives, AUC {report.auc.mean:.2f}"
-    )
-    caption = "True positive rate against false positive rate of the best score; both axes are logarithmic."
-    return Figure((plot_picture("roc", report.plot, alt),), caption)
+    return [] if resolved <= min(_FPR) else [_UNRESOLVED.format(n=report.n_nonmembers, rate=resolved)]
 
 
 PROBE = Probe(

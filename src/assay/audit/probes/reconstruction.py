@@ -1,10 +1,15 @@
 """Which training samples can be recovered from the weights alone?"""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from assay.audit.assumptions import joined
+from assay.audit.budget import cut_short, measure_seconds, too_slow
 from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe, Table
 from assay.audit.reading import Reading, objective, read
 from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
@@ -13,14 +18,20 @@ from assay.core import InvalidInputError, seeded
 from assay.reconstruction import KKTReconstructor, ReconstructionScore, reconstruction_roc, score_reconstructions
 
 _CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
+_EXACT = 0.7  # structural similarity with a training image, at a correlation above the higher threshold
 _MARGIN = 3
+_RESTARTS, _FEWEST_RESTARTS = 10, 3
+_STEPS, _TRIAL_STEPS = 1500, (10, 100)
+_CLEAR_OF_SETTING_UP = 4  # times the time of a single step, with all that goes before it
 _LIMIT = 2000  # training samples that candidates are compared with
 
 _RULE = (
-    "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. The nulls are random "
-    "candidates from the same subspace, and held-out samples instead of the training samples. High: at "
-    f"threshold {_CLEAR}, at least {_MARGIN} more matches than under either null, and at least twice as many. Medium: "
-    f"the same at {_VISIBLE}. Low: more than the nulls at {_VISIBLE}. Info: no more than the nulls."
+    "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. Chance is the larger of "
+    "two nulls: random candidates of the same subspace, and as many held-out samples instead of the training samples. "
+    f"In few dimensions chance matches many. High: at threshold {_CLEAR}, at least {_MARGIN} more matches than chance, "
+    f"and at least twice as many. Medium: the same at {_VISIBLE}. Low: at {_VISIBLE}, at least {_MARGIN} more than "
+    "chance, and more than two standard errors of the difference. Info: no more than chance. An image is almost exact "
+    f"when its correlation exceeds {_CLEAR} and its structural similarity (SSIM) {_EXACT}."
 )
 _RULE_BLIND = (
     f"Without training data no match can be counted. Medium when at least {_MARGIN} patterns were found by at least "
@@ -66,38 +77,70 @@ class _Matches:
 
     @property
     def clear(self) -> int:
-        return int((self.ncc > _CLEAR).sum())
+        return self.above(_CLEAR)
 
     @property
     def visible(self) -> int:
-        return int((self.ncc > _VISIBLE).sum())
+        return self.above(_VISIBLE)
+
+    def above(self, threshold: float, n: int | None = None) -> int:
+        """Count samples above a threshold, or what their share would be of n samples, rounded up."""
+        count = int((self.ncc > threshold).sum())
+        return count if n is None else math.ceil(count * n / len(self.ncc))
 
 
 def run(subject: Subject, context: Context) -> Finding:
     """Attack the weights, and score the candidates against the training data where the subject has them."""
-    reading = read(subject)
-    options = {"exact": True, "random_state": context.seed, "progress": context.progress}
-    attack = KKTReconstructor(objective(subject), input_shape=reading.shape, **options)
+    reading, kind = read(subject), objective(subject)
+
+    def attack(n_restarts: int, n_iter: int, *, trial: bool = True) -> KKTReconstructor:
+        options = {"random_state": context.seed, "progress": context.progress and not trial, "exact": not trial}
+        return KKTReconstructor(kind, input_shape=reading.shape, n_restarts=n_restarts, n_iter=n_iter, **options).fit(
+            reading.model
+        )
+
     try:
-        attack.fit(reading.model)
+        n_restarts, timed = _restarts_in_time(attack, context)
+        found = attack(n_restarts, _STEPS, trial=False)
     except InvalidInputError as error:
         raise SkipProbe(str(error)) from error
-    return _blind(subject, reading, attack) if subject.train is None else _scored(subject, reading, attack, context)
+    cut = cut_short("reconstruction", n_restarts, _RESTARTS, "independent restarts", timed)
+    if subject.train is None:
+        return _blind(subject, reading, found, cut)
+    return _scored(subject, reading, found, context, cut)
 
 
-def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Finding:
+def _restarts_in_time(attack: Callable[..., object], context: Context) -> tuple[int, float]:
+    """Return how many restarts the time allows, and an estimate of the time for all, from a few steps of the search."""
+    alone = measure_seconds(lambda: attack(1, 1))
+    if alone > context.seconds / _RESTARTS:
+        estimate = alone * _RESTARTS**2
+        raise SkipProbe(too_slow("reconstruction", "its search", estimate, context.seconds))
+    for n_steps in _TRIAL_STEPS:
+        steps = measure_seconds(partial(attack, _RESTARTS, n_steps)) - alone
+        if steps > _CLEAR_OF_SETTING_UP * alone:
+            break
+    timed = alone + _STEPS / n_steps * max(steps, 0.0)
+    n = min(_RESTARTS, int(_RESTARTS * context.seconds / timed))
+    if n < _FEWEST_RESTARTS:
+        work = f"a search with {_FEWEST_RESTARTS} restarts"
+        raise SkipProbe(too_slow("reconstruction", work, timed * _FEWEST_RESTARTS / _RESTARTS, context.seconds))
+    return n, timed
+
+
+def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor, cut: str) -> Finding:
     """Report the patterns that restarts agree on, for a subject without training data."""
     verdict, restarts = attack.verdict_, attack.n_restarts
     is_explained = verdict.outcome != "nothing found"
     agreed = attack.cohesion_[attack.support_ >= max(2, restarts / 2)]
     left, chance = f"{verdict.unexplained:.0%}", f"{verdict.unexplained_by_chance:.0%}"
     found = (
-        f"{len(agreed)} patterns were found in the weights by at least half of {restarts} independent restarts; on "
-        f"average, a restart leaves {left} of the weights unexplained."
+        f"{len(agreed)} patterns were found in the weights by at least half of {restarts} independent restarts, each "
+        f"of which leaves {left} of the weights unexplained."
     )
     nothing = (
-        f"Nothing was reconstructed: the candidates leave {left} of the weights unexplained, "
-        f"and as many random candidates {chance} of the part that was searched."
+        f"Nothing was reconstructed: the candidates leave {left} of the weights unexplained, random ones {chance} of "
+        "the part that was searched."
     )
     severity: Severity = "info"
     if is_explained and len(agreed) >= _MARGIN:
@@ -107,7 +150,7 @@ def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Find
         severity=severity,
         rule=_RULE_BLIND,
         advice=_advice(severity, attack),
-        limits=f"{verdict} {_LIMITS_BLIND if is_explained else ''}".strip(),
+        limits=joined(str(verdict), _LIMITS_BLIND if is_explained else "", cut),
         measures=_measures(attack)
         | {"patterns that restarts agree on": float(len(agreed))}
         | ({"their median tightness": agreed.median().item()} if len(agreed) else {}),
@@ -122,7 +165,7 @@ def _advice(severity: Severity, attack: KKTReconstructor) -> str:
     return " ".join([_ADVICE_UNEXPLAINED, *attack.verdict_.advice])
 
 
-def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, context: Context) -> Finding:
+def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, context: Context, cut: str) -> Finding:
     """Count the training samples that candidates match, beside the nulls, and show the best matches."""
     x = reading.samples(context.sample(subject.train, _LIMIT)[0])
     others = None if subject.test is None else reading.samples(context.sample(subject.test, _LIMIT)[0])
@@ -138,27 +181,21 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
         generator=seeded(context.seed),
     )
     matches = _matches(reading, attack, x, score)
-    ours = matches[0]
-    severity = _severity(ours, [match for match in matches if match.is_null])
-    what = "training samples" if reading.kind == "samples" else "training samples' features (inputs of the dense head)"
+    severity = _severity(matches)
     curve = None if others is None else reconstruction_roc(pool, x, others, mean=reading.mean)
-    could_not = "; the weights do not have the form that the attack relies on"
     return Finding(
-        headline=(
-            f"{ours.visible} of {len(x)} {what} can be recognised in reconstructions from the weights alone, "
-            f"{ours.clear} of them almost exactly{could_not if attack.verdict_.outcome == 'nothing found' else ''}."
-        ),
+        headline=_headline(matches, score, reading.kind, severity, attack.verdict_.outcome),
         severity=severity,
         rule=_RULE,
         advice=_advice(severity, attack),
-        limits=" ".join(
-            [_LIMITS, *([_NO_HELD_OUT] if held_out is None else []), "Without the data:", str(attack.verdict_)]
+        limits=joined(
+            _LIMITS, _NO_HELD_OUT if held_out is None else "", cut, "Without the data:", str(attack.verdict_)
         ),
         measures=_measures(attack)
         | {f"n90, {match.name}": float(match.clear) for match in matches}
         | {f"n75, {match.name}": float(match.visible) for match in matches}
         | ({} if curve is None else {"area under the ROC": curve.curve.auc, "TPR at 1% FPR": curve.tpr_at(0.01)}),
-        figures=(*recovered_figures(subject, score), *roc_figure(curve)),
+        figures=(*(() if severity == "info" else recovered_figures(subject, score)), *roc_figure(curve)),
         tables=(_table(matches),),
     )
 
@@ -189,13 +226,35 @@ def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: Recon
     return matches
 
 
-def _severity(ours: _Matches, nulls: list[_Matches]) -> Severity:
-    clear, visible = (max((getattr(null, name) for null in nulls), default=0) for name in ("clear", "visible"))
+def _chance(matches: list[_Matches], threshold: float) -> int:
+    """Return how many samples the stronger null matches, out of as many samples."""
+    n = len(matches[0].ncc)
+    return max((match.above(threshold, n) for match in matches if match.is_null), default=0)
+
+
+def _severity(matches: list[_Matches]) -> Severity:
+    ours, clear, visible = matches[0], _chance(matches, _CLEAR), _chance(matches, _VISIBLE)
     if ours.clear >= max(clear + _MARGIN, 2 * clear):
         return "high"
     if ours.visible >= max(visible + _MARGIN, 2 * visible):
         return "medium"
-    return "low" if ours.visible > visible else "info"
+    beyond = max(_MARGIN, 2 * math.sqrt(ours.visible + visible))  # two standard errors of the two counts' difference
+    return "low" if ours.visible - visible >= beyond else "info"
+
+
+def _headline(matches: list[_Matches], score: ReconstructionScore, kind: str, severity: Severity, outcome: str) -> str:
+    """Give the matches beyond chance, and the images that are almost exact."""
+    ours, chance, n = matches[0].visible, _chance(matches, _VISIBLE), len(matches[0].ncc)
+    what = "training samples" if kind == "samples" else "training samples' features"
+    if severity == "info":
+        no_form = "; the weights lack the form that the attack needs" if outcome == "nothing found" else ""
+        return f"No more than chance: reconstructions match {ours} of {n} {what}, and chance alone {chance}{no_form}."
+    exact = 0 if score.ssim is None else int(((score.ncc > _CLEAR) & (score.ssim > _EXACT)).sum())
+    almost = f", {exact} of them almost exactly" if exact and kind == "samples" else ""
+    return (
+        f"{ours - chance} more {what} than by chance can be recognised in the weights alone: {ours} of {n}, "
+        f"chance {chance}{almost}."
+    )
 
 
 def _measures(attack: KKTReconstructor) -> dict[str, float]:

@@ -1,0 +1,94 @@
+"""The time that probes take: estimated on the subject's network, kept, and said."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from assay.audit import Context, SkipProbe
+from assay.audit import probes as registry
+from assay.audit.budget import affordable, command_for, cut_short, measure_seconds, say_seconds
+from assay.audit.probes import curvature
+from assay.core import seeded
+from helpers.stand_ins import small_subject
+
+
+def ask(name, subject, **options):
+    return registry.load(name).run(subject, Context(**options))
+
+
+def test_the_shortest_run_counts():
+    seen = []
+    assert measure_seconds(lambda: seen.append(0)) < 0.1
+    assert len(seen) == 3
+
+
+def test_what_fits_and_what_is_said_of_the_rest():
+    assert [affordable(10, each=each, seconds=40) for each in (1.0, 8.0, 41.0)] == [10, 5, 0]
+    assert cut_short("curvature", 10, 10, "training samples", 99.0) == ""
+    said = cut_short("curvature", 5, 10, "training samples", 96.0)
+    assert said == f"To keep its time, it used 5 of 10 training samples; all of them: {command_for('curvature', 96)}."
+    assert command_for("curvature", 96).endswith("--probe curvature --minutes 2")
+    assert say_seconds(720.0) == "12 minutes"
+
+
+@pytest.mark.parametrize("name", ["curvature", "logit_gaps", "off_subspace", "reconstruction", "robustness"])
+def test_without_time_a_probe_is_skipped_with_the_command_that_runs_it(digits, name):
+    with pytest.raises(SkipProbe, match=rf"one probe may take .* here; run it alone .*--probe {name} --minutes"):
+        ask(name, digits, seconds=1e-6)
+
+
+@pytest.mark.parametrize("name", ["logit_gaps", "off_subspace"])
+def test_with_less_time_fewer_samples_are_used_and_that_is_said(digits, name, monkeypatch):
+    seconds = iter([0.05, 0.05])
+    monkeypatch.setattr(f"assay.audit.probes.{name}.measure_seconds", lambda work: next(seconds))
+    subject = replace(digits, train=tuple(part[:30] for part in digits.train))
+    limits = ask(name, subject, seconds=0.25).limits
+    assert "To keep its time, it used" in limits
+
+
+def noise_subject(steps=150):
+    """A network with smooth units that learns random labels: many eigenvalues of about one size."""
+    draw = seeded(3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 60), nn.Tanh(), nn.Linear(60, 10))
+    x, y = torch.randn(100, 1, 8, 8, generator=draw).clamp(-3, 3), torch.randint(10, (100,), generator=draw)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return small_subject(model=model.eval(), train=(x, y), test=None, class_names=(), input_range=(-3.0, 3.0))
+
+
+def exact_ends(subject):
+    from assay.core import HessianOperator
+
+    matrix = HessianOperator(subject.model, *subject.train, subject.loss).to_dense().double()
+    values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
+    return values[0].item(), values[-1].item()
+
+
+def test_curvature_that_does_not_converge_takes_more_steps(monkeypatch):
+    subject = noise_subject()
+    lowest, largest = exact_ends(subject)
+    monkeypatch.setattr(curvature, "_STEPS", 10)
+    finding = ask("curvature", subject)
+    assert "outliers (above 10% of the largest)" in finding.measures
+    assert finding.measures["largest eigenvalue"] == pytest.approx(largest, rel=1e-3)
+
+
+def test_curvature_out_of_steps_says_the_ends_and_their_error(monkeypatch):
+    subject = noise_subject()
+    lowest, largest = exact_ends(subject)
+    monkeypatch.setattr(curvature, "_STEPS", 10)
+    monkeypatch.setattr(curvature, "_MOST_STEPS", 10)
+    finding = ask("curvature", subject)
+    found, error = (finding.measures[name] for name in ("largest eigenvalue", "error of the largest eigenvalue"))
+    assert found <= largest * (1 + 1e-4)
+    assert largest - found <= max(error, 1e-4 * largest)
+    assert finding.measures["smallest eigenvalue"] >= lowest - 1e-4 * largest
+    assert "the others did not converge" in finding.headline
+    assert not finding.figures
