@@ -62,6 +62,8 @@ class Audit(_Command):
     """Seed of every random draw."""
     device: OptionalText = None
     """Device to compute on, such as cuda; by default the model's."""
+    minutes: float = 4.0
+    """Time for all probes, of which each has an equal share; one that would take longer does less, and says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +207,7 @@ def _audit(command: Audit) -> int:
         seed=command.seed,
         device=command.device,
         progress=True,
+        minutes=command.minutes,
     )
     print(result)
     print(result.report)

@@ -238,7 +238,7 @@ def test_a_loss_of_torch_is_a_classifiers(name, context):
 
 
 def test_no_time_is_told(digits, context, monkeypatch):
-    monkeypatch.setattr("assay.audit.probes.robustness._STATED_SHARE", 0.0)
+    monkeypatch.setattr("assay.audit.probes.robustness._STATED_SHARE", 1e-9)
     limits = ask("robustness", digits, context).limits
     assert "Time ran out: 150 of 200 samples are left out." in limits
     assert "--probe robustness --minutes" in limits

@@ -14,7 +14,7 @@ from assay.audit.probe import Context, Probe, SkipProbe
 from assay.audit.report import render_report
 from assay.audit.result import Answer, AuditResult, describe
 from assay.audit.subject import Need, Subject
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, check_positive
 
 _MISSING: dict[Need, str] = {
     "input_gradients": "it differentiates in the inputs, and this subject's are integers, as a network of tokens reads",
@@ -32,6 +32,7 @@ def run_audit(
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool = False,
+    minutes: float = 4.0,
 ) -> AuditResult:
     """Run the probes on a subject and write the report.
 
@@ -45,6 +46,8 @@ def run_audit(
         seed: Seed of the probes' random draws.
         device: Device to compute on; by default the model's.
         progress: Show progress on stderr.
+        minutes: Time for all probes, of which each has an equal share. One that would take longer does less, which its
+            finding says, or is skipped.
 
     Returns:
         The answers of the probes, and the folder of the report.
@@ -56,12 +59,15 @@ def run_audit(
     >>> run_audit(load_subject("digits"), probes=["curvature"]).report.as_posix()
     'assay-audit/digits-1/report.html'
     """
+    check_positive(minutes, "minutes")
     chosen = [registry.load(name) for name in dict.fromkeys(probes or registry.names())]
     folder = Path(out) if out is not None else next_folder(subject.name)
     check_writable(folder)
     if device is not None:
         subject = subject.to(device)
-    answers = tuple(_ask_all(chosen, subject, Context(seed=seed, progress=progress)))
+    answers = tuple(
+        _ask_all(chosen, subject, Context(seed=seed, progress=progress, seconds=60 * minutes / len(chosen)))
+    )
     if all(answer.status == "skipped" for answer in answers):
         reasons = " | ".join(f"{answer.probe}: {answer.reason}" for answer in answers)
         raise InvalidInputError(f"no probe applies to subject {subject.name!r}: {reasons}")

@@ -73,6 +73,7 @@ _ADVICE: dict[Severity, str] = {
     "recipe.",
     "info": "Nothing to do now. This attack could not identify members, but another attack might.",
 }
+_NO_BASIS = "This says nothing about membership: see to what the headline names, and audit again."
 
 
 def run(subject: Subject, context: Context) -> Finding:
@@ -100,14 +101,13 @@ def run(subject: Subject, context: Context) -> Finding:
     learnt = {"subject": accuracy(predict(subject.model, inside[0]), inside[1])}
     learnt |= {} if ensemble is None else {"shadow models": ensemble.fitted(x, y)}
     doubts = _doubts(learnt, {"subject": inside[1], "shadow models": y})
-    if doubts and severity == "info":
-        raise SkipProbe(f"it has no answer: {doubts}; see to that, and audit again")
+    unknown = bool(doubts) and severity == "info"
     cut = cut_short("membership", n_models if ensemble else 0, _SHADOWS, "shadow models", _SHADOWS * each)
     return Finding(
-        headline=_headline(report, best, severity),
+        headline=f"No answer: {doubts}." if unknown else _headline(report, best, severity),
         severity=severity,
         rule=_RULE,
-        advice=_ADVICE[severity],
+        advice=_NO_BASIS if unknown else _ADVICE[severity],
         limits=joined(
             f"But {doubts}." if doubts else "",
             _ALONE.format(fewest=_FEWEST_SHADOWS) if ensemble is None else _of_shadows(subject, ensemble, learnt),
