@@ -166,8 +166,8 @@ def _unresolved(ends: _Ends, measures: dict[str, float], limits: str) -> Finding
     )
     return Finding(
         headline=(
-            f"The loss curves most by at least {ends.largest:.2g}, its Hessian's largest eigenvalue (error about "
-            f"{ends.error:.1g}{loose}); the others did not converge."
+            f"The loss curves by at least {ends.largest:.2g}: an eigenvalue of its Hessian is within {ends.error:.1g} "
+            f"of that{loose}; the others did not converge."
         ),
         severity=_severity(ends.smallest, ends.largest),
         rule=_RULE,

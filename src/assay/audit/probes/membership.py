@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from assay.audit.assumptions import joined, percent
 from assay.audit.budget import affordable, cut_short, measure_seconds
 from assay.audit.membership_figures import membership_measures, roc_figure, score_table
-from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
+from assay.audit.probe import SEVERITIES, Context, Finding, Probe, Severity, SkipProbe
 from assay.audit.reinitialization import reinitialized
 from assay.audit.subject import Subject
 from assay.core import (
@@ -96,7 +96,7 @@ def run(subject: Subject, context: Context) -> Finding:
         raise SkipProbe(f"its shadow models cannot be compared with the subject: {error}") from error
     level = 1 - (1 - _LEVEL) / len(scores)
     reports = {name: membership_metrics(score, members, fpr=_FPR, level=level) for name, score in scores.items()}
-    best = max(reports, key=lambda name: (reports[name].tpr_at_fpr[0.01].low, reports[name].auc.low))
+    best = max(reports, key=lambda name: _rank(reports[name]))
     report, severity = reports[best], _severity(reports[best])
     learnt = {"subject": accuracy(predict(subject.model, inside[0]), inside[1])}
     learnt |= {} if ensemble is None else {"shadow models": ensemble.fitted(x, y)}
@@ -267,6 +267,11 @@ def _severity(report: MembershipReport) -> Severity:
     if found >= _MEDIUM_RATE or auc >= 0.6:
         return "medium"
     return "low" if auc > 0.5 else "info"
+
+
+def _rank(report: MembershipReport) -> tuple[int, float, float]:
+    """Order scores by what they show: a rate just above zero must not hide an AUC."""
+    return SEVERITIES.index(_severity(report)), report.tpr_at_fpr[0.01].low, report.auc.low
 
 
 def _of_shadows(subject: Subject, ensemble: ShadowEnsemble, learnt: dict[str, float]) -> str:
