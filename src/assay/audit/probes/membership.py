@@ -7,8 +7,18 @@ from torch import Tensor, nn
 
 from assay.audit.assumptions import joined, percent
 from assay.audit.budget import affordable, cut_short, measure_seconds
-from assay.audit.membership_figures import membership_measures, roc_figure, score_table
-from assay.audit.probe import SEVERITIES, Context, Finding, Probe, Severity, SkipProbe
+from assay.audit.membership_figures import (
+    PLAIN,
+    RATES,
+    headline,
+    membership_measures,
+    membership_severity,
+    rank,
+    roc_figure,
+    score_table,
+    unresolved_rates,
+)
+from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
 from assay.audit.reinitialization import reinitialized
 from assay.audit.subject import Subject
 from assay.core import (
@@ -26,7 +36,7 @@ from assay.core import (
     predict,
     seeded,
 )
-from assay.privacy import DirectAttack, LiRA, MembershipReport, ShadowEnsemble, membership_metrics
+from assay.privacy import DirectAttack, LiRA, ShadowEnsemble, membership_metrics
 from assay.privacy.membership import logit_confidence
 
 _MEMBERS, _NONMEMBERS = 250, 1000  # samples of each kind at most; a rate of 0.1% needs 1000 non-members
@@ -34,11 +44,8 @@ _LEAST = 20  # samples of each kind; with fewer, rates mean nothing
 _SHADOWS, _FEWEST_SHADOWS = 48, 8
 _STEPS, _BATCH, _LEARNING_RATE = 400, 64, 2e-3
 _CHECK_EVERY = 5  # steps between two evaluations of a shadow's loss on all its samples
-_FPR = (0.01, 0.001)
-_MEDIUM_RATE = 0.02
 
 _LEVEL, _SWAPPED_LEVEL = 0.95, 0.99  # confidence of all intervals together, and that a score is below chance
-_CONFIDENCE = "plain confidence"
 
 _RULE = (
     "The best of the scores in the table decides, by the lower ends of its intervals (those of all scores hold jointly "
@@ -63,7 +70,6 @@ _BETTER = (
 )
 _ALONE = "No shadow models were trained, since {fewest} of them exceed the time: the score is plain confidence alone."
 _SHARED = "{n} held-out samples that are training samples too were left out."
-_UNRESOLVED = "With {n} held-out samples, a false positive rate below {rate:.1%} means no false positive at all."
 _ADVICE: dict[Severity, str] = {
     "high": "If membership in the training data is private, do not publish this model's scores. Train with "
     "differential privacy, on more samples or for fewer steps, and audit again.",
@@ -84,8 +90,8 @@ def run(subject: Subject, context: Context) -> Finding:
     x, y = torch.cat([inside[0], outside[0]]), torch.cat([inside[1], outside[1]])
     members = torch.arange(len(x), device=x.device) < len(inside[0])
     try:
-        scores = {_CONFIDENCE: logit_confidence(predict(subject.model, x), y)}
-        _check_not_swapped(scores[_CONFIDENCE], members)
+        scores = {PLAIN: logit_confidence(predict(subject.model, x), y)}
+        _check_not_swapped(scores[PLAIN], members)
         each = _seconds_each(subject, *inside)
         n_models = affordable(_SHADOWS, each=each, seconds=context.seconds)
         ensemble = None
@@ -95,16 +101,16 @@ def run(subject: Subject, context: Context) -> Finding:
     except (InvalidInputError, NumericalError) as error:
         raise SkipProbe(f"its shadow models cannot be compared with the subject: {error}") from error
     level = 1 - (1 - _LEVEL) / len(scores)
-    reports = {name: membership_metrics(score, members, fpr=_FPR, level=level) for name, score in scores.items()}
-    best = max(reports, key=lambda name: _rank(reports[name]))
-    report, severity = reports[best], _severity(reports[best])
+    reports = {name: membership_metrics(score, members, fpr=RATES, level=level) for name, score in scores.items()}
+    best = max(reports, key=lambda name: rank(reports[name]))
+    report, severity = reports[best], membership_severity(reports[best])
     learnt = {"subject": accuracy(predict(subject.model, inside[0]), inside[1])}
     learnt |= {} if ensemble is None else {"shadow models": ensemble.fitted(x, y)}
     doubts = _doubts(learnt, {"subject": inside[1], "shadow models": y})
     unknown = bool(doubts) and severity == "info"
     cut = cut_short("membership", n_models if ensemble else 0, _SHADOWS, "shadow models", _SHADOWS * each)
     return Finding(
-        headline=f"No answer: {doubts}." if unknown else _headline(report, best, severity),
+        headline=f"No answer: {doubts}." if unknown else headline(report, best, severity),
         severity=severity,
         rule=_RULE,
         advice=_NO_BASIS if unknown else _ADVICE[severity],
@@ -112,36 +118,16 @@ def run(subject: Subject, context: Context) -> Finding:
             f"But {doubts}." if doubts else "",
             _ALONE.format(fewest=_FEWEST_SHADOWS) if ensemble is None else _of_shadows(subject, ensemble, learnt),
             cut,
-            _BETTER if best == _CONFIDENCE and ensemble else "",
+            _BETTER if best == PLAIN and ensemble else "",
             _NO_BOUND,
             _SHARED.format(n=n_shared) if n_shared else "",
-            *_unresolved(report),
+            *unresolved_rates(report),
         ),
         measures=membership_measures(report)
         | {"shadow models": float(len(ensemble.models)) if ensemble else 0.0}
         | {f"accuracy of the {name} on their training samples": share for name, share in learnt.items()},
         figures=(roc_figure(report, best),),
         tables=(score_table(reports, level),),
-    )
-
-
-def _headline(report: MembershipReport, score: str, severity: Severity) -> str:
-    """Give the figure that decides, with the end of its interval that the rule reads."""
-    found, auc = report.tpr_at_fpr[0.01], report.auc
-    by = score if score == _CONFIDENCE else "shadow models"
-    if severity == "info":
-        return (
-            f"No more than chance: training samples score above held-out ones in {percent(auc.mean)} of pairs "
-            f"({percent(auc.low)} to {percent(auc.high)}; chance is 50%)."
-        )
-    if found.low >= _MEDIUM_RATE:
-        return (
-            f"{percent(found.mean)} of {report.n_members} training samples, at least {percent(found.low)}, are "
-            f"identified when 1% of others are mistaken for them, by {by}."
-        )
-    return (
-        f"Training samples score above held-out ones in {percent(auc.mean)} of pairs, at least {percent(auc.low)} "
-        f"(chance is 50%), by {by}."
     )
 
 
@@ -169,7 +155,7 @@ def _samples(subject: Subject, context: Context) -> tuple[tuple[Tensor, Tensor],
 
 def _check_not_swapped(confidence: Tensor, members: Tensor) -> None:
     """Refuse held-out samples that the network is surer of than of its training samples."""
-    auc = membership_metrics(confidence, members, fpr=_FPR, level=_SWAPPED_LEVEL).auc
+    auc = membership_metrics(confidence, members, fpr=RATES, level=_SWAPPED_LEVEL).auc
     if auc.high < 0.5:
         raise SkipProbe(
             f"the network is surer of held-out samples than of training samples, in {percent(1 - auc.mean)} of pairs "
@@ -260,30 +246,11 @@ def _seconds_each(subject: Subject, x: Tensor, y: Tensor) -> float:
 # --- The finding ------------------------------------------------------------------------------------------------
 
 
-def _severity(report: MembershipReport) -> Severity:
-    found, auc = report.tpr_at_fpr[0.01].low, report.auc.low
-    if found >= 0.1:
-        return "high"
-    if found >= _MEDIUM_RATE or auc >= 0.6:
-        return "medium"
-    return "low" if auc > 0.5 else "info"
-
-
-def _rank(report: MembershipReport) -> tuple[int, float, float]:
-    """Order scores by what they show: a rate just above zero must not hide an AUC."""
-    return SEVERITIES.index(_severity(report)), report.tpr_at_fpr[0.01].low, report.auc.low
-
-
 def _of_shadows(subject: Subject, ensemble: ShadowEnsemble, learnt: dict[str, float]) -> str:
     size = round(float(ensemble.membership.sum(1).double().mean()))
     trained = 0 if subject.train is None else len(subject.train[0])
     own, fitted = learnt["subject"], learnt["shadow models"]
     return _LIMITS.format(count=len(ensemble.models), size=size, trained=trained, own=own, fitted=fitted)
-
-
-def _unresolved(report: MembershipReport) -> list[str]:
-    resolved = 1 / report.n_nonmembers
-    return [] if resolved <= min(_FPR) else [_UNRESOLVED.format(n=report.n_nonmembers, rate=resolved)]
 
 
 PROBE = Probe(

@@ -1,8 +1,6 @@
 """Which training samples can be recovered from the weights alone?"""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -10,16 +8,24 @@ from torch import Tensor, nn
 
 from assay.audit.assumptions import joined
 from assay.audit.budget import cut_short, measure_seconds, too_slow
-from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.matches import (
+    CLEAR,
+    EXACT,
+    MARGIN,
+    VISIBLE,
+    Matches,
+    match_headline,
+    match_severity,
+    match_table,
+)
+from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
 from assay.audit.reading import Reading, objective, read
 from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, seeded
 from assay.reconstruction import KKTReconstructor, ReconstructionScore, reconstruction_roc, score_reconstructions
+from assay.reconstruction.kkt import Objective
 
-_CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
-_EXACT = 0.7  # structural similarity with a training image, at a correlation above the higher threshold
-_MARGIN = 3
 _RESTARTS, _FEWEST_RESTARTS = 10, 3
 _STEPS, _TRIAL_STEPS = 1500, (10, 100)
 _CLEAR_OF_SETTING_UP = 4  # times the time of a single step, with all that goes before it
@@ -28,13 +34,13 @@ _LIMIT = 2000  # training samples that candidates are compared with
 _RULE = (
     "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. Chance is the larger of "
     "two nulls: random candidates of the same subspace, and as many held-out samples instead of the training samples. "
-    f"In few dimensions chance matches many. High: at threshold {_CLEAR}, at least {_MARGIN} more matches than chance, "
-    f"and at least twice as many. Medium: the same at {_VISIBLE}. Low: at {_VISIBLE}, at least {_MARGIN} more than "
+    f"In few dimensions chance matches many. High: at threshold {CLEAR}, at least {MARGIN} more matches than chance, "
+    f"and at least twice as many. Medium: the same at {VISIBLE}. Low: at {VISIBLE}, at least {MARGIN} more than "
     "chance, and more than two standard errors of the difference. Info: no more than chance. An image is almost exact "
-    f"when its correlation exceeds {_CLEAR} and its structural similarity (SSIM) {_EXACT}."
+    f"when its correlation exceeds {CLEAR} and its structural similarity (SSIM) {EXACT}."
 )
 _RULE_BLIND = (
-    f"Without training data no match can be counted. Medium when at least {_MARGIN} patterns were found by at least "
+    f"Without training data no match can be counted. Medium when at least {MARGIN} patterns were found by at least "
     "half of the independent restarts and the verdict is that the candidates explain the weights, low when they "
     "explain them in part, otherwise info. The verdict compares what the candidates leave of the weights with what as "
     "many random candidates leave."
@@ -66,39 +72,11 @@ _ADVICE: dict[Severity, str] = {
 }
 
 
-@dataclass(frozen=True)
-class _Matches:
-    """The correlations of a set of samples with their best candidates."""
-
-    name: str
-    candidates: int
-    ncc: Tensor  # best correlation of each sample
-    is_null: bool = False
-
-    @property
-    def clear(self) -> int:
-        return self.above(_CLEAR)
-
-    @property
-    def visible(self) -> int:
-        return self.above(_VISIBLE)
-
-    def above(self, threshold: float, n: int | None = None) -> int:
-        """Count samples above a threshold, or what their share would be of n samples, rounded up."""
-        count = int((self.ncc > threshold).sum())
-        return count if n is None else math.ceil(count * n / len(self.ncc))
-
-
 def run(subject: Subject, context: Context) -> Finding:
     """Attack the weights, and score the candidates against the training data where the subject has them."""
     reading, kind = read(subject), objective(subject)
 
-    def attack(n_restarts: int, n_iter: int, *, trial: bool = True) -> KKTReconstructor:
-        options = {"random_state": context.seed, "progress": context.progress and not trial, "exact": not trial}
-        return KKTReconstructor(kind, input_shape=reading.shape, n_restarts=n_restarts, n_iter=n_iter, **options).fit(
-            reading.model
-        )
-
+    attack = partial(_attack, reading, kind, context)
     try:
         n_restarts, timed = _restarts_in_time(attack, context)
         found = attack(n_restarts, _STEPS, trial=False)
@@ -108,6 +86,14 @@ def run(subject: Subject, context: Context) -> Finding:
     if subject.train is None:
         return _blind(subject, reading, found, cut)
     return _scored(subject, reading, found, context, cut)
+
+
+def _attack(
+    reading: Reading, kind: Objective, context: Context, n_restarts: int, n_iter: int, *, trial: bool = True
+) -> KKTReconstructor:
+    options = {"random_state": context.seed, "progress": context.progress and not trial, "exact": not trial}
+    attack = KKTReconstructor(kind, input_shape=reading.shape, n_restarts=n_restarts, n_iter=n_iter, **options)
+    return attack.fit(reading.model)
 
 
 def _restarts_in_time(attack: Callable[..., object], context: Context) -> tuple[int, float]:
@@ -143,7 +129,7 @@ def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor, cut: st
         "the part that was searched."
     )
     severity: Severity = "info"
-    if is_explained and len(agreed) >= _MARGIN:
+    if is_explained and len(agreed) >= MARGIN:
         severity = "medium" if verdict.outcome == "found" else "low"
     return Finding(
         headline=found if is_explained else nothing,
@@ -181,10 +167,10 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
         generator=seeded(context.seed),
     )
     matches = _matches(reading, attack, x, score)
-    severity = _severity(matches)
+    severity = match_severity(matches)
     curve = None if others is None else reconstruction_roc(pool, x, others, mean=reading.mean)
     return Finding(
-        headline=_headline(matches, score, reading.kind, severity, attack.verdict_.outcome),
+        headline=match_headline(matches, score, reading.kind, severity, attack.verdict_.outcome),
         severity=severity,
         rule=_RULE,
         advice=_advice(severity, attack),
@@ -196,7 +182,7 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
         | {f"n75, {match.name}": float(match.visible) for match in matches}
         | ({} if curve is None else {"area under the ROC": curve.curve.auc, "TPR at 1% FPR": curve.tpr_at(0.01)}),
         figures=(*(() if severity == "info" else recovered_figures(subject, score)), *roc_figure(curve)),
-        tables=(_table(matches),),
+        tables=(match_table(matches),),
     )
 
 
@@ -210,51 +196,20 @@ def _rows(reading: Reading) -> Tensor:
     return next(module.weight for module in reading.model.modules() if isinstance(module, nn.Linear)).detach()
 
 
-def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[_Matches]:
+def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[Matches]:
     """Return the matches of all candidates, of those that restarts agree on, and of the nulls."""
     size = len(attack.pool_)
-    matches = [_Matches("all candidates of the attack", size, score.ncc)]
+    matches = [Matches("all candidates of the attack", size, score.ncc)]
     if len(attack.reconstructions_):
         agreed = _either_sign(attack, reading.unscaled(attack.reconstructions_))
         shortlist = score_reconstructions(agreed, x, mean=reading.mean).ncc
-        matches.append(_Matches("those that restarts agree on", len(attack.reconstructions_), shortlist))
-    matches.append(_Matches("null: random candidates", size, score.random_ncc, is_null=True))
+        matches.append(Matches("those that restarts agree on", len(attack.reconstructions_), shortlist))
+    matches.append(Matches("null: random candidates", size, score.random_ncc, is_null=True))
     if score.held_out_ncc is not None:
-        matches.append(_Matches("null: held-out samples", size, score.held_out_ncc, is_null=True))
+        matches.append(Matches("null: held-out samples", size, score.held_out_ncc, is_null=True))
     if score.row_ncc is not None:
-        matches.append(_Matches("for comparison: the first layer's own rows", len(_rows(reading)), score.row_ncc))
+        matches.append(Matches("for comparison: the first layer's own rows", len(_rows(reading)), score.row_ncc))
     return matches
-
-
-def _chance(matches: list[_Matches], threshold: float) -> int:
-    """Return how many samples the stronger null matches, out of as many samples."""
-    n = len(matches[0].ncc)
-    return max((match.above(threshold, n) for match in matches if match.is_null), default=0)
-
-
-def _severity(matches: list[_Matches]) -> Severity:
-    ours, clear, visible = matches[0], _chance(matches, _CLEAR), _chance(matches, _VISIBLE)
-    if ours.clear >= max(clear + _MARGIN, 2 * clear):
-        return "high"
-    if ours.visible >= max(visible + _MARGIN, 2 * visible):
-        return "medium"
-    beyond = max(_MARGIN, 2 * math.sqrt(ours.visible + visible))  # two standard errors of the two counts' difference
-    return "low" if ours.visible - visible >= beyond else "info"
-
-
-def _headline(matches: list[_Matches], score: ReconstructionScore, kind: str, severity: Severity, outcome: str) -> str:
-    """Give the matches beyond chance, and the images that are almost exact."""
-    ours, chance, n = matches[0].visible, _chance(matches, _VISIBLE), len(matches[0].ncc)
-    what = "training samples" if kind == "samples" else "training samples' features"
-    if severity == "info":
-        no_form = "; the weights lack the form that the attack needs" if outcome == "nothing found" else ""
-        return f"No more than chance: reconstructions match {ours} of {n} {what}, and chance alone {chance}{no_form}."
-    exact = 0 if score.ssim is None else int(((score.ncc > _CLEAR) & (score.ssim > _EXACT)).sum())
-    almost = f", {exact} of them almost exactly" if exact and kind == "samples" else ""
-    return (
-        f"{ours - chance} more {what} than by chance can be recognised in the weights alone: {ours} of {n}, "
-        f"chance {chance}{almost}."
-    )
 
 
 def _measures(attack: KKTReconstructor) -> dict[str, float]:
@@ -266,12 +221,6 @@ def _measures(attack: KKTReconstructor) -> dict[str, float]:
         "weights left unexplained": attack.verdict_.unexplained,
         "weights left by random candidates": attack.verdict_.unexplained_by_chance,
     }
-
-
-def _table(matches: list[_Matches]) -> Table:
-    columns = ("candidates", "how many", "samples", f"NCC > {_CLEAR}", f"NCC > {_VISIBLE}", "median NCC")
-    rows = ((m.name, m.candidates, len(m.ncc), m.clear, m.visible, round(m.ncc.median().item(), 2)) for m in matches)
-    return Table("Samples matched by at least one candidate", columns, tuple(rows))
 
 
 PROBE = Probe(

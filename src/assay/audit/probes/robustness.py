@@ -1,6 +1,7 @@
 """How easily do small perturbations change the prediction?"""
 
 import math
+import time
 from functools import partial
 
 import torch
@@ -18,7 +19,7 @@ from assay.audit.subject import Subject
 from assay.core import LogProbabilities, input_gradient, margins, predict
 
 _SAMPLES, _BATCH, _FEWEST = 200, 50, 20
-_STATED_SHARE, _FURTHER_SHARE = 0.5, 0.08  # of the time: for the stated radius, and for each of the others
+_STATED_SHARE, _BATCH_SHARE = 0.5, 0.08  # of the time: for the stated radius, and for one batch at most
 _STATED = 8  # the radius that decides the severity, in units of the perturbation
 _STEPS = 50
 _TARGETS = 9  # of MALT at most
@@ -60,10 +61,11 @@ def run(subject: Subject, context: Context) -> Finding:
     x, y = context.sample(subject.test or subject.train, _SAMPLES)
     at, n_drawn = perturbed(subject, x), len(x)
     y = (y > 0).long() if at.kind == "binary_cross_entropy" else y
+    start = time.perf_counter()
     batch_size, slowest = _batch_size(at, y, context)
-    report = _attack(at, at.x, y, _STATED, batch_size, _STATED_SHARE, context)
+    report = _attack(at, at.x, y, _STATED, batch_size, _STATED_SHARE * context.seconds, context)
     x, y = at.x[: len(report.x_adv)], y[: len(report.x_adv)]
-    smallest, changed, untried = _smallest(at, x, y, report, batch_size, context)
+    smallest, changed, untried = _smallest(at, x, y, report, batch_size, start + context.seconds, context)
     curve = {radius: (smallest > radius).double().mean().item() for radius in (0, *_RADII)}
     clean, stated = curve[0], report.robust_accuracy
     severity = kept_severity(stated.mean / clean if clean > 0 else 1.0)
@@ -128,7 +130,7 @@ def _batch_size(at: Perturbed, y: Tensor, context: Context) -> tuple[int, float]
     seconds = measure_seconds(lambda: input_gradient(at.model, x, partial(margins, y=y)))
     passes = _STEPS * (2 + min(_TARGETS, predict(at.model, x[:1]).shape[1] - 1))  # two attacks, and MALT on its targets
     each = passes * seconds / len(x)
-    n = affordable(_BATCH, each=each, seconds=_FURTHER_SHARE * context.seconds)
+    n = affordable(_BATCH, each=each, seconds=_BATCH_SHARE * context.seconds)
     if n < min(_FEWEST, len(x)) and each * _FEWEST > _STATED_SHARE * context.seconds:
         work = f"attacking {_FEWEST} samples"
         raise SkipProbe(too_slow("robustness", work, each * _FEWEST / _STATED_SHARE, context.seconds))
@@ -136,17 +138,17 @@ def _batch_size(at: Perturbed, y: Tensor, context: Context) -> tuple[int, float]
 
 
 def _attack(
-    at: Perturbed, x: Tensor, y: Tensor, radius: int, batch_size: int, share: float, context: Context
+    at: Perturbed, x: Tensor, y: Tensor, radius: int, batch_size: int, seconds: float, context: Context
 ) -> RobustnessReport:
-    """Run the ensemble at one radius, for a share of the probe's time; no batch begins after that."""
+    """Run the ensemble at one radius; no batch begins after that many seconds."""
     threat = Lp(math.inf, radius * at.unit, at.input_range)
     attacks = standard_attacks(threat, predict(at.model, x[:1]).shape[1], n_iter=_STEPS)
-    options = {"batch_size": batch_size, "time_limit": share * context.seconds, "progress": context.progress}
+    options = {"batch_size": batch_size, "time_limit": seconds, "progress": context.progress}
     return robust_accuracy(at.model, x, y, threat=threat, attacks=attacks, **options)
 
 
 def _smallest(
-    at: Perturbed, x: Tensor, y: Tensor, report: RobustnessReport, batch_size: int, context: Context
+    at: Perturbed, x: Tensor, y: Tensor, report: RobustnessReport, batch_size: int, end: float, context: Context
 ) -> tuple[Tensor, Tensor, dict[int, int]]:
     """Return the smallest radius at which each sample is misclassified (0: without attack), and the perturbed sample.
 
@@ -158,7 +160,7 @@ def _smallest(
     for radius, tried in _FURTHER:
         rows = (smallest == tried).nonzero().squeeze(1)
         if len(rows):
-            further = _attack(at, x[rows], y[rows], radius, batch_size, _FURTHER_SHARE, context)
+            further = _attack(at, x[rows], y[rows], radius, batch_size, max(end - time.perf_counter(), 0.0), context)
             hit = further.broken_by >= 0
             if len(hit) < len(rows):
                 untried[radius] = len(rows) - len(hit)
