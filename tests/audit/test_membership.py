@@ -92,7 +92,7 @@ def test_swapped_sets_are_no_clean_bill(context):
 
 def test_the_end_of_the_interval_that_decides_is_in_the_headline(digits_audit):
     finding = digits_audit.answers[1].finding
-    assert finding.severity == "medium"
+    assert finding.severity != "info"
     low = finding.measures["TPR at 0.01 FPR, low end"]
     if low >= 0.02:
         assert f"at least {percent(low)}" in finding.headline

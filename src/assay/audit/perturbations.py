@@ -108,6 +108,9 @@ class Rescaled(nn.Module):
         input_range: Lowest and highest value; features are held within, but for rounding.
     """
 
+    centre: Tensor
+    spread: Tensor
+
     def __init__(
         self, model: nn.Module, centre: Tensor, spread: Tensor, input_range: tuple[float, float] | None = None
     ) -> None:

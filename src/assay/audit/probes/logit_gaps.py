@@ -73,7 +73,7 @@ def run(subject: Subject, context: Context) -> Finding:
     common = max(share for name, share in harmless.items() if not name.startswith("JPEG"))
     severity = kept_severity(1 - flipped)
     if common > _COMMON:
-        severity = max(severity, "medium", key=SEVERITIES.index)
+        severity = SEVERITIES[max(SEVERITIES.index(severity), SEVERITIES.index("medium"))]
     size = at.phrase(_STATED)
     return Finding(
         headline=(

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from assay.audit.assumptions import joined, percent
+from assay.audit.assumptions import joined
 from assay.audit.budget import affordable, cut_short, measure_seconds
 from assay.audit.membership_figures import (
     PLAIN,
@@ -18,6 +18,7 @@ from assay.audit.membership_figures import (
     score_table,
     unresolved_rates,
 )
+from assay.audit.membership_samples import MEMBERS, check_not_swapped, draw_samples
 from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
 from assay.audit.reinitialization import reinitialized
 from assay.audit.subject import Subject
@@ -28,7 +29,6 @@ from assay.core import (
     SequentialTrainer,
     Step,
     accuracy,
-    find_copies,
     fit,
     isolated_rng,
     loss_kind,
@@ -39,13 +39,11 @@ from assay.core import (
 from assay.privacy import DirectAttack, LiRA, ShadowEnsemble, membership_metrics
 from assay.privacy.membership import logit_confidence
 
-_MEMBERS, _NONMEMBERS = 250, 1000  # samples of each kind at most; a rate of 0.1% needs 1000 non-members
-_LEAST = 20  # samples of each kind; with fewer, rates mean nothing
 _SHADOWS, _FEWEST_SHADOWS = 48, 8
 _STEPS, _BATCH, _LEARNING_RATE = 400, 64, 2e-3
 _CHECK_EVERY = 5  # steps between two evaluations of a shadow's loss on all its samples
 
-_LEVEL, _SWAPPED_LEVEL = 0.95, 0.99  # confidence of all intervals together, and that a score is below chance
+_LEVEL = 0.95  # confidence of all intervals together
 
 _RULE = (
     "The best of the scores in the table decides, by the lower ends of its intervals (those of all scores hold jointly "
@@ -86,12 +84,12 @@ def run(subject: Subject, context: Context) -> Finding:
     """Train shadow models on random parts of the training and held-out samples, and attack the subject with them."""
     if loss_kind(subject.loss) not in ("cross_entropy", "binary_cross_entropy"):
         raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
-    inside, outside, n_shared = _samples(subject, context)
+    inside, outside, n_shared = draw_samples(subject, context)
     x, y = torch.cat([inside[0], outside[0]]), torch.cat([inside[1], outside[1]])
     members = torch.arange(len(x), device=x.device) < len(inside[0])
     try:
         scores = {PLAIN: logit_confidence(predict(subject.model, x), y)}
-        _check_not_swapped(scores[PLAIN], members)
+        check_not_swapped(scores[PLAIN], members)
         each = _seconds_each(subject, *inside)
         n_models = affordable(_SHADOWS, each=each, seconds=context.seconds)
         ensemble = None
@@ -131,39 +129,6 @@ def run(subject: Subject, context: Context) -> Finding:
     )
 
 
-def _samples(subject: Subject, context: Context) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:
-    """Draw training samples and held-out ones that are no training samples; return how many of these were."""
-    inside, outside = context.sample(subject.train, _MEMBERS), context.sample(subject.test, _NONMEMBERS)
-    if inside[1].ndim > 1 and inside[1].shape[1] > 1:
-        raise SkipProbe("it needs one label for each sample")
-    known = subject.train[0] if subject.train is not None else inside[0]
-    shared = torch.tensor([bool(places) for places in find_copies(outside[0], known)], device=known.device)
-    n_shared, n_outside = int(shared.sum()), len(shared)
-    outside = outside[0][~shared], outside[1][~shared]
-    if n_shared and len(outside[0]) < _LEAST:
-        raise SkipProbe(
-            f"{n_shared} of {n_outside} held-out samples are training samples too, so that there is nobody to tell "
-            f"members from; give at least {_LEAST} held-out samples that the network was not trained on"
-        )
-    if min(len(inside[0]), len(outside[0])) < _LEAST:
-        raise SkipProbe(
-            f"it needs at least {_LEAST} training and {_LEAST} held-out samples to estimate rates, and there are "
-            f"{len(inside[0])} and {len(outside[0])}"
-        )
-    return inside, outside, n_shared
-
-
-def _check_not_swapped(confidence: Tensor, members: Tensor) -> None:
-    """Refuse held-out samples that the network is surer of than of its training samples."""
-    auc = membership_metrics(confidence, members, fpr=RATES, level=_SWAPPED_LEVEL).auc
-    if auc.high < 0.5:
-        raise SkipProbe(
-            f"the network is surer of held-out samples than of training samples, in {percent(1 - auc.mean)} of pairs "
-            f"(at least {percent(1 - auc.high)}): are the two swapped, or is one of them easier? Give training samples "
-            "that it was trained on, and held-out samples of the same distribution"
-        )
-
-
 def _doubts(learnt: dict[str, float], labels: dict[str, Tensor]) -> str:
     """Name the models that are no better on their own training samples than the most frequent class."""
     clauses = []
@@ -193,7 +158,7 @@ def _train_shadows(
 ) -> ShadowEnsemble:
     """Train shadow models, each on about as many samples as the pool has members."""
     keep = min(0.5, max(n_members / len(x), 1 / n_models))
-    fitted = mean_loss(subject.model, *context.sample(subject.train, _MEMBERS), subject.loss)
+    fitted = mean_loss(subject.model, *context.sample(subject.train, MEMBERS), subject.loss)
     return ShadowEnsemble.fit(
         x,
         y,

@@ -53,7 +53,7 @@ def run(subject: Subject, context: Context) -> Finding:
     kind = loss_kind(subject.loss)
     if kind not in ("cross_entropy", "binary_cross_entropy"):
         raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
-    model, spanning, unit = _coordinates(subject, context)
+    model, spanning, scale, unit = _coordinates(subject, context)
     basis = _subspace(spanning)
     x, timed = _in_time(model, spanning[:_SAMPLES], basis, context)
     n_wanted = len(spanning[:_SAMPLES])
@@ -80,7 +80,7 @@ def run(subject: Subject, context: Context) -> Finding:
             *constant_caveat(decided),
             *_flat_caveat(total),
             _LIMITS.format(unit=unit),
-            *_span_caveats(subject, spanning, model, basis),
+            *_span_caveats(subject, spanning, scale, basis),
             *few_caveat(len(x)),
             cut_short("off_subspace", len(x), n_wanted, "training samples", timed),
         ),
@@ -100,20 +100,20 @@ def run(subject: Subject, context: Context) -> Finding:
     )
 
 
-def _coordinates(subject: Subject, context: Context) -> tuple[nn.Module, Tensor, str]:
-    """Return the network, the samples that span the subspace, and the unit of distances.
+def _coordinates(subject: Subject, context: Context) -> tuple[nn.Module, Tensor, Tensor | float, str]:
+    """Return the network, the samples that span the subspace, and the size and name of the unit.
 
     Features of inputs that are no images are divided by their standard deviations; one that does not vary takes the
     median of the others', since directions that the data never take are what the probe is about.
     """
     x = context.sample(subject.train, _SPANNING)[0]
     if is_image(tuple(x.shape[1:])):
-        return subject.model, x, "in units of the inputs"
+        return subject.model, x, 1.0, "in units of the inputs"
     spread = feature_spread(subject)[1]
     varying = spread[spread > 0]
     spread = spread.where(spread > 0, varying.median() if len(varying) else 1.0)
     words = "in standard deviations of each feature, since inputs of this shape are no images"
-    return Rescaled(subject.model, torch.zeros_like(spread), spread).eval(), x / spread, words
+    return Rescaled(subject.model, torch.zeros_like(spread), spread).eval(), x / spread, spread, words
 
 
 def _decided(model: nn.Module, x: Tensor) -> Tensor:
@@ -155,13 +155,13 @@ def _flat_caveat(total: Tensor) -> Iterator[str]:
         )
 
 
-def _span_caveats(subject: Subject, spanning: Tensor, model: nn.Module, basis: SubspaceBasis) -> Iterator[str]:
+def _span_caveats(subject: Subject, spanning: Tensor, scale: Tensor | float, basis: SubspaceBasis) -> Iterator[str]:
     """Yield what speaks against the samples' subspace being that of the data."""
     n, n_features = len(spanning), spanning[0].numel()
     if n < n_features:
         yield f"{n} samples span at most {n} of {n_features} dimensions, so that data may lie outside the subspace too."
     if subject.test is not None:
-        kept = _energy(subject.test[0] / model.spread if isinstance(model, Rescaled) else subject.test[0], basis)
+        kept = _energy(subject.test[0] / scale, basis)
         if kept < _ENERGY - _LOST:
             yield (
                 f"Only {kept:.0%} of the squared norm of held-out inputs lies in the subspace: it is that of the "

@@ -102,6 +102,7 @@ def _restarts_in_time(attack: Callable[..., object], context: Context) -> tuple[
     if alone > context.seconds / _RESTARTS:
         estimate = alone * _RESTARTS**2
         raise SkipProbe(too_slow("reconstruction", "its search", estimate, context.seconds))
+    n_steps, steps = 1, alone
     for n_steps in _TRIAL_STEPS:
         steps = measure_seconds(partial(attack, _RESTARTS, n_steps)) - alone
         if steps > _CLEAR_OF_SETTING_UP * alone:
