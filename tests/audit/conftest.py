@@ -57,8 +57,10 @@ def quick_attack():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "assay.audit.probes.reconstruction.KKTReconstructor",
-            partial(KKTReconstructor, n_restarts=4, n_candidates=40, n_iter=800),
+            partial(KKTReconstructor, n_candidates=40),
         )
+        patch.setattr("assay.audit.probes.reconstruction._RESTARTS", 4)
+        patch.setattr("assay.audit.probes.reconstruction._STEPS", 800)
         patch.setattr("assay.audit.probes.membership._SHADOWS", 10)
         yield
 

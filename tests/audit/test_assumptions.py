@@ -9,7 +9,7 @@ from torch import nn
 
 from assay.audit import SkipProbe
 from assay.audit import probes as registry
-from assay.audit.assumptions import scale_caveat, step_caveats
+from assay.audit.perturbations import perturbed, unit_caveats
 from assay.core import predict, seeded
 from helpers.stand_ins import small_network, small_regression, small_subject
 
@@ -69,29 +69,62 @@ def short_attacks(monkeypatch):
 
 def test_pictures_in_their_range_need_no_word(context):
     subject = learned()
+    at = perturbed(subject, subject.train[0])
+    assert at.image
+    assert list(unit_caveats(subject, at, 8)) == []
+
+
+def test_the_unit_of_features_is_their_standard_deviation():
+    subject = tabular([2.0, 0.01, 30.0], input_range=(-200.0, 200.0))
     x = subject.train[0]
-    assert list(step_caveats(subject, x, 8 / 255, "8/255")) == []
-    assert list(scale_caveat(subject, x)) == []
+    at = perturbed(subject, x)
+    expected = (x - x.mean(0)) / x.std(0, correction=0)
+    assert torch.allclose(at.x, expected, atol=1e-4)
+    assert torch.allclose(predict(at.model, at.x), predict(subject.model, x), atol=1e-4)
+    assert (at.name(8), at.unit * 8) == ("0.1 standard deviations", 0.1)
+    (sentence,) = unit_caveats(subject, at, 8)
+    assert "in standard deviations of each feature" in sentence
 
 
-def test_the_step_is_told_in_the_units_of_the_inputs_and_in_standard_deviations():
-    subject = tabular([2.0, 2.0, 2.0])
-    first, second = step_caveats(subject, subject.train[0], 8 / 255, "8/255")
-    assert first == f"8/255 of the input range [-10, 10] is {20 * 8 / 255:.2g} in the units of the inputs."
-    spread = subject.train[0].std(0).median().item()
-    assert second == f"For the median feature 8/255 of the range is {20 * 8 / 255 / spread:.2g} standard deviations."
+def test_a_feature_that_does_not_vary_is_never_changed(context):
+    subject = tabular([2.0, 1.0, 1.0])
+    x = subject.train[0].clone()
+    x[:, 2] = 5.0
+    still = replace(subject, train=(x, predict(subject.model, x).argmax(1)))
+    at = perturbed(still, x)
+    moved = at.x.clone()
+    moved[:, 2] += 100
+    assert torch.equal(predict(at.model, moved), predict(at.model, at.x))
+    assert "1 feature that do not vary" in " ".join(unit_caveats(still, at, 8)) or at.constant == 1
+    with pytest.raises(SkipProbe, match="no feature varies"):
+        perturbed(replace(still, train=(x[:1], still.train[1][:1])), x[:1])
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_features_with_scales_of_their_own_are_named(name, context):
-    subject = tabular([3.0, 3.0, 0.01, 0.02])
+def test_neither_scale_nor_outliers_of_a_feature_change_the_severity(name, context):
+    """The same network in other units, and with a range that an outlier asks for, has the same findings."""
+    spreads = [3.0, 3.0, 3.0, 3.0]
+    subject, other = tabular(spreads), tabular([300.0, 0.03, 3.0, 3.0], input_range=(-5000.0, 5000.0))
     if name == "off_subspace":
-        assert "add unlike units" in ask(name, subject, context).limits
-    else:
-        limits = ask(name, subject, context).limits
-        spread = subject.train[0].std(0)
-        assert f"go from {spread.min().item():.2g} to {spread.max().item():.2g}" in limits
-        assert "scale them alike" in limits
+        flat = [torch.cat([one.train[0][:, :3], one.train[0][:, :1]], 1) for one in (subject, other)]
+        flat[1][:, 3] /= 100
+        subject, other = (replace(one, train=(x, one.train[1])) for one, x in zip((subject, other), flat, strict=True))
+    first, second = ask(name, subject, context), ask(name, other, context)
+    assert first.severity == second.severity
+    for key, value in first.measures.items():
+        assert second.measures[key] == pytest.approx(value, rel=2e-3, abs=0.03), key
+
+
+def test_a_linear_network_of_features_breaks_where_its_margin_ends(context):
+    # An answer holds within r standard deviations of every feature while |w.x| > r sum |w_j| s_j.
+    subject = tabular([4.0, 0.1, 1.0], input_range=(-99.0, 99.0))
+    x, spread = subject.train[0], subject.train[0].std(0, correction=0)
+    weights = (subject.model.layer.weight[0] - subject.model.layer.weight[1]).detach() / torch.tensor([4.0, 0.1, 1.0])
+    distance = (x @ weights).abs() / (weights.abs() * spread).sum()
+    measures = ask("robustness", subject, context).measures
+    for size in (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4):
+        kept = (distance > size).double().mean().item()
+        assert measures[f"robust accuracy at {size:g} standard deviations"] == pytest.approx(kept, abs=1e-9)
 
 
 def test_a_range_that_the_inputs_do_not_use_is_named(context):
@@ -117,7 +150,8 @@ def test_the_robustness_of_guesses_is_called_that(context):
     finding = ask("robustness", shuffled, context)
     commonest = y.bincount().max().item() / len(y)
     assert finding.measures["share of the commonest label"] == pytest.approx(commonest)
-    assert f"not significantly above that of always answering the commonest label, {commonest:.1%}" in finding.headline
+    assert "answering the commonest label does as well" in finding.headline
+    assert f"not significantly above that of always answering the commonest label, {commonest:.1%}" in finding.limits
     assert finding.advice.startswith("Check first that the model, its data and its labels belong together")
     finding = ask("robustness", subject, context)
     assert "commonest label" not in finding.headline
@@ -137,7 +171,8 @@ def test_a_network_with_masked_gradients_is_no_robust_one(context):
     n = finding.measures["samples with masked gradients"]
     assert n == 24
     assert finding.measures["robust accuracy at 8/255"] == 1.0
-    assert "The gradient is masked at 24 samples that no attack changed (it vanishes at 24)" in finding.headline
+    assert "gradients are masked at 24 samples" in finding.headline
+    assert "The gradient is masked at 24 samples that no attack changed (it vanishes at 24)" in finding.limits
     assert finding.advice.startswith("Attack again without gradients")
     assert ask("robustness", subject, context).measures["samples with masked gradients"] == 0
     flat = replace(masked, train=(_on_a_plane(masked.train[0]), masked.train[1]))
@@ -160,11 +195,10 @@ def test_a_saturated_loss_is_told_from_a_network_that_does_not_flip(context):
     subject = learned()
     sharp = replace(subject, model=Before(subject.model, after=Sharp()).eval(), initial_state=None)
     plain, finding = (ask("logit_gaps", one, context) for one in (subject, sharp))
-    sizes = [key for key in plain.measures if key.startswith("predicted")]
+    sizes = [key for key in plain.measures if key.startswith(("predicted", "changed"))]
     for key in sizes:  # the same decisions, and so the same first-order distances
         assert finding.measures[key] == pytest.approx(plain.measures[key], abs=1 / 24 + 1e-6)
-    assert "softmax is saturated" in finding.headline
-    assert "masked" not in plain.headline
+    assert "masked" not in finding.limits + plain.limits, "steps follow the scores, which do not saturate"
 
 
 def test_a_network_that_answers_one_class_is_named(context):
@@ -174,8 +208,8 @@ def test_a_network_that_answers_one_class_is_named(context):
 
     subject = learned()
     leaning = replace(subject, model=Before(subject.model, after=Leaning()).eval(), initial_state=None)
-    assert "gives all samples the same class" in ask("logit_gaps", leaning, context).headline
-    assert "same class" not in ask("logit_gaps", subject, context).headline
+    assert "gives all samples the same class" in ask("logit_gaps", leaning, context).limits
+    assert "same class" not in ask("logit_gaps", subject, context).limits
 
 
 def test_a_subspace_of_few_samples_is_not_called_that_of_the_data(digits, context):
@@ -204,6 +238,7 @@ def test_a_loss_of_torch_is_a_classifiers(name, context):
 
 
 def test_no_time_is_told(digits, context, monkeypatch):
-    monkeypatch.setattr("assay.audit.probes.robustness._SECONDS", 0.0)
+    monkeypatch.setattr("assay.audit.probes.robustness._STATED_SHARE", 1e-9)
     limits = ask("robustness", digits, context).limits
     assert "Time ran out: 150 of 200 samples are left out." in limits
+    assert "--probe robustness --minutes" in limits

@@ -8,6 +8,7 @@ from torch import nn
 
 from assay.audit import SkipProbe
 from assay.audit import probes as registry
+from assay.audit.probe import SEVERITIES
 from assay.core import seeded
 from helpers.stand_ins import small_regression, small_subject
 
@@ -29,31 +30,97 @@ def subject_of(model, x, **changes):
     return small_subject(model=model, train=(x, y), test=None, class_names=(), **changes)
 
 
+def images_at(gaps):
+    """A linear network of 2 x 2 images, and images whose answers flip where every entry changes by their gap."""
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    x = (0.5 + gaps[:, None] * signs).reshape(-1, 1, 2, 2)  # the gap of the scores is 8 gaps, its slope's 1-norm 8
+    model = nn.Sequential(nn.Flatten(), score(torch.stack([signs, -signs])))
+    return small_subject(model=model, train=(x, torch.zeros(len(x)).long()), test=None, class_names=())
+
+
 def test_on_a_linear_classifier_the_flips_are_counted_exactly(context):
-    # For scores w.x and -w.x, a change of r in every entry flips a sample when |w.x| < r |w|_1.
     gaps = torch.tensor([0.3, 0.7, 1.5, 3.0, 6.0, 40.0], dtype=torch.float64) / 255
-    model, x = score(torch.tensor([[1.0, -1.0], [-1.0, 1.0]])), torch.stack([0.5 + gaps, 0.5 - gaps], 1)
-    finding = ask("logit_gaps", subject_of(model, x), context)
+    finding = ask("logit_gaps", images_at(gaps), context)
     expected = {"0.25": 0, "0.5": 1, "1": 2, "2": 3, "4": 4, "8": 5}
-    assert {s: round(6 * finding.measures[f"predicted flips at {s}/255"]) for s in expected} == expected
-    assert [row[1:] for row in finding.tables[0].rows] == [(round(n / 6, 4),) * 2 for n in expected.values()]
-    assert finding.severity == "high"
+    for name in ("changed by a step of", "predicted at"):
+        assert {s: round(6 * finding.measures[f"{name} {s}/255"]) for s in expected} == expected
+    shares = ("0%", "17%", "33%", "50%", "67%", "83%")
+    assert [row[1:] for row in finding.tables[0].rows] == [(share, share) for share in shares]
+    assert "changes 33% of correct answers" in finding.headline
     assert "exponent of the power law" not in finding.measures, "six samples are too few for a law"
 
 
-@pytest.mark.parametrize(("flipped", "severity"), [(0, "info"), (2, "low"), (6, "medium"), (20, "high")])
-def test_the_severity_is_the_share_at_one_step_of_eight_bits(context, flipped, severity):
-    gap = torch.full((100,), 30 / 255, dtype=torch.float64)
-    gap[:flipped] = 0.6 / 255
-    model, x = score(torch.tensor([[1.0, -1.0], [-1.0, 1.0]])), torch.stack([0.5 + gap, 0.5 - gap], 1)
-    assert ask("logit_gaps", subject_of(model, x), context).severity == severity
+@pytest.mark.parametrize(("flipped", "severity"), [(0, "info"), (9, "info"), (11, "low"), (51, "medium"), (91, "high")])
+def test_the_severity_is_the_share_kept_at_one_step_of_eight_bits(context, flipped, severity):
+    gap = torch.full((100,), 30.5 / 255, dtype=torch.float64)
+    gap[:flipped] = 0.9 / 255
+    finding = ask("logit_gaps", images_at(gap), context)
+    assert finding.severity == severity
+    assert ("adversary" in finding.advice) == (severity != "info")
+
+
+def test_steps_end_at_the_range_and_wrong_answers_are_left_out(context):
+    # White and black entries cannot move outwards, which is where this network's slope leads.
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    model = nn.Sequential(nn.Flatten(), score(torch.stack([signs, -signs])))
+    edge = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64) + 0.2 / 255 * signs
+    x = torch.stack([0.5 - 0.4 / 255 * signs, 0.5 + 0.5 / 255 * signs, edge, edge]).reshape(-1, 1, 2, 2)
+    subject = small_subject(model=model, train=(x, torch.tensor([1, 1, 1, 0])), test=None, class_names=())
+    finding = ask("logit_gaps", subject, context)
+    assert finding.measures["correct answers"] == 2
+    assert finding.measures["accuracy"] == 0.5
+    assert (
+        finding.measures["changed by a step of 1/255"] == 0.5
+    )  # the grey one; the one at the edge is 2 - 0.8/255 away
+    nobody = small_subject(model=model, train=(x[:1], torch.tensor([0])), test=None, class_names=())
+    with pytest.raises(SkipProbe, match="none of the samples correctly"):
+        ask("logit_gaps", nobody, context)
+
+
+def test_rounding_and_noise_are_counted_beside_the_step(context):
+    # Grey 127.4 of 255 rounds to the even level 128, an odd one likewise: every entry moves by known amounts.
+    gap = torch.full((40,), 0.9 / 255, dtype=torch.float64)
+    finding = ask("logit_gaps", images_at(gap), context)
+    table = {row[0]: row[1] for row in finding.tables[1].rows}
+    assert list(table) == [
+        "one step of 1/255, chosen against the network",
+        "rounding to steps of 2/255",
+        "random noise of 1/255",
+        "JPEG of quality 95",
+        "JPEG of quality 75",
+    ]
+    # 127.5 + 0.9 = 128.4 and 127.5 - 0.9 = 126.6 round to 128 and 126: the answer stays.
+    assert table["rounding to steps of 2/255"] == "0%"
+    assert table["one step of 1/255, chosen against the network"] == "100%"
+    # Noise flips where all four signs point against the network, with probability 1/16; 160 draws.
+    assert 0 < float(table["random noise of 1/255"].rstrip("%")) < 100 * (1 / 16 + 4 * (15 / 256 / 160) ** 0.5)
+
+
+def test_what_rounding_flips_is_no_matter_of_adversaries(context):
+    # 127.5 + 0.1 = 127.6 and 127.4 round to 128 and 128 (2 x 63.7 -> 2 x 64): the answer becomes a tie, or flips.
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    model = nn.Sequential(nn.Flatten(), score(torch.stack([-signs, signs])))
+    x = (0.5 + 0.1 / 255 * signs).repeat(30, 1).reshape(-1, 1, 2, 2)
+    subject = small_subject(model=model, train=(x, torch.ones(30).long()), test=None, class_names=())
+    finding = ask("logit_gaps", subject, context)
+    assert dict(finding.tables[1].rows)["rounding to steps of 2/255"] == "100%"
+    assert finding.severity == "high"
+    assert "without any adversary" in finding.advice
 
 
 def test_the_law_of_the_built_in_digits_is_a_power_near_one(digits, context):
     finding = ask("logit_gaps", digits, context)
     assert 0.75 <= finding.measures["exponent of the power law"] <= 1.3  # the bars of the study of logit differences
-    assert "the share grows as the size to the power" in finding.headline
-    assert finding.severity in ("low", "medium")
+    assert "it grows as the size to the power" in finding.figures[0].caption
+    assert finding.severity == "info"
+
+
+def test_gaps_are_never_more_severe_than_robustness(digits, digits_audit):
+    found = {answer.probe: answer.finding for answer in digits_audit.answers}
+    order = [SEVERITIES.index(found[name].severity) for name in ("logit_gaps", "robustness")]
+    assert order == sorted(order)
+    rules = [found[name].rule for name in ("logit_gaps", "robustness")]
+    assert all("high below 10%, medium below 50%, low below 90%" in rule for rule in rules)
 
 
 @pytest.mark.parametrize(("ratio", "severity"), [(0.5, "high"), (1.5, "medium"), (3.0, "low"), (5.0, "info")])
@@ -63,7 +130,8 @@ def test_distances_off_and_within_the_subspace_are_those_of_the_weights(context,
     x = torch.stack([torch.full_like(height, 0.5), height, 0 * height, 0 * height], 1)
     model = score(torch.tensor([[0.0, ratio, 1.0, 0.0], [0.0, -ratio, -1.0, 0.0]]))
     finding = ask("off_subspace", subject_of(model, x), context)
-    measures, middle = finding.measures, height.median().item()
+    # Features are no image: distances are in their standard deviations, the one height's for those that do not vary.
+    measures, middle = finding.measures, (height.median() / height.std(correction=0)).item()
     assert measures["dimension of the subspace"] == 2
     assert measures["distance to a flip on the subspace (median)"] == pytest.approx(middle, rel=1e-6)
     assert measures["distance to a flip off the subspace (median)"] == pytest.approx(ratio * middle, rel=1e-6)

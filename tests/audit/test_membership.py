@@ -8,11 +8,12 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from assay.audit import SkipProbe
+from assay.audit.assumptions import percent
 from assay.audit.probes import membership as probe
 from assay.audit.reinitialization import reinitialized
 from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, predict, seeded
 from assay.nets import mlp
-from helpers.stand_ins import small_network, small_regression, small_subject
+from helpers.stand_ins import small_regression, small_subject
 
 pytestmark = pytest.mark.usefixtures("quick_attack")
 
@@ -58,7 +59,7 @@ def test_a_subject_that_has_not_learnt_is_named(context):
     with torch.no_grad():
         subject.model[-1].weight.zero_()
     finding = probe.run(subject, context)
-    assert "but the subject is right on only" in finding.headline
+    assert finding.headline.startswith("No answer: the subject is right on only")
     assert finding.advice.startswith("This says nothing about membership")
 
 
@@ -66,21 +67,48 @@ def test_shadows_that_do_not_learn_are_named(context, monkeypatch):
     monkeypatch.setattr(probe, "_LEARNING_RATE", 1e-9)
     monkeypatch.setattr(probe, "_STEPS", 5)
     finding = probe.run(memorised(random_labels()), context)
-    assert "but the shadow models are right on only" in finding.headline
+    assert finding.limits.startswith("But the shadow models are right on only")
     assert "the subject is right on 100% of the training samples here, the shadow models on" in finding.limits
-    assert "subject is right on only" not in finding.headline
+    assert "subject is right on only" not in finding.limits
 
 
 def test_held_out_samples_that_were_trained_on_are_left_out(context, monkeypatch):
     monkeypatch.setattr(probe, "_SHADOWS", 8)
     monkeypatch.setattr(probe, "_STEPS", 5)
-    subject = random_labels()
-    with pytest.raises(SkipProbe, match="25 of the held-out ones are training samples too"):
+    subject = memorised(random_labels())
+    with pytest.raises(SkipProbe, match="25 of 25 held-out samples are training samples too"):
         probe.run(replace(subject, test=subject.train), context)
     both = [torch.cat(pair) for pair in zip(subject.train, subject.test, strict=True)]
     finding = probe.run(replace(subject, test=tuple(both)), context)
     assert finding.measures["held-out samples"] == 50
     assert "25 held-out samples that are training samples too were left out" in finding.limits
+
+
+def test_swapped_sets_are_no_clean_bill(context):
+    subject = memorised(random_labels())
+    with pytest.raises(SkipProbe, match=r"surer of held-out samples.*swapped"):
+        probe.run(replace(subject, train=subject.test, test=subject.train), context)
+
+
+def test_the_end_of_the_interval_that_decides_is_in_the_headline(digits_audit):
+    finding = digits_audit.answers[1].finding
+    assert finding.severity != "info"
+    low = finding.measures["TPR at 0.01 FPR, low end"]
+    if low >= 0.02:
+        assert f"at least {percent(low)}" in finding.headline
+    else:
+        assert f"at least {percent(finding.measures['AUC, low end'])}" in finding.headline
+
+
+def test_confidence_that_beats_the_shadows_is_named(context, monkeypatch):
+    monkeypatch.setattr(
+        probe, "_likelihood_ratios", lambda subject, ensemble, x, y: {"LiRA": -predict(subject.model, x)[:, 0]}
+    )
+    monkeypatch.setattr(probe, "_SHADOWS", 8)
+    monkeypatch.setattr(probe, "_STEPS", 5)
+    finding = probe.run(memorised(random_labels()), context)
+    assert finding.headline.endswith("by plain confidence.")
+    assert "Plain confidence tells members better" in finding.limits
 
 
 def test_the_loss_of_torch_and_texts_are_taken(context, monkeypatch):
@@ -180,10 +208,23 @@ def test_a_subject_that_cannot_be_judged_is_skipped_with_the_reason(context, sub
         probe.run(subject, context)
 
 
-def test_a_network_too_large_for_shadows_is_skipped(context, monkeypatch):
-    monkeypatch.setattr(probe, "_BUDGET", 1e6)
-    with pytest.raises(SkipProbe, match="exceed an audit's computing budget"):
-        probe.run(random_labels(), context)
+def test_a_network_too_slow_for_shadows_is_judged_by_its_confidence(context, monkeypatch):
+    subject = memorised(random_labels())
+    monkeypatch.setattr(probe, "_SHADOWS", 48)
+    monkeypatch.setattr(probe, "_seconds_each", lambda *given: 6.0)
+    finding = probe.run(subject, replace(context, seconds=40.0))
+    assert finding.measures["shadow models"] == 0
+    assert "the score is plain confidence alone" in finding.limits
+    assert (
+        "used 0 of 48 shadow models; all of them: assay audit SUBJECT --probe membership --minutes 6" in finding.limits
+    )
+    assert len(finding.tables[0].rows) == 1
+    monkeypatch.setattr(probe, "_SHADOWS", 20)
+    monkeypatch.setattr(probe, "_STEPS", 5)
+    monkeypatch.setattr(probe, "_seconds_each", lambda *given: 4.0)
+    finding = probe.run(subject, replace(context, seconds=40.0))
+    assert finding.measures["shadow models"] == 10
+    assert "used 10 of 20 shadow models" in finding.limits
 
 
 def test_without_training_or_held_out_data_there_is_no_answer(context):
@@ -193,7 +234,7 @@ def test_without_training_or_held_out_data_there_is_no_answer(context):
             probe.run(replace(random_labels(), **{missing: None}), context)
 
 
-def test_the_cost_counts_forward_backward_and_adam():
-    # 10 samples through 16 x 8 and 8 x 3 weights: 2 operations each; three times that, and 15 for each of 163 weights.
-    cost = probe._cost(small_network(), torch.rand(10, 1, 4, 4))
-    assert cost == probe._STEPS * (3 * 2 * 10 * (16 * 8 + 8 * 3) + 15 * (17 * 8 + 9 * 3))
+def test_the_time_of_a_shadow_is_that_of_its_steps(monkeypatch):
+    monkeypatch.setattr(probe, "measure_seconds", lambda work: (work(), 0.5)[1])
+    subject = random_labels()
+    assert probe._seconds_each(subject, *subject.train) == pytest.approx(0.5 * probe._STEPS / 5 + 0.5)

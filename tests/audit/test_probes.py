@@ -175,7 +175,7 @@ def test_the_table_counts_attack_by_attack_and_the_worst_images_come_first(digit
 
 
 def test_out_of_time_fewer_samples_are_attacked(digits, context, monkeypatch):
-    monkeypatch.setattr("assay.audit.probes.robustness._SECONDS", 0.0)
+    monkeypatch.setattr("assay.audit.probes.robustness._STATED_SHARE", 1e-9)
     finding = ask("robustness", digits, context)
     assert finding.measures["samples attacked"] == 50
     assert "on 50 held-out samples" in finding.headline
@@ -183,12 +183,12 @@ def test_out_of_time_fewer_samples_are_attacked(digits, context, monkeypatch):
 
 def test_a_linear_classifier_breaks_exactly_where_its_margin_ends(context):
     # For scores w.x and -w.x, a sample breaks within a radius r of the infinity norm when |w.x| < r |w|_1.
-    weights = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
-    model = nn.Linear(2, 2, bias=False).double().eval()
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False).double()).eval()
     with torch.no_grad():
-        model.weight.copy_(weights)
+        model[1].weight.copy_(torch.stack([signs, -signs]))
     gaps = torch.tensor([0.5, 3.0, 6.0, 12.0, 24.0, 40.0], dtype=torch.float64) / 255
-    x = torch.stack([0.5 + gaps, 0.5 - gaps], 1)  # w.x = 2 gap and |w|_1 = 2: breaks at the radius of the gap
+    x = (0.5 + gaps[:, None] * signs).reshape(-1, 1, 2, 2)  # w.x = 4 gap and |w|_1 = 4: breaks at the radius of the gap
     y = torch.zeros(len(x), dtype=torch.long)
     finding = ask("robustness", small_subject(model=model, train=(x, y), test=None, class_names=()), context)
     expected = {1: 5, 2: 5, 4: 4, 8: 3, 16: 2, 32: 1}
@@ -245,7 +245,7 @@ def test_weights_of_another_form_are_named_in_the_finding(digits, context):
     assert blind.headline.startswith("Nothing was reconstructed")
     assert blind.measures["patterns that restarts agree on"] == 0
     assert not blind.figures
-    assert "do not have the form that the attack relies on" in scored.headline
+    assert "the weights lack the form that the attack needs" in scored.headline
     for finding in (blind, scored):
         assert finding.severity == "info"
         assert "Nothing found" in finding.limits

@@ -17,7 +17,7 @@ from assay.audit.quality import measure_quality
 from assay.audit.report import render_report
 from assay.audit.result import Answer, AuditResult, describe, opening
 from assay.audit.subject import Need, Subject
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, check_positive
 
 _MISSING: dict[Need, str] = {
     "input_gradients": "it differentiates in the inputs, and this subject's are integers, as a network of tokens reads",
@@ -35,6 +35,7 @@ def run_audit(
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool = False,
+    minutes: float = 4.0,
 ) -> AuditResult:
     """Run the probes on a subject and write the report.
 
@@ -50,6 +51,8 @@ def run_audit(
         seed: Seed of the probes' random draws.
         device: Device to compute on; by default the model's.
         progress: Show progress on stderr.
+        minutes: Time for all probes, of which each has an equal share. One that would take longer does less, which its
+            finding says, or is skipped.
 
     Returns:
         The answers of the probes, and the folder of the report.
@@ -62,8 +65,9 @@ def run_audit(
     'assay-audit/digits-1/report.html'
     """
     chosen = [registry.load(name) for name in dict.fromkeys(probes or registry.names())]
+    options = {"seed": seed, "device": device, "progress": progress, "minutes": minutes}
     with reserved(out, subject.name) as folder:
-        result = ask_probes(subject, chosen, folder=folder, seed=seed, device=device, progress=progress)
+        result = ask_probes(subject, chosen, folder=folder, **options)
         with held_signals():
             try:
                 write_audit(result)
@@ -81,17 +85,20 @@ def ask_probes(
     seed: int,
     device: str | torch.device | None,
     progress: bool,
+    minutes: float,
 ) -> AuditResult:
     """Run probes on a subject, and write nothing yet (see `run_audit`).
 
     With ``progress``, each answer is printed on stderr as soon as it is known.
 
     Raises:
-        InvalidInputError: The device is unknown, or no probe applies to the subject.
+        InvalidInputError: The device is unknown, the time is not positive, or no probe applies to the subject.
     """
+    check_positive(minutes, "minutes")
     if device is not None:
         subject = subject.to(device)
-    quality, context = measure_quality(subject), Context(seed=seed, progress=progress)
+    context = Context(seed=seed, progress=progress, seconds=60 * minutes / len(chosen))
+    quality = measure_quality(subject)
     _tell(opening(subject, quality), context)
     answers = _ask_all(chosen, subject, context)
     if all(answer.status == "skipped" for answer in answers):

@@ -20,7 +20,7 @@ class RawClassifier(nn.Module):
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()
-        self.kind = loss_kind(subject.loss)
+        self.kind = loss_kind(subject.loss) or ""
         if self.kind not in ("cross_entropy", "binary_cross_entropy"):
             raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
         self.subject = subject

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from assay.audit.budget import PROBE_SECONDS
 from assay.audit.subject import Need, Subject
 from assay.core import AssayError, InvalidInputError
 
@@ -112,10 +113,13 @@ class Context:
     Args:
         seed: The audit's seed.
         progress: Whether to show progress bars (on stderr).
+        seconds: Time that a probe may take. It estimates its cost before it begins, and does less or is skipped where
+            that is more.
     """
 
     seed: int = 0
     progress: bool = False
+    seconds: float = PROBE_SECONDS
 
     def generator(self) -> torch.Generator:
         """Return a new CPU generator at the audit's seed: so probes do not depend on each other's draws."""

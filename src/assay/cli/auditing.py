@@ -43,6 +43,7 @@ def audit(command: "Audit") -> int:
             seed=command.seed,
             device=command.device,
             progress=True,
+            minutes=command.minutes,
         )
         _deliver(result)
     if result.interrupted:

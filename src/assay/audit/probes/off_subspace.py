@@ -5,18 +5,20 @@ from functools import partial
 
 import torch
 from matplotlib.axes import Axes
-from torch import Tensor
+from torch import Tensor, nn
 
 from assay.adversarial import SubspaceBasis, off_subspace_gradient, off_subspace_radius
 from assay.adversarial.subspace import orthogonal_complement
-from assay.audit.assumptions import constant_caveat, few_caveat, joined, scale_caveat
-from assay.audit.pictures import plot_picture
+from assay.audit.assumptions import constant_caveat, few_caveat, joined
+from assay.audit.budget import affordable, cut_short, measure_seconds, too_slow
+from assay.audit.perturbations import Rescaled, feature_spread
+from assay.audit.pictures import is_image, plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe
 from assay.audit.subject import Subject
 from assay.core import loss_kind, predict
 
 _SPANNING = 2000  # training samples that span the subspace
-_SAMPLES = 200
+_SAMPLES, _FEWEST, _TIMED = 200, 20, 10
 _ENERGY = 0.99  # share of the data's squared norm that the subspace holds
 _LOST = 0.04  # share of held-out inputs' squared norm, beyond that of training inputs, that may lie outside
 _LARGEST = 4096  # input entries: a basis of the complement takes its square in memory
@@ -29,7 +31,7 @@ _RULE = (
 _LIMITS = (
     f"The subspace holds {_ENERGY:.0%} of the squared norm of the training inputs, with any mean subtracted. Both "
     "distances are searched along a straight line and up to twice the median norm of an input, and may leave the input "
-    "range: they compare directions and certify nothing."
+    "range: they compare directions and certify nothing. Distances are Euclidean, {unit}."
 )
 _ADVICE: dict[Severity, str] = {
     "high": "Train again with weight decay or a smaller initialisation: both shrink the weights that training leaves "
@@ -51,37 +53,36 @@ def run(subject: Subject, context: Context) -> Finding:
     kind = loss_kind(subject.loss)
     if kind not in ("cross_entropy", "binary_cross_entropy"):
         raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
-    spanning = context.sample(subject.train, _SPANNING)[0]
+    model, spanning, scale, unit = _coordinates(subject, context)
     basis = _subspace(spanning)
-    x, _ = context.sample(subject.train, _SAMPLES)
-    parts = off_subspace_gradient(subject.model, x, basis=basis)
+    x, timed = _in_time(model, spanning[:_SAMPLES], basis, context)
+    n_wanted = len(spanning[:_SAMPLES])
+    parts = off_subspace_gradient(model, x, basis=basis)
     total = parts.on_norm.square() + parts.off_norm.square()
     if not (total > 0).any():
         raise SkipProbe("the prediction has no gradient at any sample: the network is saturated or constant there")
     share = (parts.off_norm.square()[total > 0] / total[total > 0]).mean().item()
-    scores = predict(subject.model, x)
-    decided = (scores.flatten() > 0).long() if kind == "binary_cross_entropy" else scores.argmax(1)
-    farthest = 2 * x.flatten(1).to(basis.on).norm(dim=1).median().item()
+    decided = _decided(model, x)
+    farthest = _farthest(x)
     if farthest == 0:
         raise SkipProbe("most training inputs are zero, which leaves no distance to search")
-    radius = partial(off_subspace_radius, subject.model, x, decided, max_norm=farthest)
+    radius = partial(off_subspace_radius, model, x, decided, max_norm=farthest)
     off, on = (radius(basis=side).clamp(max=farthest) for side in (basis, basis.complement))
     ratio = (off.median() / on.median().clamp_min(torch.finfo(on.dtype).tiny)).item()
     severity: Severity = "info" if off.median() >= farthest else _severity(ratio)
     n_features, rank = basis.on.shape
     return Finding(
-        headline=joined(
-            f"Directions outside the data's subspace ({n_features - rank} of {n_features}) hold {share:.1%} of the "
-            f"squared gradient; the median distance to a flipped prediction is {_reach(off, farthest)} along them and "
-            f"{_reach(on, farthest)} within the subspace.",
-            *_flat_caveat(total),
-            *constant_caveat(decided),
-        ),
+        headline=_headline(off, on, farthest, f"{n_features - rank} of {n_features}"),
         severity=severity,
         rule=_RULE,
         advice=_FLAT if severity == "info" and 2 * (total == 0).sum() >= len(x) else _ADVICE[severity],
         limits=joined(
-            _LIMITS, *_span_caveats(subject, spanning, basis), *_unit_caveat(subject, x), *few_caveat(len(x))
+            *constant_caveat(decided),
+            *_flat_caveat(total),
+            _LIMITS.format(unit=unit),
+            *_span_caveats(subject, spanning, scale, basis),
+            *few_caveat(len(x)),
+            cut_short("off_subspace", len(x), n_wanted, "training samples", timed),
         ),
         measures={
             "share of the squared gradient off the subspace": share,
@@ -99,6 +100,52 @@ def run(subject: Subject, context: Context) -> Finding:
     )
 
 
+def _coordinates(subject: Subject, context: Context) -> tuple[nn.Module, Tensor, Tensor | float, str]:
+    """Return the network, the samples that span the subspace, and the size and name of the unit.
+
+    Features of inputs that are no images are divided by their standard deviations; one that does not vary takes the
+    median of the others', since directions that the data never take are what the probe is about.
+    """
+    x = context.sample(subject.train, _SPANNING)[0]
+    if is_image(tuple(x.shape[1:])):
+        return subject.model, x, 1.0, "in units of the inputs"
+    spread = feature_spread(subject)[1]
+    varying = spread[spread > 0]
+    spread = spread.where(spread > 0, varying.median() if len(varying) else 1.0)
+    words = "in standard deviations of each feature, since inputs of this shape are no images"
+    return Rescaled(subject.model, torch.zeros_like(spread), spread).eval(), x / spread, spread, words
+
+
+def _decided(model: nn.Module, x: Tensor) -> Tensor:
+    scores = predict(model, x).reshape(len(x), -1)
+    return (scores.flatten() > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
+
+
+def _farthest(x: Tensor) -> float:
+    """Return the largest distance to search."""
+    return 2 * x.flatten(1).double().norm(dim=1).median().item()
+
+
+def _in_time(model: nn.Module, x: Tensor, basis: SubspaceBasis, context: Context) -> tuple[Tensor, float]:
+    """Return as many samples as the time allows, and an estimate of the time for all."""
+    trial = x[:_TIMED]
+    search = partial(off_subspace_radius, model, trial, _decided(model, trial), basis=basis)
+    each = 2 * measure_seconds(lambda: search(max_norm=max(_farthest(trial), 1.0))) / len(trial)
+    n = affordable(len(x), each=each, seconds=context.seconds)
+    if n < min(len(x), _FEWEST):
+        raise SkipProbe(too_slow("off_subspace", f"moving {_FEWEST} samples", _FEWEST * each, context.seconds))
+    return x[:n], len(x) * each
+
+
+def _headline(off: Tensor, on: Tensor, farthest: float, directions: str) -> str:
+    """Say how far a prediction is from a flip in the directions outside the subspace, and inside it."""
+    outside = f"Outside the data's subspace ({directions} directions)"
+    inside = f"inside it {on.median().item():.2g}" if on.median() < farthest else "nor inside it"
+    if off.median() >= farthest:
+        return f"{outside} half the predictions do not flip within a distance of {farthest:.2g}; {inside}."
+    return f"{outside} half the predictions flip within a distance of {off.median().item():.2g}; {inside}."
+
+
 def _flat_caveat(total: Tensor) -> Iterator[str]:
     n_flat = int((total == 0).sum())
     if n_flat:
@@ -108,26 +155,18 @@ def _flat_caveat(total: Tensor) -> Iterator[str]:
         )
 
 
-def _span_caveats(subject: Subject, spanning: Tensor, basis: SubspaceBasis) -> Iterator[str]:
+def _span_caveats(subject: Subject, spanning: Tensor, scale: Tensor | float, basis: SubspaceBasis) -> Iterator[str]:
     """Yield what speaks against the samples' subspace being that of the data."""
     n, n_features = len(spanning), spanning[0].numel()
     if n < n_features:
         yield f"{n} samples span at most {n} of {n_features} dimensions, so that data may lie outside the subspace too."
     if subject.test is not None:
-        kept = _energy(subject.test[0], basis)
+        kept = _energy(subject.test[0] / scale, basis)
         if kept < _ENERGY - _LOST:
             yield (
                 f"Only {kept:.0%} of the squared norm of held-out inputs lies in the subspace: it is that of the "
                 "training samples rather than of the data, and what lies outside it may still be data."
             )
-
-
-def _unit_caveat(subject: Subject, x: Tensor) -> Iterator[str]:
-    for difference in scale_caveat(subject, x):
-        yield (
-            f"{difference} The subspace is then that of the largest features, and distances add unlike units: scale "
-            "them alike and audit again."
-        )
 
 
 def _energy(x: Tensor, basis: SubspaceBasis) -> float:
@@ -154,11 +193,6 @@ def _severity(ratio: float) -> Severity:
     return "high" if ratio < 1 else "medium" if ratio < 2 else "low" if ratio < 4 else "info"
 
 
-def _reach(radius: Tensor, farthest: float) -> str:
-    median = radius.median().item()
-    return f"{median:.3g}" if median < farthest else f"over {farthest:.3g}"
-
-
 def _figure(off: Tensor, on: Tensor, farthest: float) -> Figure:
     """Draw the share of flipped predictions by distance, off and within the subspace."""
 
@@ -174,8 +208,8 @@ def _figure(off: Tensor, on: Tensor, farthest: float) -> Figure:
         axes.legend()
 
     alt = (
-        f"Share of predictions flipped, by distance: half of them off the subspace at {off.median():.3g}, within it at "
-        f"{on.median():.3g}"
+        f"Share of predictions flipped, by distance: half of them off the subspace at {off.median():.2g}, within it at "
+        f"{on.median():.2g}"
     )
     caption = (
         "Share of training samples whose prediction flips, by the distance moved off or within the data's subspace."

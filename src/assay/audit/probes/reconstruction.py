@@ -1,29 +1,46 @@
 """Which training samples can be recovered from the weights alone?"""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.assumptions import joined
+from assay.audit.budget import cut_short, measure_seconds, too_slow
+from assay.audit.matches import (
+    CLEAR,
+    EXACT,
+    MARGIN,
+    VISIBLE,
+    Matches,
+    match_headline,
+    match_severity,
+    match_table,
+)
+from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
 from assay.audit.reading import Reading, objective, read
 from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, seeded
 from assay.reconstruction import KKTReconstructor, ReconstructionScore, reconstruction_roc, score_reconstructions
+from assay.reconstruction.kkt import Objective
 
-_CLEAR, _VISIBLE = 0.9, 0.75  # correlation with a training sample: hard to tell apart; recognisable
-_MARGIN = 3
+_RESTARTS, _FEWEST_RESTARTS = 10, 3
+_STEPS, _TRIAL_STEPS = 1500, (10, 100)
+_CLEAR_OF_SETTING_UP = 4  # times the time of a single step, with all that goes before it
 _LIMIT = 2000  # training samples that candidates are compared with
 
 _RULE = (
-    "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. The nulls are random "
-    "candidates from the same subspace, and held-out samples instead of the training samples. High: at "
-    f"threshold {_CLEAR}, at least {_MARGIN} more matches than under either null, and at least twice as many. Medium: "
-    f"the same at {_VISIBLE}. Low: more than the nulls at {_VISIBLE}. Info: no more than the nulls."
+    "A candidate matches a training sample when their correlation (NCC) exceeds a threshold. Chance is the larger of "
+    "two nulls: random candidates of the same subspace, and as many held-out samples instead of the training samples. "
+    f"In few dimensions chance matches many. High: at threshold {CLEAR}, at least {MARGIN} more matches than chance, "
+    f"and at least twice as many. Medium: the same at {VISIBLE}. Low: at {VISIBLE}, at least {MARGIN} more than "
+    "chance, and more than two standard errors of the difference. Info: no more than chance. An image is almost exact "
+    f"when its correlation exceeds {CLEAR} and its structural similarity (SSIM) {EXACT}."
 )
 _RULE_BLIND = (
-    f"Without training data no match can be counted. Medium when at least {_MARGIN} patterns were found by at least "
+    f"Without training data no match can be counted. Medium when at least {MARGIN} patterns were found by at least "
     "half of the independent restarts and the verdict is that the candidates explain the weights, low when they "
     "explain them in part, otherwise info. The verdict compares what the candidates leave of the weights with what as "
     "many random candidates leave."
@@ -55,59 +72,72 @@ _ADVICE: dict[Severity, str] = {
 }
 
 
-@dataclass(frozen=True)
-class _Matches:
-    """The correlations of a set of samples with their best candidates."""
-
-    name: str
-    candidates: int
-    ncc: Tensor  # best correlation of each sample
-    is_null: bool = False
-
-    @property
-    def clear(self) -> int:
-        return int((self.ncc > _CLEAR).sum())
-
-    @property
-    def visible(self) -> int:
-        return int((self.ncc > _VISIBLE).sum())
-
-
 def run(subject: Subject, context: Context) -> Finding:
     """Attack the weights, and score the candidates against the training data where the subject has them."""
-    reading = read(subject)
-    options = {"exact": True, "random_state": context.seed, "progress": context.progress}
-    attack = KKTReconstructor(objective(subject), input_shape=reading.shape, **options)
+    reading, kind = read(subject), objective(subject)
+
+    attack = partial(_attack, reading, kind, context)
     try:
-        attack.fit(reading.model)
+        n_restarts, timed = _restarts_in_time(attack, context)
+        found = attack(n_restarts, _STEPS, trial=False)
     except InvalidInputError as error:
         raise SkipProbe(str(error)) from error
-    return _blind(subject, reading, attack) if subject.train is None else _scored(subject, reading, attack, context)
+    cut = cut_short("reconstruction", n_restarts, _RESTARTS, "independent restarts", timed)
+    if subject.train is None:
+        return _blind(subject, reading, found, cut)
+    return _scored(subject, reading, found, context, cut)
 
 
-def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor) -> Finding:
+def _attack(
+    reading: Reading, kind: Objective, context: Context, n_restarts: int, n_iter: int, *, trial: bool = True
+) -> KKTReconstructor:
+    options = {"random_state": context.seed, "progress": context.progress and not trial, "exact": not trial}
+    attack = KKTReconstructor(kind, input_shape=reading.shape, n_restarts=n_restarts, n_iter=n_iter, **options)
+    return attack.fit(reading.model)
+
+
+def _restarts_in_time(attack: Callable[..., object], context: Context) -> tuple[int, float]:
+    """Return how many restarts the time allows, and an estimate of the time for all, from a few steps of the search."""
+    alone = measure_seconds(lambda: attack(1, 1))
+    if alone > context.seconds / _RESTARTS:
+        estimate = alone * _RESTARTS**2
+        raise SkipProbe(too_slow("reconstruction", "its search", estimate, context.seconds))
+    n_steps, steps = 1, alone
+    for n_steps in _TRIAL_STEPS:
+        steps = measure_seconds(partial(attack, _RESTARTS, n_steps)) - alone
+        if steps > _CLEAR_OF_SETTING_UP * alone:
+            break
+    timed = alone + _STEPS / n_steps * max(steps, 0.0)
+    n = min(_RESTARTS, int(_RESTARTS * context.seconds / timed))
+    if n < _FEWEST_RESTARTS:
+        work = f"a search with {_FEWEST_RESTARTS} restarts"
+        raise SkipProbe(too_slow("reconstruction", work, timed * _FEWEST_RESTARTS / _RESTARTS, context.seconds))
+    return n, timed
+
+
+def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor, cut: str) -> Finding:
     """Report the patterns that restarts agree on, for a subject without training data."""
     verdict, restarts = attack.verdict_, attack.n_restarts
     is_explained = verdict.outcome != "nothing found"
     agreed = attack.cohesion_[attack.support_ >= max(2, restarts / 2)]
     left, chance = f"{verdict.unexplained:.0%}", f"{verdict.unexplained_by_chance:.0%}"
     found = (
-        f"{len(agreed)} patterns were found in the weights by at least half of {restarts} independent restarts; on "
-        f"average, a restart leaves {left} of the weights unexplained."
+        f"{len(agreed)} patterns were found in the weights by at least half of {restarts} independent restarts, each "
+        f"of which leaves {left} of the weights unexplained."
     )
     nothing = (
-        f"Nothing was reconstructed: the candidates leave {left} of the weights unexplained, "
-        f"and as many random candidates {chance} of the part that was searched."
+        f"Nothing was reconstructed: the candidates leave {left} of the weights unexplained, random ones {chance} of "
+        "the part that was searched."
     )
     severity: Severity = "info"
-    if is_explained and len(agreed) >= _MARGIN:
+    if is_explained and len(agreed) >= MARGIN:
         severity = "medium" if verdict.outcome == "found" else "low"
     return Finding(
         headline=found if is_explained else nothing,
         severity=severity,
         rule=_RULE_BLIND,
         advice=_advice(severity, attack),
-        limits=f"{verdict} {_LIMITS_BLIND if is_explained else ''}".strip(),
+        limits=joined(str(verdict), _LIMITS_BLIND if is_explained else "", cut),
         measures=_measures(attack)
         | {"patterns that restarts agree on": float(len(agreed))}
         | ({"their median tightness": agreed.median().item()} if len(agreed) else {}),
@@ -122,7 +152,7 @@ def _advice(severity: Severity, attack: KKTReconstructor) -> str:
     return " ".join([_ADVICE_UNEXPLAINED, *attack.verdict_.advice])
 
 
-def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, context: Context) -> Finding:
+def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, context: Context, cut: str) -> Finding:
     """Count the training samples that candidates match, beside the nulls, and show the best matches."""
     x = reading.samples(context.sample(subject.train, _LIMIT)[0])
     others = None if subject.test is None else reading.samples(context.sample(subject.test, _LIMIT)[0])
@@ -138,28 +168,22 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
         generator=seeded(context.seed),
     )
     matches = _matches(reading, attack, x, score)
-    ours = matches[0]
-    severity = _severity(ours, [match for match in matches if match.is_null])
-    what = "training samples" if reading.kind == "samples" else "training samples' features (inputs of the dense head)"
+    severity = match_severity(matches)
     curve = None if others is None else reconstruction_roc(pool, x, others, mean=reading.mean)
-    could_not = "; the weights do not have the form that the attack relies on"
     return Finding(
-        headline=(
-            f"{ours.visible} of {len(x)} {what} can be recognised in reconstructions from the weights alone, "
-            f"{ours.clear} of them almost exactly{could_not if attack.verdict_.outcome == 'nothing found' else ''}."
-        ),
+        headline=match_headline(matches, score, reading.kind, severity, attack.verdict_.outcome),
         severity=severity,
         rule=_RULE,
         advice=_advice(severity, attack),
-        limits=" ".join(
-            [_LIMITS, *([_NO_HELD_OUT] if held_out is None else []), "Without the data:", str(attack.verdict_)]
+        limits=joined(
+            _LIMITS, _NO_HELD_OUT if held_out is None else "", cut, "Without the data:", str(attack.verdict_)
         ),
         measures=_measures(attack)
         | {f"n90, {match.name}": float(match.clear) for match in matches}
         | {f"n75, {match.name}": float(match.visible) for match in matches}
         | ({} if curve is None else {"area under the ROC": curve.curve.auc, "TPR at 1% FPR": curve.tpr_at(0.01)}),
-        figures=(*recovered_figures(subject, score), *roc_figure(curve)),
-        tables=(_table(matches),),
+        figures=(*(() if severity == "info" else recovered_figures(subject, score)), *roc_figure(curve)),
+        tables=(match_table(matches),),
     )
 
 
@@ -173,29 +197,20 @@ def _rows(reading: Reading) -> Tensor:
     return next(module.weight for module in reading.model.modules() if isinstance(module, nn.Linear)).detach()
 
 
-def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[_Matches]:
+def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[Matches]:
     """Return the matches of all candidates, of those that restarts agree on, and of the nulls."""
     size = len(attack.pool_)
-    matches = [_Matches("all candidates of the attack", size, score.ncc)]
+    matches = [Matches("all candidates of the attack", size, score.ncc)]
     if len(attack.reconstructions_):
         agreed = _either_sign(attack, reading.unscaled(attack.reconstructions_))
         shortlist = score_reconstructions(agreed, x, mean=reading.mean).ncc
-        matches.append(_Matches("those that restarts agree on", len(attack.reconstructions_), shortlist))
-    matches.append(_Matches("null: random candidates", size, score.random_ncc, is_null=True))
+        matches.append(Matches("those that restarts agree on", len(attack.reconstructions_), shortlist))
+    matches.append(Matches("null: random candidates", size, score.random_ncc, is_null=True))
     if score.held_out_ncc is not None:
-        matches.append(_Matches("null: held-out samples", size, score.held_out_ncc, is_null=True))
+        matches.append(Matches("null: held-out samples", size, score.held_out_ncc, is_null=True))
     if score.row_ncc is not None:
-        matches.append(_Matches("for comparison: the first layer's own rows", len(_rows(reading)), score.row_ncc))
+        matches.append(Matches("for comparison: the first layer's own rows", len(_rows(reading)), score.row_ncc))
     return matches
-
-
-def _severity(ours: _Matches, nulls: list[_Matches]) -> Severity:
-    clear, visible = (max((getattr(null, name) for null in nulls), default=0) for name in ("clear", "visible"))
-    if ours.clear >= max(clear + _MARGIN, 2 * clear):
-        return "high"
-    if ours.visible >= max(visible + _MARGIN, 2 * visible):
-        return "medium"
-    return "low" if ours.visible > visible else "info"
 
 
 def _measures(attack: KKTReconstructor) -> dict[str, float]:
@@ -207,12 +222,6 @@ def _measures(attack: KKTReconstructor) -> dict[str, float]:
         "weights left unexplained": attack.verdict_.unexplained,
         "weights left by random candidates": attack.verdict_.unexplained_by_chance,
     }
-
-
-def _table(matches: list[_Matches]) -> Table:
-    columns = ("candidates", "how many", "samples", f"NCC > {_CLEAR}", f"NCC > {_VISIBLE}", "median NCC")
-    rows = ((m.name, m.candidates, len(m.ncc), m.clear, m.visible, round(m.ncc.median().item(), 2)) for m in matches)
-    return Table("Samples matched by at least one candidate", columns, tuple(rows))
 
 
 PROBE = Probe(

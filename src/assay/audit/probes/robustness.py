@@ -1,24 +1,28 @@
 """How easily do small perturbations change the prediction?"""
 
 import math
+import time
+from functools import partial
 
 import torch
 from matplotlib.axes import Axes
-from torch import Tensor, nn
+from torch import Tensor
 
 from assay.adversarial import Lp, RobustnessReport, robust_accuracy
 from assay.adversarial.attacks import standard_attacks
-from assay.audit.assumptions import few_caveat, joined, step_caveats
-from assay.audit.classifier import RawClassifier
-from assay.audit.pictures import is_image, plot_picture, sample_picture
-from assay.audit.probe import Context, Figure, Finding, Probe, Severity, Table
+from assay.audit.assumptions import few_caveat, joined
+from assay.audit.budget import affordable, command_for, measure_seconds, too_slow
+from assay.audit.perturbations import KEPT_RULE, Perturbed, kept_severity, perturbed, unit_caveats
+from assay.audit.pictures import plot_picture, sample_picture
+from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
 from assay.audit.subject import Subject
-from assay.core import LogProbabilities, predict
+from assay.core import LogProbabilities, input_gradient, margins, predict
 
-_SAMPLES, _BATCH = 200, 50
-_SECONDS = 30  # for each radius; no batch begins after that. Later radii take the first one's samples only
-_STATED = 8  # the radius that decides the severity, in 255ths of the input range
+_SAMPLES, _BATCH, _FEWEST = 200, 50, 20
+_STATED_SHARE, _BATCH_SHARE = 0.5, 0.08  # of the time: for the stated radius, and for one batch at most
+_STATED = 8  # the radius that decides the severity, in units of the perturbation
 _STEPS = 50
+_TARGETS = 9  # of MALT at most
 _EXAMPLES = 4
 _RADII = (1, 2, 4, _STATED, 16, 32)
 _NEVER = 256  # stands for no radius
@@ -26,12 +30,13 @@ _NEVER = 256  # stands for no radius
 _FURTHER = ((4, _STATED), (2, 4), (1, 2), (16, _NEVER), (32, _NEVER))
 
 _RULE = (
-    f"The share of samples still classified correctly under attack at {_STATED}/255 of the input range per entry, "
-    "divided by the accuracy without attack: high below 10%, medium below 50%, low below 90%, otherwise info."
+    "The share of correct answers that are kept under the strongest of several attacks within {size}: "
+    f"{KEPT_RULE}. The probe of logit gaps has the same rule at an eighth of that size, for one gradient step."
 )
 _LIMITS = (
-    "Each successful perturbation was checked on the model itself, so these samples are misclassified for certain. "
-    "Another attack may succeed on the others: robust accuracy is an upper bound, not a certificate."
+    "Each successful perturbation was checked on the network itself, so these samples are misclassified for certain. "
+    "Another attack may succeed on the others: robust accuracy, the share that every attack leaves correct, is an "
+    "upper bound, not a certificate."
 )
 _ADVICE: dict[Severity, str] = {
     "high": "Do not rely on predictions for inputs that an attacker can change; train adversarially at the radius you "
@@ -52,44 +57,57 @@ _MASKED = (
 
 def run(subject: Subject, context: Context) -> Finding:
     """Attack labelled samples within several radii and measure the robust accuracy."""
-    model = RawClassifier(subject)
     which = "training" if subject.test is None else "held-out"
     x, y = context.sample(subject.test or subject.train, _SAMPLES)
-    n_drawn, x = len(x), subject.raw(x)
-    y = (y > 0).long() if model.kind == "binary_cross_entropy" else y
-    report = _attack(model, x, y, _STATED, subject.input_range, context)
-    x, y = x[: len(report.x_adv)], y[: len(report.x_adv)]
-    smallest, changed, untried = _smallest(model, x, y, report, subject.input_range, context)
+    at, n_drawn = perturbed(subject, x), len(x)
+    y = (y > 0).long() if at.kind == "binary_cross_entropy" else y
+    start = time.perf_counter()
+    batch_size, slowest = _batch_size(at, y, context)
+    report = _attack(at, at.x, y, _STATED, batch_size, _STATED_SHARE * context.seconds, context)
+    x, y = at.x[: len(report.x_adv)], y[: len(report.x_adv)]
+    smallest, changed, untried = _smallest(at, x, y, report, batch_size, start + context.seconds, context)
     curve = {radius: (smallest > radius).double().mean().item() for radius in (0, *_RADII)}
     clean, stated = curve[0], report.robust_accuracy
-    severity = _severity(clean, stated.mean)
+    severity = kept_severity(stated.mean / clean if clean > 0 else 1.0)
+    more_time = f"with more time: {command_for('robustness', slowest)}"
     out_of_time = [] if len(x) == n_drawn else [f"Time ran out: {n_drawn - len(x)} of {n_drawn} samples are left out."]
     for radius, n in untried.items():
-        out_of_time.append(f"Time ran out at {radius}/255: {n} samples that were not attacked there count as correct.")
+        out_of_time.append(f"Time ran out at {at.name(radius)}: {n} samples not attacked there count as correct.")
+    names = {radius: f"robust accuracy at {at.name(radius)}" for radius in _RADII}
     return Finding(
-        headline=joined(
-            f"Perturbations of {_STATED}/255 of the input range cut the accuracy on {len(x)} {which} samples "
-            f"from {clean:.0%} to {stated.mean:.0%}.",
-            *report.caveats,
+        headline=(
+            f"Changes within {at.phrase(_STATED)} cut the accuracy on {len(x)} {which} samples from {clean:.0%} to "
+            f"{stated.mean:.0%}{_doubt(report)}."
         ),
         severity=severity,
-        rule=_RULE,
+        rule=_RULE.format(size=at.phrase(_STATED)),
         advice=_advice(severity, report),
         limits=joined(
+            *report.caveats,
             _LIMITS,
             *_logarithm(subject),
-            *step_caveats(subject, x, _STATED / 255, f"{_STATED}/255"),
+            *unit_caveats(subject, at, _STATED),
             *few_caveat(len(x)),
             *out_of_time,
+            f"To attack all of them, run the probe alone {more_time}." if out_of_time else "",
         ),
         measures={"accuracy": clean}
-        | {f"robust accuracy at {radius}/255": curve[radius] for radius in _RADII}
-        | {f"95% interval at {_STATED}/255, from": stated.low, f"95% interval at {_STATED}/255, to": stated.high}
+        | {names[radius]: curve[radius] for radius in _RADII}
+        | {f"95% interval at {at.name(_STATED)}, from": stated.low}
+        | {f"95% interval at {at.name(_STATED)}, to": stated.high}
         | {"samples attacked": float(len(x)), "share of the commonest label": report.commonest}
         | {"samples with masked gradients": float(report.masking.masked.sum())},
-        figures=(*_examples(subject, model, x, y, smallest, changed), _curve_figure(curve, which)),
-        tables=(_table(report),),
+        figures=(*_examples(subject, at, x, y, smallest, changed), _curve_figure(at, curve, which)),
+        tables=(_table(at, report),),
     )
+
+
+def _doubt(report: RobustnessReport) -> str:
+    """Name what makes the figures say little."""
+    if report.at_chance:
+        return "; answering the commonest label does as well"
+    masked = int(report.masking.masked.sum())
+    return f"; gradients are masked at {masked} samples, where attacks prove little" if masked else ""
 
 
 def _logarithm(subject: Subject) -> list[str]:
@@ -106,23 +124,31 @@ def _advice(severity: Severity, report: RobustnessReport) -> str:
     return _MASKED if report.masking.masked.any() and severity in ("info", "low") else _ADVICE[severity]
 
 
+def _batch_size(at: Perturbed, y: Tensor, context: Context) -> tuple[int, float]:
+    """Return how many samples to attack at once, so that no batch exceeds its time, and the time for all at worst."""
+    x, y = at.x[:_BATCH], y[:_BATCH]
+    seconds = measure_seconds(lambda: input_gradient(at.model, x, partial(margins, y=y)))
+    passes = _STEPS * (2 + min(_TARGETS, predict(at.model, x[:1]).shape[1] - 1))  # two attacks, and MALT on its targets
+    each = passes * seconds / len(x)
+    n = affordable(_BATCH, each=each, seconds=_BATCH_SHARE * context.seconds)
+    if n < min(_FEWEST, len(x)) and each * _FEWEST > _STATED_SHARE * context.seconds:
+        work = f"attacking {_FEWEST} samples"
+        raise SkipProbe(too_slow("robustness", work, each * _FEWEST / _STATED_SHARE, context.seconds))
+    return max(n, min(_FEWEST, len(x))), len(at.x) * each / _STATED_SHARE
+
+
 def _attack(
-    model: nn.Module, x: Tensor, y: Tensor, radius: int, input_range: tuple[float, float], context: Context
+    at: Perturbed, x: Tensor, y: Tensor, radius: int, batch_size: int, seconds: float, context: Context
 ) -> RobustnessReport:
-    """Run the ensemble at one radius, in 255ths of the input range."""
-    threat = Lp(math.inf, radius / 255 * (input_range[1] - input_range[0]), input_range)
-    attacks = standard_attacks(threat, predict(model, x[:1]).shape[1], n_iter=_STEPS)
-    options = {"batch_size": _BATCH, "time_limit": _SECONDS, "progress": context.progress}
-    return robust_accuracy(model, x, y, threat=threat, attacks=attacks, **options)
+    """Run the ensemble at one radius; no batch begins after that many seconds."""
+    threat = Lp(math.inf, radius * at.unit, at.input_range)
+    attacks = standard_attacks(threat, predict(at.model, x[:1]).shape[1], n_iter=_STEPS)
+    options = {"batch_size": batch_size, "time_limit": seconds, "progress": context.progress}
+    return robust_accuracy(at.model, x, y, threat=threat, attacks=attacks, **options)
 
 
 def _smallest(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    report: RobustnessReport,
-    input_range: tuple[float, float],
-    context: Context,
+    at: Perturbed, x: Tensor, y: Tensor, report: RobustnessReport, batch_size: int, end: float, context: Context
 ) -> tuple[Tensor, Tensor, dict[int, int]]:
     """Return the smallest radius at which each sample is misclassified (0: without attack), and the perturbed sample.
 
@@ -134,7 +160,7 @@ def _smallest(
     for radius, tried in _FURTHER:
         rows = (smallest == tried).nonzero().squeeze(1)
         if len(rows):
-            further = _attack(model, x[rows], y[rows], radius, input_range, context)
+            further = _attack(at, x[rows], y[rows], radius, batch_size, max(end - time.perf_counter(), 0.0), context)
             hit = further.broken_by >= 0
             if len(hit) < len(rows):
                 untried[radius] = len(rows) - len(hit)
@@ -143,45 +169,40 @@ def _smallest(
     return smallest, changed, untried
 
 
-def _table(report: RobustnessReport) -> Table:
+def _table(at: Perturbed, report: RobustnessReport) -> Table:
     rows = [
         (tally.name, tally.tried, tally.broken, tally.tried - tally.broken, tally.n_forward + tally.n_backward)
         for tally in report.tallies
     ]
     columns = ("attack", "samples attacked", "misclassified", "still correct", "forward and backward passes")
     return Table(
-        f"Attacks at {_STATED}/255; each is run on the samples that the ones before it left correct",
+        f"Attacks within {at.phrase(_STATED)}; each is run on the samples that the ones before it left correct",
         columns,
         tuple(rows),
     )
 
 
-def _severity(clean: float, robust: float) -> Severity:
-    kept = robust / clean if clean > 0 else 1.0
-    return "high" if kept < 0.1 else "medium" if kept < 0.5 else "low" if kept < 0.9 else "info"
-
-
-def _curve_figure(curve: dict[int, float], which: str) -> Figure:
+def _curve_figure(at: Perturbed, curve: dict[int, float], which: str) -> Figure:
     """Draw robust accuracy against the radius."""
 
     def draw(axes: Axes) -> None:
         axes.plot(list(curve), list(curve.values()), marker="o")
         axes.axvline(_STATED, color="C5", linestyle=":")
         axes.set_ylim(-0.03, 1.03)
-        axes.set_xlabel("radius of the perturbation, in 255ths of the input range")
+        axes.set_xlabel(f"radius of the change, in {at.axis}")
         axes.set_ylabel("share still classified correctly")
 
     last = max(curve)
-    alt = f"Accuracy under attack: {curve[0]:.0%} without attack, {curve[last]:.0%} at {last}/255"
+    alt = f"Accuracy under attack: {curve[0]:.0%} without attack, {curve[last]:.0%} at {at.name(last)}"
     caption = f"Accuracy on {which} samples by radius; the dotted line marks the radius that decides the severity."
     return Figure((plot_picture("accuracy", draw, alt),), caption)
 
 
 def _examples(
-    subject: Subject, model: nn.Module, x: Tensor, y: Tensor, smallest: Tensor, changed: Tensor
+    subject: Subject, at: Perturbed, x: Tensor, y: Tensor, smallest: Tensor, changed: Tensor
 ) -> tuple[Figure, ...]:
     """Show the samples misclassified at the smallest radius beside their perturbed copies, where they are images."""
-    if not is_image(tuple(x.shape[1:])):
+    if not at.image:
         return ()
     lowest, highest = subject.input_range
     worst = [i for i in smallest.argsort(stable=True).tolist() if 0 < smallest[i] < _NEVER][:_EXAMPLES]
@@ -189,14 +210,14 @@ def _examples(
     for number, index in enumerate(worst, 1):
         pair = [(sample - lowest) / (highest - lowest) for sample in (x[index], changed[index])]
         before = _class_name(subject, int(y[index]))
-        after = _class_name(subject, int(predict(model, changed[index : index + 1]).argmax(1)))
+        after = _class_name(subject, int(predict(at.model, changed[index : index + 1]).argmax(1)))
         figures.append(
             Figure(
                 (
                     sample_picture(f"{number:02}-original", pair[0], f"A sample that is classified as {before}"),
                     sample_picture(f"{number:02}-changed", pair[1], f"The same sample, changed: classified as {after}"),
                 ),
-                f"{before} → {after}, every entry changed by at most {int(smallest[index])}/255",
+                f"{before} → {after}, every entry changed by at most {at.name(int(smallest[index]))}",
                 tile=True,
             )
         )
