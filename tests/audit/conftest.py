@@ -48,7 +48,7 @@ def digits():
 
 @pytest.fixture
 def context():
-    return Context(seed=0)
+    return Context(seed=0, seconds=600)  # what a loaded machine cannot do in time is not what most tests are about
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +68,7 @@ def quick_attack():
 @pytest.fixture(scope="session")
 def digits_audit(digits, tmp_path_factory, quick_attack):
     """The whole audit of the built-in digits: every real probe, once for all tests."""
-    return run_audit(digits, out=tmp_path_factory.mktemp("digits") / "audit")
+    return run_audit(digits, out=tmp_path_factory.mktemp("digits") / "audit", minutes=60)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def run(subject: Subject, context: Context) -> Finding:
     return Finding(
         headline=(
             f"One step of {size} against the network changes {percent(flipped)} of correct answers; rounding and "
-            f"noise of that size change at most {percent(common)}."
+            f"noise of that size at most {percent(common)}."
         ),
         severity=severity,
         rule=_RULE.format(size=size),
