@@ -237,4 +237,8 @@ def test_without_training_or_held_out_data_there_is_no_answer(context):
 def test_the_time_of_a_shadow_is_that_of_its_steps(monkeypatch):
     monkeypatch.setattr(probe, "measure_seconds", lambda work: (work(), 0.5)[1])
     subject = random_labels()
-    assert probe._seconds_each(subject, *subject.train) == pytest.approx(0.5 * probe._STEPS / 5 + 0.5)
+    all_steps = pytest.approx(0.5 * probe._STEPS / 5 + 0.5)
+    assert probe._seconds_each(subject, *subject.train, 1e9) == all_steps
+    assert probe._seconds_each(subject, *subject.train, 1.0) == all_steps
+    one = probe._seconds_each(memorised(subject), *subject.train, 40.5 * 5)  # it fits the labels long before
+    assert one < 40.5 / 2

@@ -1,5 +1,6 @@
 """Can members of the training set be identified?"""
 
+import time
 from functools import partial
 
 import torch
@@ -41,6 +42,7 @@ from assay.privacy.membership import logit_confidence
 
 _SHADOWS, _FEWEST_SHADOWS = 48, 8
 _STEPS, _BATCH, _LEARNING_RATE = 400, 64, 2e-3
+_ONE, _CAUTION = 0.25, 1.5  # of the time: for one shadow model that is timed; of its time: for the others
 _CHECK_EVERY = 5  # steps between two evaluations of a shadow's loss on all its samples
 
 _LEVEL = 0.95  # confidence of all intervals together
@@ -90,7 +92,7 @@ def run(subject: Subject, context: Context) -> Finding:
     try:
         scores = {PLAIN: logit_confidence(predict(subject.model, x), y)}
         check_not_swapped(scores[PLAIN], members)
-        each = _seconds_each(subject, *inside)
+        each = _seconds_each(subject, *inside, context.seconds)
         n_models = affordable(_SHADOWS, each=each, seconds=context.seconds)
         ensemble = None
         if n_models >= _FEWEST_SHADOWS:
@@ -201,11 +203,24 @@ def _train(
         )
 
 
-def _seconds_each(subject: Subject, x: Tensor, y: Tensor) -> float:
-    """Estimate the time of one shadow model at most, from a few of its steps."""
-    model = reinitialized(subject.model, seeded(0))
-    few = partial(_train, model, x, y, seeded(0), loss=subject.loss, fitted=-1.0, n_iter=_CHECK_EVERY)
-    return _STEPS / _CHECK_EVERY * measure_seconds(few) + measure_seconds(lambda: predict(model, x))
+def _seconds_each(subject: Subject, x: Tensor, y: Tensor, seconds: float) -> float:
+    """Estimate the time of one shadow model: of all its steps, or, where these leave room, of one that may stop early.
+
+    Args:
+        subject: The subject.
+        x: As many samples as a shadow model is trained on.
+        y: Their labels.
+        seconds: Time for all.
+    """
+    train = partial(_train, x=x, y=y, source=seeded(0), loss=subject.loss)
+    fresh = partial(reinitialized, subject.model, seeded(0))
+    few = partial(train, fresh(), fitted=-1.0, n_iter=_CHECK_EVERY)
+    most = _STEPS / _CHECK_EVERY * measure_seconds(few) + measure_seconds(lambda: predict(subject.model, x))
+    if most * _SHADOWS <= seconds or most > _ONE * seconds:
+        return most
+    start = time.perf_counter()
+    train(fresh(), fitted=mean_loss(subject.model, x, y, subject.loss))
+    return min(most, _CAUTION * (time.perf_counter() - start))
 
 
 # --- The finding ------------------------------------------------------------------------------------------------
