@@ -65,10 +65,10 @@ def match_headline(
         no_form = "; the weights lack the form that the attack needs" if outcome == "nothing found" else ""
         return f"No more than chance: reconstructions match {ours} of {n} {what}, and chance alone {chance}{no_form}."
     exact = 0 if score.ssim is None else int(((score.ncc > CLEAR) & (score.ssim > EXACT)).sum())
-    almost = f", {exact} of them almost exactly" if exact and kind == "samples" else ""
+    almost = f", {exact} almost exactly" if exact and kind == "samples" else ""
     return (
         f"{ours - chance} more {what} than by chance can be recognised in the weights alone: {ours} of {n}, "
-        f"chance {chance}{almost}."
+        f"by chance {chance}{almost}."
     )
 
 

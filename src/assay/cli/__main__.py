@@ -1,0 +1,7 @@
+"""``python -m assay.cli``: the command line."""
+
+import sys
+
+from assay.cli import main
+
+sys.exit(main())
