@@ -67,17 +67,11 @@ DENSE = (
 """What takes seconds where there are a thousand outputs and as many parameters."""
 
 
-NOT_YET: dict[str, str] = {}
-"""Why a cell still fails, by its name; each leaves when it is mended."""
-
-
 def cell(first, entry):
     """Name one cell; it is slow unless its entry stands for a family."""
-    name = f"{first.name}-{entry.name}"
     quick = entry.name in FAMILIES and not (first.name == "1000 classes" and entry.name in DENSE)
     slow = [] if quick or (first.name in WHOLE and not entry.name.startswith("probe ")) else [pytest.mark.slow]
-    failing = [pytest.mark.xfail(reason=NOT_YET[name], strict=True)] if name in NOT_YET else []
-    return pytest.param(first, entry, id=name, marks=[*slow, *failing])
+    return pytest.param(first, entry, id=f"{first.name}-{entry.name}", marks=slow)
 
 
 CELLS = [cell(network, entry) for network in NETWORKS for entry in ENTRIES if applies(entry, network)]

@@ -52,13 +52,15 @@ THEORY = (
     "merge_parallel_units",
     "oracle_multipliers",
     "predicted_multipliers",
+    "probe logit_gaps",
     "probe reconstruction",
     "stationarity_residual",
     "train_in_span",
     "universal_off_subspace_direction",
     "with_surrogate_relu",
 )
-"""What holds for some networks only, as for perceptrons of ReLUs or stacks of blocks, and says so of the others."""
+"""What holds for some networks only, as for perceptrons of ReLUs, stacks of blocks or networks that are right on some
+samples, and says so of the others."""
 
 STACKS = ("ShadowEnsemble", "StackedTrainer", "evaluate_poison")
 """What trains several networks as one, and sends those that it cannot to another trainer."""

@@ -115,6 +115,7 @@ class Rescaled(nn.Module):
         self, model: nn.Module, centre: Tensor, spread: Tensor, input_range: tuple[float, float] | None = None
     ) -> None:
         super().__init__()
+        self.training = False  # not eval(), which would change the modes of the user's modules
         self.model = model
         self.register_buffer("centre", centre)
         self.register_buffer("spread", spread)

@@ -48,6 +48,15 @@ class Reading:
         return candidates if self.scale is None else candidates * self.scale.reshape(candidates.shape[1:])
 
 
+def of_each_step(rows: Tensor, size: int) -> Tensor:
+    """Return rows for samples of several steps, of which the first layer reads each alone: a block of rows a step.
+
+    >>> of_each_step(torch.ones(1, 2), 4).tolist()
+    [[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]
+    """
+    return torch.block_diag(*[rows] * (size // rows.shape[1]))
+
+
 def read(subject: Subject) -> Reading:
     """Find the dense part of a subject's network and the coordinates of its inputs.
 

@@ -113,7 +113,7 @@ def _coordinates(subject: Subject, context: Context) -> tuple[nn.Module, Tensor,
     varying = spread[spread > 0]
     spread = spread.where(spread > 0, varying.median() if len(varying) else 1.0)
     words = "in standard deviations of each feature, since inputs of this shape are no images"
-    return Rescaled(subject.model, torch.zeros_like(spread), spread).eval(), x / spread, spread, words
+    return Rescaled(subject.model, torch.zeros_like(spread), spread), x / spread, spread, words
 
 
 def _decided(model: nn.Module, x: Tensor) -> Tensor:

@@ -19,10 +19,10 @@ from assay.audit.matches import (
     match_table,
 )
 from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
-from assay.audit.reading import Reading, objective, read
+from assay.audit.reading import Reading, objective, of_each_step, read
 from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
 from assay.audit.subject import Subject
-from assay.core import InvalidInputError, seeded
+from assay.core import InvalidInputError, NumericalError, seeded
 from assay.reconstruction import KKTReconstructor, ReconstructionScore, reconstruction_roc, score_reconstructions
 from assay.reconstruction.kkt import Objective
 
@@ -80,7 +80,7 @@ def run(subject: Subject, context: Context) -> Finding:
     try:
         n_restarts, timed = _restarts_in_time(attack, context)
         found = attack(n_restarts, _STEPS, trial=False)
-    except InvalidInputError as error:
+    except (InvalidInputError, NumericalError) as error:
         raise SkipProbe(str(error)) from error
     cut = cut_short("reconstruction", n_restarts, _RESTARTS, "independent restarts", timed)
     if subject.train is None:
@@ -157,13 +157,13 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
     x = reading.samples(context.sample(subject.train, _LIMIT)[0])
     others = None if subject.test is None else reading.samples(context.sample(subject.test, _LIMIT)[0])
     held_out = None if others is None else others[: len(x)]
-    pool = _either_sign(attack, reading.unscaled(attack.pool_))
+    pool, size = _either_sign(attack, reading.unscaled(attack.pool_)), x[0].numel()
     score = score_reconstructions(
         pool,
         x,
         mean=reading.mean,
-        basis=None if attack.basis_ is None else reading.unscaled(attack.basis_),
-        first_layer=reading.unscaled(_rows(reading)),
+        basis=None if attack.basis_ is None else of_each_step(reading.unscaled(attack.basis_), size),
+        first_layer=of_each_step(reading.unscaled(_rows(reading)), size),
         held_out_x=held_out,
         generator=seeded(context.seed),
     )
