@@ -47,7 +47,6 @@ THEORY = (
     "dense_head",
     "exact_samples",
     "first_layer_inputs",
-    "from_first_layer",
     "guess_initial_state",
     "merge_parallel_units",
     "oracle_multipliers",
