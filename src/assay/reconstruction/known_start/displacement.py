@@ -1,7 +1,7 @@
 """Displacement of a first layer from its known initial weights: share of the start that is left, rank, and basis."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -53,11 +53,6 @@ class Displacement:
     floor: float
     rank: int
     basis: Float[Tensor, "r d"]
-
-    def to(self, like: Tensor) -> "Displacement":
-        """Return it in the type of a tensor, and no narrower than float32."""
-        kind = torch.promote_types(like.dtype, torch.float32)
-        return replace(self, values=self.values.to(kind), basis=self.basis.to(kind))
 
     @property
     def from_start(self) -> bool:

@@ -169,7 +169,8 @@ class KnownStartReconstructor(BaseEstimator):
             initial = initial_network(twin, _state(self.init_state))
             end, shape = dense_layers(twin, self.input_shape)
             ends = read_ends(dense_layers(initial, self.input_shape)[0], end, share=self.init_share)
-            self.displacement_ = ends.moved.to(next(twin.parameters()))
+            kind = torch.promote_types(next(twin.parameters()).dtype, torch.float32)
+            self.displacement_ = replace(ends.moved, values=ends.moved.values.to(kind), basis=ends.moved.basis.to(kind))
             self.rank_, self.init_share_ = ends.moved.rank, ends.moved.share
             if ends.moved.rank and ends.moved.from_start:
                 self._search(ends, self._prior(twin, ends), shape)
