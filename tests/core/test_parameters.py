@@ -23,6 +23,7 @@ from assay.core import (
     spawn_seeds,
     unflatten,
     unwrapped,
+    unwrapped_state,
 )
 
 
@@ -217,3 +218,12 @@ def test_weights_without_values_are_named_at_every_edge(model: nn.Module, says: 
     for edge in (named_parameters, enter, lambda each: assign_parameters(each, torch.zeros(3))):
         with pytest.raises(InvalidInputError, match=rf"parameter (weight|bias) of the model is .*{says}.*;|, .*;"):
             edge(model)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+def test_a_state_dict_is_read_without_the_names_of_wrappers(prefix) -> None:
+    state = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)).state_dict()
+    wrapped = {prefix + name: value for name, value in state.items()}
+    assert list(unwrapped_state(wrapped, list(state))) == list(state)
+    inner = {"module.weight": torch.ones(1), "bias": torch.ones(1)}
+    assert unwrapped_state(inner, ["module.weight"]) == inner

@@ -60,6 +60,7 @@ from assay.core.parameters import (
     project_parameters,
     unflatten,
     unwrapped,
+    unwrapped_state,
 )
 from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
 from assay.core.problems import Problem, output_parts, rows_among
@@ -174,5 +175,6 @@ __all__ = [
     "track",
     "unflatten",
     "unwrapped",
+    "unwrapped_state",
     "vector_jacobian_product",
 ]

@@ -1,7 +1,8 @@
 """Parameters as named dictionaries and flat vectors, and models restored after use."""
 
 import copy
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeAlias
 
@@ -15,6 +16,8 @@ from assay.core.errors import InvalidInputError, NumericalError
 
 Parameters: TypeAlias = dict[str, Tensor]
 Selection: TypeAlias = Literal["trainable", "all"]
+
+_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 
 # `requires_grad` of the parameters that `preserved` froze, by identity, as the outermost caller had it.
 _flags_before: dict[int, bool] = {}
@@ -82,6 +85,17 @@ def unwrapped(model: nn.Module) -> nn.Module:
     elif type(model).__name__ == "OptimizedModule":  # the wrapper of torch.compile has no public name
         inner = dict(model.named_children()).get("_orig_mod")
     return model if inner is None else unwrapped(inner)
+
+
+def unwrapped_state(state: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Return a state dict under a network's own names, where those of `nn.DataParallel` and the like stand before them.
+
+    >>> list(unwrapped_state({"module.weight": torch.ones(1)}, ["weight"]))
+    ['weight']
+    """
+    if set(names) <= state.keys():
+        return dict(state)
+    return {_WRAPPERS.sub("", name): value for name, value in state.items()}
 
 
 def copy_network(model: nn.Module) -> nn.Module:

@@ -78,3 +78,12 @@ def test_weights_of_two_layers_are_refused(as_users_run_it):
         measure_displacement(torch.ones(2, 3), torch.ones(3, 2))
     with pytest.raises(InvalidInputError, match="same dense layer"):
         measure_displacement(torch.ones(3), torch.ones(3))
+
+
+def test_steps_of_one_size_on_the_inputs_that_vary_have_no_count():
+    """Adam moves every weight of an input that varies by itself; those of inputs that are always zero stay."""
+    source = seeded(8)
+    start = torch.randn(100, 64, generator=source)
+    step = 0.1 * torch.randn(100, 47, generator=source).sign()
+    end = start + torch.cat([step, torch.zeros(100, 17)], 1)
+    assert measure_displacement(start, end).rank == 0

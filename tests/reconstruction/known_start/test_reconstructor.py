@@ -78,6 +78,7 @@ def test_adams_steps_are_told_from_those_of_gradient_descent(digits):
     found = KnownStartReconstructor(build(3).state_dict(), population=others).fit(train(build(3), x, y, adam=True))
     assert found.verdict_.outcome == "nothing found"
     assert found.verdict_.is_start
+    assert found.verdict_.n_samples is None
     assert "Adam" in str(found.verdict_)
     assert len(found.reconstructions_) == 0
 

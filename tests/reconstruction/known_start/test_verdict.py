@@ -32,7 +32,7 @@ def test_agreement_on_fewer_is_one_in_part():
 def test_a_large_gap_is_no_find_whatever_the_votes():
     verdict = judge(moved(), torch.tensor([0.31, 0.5]), votes(0.99, 0.99, 0.99), ())
     assert verdict.outcome == "nothing found"
-    assert (verdict.n_samples, verdict.n_agreed) == (4, 0)
+    assert (verdict.n_samples, verdict.n_agreed) == (None, 0)  # Adam's steps have some rank too
     assert "No candidate is called a reconstruction." in str(verdict)
 
 

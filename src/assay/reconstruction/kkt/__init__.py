@@ -27,11 +27,12 @@ from assay.reconstruction.kkt.reconstructor import EmbeddingReconstructor, KKTRe
 from assay.reconstruction.kkt.search import StationarityGap, minimize_gap
 from assay.reconstruction.kkt.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
 from assay.reconstruction.kkt.target import initial_network
-from assay.reconstruction.kkt.verdict import Outcome, ReconstructionVerdict
+from assay.reconstruction.kkt.verdict import OUTCOME_TITLES, Outcome, ReconstructionVerdict
 
 __all__ = [
     "CONSENSUS_DISTANCE",
     "LABELLED_OBJECTIVES",
+    "OUTCOME_TITLES",
     "ConsensusSelector",
     "DataSpan",
     "EmbeddingReconstructor",

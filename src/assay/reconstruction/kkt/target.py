@@ -1,6 +1,5 @@
 """Target of the search: the network in coordinates of the data's span, and the sum that gradients must match."""
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -9,14 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, Parameters, copy_network, named_parameters
+from assay.core import InvalidInputError, Parameters, copy_network, named_parameters, unwrapped_state
 from assay.reconstruction.kkt.assumptions import imbalance, used_parameters
 from assay.reconstruction.kkt.data_span import NoiseFloor, noise_floor, span, write_in_basis
 from assay.reconstruction.kkt.input_layer import first_dense_layer, first_layer, from_first_layer
 from assay.reconstruction.kkt.merge_units import merge_parallel_units
 from assay.reconstruction.kkt.surrogate import with_surrogate_relu
-
-_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +145,7 @@ def initial_network(model: nn.Module, state: Parameters) -> nn.Module:
         InvalidInputError: A parameter is missing or has another shape, or no weight has changed.
     """
     wanted = named_parameters(model)
-    if not wanted.keys() <= state.keys():
-        state = {_WRAPPERS.sub("", name): value for name, value in state.items()}
+    state = unwrapped_state(state, wanted)
     wrong = [name for name, value in wanted.items() if name not in state or state[name].shape != value.shape]
     if wrong:
         raise InvalidInputError(

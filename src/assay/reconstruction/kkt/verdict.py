@@ -20,7 +20,7 @@ NO_FLOOR = 0.9
 
 Outcome = Literal["found", "partly found", "nothing found"]
 
-_TITLES: dict[Outcome, str] = {
+OUTCOME_TITLES: dict[Outcome, str] = {
     "found": "Samples found",
     "partly found": "Samples found in part",
     "nothing found": "Nothing found",
@@ -72,7 +72,7 @@ class ReconstructionVerdict:
         shares = (self.unexplained, self.unexplained_in_span, self.unexplained_by_chance)
         left, inside, chance = (f"{share:.1%}" if share < 0.1 else f"{share:.0%}" for share in shares)
         sentences = [
-            f"{_TITLES[self.outcome]}: the candidates leave {left} of the weights' norm; in the space that was "
+            f"{OUTCOME_TITLES[self.outcome]}: the candidates leave {left} of the weights' norm; in the space that was "
             f"searched they leave {inside}, and as many random candidates {chance}.",
             *self._samples(),
         ]

@@ -9,15 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from assay.core import InvalidInputError
-
-LONGEST_SPAN = 100
-"""Directions that are taken for those of the data while their number is not yet known."""
+from assay.reconstruction.known_start.share import near_one, share_of_matrix
 
 ROUNDING_GROWTH = 1000.0
 """How far rounding in many steps of training may rise above that of stored weights."""
 
 ABOVE_ROUNDING = 1.5
 """Least ratio of a direction of the data to the rounding of weights that are stored in half precision."""
+
+STILL = 1e-4
+"""Length of a row or column, relative to the longest, up to which it counts as not moved."""
 
 UNMISTAKABLE = 6.0
 """Standard errors that unrelated weights exceed once in a billion."""
@@ -66,13 +67,14 @@ def measure_displacement(
     r"""Compare the weights of a first layer with its initial weights.
 
     Gradient descent moves every row of the weights W by combinations of the n training inputs, and weight decay scales
-    all of it down, so that $W_1 - s W_0$ has rank n. The share s is that of $W_0$ in $W_1$ outside the n strongest
-    directions of $W_1 - s W_0$, by least squares, repeated until it is stable. Shares within $10^{-4}$ of 1 are 1.
+    all of it down, so that $W_1 - s W_0$ has rank n. The share s is measured as by `start_share`, first outside up to
+    100 directions and then outside n.
 
-    Beyond n the singular values drop to the rounding of the weights: n is where their ratio is largest; in weights that
-    were stored in half precision, the number of values above 1.5 times the largest that rounding explains.
+    Beyond n the singular values drop to the rounding of the weights: n is where their ratio is largest, among the
+    first three quarters of those that the moved rows and columns allow; in weights that were stored in half precision,
+    the number of values above 1.5 times the largest that rounding explains.
 
-    Cost: time O(h d min(h, d)) for each of up to 40 repetitions, memory O(h d), in float64.
+    Cost: time O(h d min(h, d)), memory O(h d), in float64.
 
     Args:
         start: Initial weights.
@@ -93,12 +95,10 @@ def measure_displacement(
         )
     before, after = start.detach().double(), end.detach().double()
     floor = rounding_floor(end)
-    known = None if share == "auto" else float(share)
-    widest = max(1, min(LONGEST_SPAN, min(start.shape) // 2))
-    left = _share_left(before, after, widest, known)
-    rank = _rank(_svd(after - left * before)[1], floor, low_precision=_precision(end) > torch.finfo(torch.float32).eps)
-    if rank:
-        left = _share_left(before, after, rank, known)
+    left = near_one(share_of_matrix(before, after).share) if share == "auto" else float(share)
+    rank = _rank(after - left * before, floor, low_precision=_precision(end) > torch.finfo(torch.float32).eps)
+    if rank and share == "auto":
+        left = near_one(share_of_matrix(before, after, directions=rank).share)
     _, values, right = _svd(after - left * before)
     correlation, z_score = _correlation(before, after)
     return Displacement(left, correlation, z_score, values, floor, rank, right[:rank])
@@ -130,35 +130,6 @@ def _svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.linalg.svd(matrix, full_matrices=False)
 
 
-def _share_left(start: Tensor, end: Tensor, rank: int, known: float | None) -> float:
-    """Return the fixed point of `_share_outside`, whose linear convergence Steffensen's rule makes quadratic."""
-    if known is not None:
-        return known
-    share = 1.0
-    for _ in range(10):
-        once = _share_outside(start, end, rank, share)
-        twice = _share_outside(start, end, rank, once)
-        first, second = once - share, twice - once
-        share = twice if abs(second) >= 0.9 * abs(first) else twice + second**2 / (first - second)
-        if abs(second) < CONVERGED:
-            break
-    return 1.0 if abs(share - 1) < 1e-4 else share
-
-
-def _share_outside(start: Tensor, end: Tensor, rank: int, share: float) -> float:
-    """Regress the end on the start outside the strongest directions of their difference, for a first share."""
-    right = _svd(end - share * start)[2][:rank]
-    rest = _without(start, right)
-    energy = float(rest.square().sum())
-    if energy <= 1e-20 * float(start.square().sum()):
-        return 1.0  # the data span all inputs
-    return float((rest * _without(end, right)).sum()) / energy
-
-
-def _without(matrix: Tensor, basis: Tensor) -> Tensor:
-    return matrix - matrix @ basis.T @ basis
-
-
 def _correlation(start: Tensor, end: Tensor) -> tuple[float, float]:
     """Return the cosine of two matrices, and its Fisher transform in standard errors."""
     norm = float(start.norm() * end.norm())
@@ -166,8 +137,14 @@ def _correlation(start: Tensor, end: Tensor) -> tuple[float, float]:
     return cosine, math.atanh(min(max(cosine, -CLOSEST), CLOSEST)) * math.sqrt(max(start.numel() - 3, 1))
 
 
-def _rank(values: Float[Tensor, " k"], floor: float, *, low_precision: bool) -> int:
-    size = len(values) * 3 // 4  # inputs that are always zero leave exact zeros at the end, whatever the training
+def _n_moved(lengths: Float[Tensor, " k"], floor: float) -> int:
+    return int((lengths > max(floor, STILL * float(lengths.max()))).sum())
+
+
+def _rank(moved: Float[Tensor, "h d"], floor: float, *, low_precision: bool) -> int:
+    # Inputs that are always zero and units that never fire leave zeros at the end, whatever the training.
+    size = min(_n_moved(moved.norm(dim=side), floor) for side in (0, 1)) * 3 // 4
+    values = _svd(moved)[1]
     if low_precision:
         rank = int((values > ABOVE_ROUNDING * floor).sum())
         return rank if rank <= size else 0

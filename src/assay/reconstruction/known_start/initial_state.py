@@ -1,6 +1,5 @@
 """The initial weights of a trained network, guessed from its seed or read from a public checkpoint."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -16,6 +15,7 @@ from assay.core import (
     named_parameters,
     track,
     unwrapped,
+    unwrapped_state,
 )
 from assay.core.recording import random_state_kept
 from assay.reconstruction.known_start.correlation import (
@@ -35,7 +35,6 @@ from assay.reconstruction.known_start.initializers import (
 from assay.reconstruction.known_start.options import checked_options, checked_seeds
 from assay.reconstruction.known_start.share import start_share
 
-_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 _GIVEN = "checkpoint"
 _ANOTHER_SCALE = 1.02  # a share that no training leaves
 _SAME_NETWORK = 0.1  # correlation from which a checkpoint counts: networks of the same data have some hundredths
@@ -128,8 +127,7 @@ class InitialState:
         """
         check_model(model)
         least, end = z_threshold(level, 1), named_parameters(model)
-        if not end.keys() <= state.keys():
-            state = {_WRAPPERS.sub("", name): value for name, value in state.items()}
+        state = unwrapped_state(state, end)
         wrong = [name for name, value in end.items() if name not in state or state[name].shape != value.shape]
         if wrong:
             names = ", ".join(wrong[:4])

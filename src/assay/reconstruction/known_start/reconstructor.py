@@ -95,7 +95,7 @@ class KnownStartReconstructor(BaseEstimator):
         votes_: Mean correlation of each with the best candidates of the other restarts.
         pool_: All candidates, `(n_restarts * candidates, *input_shape)`.
         pool_multipliers_: Their multipliers, averaged over the path: `(m,)` for one output, else `(m, c)`.
-        rank_: Number of training samples that the displacement tells; 0 if it tells none.
+        rank_: Rank of the displacement: the number of training samples where the verdict says so; 0 without one.
         init_share_: Share of the initial weights that is left.
         displacement_: What the first layer tells.
         gap_: Part of the displacement that each restart leaves, squared and weighted.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.reconstruction.kkt import Outcome
+from assay.reconstruction.kkt import OUTCOME_TITLES, Outcome
 from assay.reconstruction.known_start.displacement import Displacement
 
 EXPLAINED = 0.3
@@ -14,12 +14,6 @@ EXPLAINED = 0.3
 
 AGREED = 0.9
 """Vote from which restarts agree on a candidate."""
-
-_TITLES: dict[Outcome, str] = {
-    "found": "Samples found",
-    "partly found": "Samples found in part",
-    "nothing found": "Nothing found",
-}
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,8 @@ class KnownStartVerdict:
     Attributes:
         outcome: One of these.
         is_start: Whether the trained weights still hold the initial ones.
-        n_samples: Training samples, counted in the rank of the displacement; None where it has none below full.
+        n_samples: Training samples, counted in the rank of the displacement; None where it has none below full, and
+            where gradients of so many samples do not explain it.
         share: Share of the initial weights that is left; 1 without weight decay.
         correlation: Correlation of the trained with the initial weights of the first layer.
         gap: Smallest part of the displacement, squared and weighted as in the search, that candidates leave; None
@@ -56,7 +51,7 @@ class KnownStartVerdict:
     advice: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join([f"{_TITLES[self.outcome]}:", *self._sentences(), *self.advice])
+        return " ".join([f"{OUTCOME_TITLES[self.outcome]}:", *self._sentences(), *self.advice])
 
     def _sentences(self) -> Iterator[str]:
         if not self.is_start:
@@ -101,7 +96,8 @@ def judge(
         failures = ["the restarts agree on less than half the samples, so that the others may be mixtures"]
     else:
         outcome = "found"
-    count = moved.rank if moved.rank and is_start else None
+    explained = gap is None or gap <= EXPLAINED
+    count = moved.rank if moved.rank and is_start and explained else None
     return KnownStartVerdict(
         outcome,
         is_start,
@@ -128,8 +124,9 @@ def _reasons(moved: Displacement, gap: float | None) -> Iterator[str]:
         )
     elif gap is not None and gap > EXPLAINED:
         yield (
-            "no sum of gradients on the straight path from the start to the end explains the displacement: the network "
-            "started elsewhere, had other activations in training, or went a long way"
+            f"the displacement has {moved.rank} directions, but no sum of gradients on the straight path from start to "
+            "end explains it: the steps were those of Adam or of another optimiser that scales each weight by "
+            "itself, the network had other activations in training, or it went a long way"
         )
 
 
