@@ -123,7 +123,7 @@ WARNINGS = {
     ),
     "one class": (
         lambda: classifier(train=(samples(0)[0][:40] / 9 + torch.eye(4)[2] / 2, torch.full((40,), 2)), test=None),
-        [r"All 40 training samples are of one class \(class 2\)"],
+        [r"All 40 training samples are of one class \('class 2'\)"],
     ),
     "few samples": (
         lambda: classifier(train=samples(0, n=19)),

@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from assay.audit.assumptions import FEW
 from assay.audit.subject import Subject
 from assay.core import (
     InvalidInputError,
@@ -23,7 +24,6 @@ from assay.core import (
 )
 
 _SAMPLES = 10_000  # of each part at most; of more, as many random ones
-_FEW = 20
 _SIGNIFICANT = 0.01  # of the one-sided tests
 _GROUPS = 100  # of samples, whose mean losses are compared
 _VARIES = 1e-6  # of the largest output
@@ -152,7 +152,7 @@ def _of_network(subject: Subject, parts: list[_Part]) -> Iterator[str]:
         if _is_constant(part):
             yield f"The network gives the same output for all {part.fit.n} {part.name} samples; {_MEND_CONSTANT}"
         elif _has_one_answer(part):
-            answer = _class_name(subject, part.answers[0])
+            answer = repr(subject.class_name(int(part.answers[0])))
             yield f"The network answers {answer} for all {part.fit.n} {part.name} samples; {_MEND_CONSTANT}"
 
 
@@ -171,8 +171,8 @@ def _of_classes(subject: Subject, part: _Part, n_correct: int) -> Iterator[str]:
     labels, counts = part.y.unique(return_counts=True)
     if len(labels) == 1 and n > 1:
         yield (
-            f"All {n} {part.name} samples are of one class ({_class_name(subject, labels[0])}), of which accuracy says "
-            "nothing; give samples of all classes."
+            f"All {n} {part.name} samples are of one class ({subject.class_name(int(labels[0]))!r}), of which accuracy "
+            "says nothing; give samples of all classes."
         )
     elif n > 1 and not _has_one_answer(part):
         interval, commonest = proportion_interval(n_correct, n), int(counts.max()) / n
@@ -235,15 +235,9 @@ def _swapped(training: _Part, held_out: _Part) -> str:
 
 
 def _of_size(name: str, n: int) -> Iterator[str]:
-    if n < _FEW:
-        yield f"There are only {n} {name} samples; give at least {_FEW}: rates of fewer say little."
+    if n < FEW:
+        yield f"There are only {n} {name} samples; give at least {FEW}: rates of fewer say little."
 
 
 def _count(n: int) -> str:
     return f"{n:,} sample{'s' if n != 1 else ''}"
-
-
-def _class_name(subject: Subject, label: Tensor) -> str:
-    number = int(label)
-    named = 0 <= number < len(subject.class_names)
-    return repr(subject.class_names[number]) if named else f"class {number}"

@@ -248,6 +248,10 @@ class Subject:
         """Return inputs as they were before the mean was subtracted, within the input range."""
         return (x if self.mean is None else x + self.mean).clamp(*self.input_range)
 
+    def class_name(self, label: int) -> str:
+        """Return the name of a class, or its number where the classes bear no names."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else f"class {label}"
+
     @property
     def n_parameters(self) -> int:
         """Number of parameters."""

@@ -82,7 +82,7 @@ def test_weights_of_two_layers_are_refused(as_users_run_it):
 
 def test_steps_of_one_size_on_the_inputs_that_vary_have_no_count():
     """Adam moves every weight of an input that varies by itself; those of inputs that are always zero stay."""
-    source = seeded(8)
+    source = torch.Generator().manual_seed(8)
     start = torch.randn(100, 64, generator=source)
     step = 0.1 * torch.randn(100, 47, generator=source).sign()
     end = start + torch.cat([step, torch.zeros(100, 17)], 1)

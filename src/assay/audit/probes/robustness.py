@@ -209,8 +209,8 @@ def _examples(
     figures = []
     for number, index in enumerate(worst, 1):
         pair = [(sample - lowest) / (highest - lowest) for sample in (x[index], changed[index])]
-        before = _class_name(subject, int(y[index]))
-        after = _class_name(subject, int(predict(at.model, changed[index : index + 1]).argmax(1)))
+        before = subject.class_name(int(y[index]))
+        after = subject.class_name(int(predict(at.model, changed[index : index + 1]).argmax(1)))
         figures.append(
             Figure(
                 (
@@ -222,10 +222,6 @@ def _examples(
             )
         )
     return tuple(figures)
-
-
-def _class_name(subject: Subject, label: int) -> str:
-    return subject.class_names[label] if subject.class_names else f"class {label}"
 
 
 PROBE = Probe(
