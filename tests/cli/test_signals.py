@@ -14,7 +14,7 @@ INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
 
 # Two probes: one that answers at once, and one that says so and never ends. The page takes a second to write.
 SLOW = """
-import sys, time
+import signal, sys, time
 from assay.audit import Finding, Probe, audit
 from assay.audit import probes as registry
 
@@ -33,6 +33,7 @@ audit.render_report = slowly
 table = {name: Probe(name, name + "?", frozenset(), probe) for name, probe in [("one", run), ("two", never)]}
 registry.names = lambda: list(table)
 registry.load = table.__getitem__
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with Ctrl-C ignored
 from assay.cli import main
 sys.exit(main())
 """
@@ -43,11 +44,14 @@ def audit_and_send(*signals, gap=0.3):
     command = [sys.executable, "-c", SLOW, "audit", "mine.py", "--out", "audit", "--fail-on", "low"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment(), **pipes) as process:
-        assert process.stdout.readline() == "running\n"
-        for number in signals:
-            process.send_signal(number)
-            time.sleep(gap)
-        out, err = process.communicate(timeout=60)
+        try:
+            assert process.stdout.readline() == "running\n"
+            for number in signals:
+                process.send_signal(number)
+                time.sleep(gap)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()  # else a test that fails waits for the probe to end
     return process.returncode, out, err
 
 
