@@ -98,9 +98,10 @@ def ask_probes(
     if device is not None:
         subject = subject.to(device)
     context = Context(seed=seed, progress=progress, seconds=60 * minutes / len(chosen))
-    quality = measure_quality(subject)
-    _tell(opening(subject, quality), context)
-    answers = _ask_all(chosen, subject, context)
+    with torch.inference_mode(False):  # or what the probes build could not be differentiated
+        quality = measure_quality(subject)
+        _tell(opening(subject, quality), context)
+        answers = _ask_all(chosen, subject, context)
     if all(answer.status == "skipped" for answer in answers):
         reasons = " | ".join(f"{answer.probe}: {answer.reason}" for answer in answers)
         raise InvalidInputError(f"no probe applies to subject {subject.name!r}: {reasons}")

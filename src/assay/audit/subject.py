@@ -83,6 +83,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     outputs: Selector | None = None
 
+    @torch.inference_mode(False)  # or the networks made here could not be differentiated
     def __post_init__(self) -> None:
         problems = list(self._problems())
         if problems:
