@@ -1,7 +1,7 @@
 """Formulas in place of torch's kernels that have a wrong second derivative, or none."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ class KernelFormulas(TorchFunctionMode):
         super().__init__()
         self.formulas: Mapping[Any, Callable[..., Tensor | None]] = _WRONG | _WRONG_MAPPED if mapped else _WRONG
 
+    @no_type_check  # called for every function of torch: the tests' checks would take several times its own time
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
