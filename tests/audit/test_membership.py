@@ -36,7 +36,10 @@ def memorised(subject):
     return subject
 
 
-@pytest.mark.parametrize("options", [{}, {"outputs": 1, "loss": binary_cross_entropy, "labels": (-1, 1)}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, pytest.param({"outputs": 1, "loss": binary_cross_entropy, "labels": (-1, 1)}, marks=pytest.mark.slow)],
+)
 def test_members_of_a_network_that_memorised_noise_are_told(context, monkeypatch, options):
     monkeypatch.setattr(probe, "_SHADOWS", 8)
     monkeypatch.setattr(probe, "_STEPS", 100)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.audit import SkipProbe
+from assay.audit import Context, SkipProbe
 from assay.audit import probes as registry
 from assay.audit.reading import read
 from assay.audit.result import schema
@@ -37,6 +37,18 @@ def untrained(digits):
     return replace(digits, model=model, initial_state=None)
 
 
+@pytest.fixture(scope="module")
+def found_in_untrained(digits, quick_attack):
+    """What reconstruction says of a network that has seen no data, to who has samples to compare with."""
+    return ask("reconstruction", untrained(digits), Context(seed=0, seconds=600))
+
+
+@pytest.fixture(scope="module")
+def found_in_untrained_blind(digits, quick_attack):
+    """The same from the weights alone."""
+    return ask("reconstruction", replace(untrained(digits), train=None, test=None), Context(seed=0, seconds=600))
+
+
 def test_every_probe_answers_for_digits(digits_audit):
     assert [(answer.probe, answer.status) for answer in digits_audit.answers] == [
         ("reconstruction", "answered"),
@@ -62,8 +74,8 @@ def test_training_samples_are_recovered_beyond_the_nulls(digits_audit):
     assert "NCC 0.9" in best.caption
 
 
-def test_a_network_that_saw_no_data_gives_nothing_away(digits, context):
-    assert ask("reconstruction", untrained(digits), context).severity == "info"
+def test_a_network_that_saw_no_data_gives_nothing_away(found_in_untrained):
+    assert found_in_untrained.severity == "info"
 
 
 def test_weights_alone_show_what_restarts_agree_on(digits, context):
@@ -74,8 +86,8 @@ def test_weights_alone_show_what_restarts_agree_on(digits, context):
     assert len(finding.figures) >= finding.measures["patterns that restarts agree on"] > 3
 
 
-def test_weights_alone_of_a_network_that_saw_no_data_raise_no_alarm(digits, context):
-    finding = ask("reconstruction", replace(untrained(digits), train=None, test=None), context)
+def test_weights_alone_of_a_network_that_saw_no_data_raise_no_alarm(found_in_untrained_blind):
+    finding = found_in_untrained_blind
     assert finding.severity == "info"
     assert finding.measures["relative residual"] > 0.9
 
@@ -95,6 +107,7 @@ def test_a_network_that_the_attack_cannot_read_is_skipped_with_the_reason(contex
         ask("reconstruction", small_subject(**changes), context)
 
 
+@pytest.mark.slow
 def test_a_normalisation_inside_the_network_changes_nothing(digits, digits_audit, context):
     """A subject whose mean was taken out beforehand, and one whose network takes it out and scales, say the same."""
 
@@ -231,17 +244,22 @@ def test_curvature_leaves_frozen_parameters_out(context):
     assert f" of {trained:,} eigenvalues" in finding.headline
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("reconstruction", "membership") else [])
+        for name in registry.names()
+    ],
+)
 def test_the_same_seed_gives_the_same_finding(digits, digits_audit, context, name):
     first, second = finding_of(digits_audit, name), ask(name, digits, context)
     assert first.measures == second.measures
     assert [p.data for f in first.figures for p in f.pictures] == [p.data for f in second.figures for p in f.pictures]
 
 
-def test_weights_of_another_form_are_named_in_the_finding(digits, context):
+def test_weights_of_another_form_are_named_in_the_finding(found_in_untrained, found_in_untrained_blind):
     """An owner whose network is not what the attack assumes reads so, with training data and without."""
-    blind = ask("reconstruction", replace(untrained(digits), train=None, test=None), context)
-    scored = ask("reconstruction", untrained(digits), context)
+    blind, scored = found_in_untrained_blind, found_in_untrained
     assert blind.headline.startswith("Nothing was reconstructed")
     assert blind.measures["patterns that restarts agree on"] == 0
     assert not blind.figures
@@ -254,6 +272,7 @@ def test_weights_of_another_form_are_named_in_the_finding(digits, context):
         assert finding.measures["weights left unexplained"] > 0.9
 
 
+@pytest.mark.slow
 def test_torchs_own_losses_choose_the_same_attack(digits, context):
     finding = ask("reconstruction", replace(digits, loss=nn.BCEWithLogitsLoss()), context)
     assert finding.measures["n75, all candidates of the attack"] > 3
