@@ -87,7 +87,8 @@ class Subject:
     def __post_init__(self) -> None:
         problems = list(self._problems())
         if problems:
-            raise InvalidInputError(f"subject {self.name!r} cannot be audited: {' | '.join(problems)}")
+            name = type(self.model).__name__ if self.name == Subject.name else self.name
+            raise InvalidInputError(f"subject {name!r} cannot be audited: {' | '.join(problems)}")
         if self.train is None and self.test is None and self.input_shape is None and self.sample_shape is not None:
             self._note(f"the shape of an input is inferred from the first layer: {self.sample_shape}")
 

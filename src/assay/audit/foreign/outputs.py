@@ -76,7 +76,8 @@ def _obvious(outputs: object, n: int) -> str:
         return places[0]
     if places:
         example = places[0].strip("[].")
-        mend = f"name the scores, as Subject(outputs={example if places[0].startswith('[') else repr(example)})"
+        python, command = example if places[0].startswith("[") else repr(example), example.strip("'")
+        mend = f"name the scores, as Subject(outputs={python}), or --outputs {command} beside a factory"
     else:
         mend = "give a function that takes the scores from it, as Subject(outputs=lambda outputs: ...)"
     raise InvalidInputError(f"the model returns {_described(outputs)} in place of one tensor; {mend}")
