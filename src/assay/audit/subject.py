@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
-from assay.audit.foreign import Estimator, Selector, is_estimator, select_outputs, widened
+from assay.audit.foreign import Estimator, ScriptedNetwork, Selector, is_estimator, select_outputs, widened
 from assay.audit.input_shape import dense_input_shape, dense_shape, trial_inputs
 from assay.audit.samples import Pairs, as_pairs
 from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
@@ -44,8 +44,9 @@ class Subject:
 
     Args:
         model: The network, in eval mode, or a fitted `MLPClassifier` or `MLPRegressor` of scikit-learn, which becomes
-            an equal network. `torch.compile` and `nn.DataParallel` are taken off. One that returns probabilities is
-            followed by their logarithm where the loss is a cross-entropy. The notes say so.
+            an equal network, as a module of TorchScript does. `torch.compile` and `nn.DataParallel` are taken off. One
+            that returns probabilities is followed by their logarithm where the loss is a cross-entropy. The notes say
+            so.
         loss: The training loss, as ``loss(outputs, targets)``; see `assay.core.losses`. An estimator of scikit-learn
             brings its own.
         train: Training inputs (n samples first) and targets, or None when the auditor has only the weights. Tensors,
@@ -95,12 +96,15 @@ class Subject:
     def _problems(self) -> Iterator[str]:
         """Bring the parts to one form, and yield what is wrong with them and how to mend it."""
         read = as_pairs
-        if is_estimator(self.model):
-            try:
+        try:
+            if is_estimator(self.model):
                 read = self._take_estimator(Estimator(self.model))
-            except InvalidInputError as error:
-                yield str(error)
-                return
+            elif isinstance(self.model, torch.jit.ScriptModule):
+                self._set("model", ScriptedNetwork(self.model))
+                self._note("the module of TorchScript is audited as an equal network, without its layers")
+        except InvalidInputError as error:
+            yield str(error)
+            return
         if self.loss is _unstated:
             yield "the loss is missing; give the training loss, such as loss=assay.core.cross_entropy"
             return
