@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
-from assay.audit.foreign import Estimator, ScriptedNetwork, Selector, is_estimator, select_outputs, widened
+from assay.audit import foreign
 from assay.audit.input_shape import dense_input_shape, dense_shape, trial_inputs
 from assay.audit.samples import Pairs, as_pairs
 from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
 from assay.core import (
     InvalidInputError,
-    LogProbabilities,
     LossFunction,
     check_model,
     copy_network,
@@ -82,7 +81,7 @@ class Subject:
     input_shape: tuple[int, ...] | None = None
     name: str = "subject"
     notes: tuple[str, ...] = ()
-    outputs: Selector | None = None
+    outputs: foreign.Selector | None = None
 
     @torch.inference_mode(False)  # or the networks made here could not be differentiated
     def __post_init__(self) -> None:
@@ -97,10 +96,10 @@ class Subject:
         """Bring the parts to one form, and yield what is wrong with them and how to mend it."""
         read = as_pairs
         try:
-            if is_estimator(self.model):
-                read = self._take_estimator(Estimator(self.model))
+            if foreign.is_estimator(self.model):
+                read = self._take_estimator(foreign.Estimator(self.model))
             elif isinstance(self.model, torch.jit.ScriptModule):
-                self._set("model", ScriptedNetwork(self.model))
+                self._set("model", foreign.ScriptedNetwork(self.model))
                 self._note("the module of TorchScript is audited as an equal network, without its layers")
         except InvalidInputError as error:
             yield str(error)
@@ -135,7 +134,7 @@ class Subject:
     def _note(self, *notes: str) -> None:
         self._set("notes", tuple(dict.fromkeys((*self.notes, *notes))))
 
-    def _take_estimator(self, estimator: Estimator) -> Read:
+    def _take_estimator(self, estimator: foreign.Estimator) -> Read:
         """Put an estimator's network, loss and classes in place, and return what reads data for it."""
         self._note(f"{type(self.model).__name__} of scikit-learn is audited as an equal network of PyTorch")
         self._set("model", estimator.network)
@@ -165,7 +164,7 @@ class Subject:
 
     def _widen(self) -> None:
         """Compute with weights and data in half precision as with float32."""
-        wide = widened(self.model, self._samples())
+        wide = foreign.widened(self.model, self._samples())
         if wide is None:
             return
         types = {value.dtype for value in self.model.parameters() if value.is_floating_point()}
@@ -181,7 +180,7 @@ class Subject:
 
     def _take_outputs(self) -> None:
         """Let the model return the tensor of its scores alone, where it returns several things."""
-        model, notes = select_outputs(self.model, self._samples(), self.outputs)
+        model, notes = foreign.select_outputs(self.model, self._samples(), self.outputs)
         if model is not self.model and self.initial_state is not None:
             self._set("initial_state", {f"model.{name}": value for name, value in self.initial_state.items()})
         self._set("model", model)
@@ -231,7 +230,7 @@ class Subject:
             )
         if probabilities:
             self._note("the model returns probabilities; their logarithms are taken as its scores")
-            self._set("model", _with_logarithm(self.model))
+            self._set("model", foreign.with_logarithm(self.model))
             if self.initial_state is not None:
                 self._set("initial_state", {f"0.{name}": value for name, value in self.initial_state.items()})
 
@@ -277,11 +276,3 @@ class Subject:
         model = copy_network(self.model).to(device)
         mean = None if self.mean is None else self.mean.to(device)
         return replace(self, model=model, train=move(self.train), test=move(self.test), mean=mean)
-
-
-def _with_logarithm(model: nn.Module) -> nn.Module:
-    """Return the model followed by a logarithm; its modules keep their modes."""
-    scored = nn.Sequential(model, LogProbabilities())
-    for module in (scored, scored[1]):
-        module.training = False
-    return scored

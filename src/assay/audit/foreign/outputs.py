@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, output_parts, preserved, rows_among
+from assay.core import InvalidInputError, LogProbabilities, output_parts, preserved, rows_among
 
 Selector: TypeAlias = str | int | Callable[[Any], Tensor]
 _OBVIOUS = ("['logits']", ".logits")
@@ -62,6 +62,14 @@ def select_outputs(model: nn.Module, x: Tensor | None, selector: Selector | None
     place = _obvious(answer, len(x)) if selector is None else _named(answer, selector)
     selected = OutputSelection(model, partial(_part, place=place))
     return selected, (f"the model returns {_described(answer)}; its {place.strip('[].')} is taken as the outputs",)
+
+
+def with_logarithm(model: nn.Module) -> nn.Module:
+    """Return a network of probabilities followed by their logarithm; its modules keep their modes."""
+    scored = nn.Sequential(model, LogProbabilities())
+    for module in (scored, scored[1]):
+        module.training = False
+    return scored
 
 
 def _part(outputs: object, place: str) -> Any:
