@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from assay.audit import SkipProbe, run_audit
+from assay.audit import Context, SkipProbe, run_audit
+from assay.audit.probes import reconstruction
 from helpers.stand_ins import a_finding, a_probe, small_subject
 
 
@@ -36,3 +37,14 @@ def test_what_a_probe_leaves_goes_to_those_after_it(with_probes, tmp_path):
 
 def test_a_probe_that_overruns_is_paid_for_by_those_after_it(with_probes, tmp_path):
     assert shares(with_probes, tmp_path, [90, 0, 0]) == [20, 0, 0]
+
+
+@pytest.mark.parametrize(("again", "n_restarts"), [(0.01, 10), (9.0, None)])
+def test_a_search_that_is_slow_at_its_first_use_only_is_not_skipped(monkeypatch, again, n_restarts):
+    seconds = iter([9.0, again, 0.06])
+    monkeypatch.setattr(reconstruction, "measure_seconds", lambda work: next(seconds))
+    if n_restarts is None:
+        with pytest.raises(SkipProbe, match="its search would take about 15 minutes"):
+            reconstruction._restarts_in_time(lambda *given: None, Context(seconds=40))
+    else:
+        assert reconstruction._restarts_in_time(lambda *given: None, Context(seconds=40))[0] == n_restarts
