@@ -171,7 +171,7 @@ def test_a_network_with_masked_gradients_is_no_robust_one(context):
     n = finding.measures["samples with masked gradients"]
     assert n == 24
     assert finding.measures["robust accuracy at 8/255"] == 1.0
-    assert "gradients are masked at 24 samples" in finding.headline
+    assert "but gradients are masked at 24 samples" in finding.headline
     assert "The gradient is masked at 24 samples that no attack changed (it vanishes at 24)" in finding.limits
     assert finding.advice.startswith("Attack again without gradients")
     assert ask("robustness", subject, context).measures["samples with masked gradients"] == 0

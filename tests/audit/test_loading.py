@@ -158,3 +158,61 @@ def test_a_users_file_that_fails_is_told_so_in_one_line(tmp_path, body, message)
         load_subject(str(path))
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+PAIR = """
+from torch import nn
+from factories import network
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = network()
+    def forward(self, x):
+        scores = self.net(x)
+        return (scores, -scores) if self.keys is None else dict(zip(self.keys, (scores, -scores)))
+    keys = None
+
+class Keyed(Pair):
+    keys = ("scores", "negatives")
+"""
+
+
+@pytest.mark.parametrize(
+    ("factory", "outputs", "sign"),
+    [("Keyed", "scores", 1), ("Keyed", "negatives", -1), ("Pair", "0", 1), ("Pair", "1", -1), ("Pair", 1, -1)],
+)
+def test_one_of_several_outputs_of_a_factory_is_named(folder, monkeypatch, factory, outputs, sign):
+    (folder / "images.py").write_text(PAIR)
+    save_file({f"net.{name}": value for name, value in small_network().state_dict().items()}, "pair.safetensors")
+    given = {"weights": "pair.safetensors", "train": "data.npz"}
+    subject = load_subject(f"images:{factory}", outputs=outputs, **given)
+    assert torch.equal(subject.model(subject.train[0]), sign * small_network()(subject.train[0]))
+    with pytest.raises(InvalidInputError, match=r"or --outputs (scores|0) beside a factory"):
+        load_subject(f"images:{factory}", **given)
+
+
+@pytest.mark.parametrize("train", ["data.npz", "images"])
+def test_a_reversed_range_is_called_that_whatever_the_data(folder, train):
+    given = {"weights": GOOD, "train": train, "input_range": (1.0, 0.0)}
+    with pytest.raises(InvalidInputError, match=r"^input_range is \(1.0, 0.0\), which is reversed; give \(0, 1\)$"):
+        load_subject("factories:network", **given)
+
+
+@pytest.mark.parametrize(
+    "options", [{"input_range": (0, 2)}, {"outputs": "scores"}, {"resize": (2, 2)}, {"input_shape": (16,)}]
+)
+def test_what_a_file_decides_is_not_given_beside_it(folder, options):
+    (folder / "mine.py").write_text(SUBJECT)
+    (name,) = options
+    with pytest.raises(InvalidInputError, match=f"leave out --{name.replace('_', '-')}"):
+        load_subject("mine.py", **options)
+
+
+@pytest.mark.parametrize(("given", "name"), [("", "Sequential"), (', name="mine"', "mine")])
+def test_a_subject_that_is_refused_is_called_by_its_file_and_its_name(folder, given, name):
+    (folder / "my-net.py").write_text(
+        SUBJECT.replace(', name="mine"', given).replace("torch.tensor([0, 1])", "torch.tensor([0, 7])")
+    )
+    with pytest.raises(InvalidInputError, match=rf"^my-net.py: subject '{name}' cannot be audited: train data"):
+        load_subject("my-net.py")

@@ -38,7 +38,7 @@ def test_a_healthy_subject_says_what_it_brings():
         ({"test": (IMAGES * float("inf"), LABELS)}, "test data: x holds NaN or infinite", "clean the data"),
         ({"train": (IMAGES.double(), LABELS)}, "torch.float64", ".to(torch.float32)"),
         ({"train": (IMAGES * 200, LABELS)}, "outside the stated range (0.0, 1.0)", "correct input_range"),
-        ({"input_range": (1.0, 0.0)}, "input_range is (1.0, 0.0)", "pass (lowest, highest)"),
+        ({"input_range": (1.0, 0.0)}, "input_range is (1.0, 0.0), which is reversed", "give (0, 1)"),
         ({"class_names": ("red", "green")}, "2 names for 3 classes", "one for each or none"),
         ({"loss": binary_cross_entropy}, "the model has 3", "use cross_entropy"),
         ({"model": small_network(outputs=1)}, "the model has 1", "use binary_cross_entropy"),

@@ -57,7 +57,9 @@ def test_bad_input_is_one_sentence_with_its_mend_and_writes_nothing(folder, caps
 def test_a_process_says_it_on_stderr_with_exit_code_2(folder):
     done = assay_in_a_process("audit", change(folder, "y[0] = 7"), cwd=folder)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith("assay: subject 'subject' cannot be audited: train data: y holds labels from 0 to 7")
+    assert done.stderr.startswith(
+        "assay: changed.py: subject 'Sequential' cannot be audited: train data: y holds labels from 0 to 7"
+    )
 
 
 def test_debug_shows_where_it_happened(folder, capsys):

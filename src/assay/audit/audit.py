@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -51,8 +52,8 @@ def run_audit(
         seed: Seed of the probes' random draws.
         device: Device to compute on; by default the model's.
         progress: Show progress on stderr.
-        minutes: Time for all probes, of which each has an equal share. One that would take longer does less, which its
-            finding says, or is skipped.
+        minutes: Time for all probes, of which each has an equal share of what the ones before it left. One that would
+            take longer does less, which its finding says, or is skipped.
 
     Returns:
         The answers of the probes, and the folder of the report.
@@ -97,7 +98,7 @@ def ask_probes(
     check_positive(minutes, "minutes")
     if device is not None:
         subject = subject.to(device)
-    context = Context(seed=seed, progress=progress, seconds=60 * minutes / len(chosen))
+    context = Context(seed=seed, progress=progress, seconds=60 * minutes)
     with torch.inference_mode(False):  # or what the probes build could not be differentiated
         quality = measure_quality(subject)
         _tell(opening(subject, quality), context)
@@ -125,12 +126,20 @@ def write_audit(result: AuditResult) -> None:
 
 
 def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> tuple[Answer, ...]:
-    """Return one answer for each probe, also for those that an interrupt stopped or kept from starting."""
+    """Return one answer for each probe, also for those that an interrupt stopped or kept from starting.
+
+    Args:
+        chosen: The probes.
+        subject: The subject.
+        context: With the time for all of them.
+    """
     answers: list[Answer] = []
+    end = time.perf_counter() + context.seconds
     try:
         for number, probe in enumerate(chosen, 1):
             _tell([f"[{number}/{len(chosen)}] {probe.question}"], context)  # a line: the probes draw their own bars
-            answers.append(_ask(probe, subject, context))
+            share = max(end - time.perf_counter(), 0.0) / (len(chosen) - len(answers))
+            answers.append(_ask(probe, subject, replace(context, seconds=share)))
             _tell([f"  {answers[-1]}"], context)
     except KeyboardInterrupt:
         for when, probe in zip(chain(("during",), repeat("before")), chosen[len(answers) :], strict=False):

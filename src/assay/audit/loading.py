@@ -16,7 +16,7 @@ from assay.audit.foreign import is_pretrained, load_pretrained, select_outputs
 from assay.audit.input_shape import dense_input_shape, dense_shape, trial_inputs
 from assay.audit.specification import specification_problem
 from assay.audit.subject import Subject
-from assay.audit.subject_checks import scores_of
+from assay.audit.subject_checks import check_range, scores_of
 from assay.audit.weights import call_factory, load_state, load_weights, match_state
 from assay.core import (
     AssayError,
@@ -48,13 +48,14 @@ def load_subject(
     input_range: tuple[float, float] = (0.0, 1.0),
     input_shape: tuple[int, ...] | None = None,
     resize: tuple[int, int] | None = None,
+    outputs: str | int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Subject:
     """Load the subject of an audit.
 
-    All options but the last two go with a factory; a built-in subject and a Python file need none of them, a folder the
-    data alone.
+    All options but ``seed`` and ``progress`` go with a factory; a built-in subject and a Python file need none of
+    them, a folder the data alone.
 
     Args:
         spec: A built-in subject's name; a Python file with a function ``subject()`` that returns a `Subject`, which is
@@ -69,6 +70,7 @@ def load_subject(
         input_range: Lowest and highest value of an input.
         input_shape: Shape of one input; needed only without data, where the first layer does not determine it.
         resize: Height and width in pixels that images of a folder are brought to where their sizes differ from it.
+        outputs: Which of a factory's several outputs holds the scores: a key, a field or a place.
         seed: Seed of a built-in subject's training.
         progress: Show a built-in subject's training on stderr.
 
@@ -84,6 +86,7 @@ def load_subject(
     """
     if (problem := specification_problem(spec)) is not None:
         raise (MissingDataError if spec.endswith(".py") else InvalidInputError)(problem)
+    check_range(input_range)
     if spec in BUILT_IN or spec.endswith(".py"):
         options = {
             "weights": weights,
@@ -93,8 +96,10 @@ def load_subject(
             "loss": loss,
             "input_shape": input_shape,
             "resize": resize,
+            "outputs": outputs,
         }
         given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+        given += ["--input-range"] if tuple(input_range) != (0.0, 1.0) else []
         if given:
             raise InvalidInputError(f"{spec} brings its own model and data; leave out {', '.join(given)}")
         return load_built_in(spec, seed, progress=progress) if spec in BUILT_IN else _run_file(Path(spec))
@@ -106,8 +111,8 @@ def load_subject(
         raise InvalidInputError(f"{spec} is an untrained model; add its trained weights with --weights FILE")
     else:
         found = _factory_model(spec, Path(weights), weights_key)
-    options = {"loss": loss, "input_range": input_range, "input_shape": input_shape, "resize": resize}
-    return _with_data(found, train, test, **options)
+    options = {"loss": loss, "outputs": outputs, "input_range": input_range, "input_shape": input_shape}
+    return _with_data(found, train, test, resize=resize, **options)
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,7 @@ def _with_data(
     test: Path | str | None,
     *,
     loss: str | None,
+    outputs: str | int | None,
     input_range: tuple[float, float],
     input_shape: tuple[int, ...] | None,
     resize: tuple[int, int] | None,
@@ -152,7 +158,8 @@ def _with_data(
     parts = in_order_of(found.class_names, parts)
     data = parts.train or parts.test
     x = trial_inputs(found.model, input_shape or dense_shape(found.model)) if data is None else data[0][:3]
-    model, selected = select_outputs(found.model, x, None)
+    selector = int(outputs) if isinstance(outputs, str) and outputs.isdecimal() else outputs
+    model, selected = select_outputs(found.model, x, selector)
     known = found.loss if loss is None else None
     return Subject(
         model=model,
@@ -186,6 +193,8 @@ def _run_file(path: Path) -> Subject:
         try:
             exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # noqa: S102 - the user asked to run it
             subject = module.subject()
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path}: {error}") from error
         except AssayError:
             raise
         except (Exception, SystemExit) as error:  # the user's own code: any failure is an answer to show them

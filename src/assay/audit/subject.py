@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
-from assay.audit.foreign import Estimator, Selector, is_estimator, select_outputs, widened
+from assay.audit import foreign
 from assay.audit.input_shape import dense_input_shape, dense_shape, trial_inputs
 from assay.audit.samples import Pairs, as_pairs
 from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
 from assay.core import (
     InvalidInputError,
-    LogProbabilities,
     LossFunction,
     check_model,
     copy_network,
@@ -44,8 +43,9 @@ class Subject:
 
     Args:
         model: The network, in eval mode, or a fitted `MLPClassifier` or `MLPRegressor` of scikit-learn, which becomes
-            an equal network. `torch.compile` and `nn.DataParallel` are taken off. One that returns probabilities is
-            followed by their logarithm where the loss is a cross-entropy. The notes say so.
+            an equal network, as a module of TorchScript does. `torch.compile` and `nn.DataParallel` are taken off. One
+            that returns probabilities is followed by their logarithm where the loss is a cross-entropy. The notes say
+            so.
         loss: The training loss, as ``loss(outputs, targets)``; see `assay.core.losses`. An estimator of scikit-learn
             brings its own.
         train: Training inputs (n samples first) and targets, or None when the auditor has only the weights. Tensors,
@@ -81,25 +81,29 @@ class Subject:
     input_shape: tuple[int, ...] | None = None
     name: str = "subject"
     notes: tuple[str, ...] = ()
-    outputs: Selector | None = None
+    outputs: foreign.Selector | None = None
 
     @torch.inference_mode(False)  # or the networks made here could not be differentiated
     def __post_init__(self) -> None:
         problems = list(self._problems())
         if problems:
-            raise InvalidInputError(f"subject {self.name!r} cannot be audited: {' | '.join(problems)}")
+            name = type(self.model).__name__ if self.name == Subject.name else self.name
+            raise InvalidInputError(f"subject {name!r} cannot be audited: {' | '.join(problems)}")
         if self.train is None and self.test is None and self.input_shape is None and self.sample_shape is not None:
             self._note(f"the shape of an input is inferred from the first layer: {self.sample_shape}")
 
     def _problems(self) -> Iterator[str]:
         """Bring the parts to one form, and yield what is wrong with them and how to mend it."""
         read = as_pairs
-        if is_estimator(self.model):
-            try:
-                read = self._take_estimator(Estimator(self.model))
-            except InvalidInputError as error:
-                yield str(error)
-                return
+        try:
+            if foreign.is_estimator(self.model):
+                read = self._take_estimator(foreign.Estimator(self.model))
+            elif isinstance(self.model, torch.jit.ScriptModule):
+                self._set("model", foreign.ScriptedNetwork(self.model))
+                self._note("the module of TorchScript is audited as an equal network, without its layers")
+        except InvalidInputError as error:
+            yield str(error)
+            return
         if self.loss is _unstated:
             yield "the loss is missing; give the training loss, such as loss=assay.core.cross_entropy"
             return
@@ -130,7 +134,7 @@ class Subject:
     def _note(self, *notes: str) -> None:
         self._set("notes", tuple(dict.fromkeys((*self.notes, *notes))))
 
-    def _take_estimator(self, estimator: Estimator) -> Read:
+    def _take_estimator(self, estimator: foreign.Estimator) -> Read:
         """Put an estimator's network, loss and classes in place, and return what reads data for it."""
         self._note(f"{type(self.model).__name__} of scikit-learn is audited as an equal network of PyTorch")
         self._set("model", estimator.network)
@@ -160,7 +164,7 @@ class Subject:
 
     def _widen(self) -> None:
         """Compute with weights and data in half precision as with float32."""
-        wide = widened(self.model, self._samples())
+        wide = foreign.widened(self.model, self._samples())
         if wide is None:
             return
         types = {value.dtype for value in self.model.parameters() if value.is_floating_point()}
@@ -176,7 +180,7 @@ class Subject:
 
     def _take_outputs(self) -> None:
         """Let the model return the tensor of its scores alone, where it returns several things."""
-        model, notes = select_outputs(self.model, self._samples(), self.outputs)
+        model, notes = foreign.select_outputs(self.model, self._samples(), self.outputs)
         if model is not self.model and self.initial_state is not None:
             self._set("initial_state", {f"model.{name}": value for name, value in self.initial_state.items()})
         self._set("model", model)
@@ -226,7 +230,7 @@ class Subject:
             )
         if probabilities:
             self._note("the model returns probabilities; their logarithms are taken as its scores")
-            self._set("model", _with_logarithm(self.model))
+            self._set("model", foreign.with_logarithm(self.model))
             if self.initial_state is not None:
                 self._set("initial_state", {f"0.{name}": value for name, value in self.initial_state.items()})
 
@@ -272,11 +276,3 @@ class Subject:
         model = copy_network(self.model).to(device)
         mean = None if self.mean is None else self.mean.to(device)
         return replace(self, model=model, train=move(self.train), test=move(self.test), mean=mean)
-
-
-def _with_logarithm(model: nn.Module) -> nn.Module:
-    """Return the model followed by a logarithm; its modules keep their modes."""
-    scored = nn.Sequential(model, LogProbabilities())
-    for module in (scored, scored[1]):
-        module.training = False
-    return scored

@@ -104,8 +104,10 @@ def check_range(input_range: tuple[float, float]) -> None:
         lowest, highest = map(float, input_range)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"input_range is {input_range}; pass two numbers, (lowest, highest)") from error
+    if lowest > highest:
+        raise InvalidInputError(f"input_range is {input_range}, which is reversed; give ({highest:g}, {lowest:g})")
     if not (lowest < highest and math.isfinite(highest - lowest)):
-        raise InvalidInputError(f"input_range is {input_range}; pass (lowest, highest)")
+        raise InvalidInputError(f"input_range is {input_range}; pass (lowest, highest), two finite numbers")
 
 
 def _check_type(model: nn.Module, x: Tensor) -> None:

@@ -52,6 +52,9 @@ class Audit(_Command):
     outputs."""
     input_range: tuple[float, float] = (0.0, 1.0)
     """Lowest and highest possible value of an input entry."""
+    outputs: OptionalText = None
+    """Which of several outputs of the factory's model holds the scores: a key, a field or a place, such as logits or 0;
+    by default found where only one can be meant."""
     input_shape: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="INT ...", help_behavior_hint="")] = None
     """Shape of one input, such as 1 28 28; only needed without data."""
     resize: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH", help_behavior_hint="")] = None
@@ -73,7 +76,8 @@ class Audit(_Command):
     """Device to compute on, such as cuda; by default the model's. On a CPU one thread computes; the environment
     variable OMP_NUM_THREADS sets more."""
     minutes: float = 4.0
-    """Time for all probes, of which each has an equal share; one that would take longer does less, and says so."""
+    """Time for all probes, of which each has an equal share of what the ones before it left; one that would take longer
+    does less, and says so."""
 
 
 @dataclass(frozen=True, kw_only=True)

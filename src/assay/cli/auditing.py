@@ -30,6 +30,7 @@ def audit(command: "Audit") -> int:
             train=command.train,
             test=command.test,
             loss=command.loss,
+            outputs=command.outputs,
             input_range=command.input_range,
             input_shape=command.input_shape,
             resize=command.resize,

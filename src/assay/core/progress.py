@@ -9,6 +9,8 @@ T = TypeVar("T")
 def track(iterable: Iterable[T], description: str, *, total: int | None = None, enabled: bool = False) -> Iterator[T]:
     """Yield from `iterable`, drawing a bar on standard error when `enabled`.
 
+    The bar goes when it ends, so that only results stay on the screen.
+
     Args:
         iterable: Items to process.
         description: Label of the bar.
@@ -26,4 +28,4 @@ def track(iterable: Iterable[T], description: str, *, total: int | None = None, 
 
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    yield from rich_track(iterable, description, total=total, console=Console(stderr=True))
+    yield from rich_track(iterable, description, total=total, console=Console(stderr=True), transient=True)

@@ -121,13 +121,6 @@ def test_wrappers_are_taken_off(wrap):
     assert subject.notes == (f"the network inside {name} is audited",)
 
 
-def test_a_scripted_network_is_refused_at_the_door_in_one_sentence():
-    with pytest.warns(DeprecationWarning, match="deprecated"), pytest.raises(InvalidInputError) as refusal:
-        small_subject(model=torch.jit.script(small_network()))
-    assert "compiled by TorchScript" in str(refusal.value)
-    assert "pass the nn.Module that was scripted or traced" in str(refusal.value)
-
-
 class Lightning(nn.Module):
     """What a LightningModule is: a module that holds its network and knows how it is trained."""
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, output_parts, preserved, rows_among
+from assay.core import InvalidInputError, LogProbabilities, output_parts, preserved, rows_among
 
 Selector: TypeAlias = str | int | Callable[[Any], Tensor]
 _OBVIOUS = ("['logits']", ".logits")
@@ -64,6 +64,14 @@ def select_outputs(model: nn.Module, x: Tensor | None, selector: Selector | None
     return selected, (f"the model returns {_described(answer)}; its {place.strip('[].')} is taken as the outputs",)
 
 
+def with_logarithm(model: nn.Module) -> nn.Module:
+    """Return a network of probabilities followed by their logarithm; its modules keep their modes."""
+    scored = nn.Sequential(model, LogProbabilities())
+    for module in (scored, scored[1]):
+        module.training = False
+    return scored
+
+
 def _part(outputs: object, place: str) -> Any:
     return output_parts(outputs)[place]
 
@@ -76,7 +84,8 @@ def _obvious(outputs: object, n: int) -> str:
         return places[0]
     if places:
         example = places[0].strip("[].")
-        mend = f"name the scores, as Subject(outputs={example if places[0].startswith('[') else repr(example)})"
+        python, command = example if places[0].startswith("[") else repr(example), example.strip("'")
+        mend = f"name the scores, as Subject(outputs={python}), or --outputs {command} beside a factory"
     else:
         mend = "give a function that takes the scores from it, as Subject(outputs=lambda outputs: ...)"
     raise InvalidInputError(f"the model returns {_described(outputs)} in place of one tensor; {mend}")

@@ -136,10 +136,7 @@ def _resolved(report: SpectrumReport, measures: dict[str, float], limits: str) -
         "marked.",
     )
     return Finding(
-        headline=(
-            f"The loss curves most by {sharpness:.2g}, its Hessian's largest eigenvalue; {report.n_outliers} of "
-            f"{report.n_parameters:,} eigenvalues exceed a tenth of it."
-        ),
+        headline=_headline(sharpness, report.n_outliers, report.n_parameters),
         severity=_severity(lowest, sharpness),
         rule=_RULE,
         advice=_advice(sharpness),
@@ -158,17 +155,13 @@ def _resolved(report: SpectrumReport, measures: dict[str, float], limits: str) -
 
 def _unresolved(ends: _Ends, measures: dict[str, float], limits: str) -> Finding:
     """Say what is known where the outliers did not converge: both ends of the spectrum, and how exactly."""
-    loose = ", too loose to rely on" if ends.error > _LOOSE * abs(ends.largest) else ""
     known = (
         f"{ends.n_iter} Lanczos steps, as many as time and memory allowed, did not resolve every eigenvalue above a "
         "tenth of the largest, so that none are counted and no density is drawn. An eigenvalue lies within the stated "
         "error of the largest one; the true largest may be larger, and the true smallest smaller."
     )
     return Finding(
-        headline=(
-            f"The loss curves by at least {ends.largest:.2g}: an eigenvalue of its Hessian is within {ends.error:.1g} "
-            f"of that{loose}; the others did not converge."
-        ),
+        headline=_unresolved_headline(ends),
         severity=_severity(ends.smallest, ends.largest),
         rule=_RULE,
         advice=_advice(ends.largest),
@@ -180,6 +173,21 @@ def _unresolved(ends: _Ends, measures: dict[str, float], limits: str) -> Finding
             "smallest eigenvalue": ends.smallest,
             "Lanczos steps": float(ends.n_iter),
         },
+    )
+
+
+def _headline(sharpness: float, n_outliers: int, n_parameters: int) -> str:
+    return (
+        f"The loss curves most by {sharpness:.2g}, its Hessian's largest eigenvalue; {n_outliers} of "
+        f"{n_parameters:,} eigenvalues exceed a tenth of it."
+    )
+
+
+def _unresolved_headline(ends: _Ends) -> str:
+    loose = ", too loose to rely on" if ends.error > _LOOSE * abs(ends.largest) else ""
+    return (
+        f"The loss curves by at least {ends.largest:.2g}: an eigenvalue of its Hessian is within {ends.error:.1g} of "
+        f"that{loose}; the others did not converge."
     )
 
 

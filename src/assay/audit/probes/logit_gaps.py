@@ -76,10 +76,7 @@ def run(subject: Subject, context: Context) -> Finding:
         severity = SEVERITIES[max(SEVERITIES.index(severity), SEVERITIES.index("medium"))]
     size = at.phrase(_STATED)
     return Finding(
-        headline=(
-            f"One step of {size} against the network changes {percent(flipped)} of correct answers; rounding and "
-            f"noise of that size at most {percent(common)}."
-        ),
+        headline=_headline(size, flipped, common),
         severity=severity,
         rule=_RULE.format(size=size),
         advice=_ADVICE_COMMON if common > _COMMON else _ADVICE[severity],
@@ -95,6 +92,13 @@ def run(subject: Subject, context: Context) -> Finding:
         measures=_measures(at, predicted, curve) | {"accuracy": right.double().mean().item(), "samples": n_drawn},
         figures=(_figure(at, predicted, curve, which),),
         tables=(_table(at, predicted, curve), _harmless_table(at, flipped, harmless, which)),
+    )
+
+
+def _headline(size: str, flipped: float, common: float) -> str:
+    return (
+        f"One step of {size} against the network changes {percent(flipped)} of correct answers; rounding and noise of "
+        f"that size at most {percent(common)}."
     )
 
 

@@ -137,9 +137,8 @@ def _doubts(learnt: dict[str, float], labels: dict[str, Tensor]) -> str:
     for name, share in learnt.items():
         frequent = float(labels[name].unique(return_counts=True)[1].max()) / len(labels[name])
         if share <= frequent:
-            verb = "are" if name.endswith("s") else "is"
-            clauses.append(f"the {name} {verb} right on only {share:.0%} of their training samples, as by one class")
-    return "; ".join(clauses)
+            clauses.append(f"the {name} {'are' if name.endswith('s') else 'is'} right on only {share:.0%}")
+    return f"{' and '.join(clauses)} of their training samples, as by one class" if clauses else ""
 
 
 def _likelihood_ratios(subject: Subject, ensemble: ShadowEnsemble, x: Tensor, y: Tensor) -> dict[str, Tensor]:

@@ -75,10 +75,7 @@ def run(subject: Subject, context: Context) -> Finding:
         out_of_time.append(f"Time ran out at {at.name(radius)}: {n} samples not attacked there count as correct.")
     names = {radius: f"robust accuracy at {at.name(radius)}" for radius in _RADII}
     return Finding(
-        headline=(
-            f"Changes within {at.phrase(_STATED)} cut the accuracy on {len(x)} {which} samples from {clean:.0%} to "
-            f"{stated.mean:.0%}{_doubt(report)}."
-        ),
+        headline=_headline(at, report, f"{len(x)} {which} samples", clean),
         severity=severity,
         rule=_RULE.format(size=at.phrase(_STATED)),
         advice=_advice(severity, report),
@@ -102,12 +99,15 @@ def run(subject: Subject, context: Context) -> Finding:
     )
 
 
-def _doubt(report: RobustnessReport) -> str:
-    """Name what makes the figures say little."""
-    if report.at_chance:
-        return "; answering the commonest label does as well"
+def _headline(at: Perturbed, report: RobustnessReport, samples: str, clean: float) -> str:
+    """Give the accuracy before and after the attacks, and what makes it say little."""
     masked = int(report.masking.masked.sum())
-    return f"; gradients are masked at {masked} samples, where attacks prove little" if masked else ""
+    doubt = f"; but gradients are masked at {masked} samples" if masked else ""
+    doubt = "; answering the commonest label does as well" if report.at_chance else doubt
+    return (
+        f"Changes within {at.phrase(_STATED)} cut the accuracy on {samples} from {clean:.0%} to "
+        f"{report.robust_accuracy.mean:.0%}{doubt}."
+    )
 
 
 def _logarithm(subject: Subject) -> list[str]:

@@ -1,0 +1,85 @@
+"""Headlines fit two lines of a telephone, whatever the figures in them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from assay.adversarial import Lp, RobustnessReport
+from assay.adversarial.attacks import GradientMasking
+from assay.audit.matches import Matches, match_headline
+from assay.audit.membership_figures import PLAIN, headline
+from assay.audit.perturbations import Perturbed
+from assay.audit.probes import curvature, logit_gaps, membership, off_subspace, reconstruction, robustness
+from assay.core import ROC, Interval
+from assay.privacy import MembershipReport
+from assay.reconstruction import ReconstructionScore
+from assay.reconstruction.kkt import ReconstructionVerdict
+
+MOST = 160  # characters
+FEATURES = Perturbed(nn.Identity(), torch.zeros(1, 2), 1 / 80, (0.0, 1.0), False, "cross_entropy")
+
+
+def attacked(commonest):
+    everywhere, nowhere = torch.ones(200, dtype=torch.bool), torch.zeros(200, dtype=torch.bool)
+    masking = GradientMasking(everywhere, nowhere, nowhere)
+    nothing = (torch.zeros(200, 2), everywhere, torch.full((200,), -1), torch.zeros(200))
+    return RobustnessReport(Lp(math.inf, 0.1, input_range=(0.0, 1.0)), (), *nothing, masking, commonest)
+
+
+def members(low):
+    rates = {0.01: Interval(0.999, low, 1.0), 0.001: Interval(0.999, low, 1.0)}
+    roc = ROC(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.5)
+    return MembershipReport(Interval(0.999, 0.998, 1.0), 0.9, rates, roc, 1, 10_000, 10_000)
+
+
+def explained(outcome):
+    return ReconstructionVerdict(outcome, 12.34, 12.34, 12.34, None, 0, 0, None)
+
+
+def matched(kind, severity, outcome):
+    ncc = torch.ones(2000)
+    matches = [Matches("ours", 2000, ncc), Matches("null", 2000, ncc, is_null=True)]
+    index, samples = torch.zeros(2000, dtype=torch.long), torch.zeros(2000, 1)
+    score = ReconstructionScore(samples, samples, index, ncc, ncc, samples[0], ncc, None, None, None, None, None)
+    return match_headline(matches, score, kind, severity, outcome)
+
+
+def not_learnt():
+    learnt, labels = {"subject": 1.0, "shadow models": 1.0}, torch.zeros(9)
+    return f"No answer: {membership._doubts(learnt, {'subject': labels, 'shadow models': labels})}."
+
+
+LONGEST = {
+    "curvature": lambda: curvature._headline(-1.2e-30, 1_234_567, 12_345_678_901),
+    "curvature that did not converge": lambda: curvature._unresolved_headline(
+        curvature._Ends(-1.2e-30, 1.2e30, -1.2e30, 320)
+    ),
+    "gaps": lambda: logit_gaps._headline(FEATURES.phrase(1), 0.0012, 0.0012),
+    "subspace": lambda: off_subspace._headline(torch.tensor([1.2e30]), torch.tensor([1.2e-30]), 1.2e30, "4095 of 4096"),
+    "membership": lambda: headline(members(0.998), PLAIN, "high"),
+    "membership by pairs": lambda: headline(members(0.0), PLAIN, "medium"),
+    "membership by chance": lambda: headline(members(0.0), PLAIN, "info"),
+    "membership without basis": not_learnt,
+    "reconstruction": lambda: matched("features", "high", "found"),
+    "reconstruction of samples": lambda: matched("samples", "high", "found"),
+    "reconstruction by chance": lambda: matched("features", "info", "nothing found"),
+    "patterns": lambda: reconstruction._blind_headline(12_345, 10, explained("found")),
+    "no patterns": lambda: reconstruction._blind_headline(12_345, 10, explained("nothing found")),
+    "robustness": lambda: robustness._headline(FEATURES, attacked(0.1), "200 held-out samples", 1.0),
+    "robustness at chance": lambda: robustness._headline(FEATURES, attacked(1.0), "200 training samples", 1.0),
+}
+
+
+@pytest.mark.parametrize("longest", LONGEST.values(), ids=LONGEST.keys())
+def test_the_longest_headline_is_short(longest):
+    said = longest()
+    assert len(said) <= MOST
+    assert said.endswith(".")
+
+
+def test_the_headlines_of_an_audit_are_short(digits_audit):
+    headlines = [answer.finding.headline for answer in digits_audit.answers]
+    assert [said for said in headlines if len(said) > MOST] == []
