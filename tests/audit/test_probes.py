@@ -40,6 +40,7 @@ def untrained(digits):
 def test_every_probe_answers_for_digits(digits_audit):
     assert [(answer.probe, answer.status) for answer in digits_audit.answers] == [
         ("reconstruction", "answered"),
+        ("initial_weights", "answered"),
         ("membership", "answered"),
         ("curvature", "answered"),
         ("logit_gaps", "answered"),

@@ -1,0 +1,276 @@
+"""Can the seed of training be guessed, and what does it give away?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+from assay.audit.assumptions import joined
+from assay.audit.budget import cut_short
+from assay.audit.known_start import Attacked, attacked, population_of, score_candidates
+from assay.audit.matches import CLEAR, MARGIN, VISIBLE, Matches, by_chance, match_severity, match_table
+from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
+from assay.audit.reconstruction_figures import candidate_figures, recovered_figures
+from assay.audit.restarts import restarts_in_time
+from assay.audit.start_search import SEEDS, TRIED, StartSearch, find_start
+from assay.audit.subject import Subject
+from assay.core import InvalidInputError, NumericalError
+from assay.reconstruction import KnownStartReconstructor
+
+_NAME = "initial_weights"
+_SEARCH = 0.5  # of the time: for the seed
+_RESTARTS, _FEWEST_RESTARTS, _STEPS = 3, 2, 1500
+
+_RULE = (
+    "With the start, candidates are searched that explain what training added to it. A candidate matches a training "
+    "sample when their correlation (NCC), the mean image taken out of both, exceeds a threshold; chance is the larger "
+    f"of two nulls, random candidates and held-out samples. High: at threshold {CLEAR}, at least {MARGIN} more matches "
+    f"than chance, and at least twice as many. Medium: the same at {VISIBLE}; without training data, at least {MARGIN} "
+    "candidates that restarts agree on, and the verdict that samples are found. Low: the seed can be guessed, whatever "
+    "else it gives away; or more matches than chance by two standard errors. Otherwise info."
+)
+_HOW = (
+    "Seeds are recognised by the correlation of the trained weights with what each draws. Those tried: {tried}; each "
+    "with PyTorch's own rule for every layer, and with Kaiming, Xavier, normal and orthogonal draws after it"
+)
+_NOT_PROVEN = (
+    "A seed outside the list, numbers drawn before the network other than a shuffle of the data, another build of "
+    "PyTorch, or a start on a GPU would not be found."
+)
+_LIMITS = (
+    "Candidates come from the trained weights and the start{population}. The training data only score them. More "
+    "matches than the nulls show that the samples' content is in the weights; a sample without a match is not proven "
+    "safe."
+)
+_LIMITS_BLIND = (
+    "Agreement between restarts shows that the weights determine these patterns. It does not prove that they are "
+    "training samples: give the audit training data and held-out data to have them scored."
+)
+_COUNT = "The count is that of linearly independent training samples: copies count once."
+_ADVICE = (
+    "Do not publish the seed, the initial weights or the base checkpoint with the trained weights. A small seed need "
+    "not be published to be known: draw the start from a secret one (torch.seed() draws 64 bits), and keep it as "
+    "secret as the data. "
+)
+_ADVICE_FOUND = (
+    "If the base is public already, treat the training data as exposed: train on more samples or with differential "
+    "privacy, and audit again."
+)
+_ADVICE_INFO = "Nothing to do now. Keep the seed and the initial weights as secret as the training data."
+
+
+@dataclass(frozen=True, eq=False)
+class _Attack:
+    """The search from the start, or why there is none."""
+
+    fitted: KnownStartReconstructor | None = None
+    where: Attacked | None = None
+    cut: str = ""
+    why_not: str = ""
+
+
+def run(subject: Subject, context: Context) -> Finding:
+    """Look for the start of training, and for the training samples by it."""
+    begin = perf_counter()
+    try:
+        search = find_start(subject, _SEARCH * context.seconds)
+    except InvalidInputError as error:
+        raise SkipProbe(
+            f"the start of this network cannot be guessed: {error}; or give the subject the weights before training as "
+            "its initial_state"
+        ) from error
+    if not search.start.found:
+        return _without_start(search)
+    if len(search.start.unchanged) == len(search.start.shares):
+        return _untrained(search)
+    attack = _attack(subject, search, context, context.seconds - (perf_counter() - begin))
+    if attack.fitted is None or attack.where is None or attack.fitted.verdict_.outcome == "nothing found":
+        return _unexplained(search, attack)
+    if subject.train is None:
+        return _blind(search, attack.fitted, attack.where, attack.cut)
+    return _scored(subject, search, attack.fitted, attack.where, context, attack.cut)
+
+
+def _attack(subject: Subject, search: StartSearch, context: Context, seconds: float) -> _Attack:
+    """Search for samples from the start, with as many restarts as the time allows."""
+    try:
+        where = attacked(subject, search.start)
+        options = {
+            "population": population_of(subject, where, context),
+            "input_shape": where.reading.shape,
+            "random_state": context.seed,
+        }
+
+        def fit(n_restarts: int, n_iter: int, *, progress: bool = False) -> KnownStartReconstructor:
+            more = {"n_restarts": n_restarts, "n_iter": n_iter, "progress": progress}
+            return KnownStartReconstructor(where.start, **options, **more).fit(where.reading.model)
+
+        budget = {"wanted": _RESTARTS, "fewest": _FEWEST_RESTARTS, "n_iter": _STEPS, "seconds": seconds}
+        n_restarts, timed = restarts_in_time(fit, _NAME, **budget)
+        fitted = fit(n_restarts, _STEPS, progress=context.progress)
+    except (SkipProbe, InvalidInputError, NumericalError) as error:
+        return _Attack(why_not=str(error))
+    return _Attack(fitted, where, cut_short(_NAME, n_restarts, _RESTARTS, "independent restarts", timed))
+
+
+def _without_start(search: StartSearch) -> Finding:
+    """Say that the start is none of those tried."""
+    none = f"None of the {search.n_seeds:,} seeds tried is the start of these weights."
+    other = "The given weights before training are not in the trained ones, or training has wiped them out."
+    return Finding(
+        headline=other if search.is_given else none,
+        severity="info",
+        rule=_RULE,
+        advice=_ADVICE_INFO,
+        limits=joined(*_how(search), str(search.start), "" if search.is_given else _NOT_PROVEN),
+        measures=_measures(search),
+    )
+
+
+def _untrained(search: StartSearch) -> Finding:
+    return Finding(
+        headline=f"{_lead(search)} The weights are equal to it: this network was not trained.",
+        severity="info",
+        rule=_RULE,
+        advice="Give the trained weights, and audit again.",
+        limits=joined(*_how(search), str(search.start)),
+        measures=_measures(search),
+    )
+
+
+def _unexplained(search: StartSearch, attack: _Attack) -> Finding:
+    """Report a start from which no sample was found."""
+    verdict = "" if attack.fitted is None else str(attack.fitted.verdict_)
+    severity: Severity = "info" if search.is_given else "low"
+    return Finding(
+        headline=f"{_lead(search)} With it, this attack recovers no training sample here.",
+        severity=severity,
+        rule=_RULE,
+        advice=_ADVICE + "Other attacks may find more with it than this one.",
+        limits=joined(
+            *_how(search), str(search.start), _sentence("There are no pictures:", attack.why_not), verdict, attack.cut
+        ),
+        measures=_measures(search, attack.fitted),
+    )
+
+
+def _blind(search: StartSearch, fitted: KnownStartReconstructor, where: Attacked, cut: str) -> Finding:
+    """Report the candidates that restarts agree on, for a subject without training data."""
+    verdict = fitted.verdict_
+    severity: Severity = "info" if search.is_given else "low"
+    if verdict.outcome == "found" and verdict.n_agreed >= MARGIN:
+        severity = "medium"
+    return Finding(
+        headline=(
+            f"{_lead(search)} {_counted(fitted, None)} {verdict.n_agreed} candidates for them are found alike by "
+            "independent restarts."
+        ),
+        severity=severity,
+        rule=_RULE,
+        advice=_ADVICE + _ADVICE_FOUND,
+        limits=joined(*_how(search), str(search.start), str(verdict), _COUNT, _LIMITS_BLIND, cut),
+        measures=_measures(search, fitted),
+        figures=candidate_figures(where.samples(fitted.reconstructions_), fitted.votes_),
+    )
+
+
+def _scored(
+    subject: Subject,
+    search: StartSearch,
+    fitted: KnownStartReconstructor,
+    where: Attacked,
+    context: Context,
+    cut: str,
+) -> Finding:
+    """Count the training samples that candidates match, beside the nulls, and show the best matches."""
+    score, matches = score_candidates(subject, where, fitted, context)
+    n_given = 0 if subject.train is None else len(subject.train[0])
+    severity = match_severity(matches)
+    ours, chance, n = matches[0].visible, by_chance(matches, VISIBLE), len(matches[0].ncc)
+    what = "training samples" if where.reading.kind == "samples" else "training samples' features"
+    beyond = f"{ours} of {n} {what} can be recognised in what it recovers, by chance {chance}."
+    nothing = f"What it recovers matches {ours} of {n} {what}, by chance {chance}."
+    shown = () if severity == "info" else recovered_figures(subject, score, own_scale=True)
+    return Finding(
+        headline=joined(_lead(search), _counted(fitted, n_given), nothing if severity == "info" else beyond),
+        severity="low" if severity == "info" and not search.is_given else severity,
+        rule=_RULE,
+        advice=_ADVICE + ("" if severity == "info" else _ADVICE_FOUND),
+        limits=joined(
+            *_how(search),
+            _LIMITS.format(population=_population(fitted)),
+            *_miscounted(fitted, n_given),
+            cut,
+            "Without the data:",
+            str(search.start),
+            str(fitted.verdict_),
+        ),
+        measures=_measures(search, fitted) | _counts(matches),
+        figures=shown,
+        tables=(match_table(matches),),
+    )
+
+
+def _lead(search: StartSearch) -> str:
+    return "The weights before training are known." if search.is_given else f"The seed is {search.start.seed}."
+
+
+def _counted(fitted: KnownStartReconstructor, n_given: int | None) -> str:
+    n = fitted.verdict_.n_samples
+    if n is None or n_given not in (None, n):
+        return ""
+    return f"It shows that there were exactly {n:,} training samples."
+
+
+def _miscounted(fitted: KnownStartReconstructor, n_given: int) -> Iterator[str]:
+    n = fitted.verdict_.n_samples
+    if n is not None:
+        yield _COUNT
+        if n != n_given:
+            yield f"It is {n:,}, and {n_given:,} training samples were given."
+
+
+def _how(search: StartSearch) -> Iterator[str]:
+    """Say how the start was looked for."""
+    if not search.is_given:
+        yield _HOW.format(tried=TRIED) + "."
+        yield cut_short(_NAME, search.n_seeds, len(SEEDS), "seeds", search.seconds) if not search.start.found else ""
+
+
+def _population(fitted: KnownStartReconstructor) -> str:
+    known = "" if fitted.population is None else ", and begin at the mean and the spread of the held-out samples"
+    return known + " (those of another data set do)" * bool(known)
+
+
+def _sentence(lead: str, text: str) -> str:
+    return f"{lead} {text.rstrip('.')}." if text else ""
+
+
+def _counts(matches: list[Matches]) -> dict[str, float]:
+    counted: dict[str, float] = {f"n90, {match.name}": float(match.clear) for match in matches}
+    return counted | {f"n75, {match.name}": float(match.visible) for match in matches}
+
+
+def _measures(search: StartSearch, fitted: KnownStartReconstructor | None = None) -> dict[str, float]:
+    start = search.start
+    measures = {"z-score of the start": start.z, "z-score from which it counts": start.threshold}
+    if not search.is_given:
+        measures["seeds tried"] = float(search.n_seeds)
+    if start.seed is not None:
+        measures["seed"] = float(start.seed)
+    if start.found:
+        measures["share of the start that is left"] = start.share
+    if fitted is not None:
+        verdict = fitted.verdict_
+        measures["directions of the displacement"] = float(fitted.rank_)
+        measures["reconstructions that restarts agree on"] = float(verdict.n_agreed)
+        if verdict.gap is not None:
+            measures["displacement left unexplained"] = verdict.gap
+    return measures
+
+
+PROBE = Probe(
+    name=_NAME,
+    question="Can the seed of training be guessed, and what does it give away?",
+    needs=frozenset({"weights"}),
+    run=run,
+)
