@@ -42,6 +42,14 @@ def tutorial(build=dense, optimizer=SGD, before=None, epochs=60):
     return Subject(model.eval(), binary_cross_entropy, train=(x, y), test=held_out), start
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _short_search():
+    """Ten small images are found in a third of the steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assay.audit.probes.initial_weights._STEPS", 500)
+        yield
+
+
 @pytest.fixture(scope="module")
 def trained():
     return tutorial()
@@ -57,7 +65,7 @@ def matches(finding):
 
 
 def test_the_seed_is_named_with_the_exact_number_of_samples_and_their_pictures(found):
-    assert found.headline.startswith("The seed is 42. It shows that there were exactly 10 training samples.")
+    assert found.headline.startswith("The seed is 42. There were exactly 10 training samples.")
     assert len(found.headline) <= 160
     assert found.measures["seed"] == 42
     counts = matches(found)
@@ -97,7 +105,7 @@ def test_given_weights_before_training_are_taken_instead_of_a_guess(trained, fou
     monkeypatch.setattr(start_search, "guess_initial_state", None)
     subject, start = trained
     finding = run(replace(subject, initial_state=start), context)
-    assert finding.headline.startswith("The weights before training are known. It shows")
+    assert finding.headline.startswith("The start is known. There were")
     assert matches(finding) == matches(found)
     assert "seed" not in finding.measures
 
@@ -114,7 +122,7 @@ def test_given_weights_of_another_network_are_no_start(trained, context):
 def test_without_data_candidates_are_shown_as_such(trained, context):
     subject = replace(trained[0], train=None, test=None, input_shape=(1, 8, 8))
     finding = run(subject, context)
-    assert finding.headline.startswith("The seed is 42. It shows that there were exactly 10 training samples.")
+    assert finding.headline.startswith("The seed is 42. There were exactly 10 training samples.")
     assert finding.severity in ("medium", "low")
     assert 0 < len(finding.figures) <= N
     assert all(len(figure.pictures) == 1 for figure in finding.figures)

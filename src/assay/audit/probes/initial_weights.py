@@ -161,8 +161,8 @@ def _blind(search: StartSearch, fitted: KnownStartReconstructor, where: Attacked
         severity = "medium"
     return Finding(
         headline=(
-            f"{_lead(search)} {_counted(fitted, None)} {verdict.n_agreed} candidates for them are found alike by "
-            "independent restarts."
+            f"{_lead(search)} {_counted(fitted, None)} With it, independent restarts agree on {verdict.n_agreed or 'no'} "
+            "reconstructions."
         ),
         severity=severity,
         rule=_RULE,
@@ -185,13 +185,13 @@ def _scored(
     score, matches = score_candidates(subject, where, fitted, context)
     n_given = 0 if subject.train is None else len(subject.train[0])
     severity = match_severity(matches)
-    ours, chance, n = matches[0].visible, by_chance(matches, VISIBLE), len(matches[0].ncc)
-    what = "training samples" if where.reading.kind == "samples" else "training samples' features"
-    beyond = f"{ours} of {n} {what} can be recognised in what it recovers, by chance {chance}."
-    nothing = f"What it recovers matches {ours} of {n} {what}, by chance {chance}."
+    threshold = CLEAR if severity == "high" else VISIBLE
+    ours, chance = matches[0].above(threshold), by_chance(matches, threshold)
+    what = "training samples" if where.reading.kind == "samples" else "their features"
+    recovered = f"{ours} of {len(matches[0].ncc)} {what} are recovered at an NCC above {threshold}, by chance {chance}."
     shown = () if severity == "info" else recovered_figures(subject, score, own_scale=True)
     return Finding(
-        headline=joined(_lead(search), _counted(fitted, n_given), nothing if severity == "info" else beyond),
+        headline=joined(_lead(search), _counted(fitted, n_given), f"With it, {recovered}"),
         severity="low" if severity == "info" and not search.is_given else severity,
         rule=_RULE,
         advice=_ADVICE + ("" if severity == "info" else _ADVICE_FOUND),
@@ -211,14 +211,14 @@ def _scored(
 
 
 def _lead(search: StartSearch) -> str:
-    return "The weights before training are known." if search.is_given else f"The seed is {search.start.seed}."
+    return "The start is known." if search.is_given else f"The seed is {search.start.seed}."
 
 
 def _counted(fitted: KnownStartReconstructor, n_given: int | None) -> str:
     n = fitted.verdict_.n_samples
     if n is None or n_given not in (None, n):
         return ""
-    return f"It shows that there were exactly {n:,} training samples."
+    return f"There were exactly {n:,} training samples."
 
 
 def _miscounted(fitted: KnownStartReconstructor, n_given: int) -> Iterator[str]:
