@@ -28,9 +28,10 @@ _RULE = (
     "candidates that restarts agree on, and the verdict that samples are found. Low: the seed can be guessed, whatever "
     "else it gives away; or more matches than chance by two standard errors. Otherwise info."
 )
-_HOW = (
-    "Seeds are recognised by the correlation of the trained weights with what each draws. Those tried: {tried}; each "
-    "with PyTorch's own rule for every layer, and with Kaiming, Xavier, normal and orthogonal draws after it"
+_HOW = "A seed is recognised by the correlation of the trained weights with what it draws."
+_LIST = (
+    f"Tried were the seeds {TRIED}; each with PyTorch's own rule for each layer, then with Kaiming, Xavier, normal and "
+    "orthogonal draws."
 )
 _NOT_PROVEN = (
     "A seed outside the list, numbers drawn before the network other than a shuffle of the data, another build of "
@@ -161,8 +162,8 @@ def _blind(search: StartSearch, fitted: KnownStartReconstructor, where: Attacked
         severity = "medium"
     return Finding(
         headline=(
-            f"{_lead(search)} {_counted(fitted, None)} With it, independent restarts agree on {verdict.n_agreed or 'no'} "
-            "reconstructions."
+            f"{_lead(search)} {_counted(fitted, None)} With it, independent restarts agree on "
+            f"{verdict.n_agreed or 'no'} reconstructions."
         ),
         severity=severity,
         rule=_RULE,
@@ -232,8 +233,10 @@ def _miscounted(fitted: KnownStartReconstructor, n_given: int) -> Iterator[str]:
 def _how(search: StartSearch) -> Iterator[str]:
     """Say how the start was looked for."""
     if not search.is_given:
-        yield _HOW.format(tried=TRIED) + "."
-        yield cut_short(_NAME, search.n_seeds, len(SEEDS), "seeds", search.seconds) if not search.start.found else ""
+        yield _HOW
+    if not (search.is_given or search.start.found):
+        yield _LIST
+        yield cut_short(_NAME, search.n_seeds, len(SEEDS), "seeds", search.seconds)
 
 
 def _population(fitted: KnownStartReconstructor) -> str:
