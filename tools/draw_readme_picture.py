@@ -10,6 +10,7 @@ import torch
 
 from assay.audit import Context, load_subject
 from assay.audit.known_start import attacked, population_of, score_candidates
+from assay.audit.matches import match_table
 from assay.audit.start_search import find_start
 from assay.reconstruction import KnownStartReconstructor
 
@@ -25,7 +26,7 @@ def main(path: str) -> None:
     options = {"population": population_of(subject, where, context), "input_shape": subject.sample_shape}
     attack = KnownStartReconstructor(where.start, **options).fit(subject.model)
     score, matches = score_candidates(subject, where, attack, context)
-    print(start, attack.verdict_, *matches, sep="\n")
+    print(start, attack.verdict_, *match_table(matches).rows, sep="\n")
     x, recovered = score.train_x + score.mean, score.best + score.mean
     rows = -(-len(x) // COLUMNS)
     figure, axes = plt.subplots(2 * rows, COLUMNS, figsize=(COLUMNS, 2.35 * rows))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from assay.audit.input_shape import trial_inputs
 from assay.audit.matches import Matches
@@ -50,9 +50,9 @@ def attacked(subject: Subject, start: InitialState) -> Attacked:
     reading = read(subject)
     if reading.model is subject.model:
         return Attacked(reading, start.state)
-    head = {id(value) for value in reading.model.parameters()}
-    own = named_parameters(subject.model)
-    moved = [name for name, value in own.items() if id(value) not in head and name not in start.unchanged]
+    head = [name for name, module in subject.model.named_modules() if isinstance(module, nn.Linear)]
+    changed = [name for name in named_parameters(subject.model) if name not in start.unchanged]
+    moved = [name for name in changed if name.rpartition(".")[0] not in head]
     if moved:
         raise SkipProbe(
             f"the layers in front of the dense head were trained too ({', '.join(moved[:3])}), so that the inputs of "
