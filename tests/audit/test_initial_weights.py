@@ -48,7 +48,7 @@ def _short_search():
     """Ten small images are found in a fifth of the steps; a search takes six times as long under the shape checks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "jaxtyping_disable", True)
-        patch.setattr("assay.audit.probes.initial_weights._STEPS", 300)
+        patch.setattr("assay.audit.known_start._STEPS", 300)
         yield
 
 

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from assay.audit import Subject, run_audit, start_search
-from assay.audit.probes import initial_weights, membership, names, reconstruction, robustness
+from assay.audit import Subject, known_start, run_audit, start_search
+from assay.audit.probes import membership, names, reconstruction, robustness
 from assay.core import (
     InvalidInputError,
     LossFunction,
@@ -120,7 +120,7 @@ def _tiny() -> Iterator[None]:
         patch.object(reconstruction, "KKTReconstructor", search),
         patch.multiple(membership, _STEPS=20, _SHADOWS=8),
         patch.multiple(robustness, _STEPS=3),
-        patch.multiple(initial_weights, _STEPS=3),
+        patch.multiple(known_start, _STEPS=3),
         patch.multiple(start_search, SEEDS=tuple(range(12))),
     ):
         yield

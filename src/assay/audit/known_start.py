@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from assay.audit.budget import cut_short
 from assay.audit.input_shape import trial_inputs
 from assay.audit.matches import Matches
 from assay.audit.probe import Context, SkipProbe
 from assay.audit.reading import Reading, of_each_step, read
+from assay.audit.restarts import restarts_in_time
 from assay.audit.subject import Subject
 from assay.core import Parameters, find_copies, named_parameters, seeded
 from assay.reconstruction import (
@@ -21,6 +23,9 @@ from assay.reconstruction import (
 )
 from assay.reconstruction.kkt import dense_head, first_layer_inputs, initial_network
 
+NAME = "initial_weights"  # of the probe
+
+_RESTARTS, _FEWEST_RESTARTS, _STEPS = 3, 2, 1500
 _LIMIT = 2000  # training samples that candidates are compared with
 _FEWEST = 20  # held-out samples that tell their mean and spread
 
@@ -71,6 +76,40 @@ def population_of(subject: Subject, where: Attacked, context: Context) -> Tensor
     if others is None or len(others) < _FEWEST:
         return None
     return _as_taken(subject, where, others)
+
+
+def search_samples(
+    subject: Subject, start: InitialState, context: Context, seconds: float
+) -> tuple[Attacked, KnownStartReconstructor, str]:
+    """Search for training samples from the start, with as many restarts as the time allows.
+
+    Returns:
+        What was attacked, the search, and a sentence on what was left out for time.
+
+    Raises:
+        SkipProbe: There is nothing to attack, or no time.
+        InvalidInputError: The search does not cover this network.
+        NumericalError: The search diverged.
+    """
+    where = attacked(subject, start)
+    population = population_of(subject, where, context)
+
+    def fit(n_restarts: int, n_iter: int, *, progress: bool = False) -> KnownStartReconstructor:
+        search = KnownStartReconstructor(
+            where.start,
+            population=population,
+            n_restarts=n_restarts,
+            n_iter=n_iter,
+            input_shape=where.reading.shape,
+            progress=progress,
+            random_state=context.seed,
+        )
+        return search.fit(where.reading.model)
+
+    budget = {"wanted": _RESTARTS, "fewest": _FEWEST_RESTARTS, "n_iter": _STEPS, "seconds": seconds}
+    n_restarts, timed = restarts_in_time(fit, NAME, **budget)
+    fitted = fit(n_restarts, _STEPS, progress=context.progress)
+    return where, fitted, cut_short(NAME, n_restarts, _RESTARTS, "independent restarts", timed)
 
 
 def score_candidates(

@@ -1,24 +1,20 @@
 """Can the seed of training be guessed, and what does it give away?"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import perf_counter
 
 from assay.audit.assumptions import joined
 from assay.audit.budget import cut_short
-from assay.audit.known_start import Attacked, attacked, population_of, score_candidates
-from assay.audit.matches import CLEAR, MARGIN, VISIBLE, Matches, by_chance, match_severity, match_table
+from assay.audit.known_start import NAME, Attacked, score_candidates, search_samples
+from assay.audit.matches import CLEAR, MARGIN, VISIBLE, by_chance, match_measures, match_severity, match_table
 from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
 from assay.audit.reconstruction_figures import candidate_figures, recovered_figures
-from assay.audit.restarts import restarts_in_time
 from assay.audit.start_search import SEEDS, TRIED, StartSearch, find_start
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, NumericalError
 from assay.reconstruction import KnownStartReconstructor
 
-_NAME = "initial_weights"
 _SEARCH = 0.5  # of the time: for the seed
-_RESTARTS, _FEWEST_RESTARTS, _STEPS = 3, 2, 1500
 
 _RULE = (
     "With the start, candidates are searched that explain what training added to it. A candidate matches a training "
@@ -59,16 +55,6 @@ _ADVICE_FOUND = (
 _ADVICE_INFO = "Nothing to do now. Keep the seed and the initial weights as secret as the training data."
 
 
-@dataclass(frozen=True, eq=False)
-class _Attack:
-    """The search from the start, or why there is none."""
-
-    fitted: KnownStartReconstructor | None = None
-    where: Attacked | None = None
-    cut: str = ""
-    why_not: str = ""
-
-
 def run(subject: Subject, context: Context) -> Finding:
     """Look for the start of training, and for the training samples by it."""
     begin = perf_counter()
@@ -83,34 +69,16 @@ def run(subject: Subject, context: Context) -> Finding:
         return _without_start(search)
     if len(search.start.unchanged) == len(search.start.shares):
         return _untrained(search)
-    attack = _attack(subject, search, context, context.seconds - (perf_counter() - begin))
-    if attack.fitted is None or attack.where is None or attack.fitted.verdict_.outcome == "nothing found":
-        return _unexplained(search, attack)
-    if subject.train is None:
-        return _blind(search, attack.fitted, attack.where, attack.cut)
-    return _scored(subject, search, attack.fitted, attack.where, context, attack.cut)
-
-
-def _attack(subject: Subject, search: StartSearch, context: Context, seconds: float) -> _Attack:
-    """Search for samples from the start, with as many restarts as the time allows."""
     try:
-        where = attacked(subject, search.start)
-        options = {
-            "population": population_of(subject, where, context),
-            "input_shape": where.reading.shape,
-            "random_state": context.seed,
-        }
-
-        def fit(n_restarts: int, n_iter: int, *, progress: bool = False) -> KnownStartReconstructor:
-            more = {"n_restarts": n_restarts, "n_iter": n_iter, "progress": progress}
-            return KnownStartReconstructor(where.start, **options, **more).fit(where.reading.model)
-
-        budget = {"wanted": _RESTARTS, "fewest": _FEWEST_RESTARTS, "n_iter": _STEPS, "seconds": seconds}
-        n_restarts, timed = restarts_in_time(fit, _NAME, **budget)
-        fitted = fit(n_restarts, _STEPS, progress=context.progress)
+        left = context.seconds - (perf_counter() - begin)
+        where, fitted, cut = search_samples(subject, search.start, context, left)
     except (SkipProbe, InvalidInputError, NumericalError) as error:
-        return _Attack(why_not=str(error))
-    return _Attack(fitted, where, cut_short(_NAME, n_restarts, _RESTARTS, "independent restarts", timed))
+        return _unexplained(search, f"There are no pictures: {str(error).rstrip('.')}.")
+    if fitted.verdict_.outcome == "nothing found":
+        return _unexplained(search, joined(str(fitted.verdict_), cut), fitted)
+    if subject.train is None:
+        return _blind(search, fitted, where, cut)
+    return _scored(subject, search, fitted, where, context, cut)
 
 
 def _without_start(search: StartSearch) -> Finding:
@@ -138,19 +106,15 @@ def _untrained(search: StartSearch) -> Finding:
     )
 
 
-def _unexplained(search: StartSearch, attack: _Attack) -> Finding:
+def _unexplained(search: StartSearch, why: str, fitted: KnownStartReconstructor | None = None) -> Finding:
     """Report a start from which no sample was found."""
-    verdict = "" if attack.fitted is None else str(attack.fitted.verdict_)
-    severity: Severity = "info" if search.is_given else "low"
     return Finding(
         headline=f"{_lead(search)} With it, this attack recovers no training sample here.",
-        severity=severity,
+        severity="info" if search.is_given else "low",
         rule=_RULE,
         advice=_ADVICE + "Other attacks may find more with it than this one.",
-        limits=joined(
-            *_how(search), str(search.start), _sentence("There are no pictures:", attack.why_not), verdict, attack.cut
-        ),
-        measures=_measures(search, attack.fitted),
+        limits=joined(*_how(search), str(search.start), why),
+        measures=_measures(search, fitted),
     )
 
 
@@ -205,7 +169,7 @@ def _scored(
             str(search.start),
             str(fitted.verdict_),
         ),
-        measures=_measures(search, fitted) | _counts(matches),
+        measures=_measures(search, fitted) | match_measures(matches),
         figures=shown,
         tables=(match_table(matches),),
     )
@@ -236,21 +200,12 @@ def _how(search: StartSearch) -> Iterator[str]:
         yield _HOW
     if not (search.is_given or search.start.found):
         yield _LIST
-        yield cut_short(_NAME, search.n_seeds, len(SEEDS), "seeds", search.seconds)
+        yield cut_short(NAME, search.n_seeds, len(SEEDS), "seeds", search.seconds)
 
 
 def _population(fitted: KnownStartReconstructor) -> str:
     known = "" if fitted.population is None else ", and begin at the mean and the spread of the held-out samples"
     return known + " (those of another data set do)" * bool(known)
-
-
-def _sentence(lead: str, text: str) -> str:
-    return f"{lead} {text.rstrip('.')}." if text else ""
-
-
-def _counts(matches: list[Matches]) -> dict[str, float]:
-    counted: dict[str, float] = {f"n90, {match.name}": float(match.clear) for match in matches}
-    return counted | {f"n75, {match.name}": float(match.visible) for match in matches}
 
 
 def _measures(search: StartSearch, fitted: KnownStartReconstructor | None = None) -> dict[str, float]:
@@ -272,7 +227,7 @@ def _measures(search: StartSearch, fitted: KnownStartReconstructor | None = None
 
 
 PROBE = Probe(
-    name=_NAME,
+    name=NAME,
     question="Can the seed of training be guessed, and what does it give away?",
     needs=frozenset({"weights"}),
     run=run,

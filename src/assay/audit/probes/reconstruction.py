@@ -14,6 +14,7 @@ from assay.audit.matches import (
     VISIBLE,
     Matches,
     match_headline,
+    match_measures,
     match_severity,
     match_table,
 )
@@ -167,8 +168,7 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
             _LIMITS, _NO_HELD_OUT if held_out is None else "", cut, "Without the data:", str(attack.verdict_)
         ),
         measures=_measures(attack)
-        | {f"n90, {match.name}": float(match.clear) for match in matches}
-        | {f"n75, {match.name}": float(match.visible) for match in matches}
+        | match_measures(matches)
         | ({} if curve is None else {"area under the ROC": curve.curve.auc, "TPR at 1% FPR": curve.tpr_at(0.01)}),
         figures=(*(() if severity == "info" else recovered_figures(subject, score)), *roc_figure(curve)),
         tables=(match_table(matches),),
