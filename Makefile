@@ -56,7 +56,7 @@ endif
 	@touch $@
 
 audit: install
-	@echo 'Training and auditing the built-in subject fashion, which takes about half a minute.'
+	@echo 'Training and auditing the built-in subject fashion, which takes about a minute.'
 	$(BIN)/assay audit fashion
 
 test: dev

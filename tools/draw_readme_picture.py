@@ -8,20 +8,26 @@ import sys
 import matplotlib.pyplot as plt
 import torch
 
-from assay.audit import load_subject
-from assay.reconstruction import KKTReconstructor, score_reconstructions
+from assay.audit import Context, load_subject
+from assay.audit.known_start import attacked, population_of, score_candidates
+from assay.audit.matches import match_table
+from assay.audit.start_search import find_start
+from assay.reconstruction import KnownStartReconstructor
 
 COLUMNS = 10
 
 
 def main(path: str) -> None:
-    """Attack the subject at seed 0 and draw all of its images, the best recovered first."""
+    """Attack the subject at seed 0, as its audit does, and draw all of its images, the best recovered first."""
     torch.set_num_threads(1)
-    subject = load_subject("fashion")
-    attack = KKTReconstructor(random_state=0, input_shape=subject.sample_shape).fit(subject.model)
-    x = subject.raw(subject.train[0])
-    score = score_reconstructions(attack.pool_, x, mean=subject.mean, basis=attack.basis_)
-    recovered = score.rescaled()  # the weights do not tell a sample's scale
+    subject, context = load_subject("fashion"), Context()
+    start = find_start(subject, context.seconds).start
+    where = attacked(subject, start)
+    options = {"population": population_of(subject, where, context), "input_shape": subject.sample_shape}
+    attack = KnownStartReconstructor(where.start, **options).fit(subject.model)
+    score, matches = score_candidates(subject, where, attack, context)
+    print(start, attack.verdict_, *match_table(matches).rows, sep="\n")
+    x, recovered = score.train_x + score.mean, score.best + score.mean
     rows = -(-len(x) // COLUMNS)
     figure, axes = plt.subplots(2 * rows, COLUMNS, figsize=(COLUMNS, 2.35 * rows))
     for place, index in enumerate(score.ncc.argsort(descending=True).tolist()):

@@ -61,6 +61,7 @@ def quick_attack():
         )
         patch.setattr("assay.audit.probes.reconstruction._RESTARTS", 4)
         patch.setattr("assay.audit.probes.reconstruction._STEPS", 800)
+        patch.setattr("assay.audit.known_start._STEPS", 100)
         patch.setattr("assay.audit.probes.membership._SHADOWS", 10)
         yield
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from assay.audit import Subject, run_audit
+from assay.audit import Subject, known_start, run_audit, start_search
 from assay.audit.probes import membership, names, reconstruction, robustness
 from assay.core import (
     InvalidInputError,
@@ -84,6 +84,7 @@ STRUCTURAL = (
     "guess_initial_state",
     "InitialState",
     "start_share",
+    "probe initial_weights",
     "probe membership",
 )
 """What answers with modules of the network, or about them; or draws new weights by each module's own rule."""
@@ -119,6 +120,8 @@ def _tiny() -> Iterator[None]:
         patch.object(reconstruction, "KKTReconstructor", search),
         patch.multiple(membership, _STEPS=20, _SHADOWS=8),
         patch.multiple(robustness, _STEPS=3),
+        patch.multiple(known_start, _STEPS=3),
+        patch.multiple(start_search, SEEDS=tuple(range(12))),
     ):
         yield
 

@@ -51,6 +51,7 @@ THEORY = (
     "merge_parallel_units",
     "oracle_multipliers",
     "predicted_multipliers",
+    "probe initial_weights",
     "probe logit_gaps",
     "probe reconstruction",
     "stationarity_residual",

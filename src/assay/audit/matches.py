@@ -72,6 +72,12 @@ def match_headline(
     )
 
 
+def match_measures(matches: list[Matches]) -> dict[str, float]:
+    """Return the counts by name, as measures of a finding."""
+    clear: dict[str, float] = {f"n90, {match.name}": float(match.clear) for match in matches}
+    return clear | {f"n75, {match.name}": float(match.visible) for match in matches}
+
+
 def match_table(matches: list[Matches]) -> Table:
     """Return the counts of all candidates, of the nulls and for comparison."""
     columns = ("candidates", "how many", "samples", f"NCC > {CLEAR}", f"NCC > {VISIBLE}", "median NCC")

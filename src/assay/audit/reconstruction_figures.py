@@ -28,15 +28,30 @@ def pattern_figures(reading: Reading, attack: KKTReconstructor) -> tuple[Figure,
     return tuple(figures)
 
 
-def recovered_figures(subject: Subject, score: ReconstructionScore) -> tuple[Figure, ...]:
-    """Show the training images, the best recovered first, each beside the candidate closest to it."""
+def candidate_figures(candidates: Tensor, votes: Tensor) -> tuple[Figure, ...]:
+    """Show candidates, those that restarts agree on most first, where they are images."""
+    if not len(candidates) or not is_image(tuple(candidates.shape[1:])):
+        return ()
+    figures = []
+    for number, (pattern, vote) in enumerate(zip(candidates[:_SHOWN], votes.tolist(), strict=False), 1):
+        alt = f"Candidate {number}, from the trained weights and the start"
+        picture = sample_picture(f"{number:02}", stretch(pattern), alt)
+        figures.append(Figure((picture,), f"brightness stretched, restarts agree to NCC {vote:.2f}", tile=True))
+    return tuple(figures)
+
+
+def recovered_figures(subject: Subject, score: ReconstructionScore, *, own_scale: bool = False) -> tuple[Figure, ...]:
+    """Show the training images, the best recovered first, each beside the candidate closest to it.
+
+    Candidates are given the brightness and the contrast of the image, unless they come at a scale of their own.
+    """
     if score.ssim is None or not is_image(tuple(score.train_x.shape[1:])):
         return ()
     lowest, highest = subject.input_range
     figures = []
     for number, index in enumerate(score.ncc.argsort(descending=True)[:_SHOWN].tolist(), 1):
         sample, ncc, ssim = score.train_x[index], score.ncc[index].item(), score.ssim[index].item()
-        recovered = _with_contrast_of(sample, score.best[index])
+        recovered = score.best[index] if own_scale else _with_contrast_of(sample, score.best[index])
         shown = [(image + score.mean - lowest) / (highest - lowest) for image in (recovered, sample)]
         figures.append(
             Figure(

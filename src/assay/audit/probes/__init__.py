@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from assay.audit.probe import Probe
 
 # In the order of the report, most important first; probes not named here follow by name.
-_FIRST = ("reconstruction", "membership")
+_FIRST = ("reconstruction", "initial_weights", "membership")
 
 
 def names() -> list[str]:

@@ -1,13 +1,12 @@
 """Which training samples can be recovered from the weights alone?"""
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from assay.audit.assumptions import joined
-from assay.audit.budget import cut_short, measure_seconds, too_slow
+from assay.audit.budget import cut_short
 from assay.audit.matches import (
     CLEAR,
     EXACT,
@@ -15,20 +14,21 @@ from assay.audit.matches import (
     VISIBLE,
     Matches,
     match_headline,
+    match_measures,
     match_severity,
     match_table,
 )
 from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
 from assay.audit.reading import Reading, objective, of_each_step, read
 from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
+from assay.audit.restarts import restarts_in_time
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, NumericalError, seeded
 from assay.reconstruction import KKTReconstructor, ReconstructionScore, reconstruction_roc, score_reconstructions
 from assay.reconstruction.kkt import Objective, ReconstructionVerdict
 
 _RESTARTS, _FEWEST_RESTARTS = 10, 3
-_STEPS, _TRIAL_STEPS = 1500, (10, 100)
-_CLEAR_OF_SETTING_UP = 4  # times the time of a single step, with all that goes before it
+_STEPS = 1500
 _LIMIT = 2000  # training samples that candidates are compared with
 
 _RULE = (
@@ -58,8 +58,9 @@ _LIMITS_BLIND = (
     "training samples: give the audit training data and held-out data to have them scored."
 )
 _ADVICE_UNEXPLAINED = (
-    "Nothing to do now. The weights do not have the form that this attack relies on, which does not prove that they "
-    "are safe: other attacks rely on less."
+    "Nothing to do about this attack: the weights do not have the form that it relies on, as those of most networks, "
+    "which does not prove that they are safe. Other attacks rely on less: with the weights before training, guessed "
+    "from the seed or given as the subject's initial_state=, such networks give away more; see the finding on the seed."
 )
 _ADVICE: dict[Severity, str] = {
     "high": "If the training data are private, do not publish these weights. Train on more samples, for fewer steps, "
@@ -78,7 +79,14 @@ def run(subject: Subject, context: Context) -> Finding:
 
     attack = partial(_attack, reading, kind, context)
     try:
-        n_restarts, timed = _restarts_in_time(attack, context)
+        n_restarts, timed = restarts_in_time(
+            attack,
+            "reconstruction",
+            wanted=_RESTARTS,
+            fewest=_FEWEST_RESTARTS,
+            n_iter=_STEPS,
+            seconds=context.seconds,
+        )
         found = attack(n_restarts, _STEPS, trial=False)
     except (InvalidInputError, NumericalError) as error:
         raise SkipProbe(str(error)) from error
@@ -94,27 +102,6 @@ def _attack(
     options = {"random_state": context.seed, "progress": context.progress and not trial, "exact": not trial}
     attack = KKTReconstructor(kind, input_shape=reading.shape, n_restarts=n_restarts, n_iter=n_iter, **options)
     return attack.fit(reading.model)
-
-
-def _restarts_in_time(attack: Callable[..., object], context: Context) -> tuple[int, float]:
-    """Return how many restarts the time allows, and an estimate of the time for all, from a few steps of the search."""
-    alone = measure_seconds(lambda: attack(1, 1))
-    if context.seconds / _RESTARTS < alone < context.seconds / 2:  # the first use of its kernels may be all of that
-        alone = min(alone, measure_seconds(lambda: attack(1, 1)))
-    if alone > context.seconds / _RESTARTS:
-        estimate = alone * _RESTARTS**2
-        raise SkipProbe(too_slow("reconstruction", "its search", estimate, context.seconds))
-    n_steps, steps = 1, alone
-    for n_steps in _TRIAL_STEPS:
-        steps = measure_seconds(partial(attack, _RESTARTS, n_steps)) - alone
-        if steps > _CLEAR_OF_SETTING_UP * alone:
-            break
-    timed = alone + _STEPS / n_steps * max(steps, 0.0)
-    n = min(_RESTARTS, int(_RESTARTS * context.seconds / timed))
-    if n < _FEWEST_RESTARTS:
-        work = f"a search with {_FEWEST_RESTARTS} restarts"
-        raise SkipProbe(too_slow("reconstruction", work, timed * _FEWEST_RESTARTS / _RESTARTS, context.seconds))
-    return n, timed
 
 
 def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor, cut: str) -> Finding:
@@ -185,8 +172,7 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
             _LIMITS, _NO_HELD_OUT if held_out is None else "", cut, "Without the data:", str(attack.verdict_)
         ),
         measures=_measures(attack)
-        | {f"n90, {match.name}": float(match.clear) for match in matches}
-        | {f"n75, {match.name}": float(match.visible) for match in matches}
+        | match_measures(matches)
         | ({} if curve is None else {"area under the ROC": curve.curve.auc, "TPR at 1% FPR": curve.tpr_at(0.01)}),
         figures=(*(() if severity == "info" else recovered_figures(subject, score)), *roc_figure(curve)),
         tables=(match_table(matches),),
