@@ -102,7 +102,7 @@ def test_mirroring_values_and_bar_keeps_the_verdict(values: list[float], bar: fl
         ({"values": math.inf}, NumericalError, "inf"),
         ({"values": [1.5], "of": 10}, InvalidInputError, "whole numbers"),
         ({"values": [11], "of": 10}, InvalidInputError, "whole numbers"),
-        ({"values": [1, 2], "of": [10]}, InvalidInputError, "whole numbers"),
+        ({"values": [1, 2], "of": [10, 11, 12]}, InvalidInputError, "whole numbers"),
         ({"values": [0], "of": 0}, InvalidInputError, "whole numbers"),
         ({"values": [0, 0], "of": [9.5, 9]}, InvalidInputError, "whole numbers"),
         ({"values": [1], "of": 10, "test": "sign"}, InvalidInputError, "of= or test="),
