@@ -105,7 +105,7 @@ def level(looks: Sequence[int], n: int) -> float:
     Returns:
         $1 - \alpha_k$.
 
-    Source: Lan and DeMets, "Discrete sequential boundaries for clinical trials" (1983), the spending function
+    After Lan and DeMets, "Discrete sequential boundaries for clinical trials" (1983), the spending function
     $\alpha t$, with Bonferroni's bound in the place of the joint distribution.
 
     >>> level((5, 8, 12, 20), 5), level((), 5)

@@ -87,7 +87,7 @@ def proportion(shares: Sequence[float], trials: Sequence[int], level: float = 0.
     Returns:
         The interval.
 
-    Source: Clopper and Pearson, "The use of confidence or fiducial limits" (1934); Rao and Scott, "A simple method for
+    After Clopper and Pearson, "The use of confidence or fiducial limits" (1934); Rao and Scott, "A simple method for
     the analysis of clustered binary data" (1992), for the effective number of trials.
 
     >>> print(proportion([0.0, 0.0], [150, 150]))
