@@ -1,7 +1,9 @@
 """`assay study`, `assay list`, and what the command line says of itself."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,8 @@ from assay import studies
 from assay.audit import probes as registry
 from assay.cli import main
 from helpers.command_line import PYTHON
+
+RECORDS = Path(__file__).parents[2] / "records"
 
 
 def test_report_shows_the_records_that_come_with_the_package(folder, capsys):
@@ -30,7 +34,9 @@ def test_report_without_any_records_says_what_it_needs(folder, capsys, monkeypat
 def test_study_prints_each_claims_verdict_and_keeps_a_small_run(folder, capsys, monkeypatch):
     paper = SimpleNamespace(title="A Paper", year=2024)
     study = SimpleNamespace(slug="paper", paper=paper, claims={"C1": "It works", "C2": "It scales"})
-    run = SimpleNamespace(verdicts={"C1": "holds", "C2": "fails"}, folder="runs/paper-small-1", study=study)
+    run = SimpleNamespace(
+        verdicts={"C1": "holds", "C2": "fails"}, folder="runs/paper-small-1", study=study, planned=None
+    )
     asked = {}
     monkeypatch.setattr("assay.studies.load", lambda slug: study)
     monkeypatch.setattr("assay.lab.runner.run_study", lambda study, **options: asked.update(options) or run)
@@ -47,6 +53,35 @@ def test_study_prints_each_claims_verdict_and_keeps_a_small_run(folder, capsys, 
     ]
     chosen = ("scale", "seed", "jobs", "backend", "address")
     assert [asked[name] for name in chosen] == ["small", 3, 2, "dask", "tcp://a:1"]
+
+
+def test_study_tells_the_looks_that_were_taken(folder, capsys, monkeypatch):
+    paper = SimpleNamespace(title="A Paper", year=2024)
+    study = SimpleNamespace(slug="paper", paper=paper, claims={"C1": "It works"})
+    plan = SimpleNamespace(seeds=(5, 8, 12, 20))
+    run = SimpleNamespace(verdicts={"C1": "holds"}, folder="runs/1", study=study, planned=plan, looks=(5, 8))
+    monkeypatch.setattr("assay.studies.load", lambda slug: study)
+    monkeypatch.setattr("assay.lab.runner.run_study", lambda study, **options: run)
+    monkeypatch.setattr("assay.lab.study_page.write_study_page", lambda run: "report.html")
+    assert main(["study", "paper", "--scale", "smoke"]) == 0
+    assert "  2 of 4 planned looks: 8 of at most 20 seeds" in capsys.readouterr().out.splitlines()
+
+
+def test_rejudge_runs_nothing_and_writes_what_changes(folder, capsys, monkeypatch):
+    monkeypatch.setattr("assay.lab.runner.run_study", None)
+    assert main(["study", "malt", "--rejudge"]) == 2
+    assert "name their folder with --records" in capsys.readouterr().err
+    stored = json.loads((RECORDS / "malt.json").read_text())
+    (folder / "records").mkdir()
+    path = folder / "records" / "malt.json"
+    told = stored["claims"][0]["verdict"]
+    stored["claims"][0]["verdict"] = "reported"
+    path.write_text(json.dumps(stored))
+    assert main(["study", "malt", "--rejudge"]) == 0
+    assert capsys.readouterr().out == f"records/malt.json: C1: reported -> {told}\n"
+    assert json.loads(path.read_text()) == json.loads((RECORDS / "malt.json").read_text())
+    assert main(["study", "malt", "--rejudge"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from assay.core import InvalidInputError
-from assay.lab import Run, record, render, write_gallery
+from assay.lab import Lab, Run, record, render, write_gallery, write_study_page
 from assay.lab.gallery import gauge
+from helpers.lab_runs import run
 
 
 class Page(HTMLParser):
@@ -124,6 +125,27 @@ def test_the_page_says_what_was_measured(page: Page) -> None:
     assert "data set digits" not in page.words
     for sign, verdict in {"✓": "holds", "✗": "fails", "≈": "undecided", "•": "reported"}.items():
         assert f"{sign}{verdict}" in page.words
+
+
+def test_the_page_says_which_test_an_interval_inverts(tmp_path: Path) -> None:
+    def body(lab: Lab) -> None:
+        lab.measure("C1", [0, 1, 0], of=100, what="missed", at_most=0.1)
+        lab.measure("C1", [0, 20], of=100, what="missed, seed by seed", at_most=0.5)
+        lab.measure("C1", range(1, 8), test="wilcoxon", what="gain", at_least=0)
+        lab.measure("C1", range(1, 8), test="sign", what="gain by signs", at_least=0)
+        lab.measure("C2", [1.0, 3.0], test="sign", what="gain of few", at_least=0)
+
+    finished = run(tmp_path, body)
+    words = Page(write_study_page(finished).read_text()).words
+    for measured in (
+        "measured 0.003333 [8.35e-05, 0.01847] (1 of 300) over 3 seeds, bar",
+        "(20 of 200) over 2 seeds, counted as 9 trials, since seeds differ, bar",
+        "measured pseudomedian 4 [2, 6] over 7 pairs, bar",
+        "measured median 4 [1, 7] over 7 pairs, bar",
+        "measured median 2, without an interval over 2 pairs, bar",
+    ):
+        assert measured in words
+    assert finished.verdicts == {"C1": "holds", "C2": "undecided"}
 
 
 def test_the_gauge_keeps_the_order_of_its_marks() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from assay.core import InvalidInputError
-from assay.lab import Run, read_records, record, run_study
+from assay.lab import Run, read_records, record, rejudge, rewrite, run_study
 from helpers.lab_demo import make_study
 from helpers.lab_runs import CLAIMS, METHODS, bring_everything
 
@@ -40,3 +40,32 @@ def test_only_small_runs_make_records(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="--scale small"):
         record(run, tmp_path / "records")
     assert not (tmp_path / "records").exists()
+
+
+def test_a_record_of_today_is_judged_as_it_says(finished: Run, tmp_path: Path) -> None:
+    path = record(finished, tmp_path)
+    text = path.read_text()
+    assert rejudge(read_records(tmp_path)[0]) == json.loads(text)
+    assert rewrite(tmp_path) == {}
+    assert path.read_text() == text
+
+
+def test_a_record_of_an_earlier_rule_is_judged_by_todays_from_its_values(finished: Run, tmp_path: Path) -> None:
+    path = record(finished, tmp_path)
+    today = path.read_text()
+    state = json.loads(today)
+    state["claims"][0]["verdict"] = "undecided"
+    state["evidence"][0] |= {"verdict": "undecided", "interval": None}
+    state["evidence"][1]["verdict"] = "holds"
+    path.write_text(json.dumps(state))
+    assert rewrite(tmp_path, ["demo"]) == {path: ["C1: undecided -> holds"]}
+    assert path.read_text() == today
+    with pytest.raises(InvalidInputError, match="no record of another"):
+        rewrite(tmp_path, ["another"])
+
+
+def test_a_record_without_other_tests_is_read(finished: Run, tmp_path: Path) -> None:
+    state = json.loads(record(finished, tmp_path).read_text())
+    for piece in state["evidence"]:
+        assert set(piece) == {"claim", "what", "values", "interval", "bar", "verdict", "reason"}
+    assert "looks" not in state

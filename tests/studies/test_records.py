@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from assay.lab import read_records
+from assay.lab import read_records, rejudge
 from assay.lab.records import stale
 from assay.studies import load, slugs
 
@@ -23,3 +23,8 @@ def test_records_are_of_studies() -> None:
 @pytest.mark.parametrize("record", RECORDS, ids=slug)
 def test_a_record_agrees_with_its_study(record: dict[str, Any]) -> None:
     assert stale(record, load(record["slug"])) is None
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=slug)
+def test_a_record_is_judged_by_todays_rule(record: dict[str, Any]) -> None:
+    assert rejudge(record) == record

@@ -105,6 +105,8 @@ class Study(_Command):
     """Where parallel workers run: loky: processes on this machine; dask, ray: a cluster."""
     address: OptionalText = None
     """Address of the dask or ray cluster; by default one is started here."""
+    rejudge: bool = False
+    """Run nothing: apply today's rule for verdicts to the values in the records, and write those that change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,12 +201,18 @@ def _use_one_thread() -> None:
 
 def _study(command: Study) -> int:
     from assay import studies
-    from assay.lab import record, run_study, write_study_page
+    from assay.lab import record, rewrite, run_study, write_study_page
 
     check_seed(command.seed)
     if not command.slugs:
         raise Refusal("name at least one study; assay list shows them")
     records = command.records or (Path("records") if Path("records").is_dir() else None)
+    if command.rejudge:
+        if records is None:
+            raise Refusal("--rejudge needs records; name their folder with --records")
+        for path, verdicts in rewrite(records, command.slugs).items():
+            say(f"{path}: {'; '.join(verdicts) or 'the same verdicts'}")
+        return 0
     for study in [studies.load(slug) for slug in command.slugs]:
         run = run_study(
             study,
@@ -219,6 +227,9 @@ def _study(command: Study) -> int:
         )
         say(f"{study.paper.title} ({study.paper.year})")
         say(columns([(name, run.verdicts[name], str(claim)) for name, claim in study.claims.items()]))
+        if run.planned:
+            looks, taken = run.planned.seeds, run.looks
+            say(f"  {len(taken)} of {len(looks)} planned looks: {taken[-1]} of at most {looks[-1]} seeds")
         if records is not None and command.scale == "small":
             say(record(run, records))
         say(write_study_page(run))

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from assay.lab.gallery import write_gallery
     from assay.lab.grid import Grid
     from assay.lab.lab import Lab
+    from assay.lab.looks import Looks
     from assay.lab.page import inline_figure, render
-    from assay.lab.records import find_records, note, older_methods, read_records, record, stale
+    from assay.lab.records import find_records, note, older_methods, read_records, record, rejudge, rewrite, stale
     from assay.lab.runner import Run, run_study
     from assay.lab.study import Claim, Paper, Study
     from assay.lab.study_page import write_study_page
@@ -26,6 +27,7 @@ __all__ = [
     "Evidence",
     "Grid",
     "Lab",
+    "Looks",
     "Paper",
     "Run",
     "Study",
@@ -37,7 +39,9 @@ __all__ = [
     "printable",
     "read_records",
     "record",
+    "rejudge",
     "render",
+    "rewrite",
     "run_study",
     "stale",
     "write_gallery",
@@ -50,8 +54,9 @@ _HOME = {
     "cells": ("CellsFailedError",),
     "grid": ("Grid",),
     "lab": ("Lab",),
+    "looks": ("Looks",),
     "page": ("inline_figure", "render"),
-    "records": ("find_records", "note", "older_methods", "read_records", "record", "stale"),
+    "records": ("find_records", "note", "older_methods", "read_records", "record", "rejudge", "rewrite", "stale"),
     "runner": ("Run", "run_study"),
     "study": ("Claim", "Paper", "Study"),
     "text": ("printable",),

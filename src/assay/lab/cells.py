@@ -72,7 +72,7 @@ class Cells:
         """
         items = list(items)
         code = code_digest(function, items)
-        stems = [self._store.cell(name, index, item, code) for index, item in enumerate(items)]
+        stems = [self._store.cell(name, item, code) for item in items]
         found = [self._store.find(stem) for stem in stems]
         values = {index: entry[0] for index, entry in enumerate(found) if entry is not None}
         self._log.count(read=len(values))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from assay.lab.files import write_bytes
@@ -20,6 +21,9 @@ TONES = {
     "reported": ("note", "•"),
 }
 """Each verdict's tone and sign; the word itself is always shown too."""
+
+
+_ESTIMATES = {"wilcoxon": "pseudomedian ", "sign": "median "}
 
 
 def write_gallery(records_dir: str | Path, out: str | Path, *, studies: Iterable["Study"] = ()) -> Path:
@@ -61,7 +65,8 @@ def gauge(evidence: Mapping[str, Any]) -> dict[str, Any] | None:
     bar, interval, values = evidence["bar"], evidence["interval"], evidence["values"]
     if not values or not bar:
         return None
-    low, high = (interval["low"], interval["high"]) if interval else (values[0], values[0])
+    middle = median(values)
+    low, high = (interval["low"], interval["high"]) if interval else (middle, middle)
     marks = [low, high, bar["value"], *values]
     span = (max(marks) - min(marks)) or 1.0
     start = min(marks) - 0.12 * span
@@ -69,7 +74,7 @@ def gauge(evidence: Mapping[str, Any]) -> dict[str, Any] | None:
     def place(value: float) -> float:
         return round(100 * (value - start) / (1.24 * span), 2)
 
-    mean = interval["mean"] if interval else values[0]
+    mean = interval["mean"] if interval else middle
     return {
         "values": [place(value) for value in values],
         "low": place(low),
@@ -111,7 +116,28 @@ def _tally(verdicts: Iterable[str]) -> dict[str, int]:
 
 def _measured(evidence: Mapping[str, Any]) -> str:
     values, interval = evidence["values"], evidence["interval"]
-    if interval:
-        ends = f"[{number(interval['low'])}, {number(interval['high'])}]"
-        return f"{number(interval['mean'])} {ends} over {len(values)} seeds"
-    return number(values[0]) if values else ""
+    if len(values) < 2 and not interval:
+        return number(values[0]) if values else ""
+    return f"{_estimate(evidence)} {_units(evidence)}{_look(evidence)}"
+
+
+def _estimate(evidence: Mapping[str, Any]) -> str:
+    interval, name = evidence["interval"], _ESTIMATES.get(evidence.get("test", ""), "")
+    if not interval:
+        return f"{name}{number(median(evidence['values']))}, without an interval"
+    return f"{name}{number(interval['mean'])} [{number(interval['low'])}, {number(interval['high'])}]"
+
+
+def _units(evidence: Mapping[str, Any]) -> str:
+    values, trials = evidence["values"], evidence.get("trials")
+    if not trials:
+        return f"over {len(values)} {'pairs' if 'test' in evidence else 'seeds'}"
+    count = sum(round(value * n) for value, n in zip(values, trials, strict=True))
+    effect = evidence["design_effect"]
+    fewer = f", counted as {number(sum(trials) / effect, 3)} trials, since seeds differ" if effect > 1.05 else ""
+    return f"({count} of {sum(trials)}) over {len(values)} {'seed' if len(values) == 1 else 'seeds'}{fewer}"
+
+
+def _look(evidence: Mapping[str, Any]) -> str:
+    looks = evidence.get("looks")
+    return f", at look {looks.index(len(evidence['values'])) + 1} of {len(looks)}" if looks else ""

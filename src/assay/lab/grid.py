@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from assay.core import InvalidInputError, spawn_seeds
+from assay.core import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,11 @@ class Grid:
         )
 
 
-def expand_factors(factors: Mapping[str, Any], seed: int) -> dict[str, tuple[Any, ...]]:
+def expand_factors(factors: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """Return the levels of each factor.
 
     Args:
-        factors: A sequence of levels by factor; an int n for ``seed`` stands for n seeds.
-        seed: What these are derived from.
+        factors: A sequence of levels by factor.
 
     Returns:
         Levels by factor.
@@ -137,7 +136,7 @@ def expand_factors(factors: Mapping[str, Any], seed: int) -> dict[str, tuple[Any
     Raises:
         InvalidInputError: No factor, or one without levels, with a level twice, or given as one level alone.
 
-    >>> expand_factors({"kind": ["mlp", "conv"]}, 0)
+    >>> expand_factors({"kind": ["mlp", "conv"]})
     {'kind': ('mlp', 'conv')}
     """
     if not factors:
@@ -146,8 +145,6 @@ def expand_factors(factors: Mapping[str, Any], seed: int) -> dict[str, tuple[Any
         )
     expanded: dict[str, tuple[Any, ...]] = {}
     for name, levels in factors.items():
-        if name == "seed" and isinstance(levels, int):
-            levels = spawn_seeds(seed, levels)
         if isinstance(levels, str) or not hasattr(levels, "__iter__"):
             raise InvalidInputError(
                 f"the factor {name} is {levels!r}; give a sequence of levels: {name}=({levels!r},)."

@@ -8,13 +8,14 @@ from typing import Any, SupportsFloat, TypeVar
 import torch
 from matplotlib.figure import Figure
 
-from assay.core import InvalidInputError, track
+from assay.core import InvalidInputError, spawn_seeds, track
 from assay.data import available
 from assay.lab.cells import Cells
-from assay.lab.evidence import Evidence, not_tested, weigh
+from assay.lab.evidence import Evidence, Test, not_tested, read_bar, read_values, weigh
 from assay.lab.files import Value
 from assay.lab.grid import Grid, expand_factors
 from assay.lab.log import RunLog
+from assay.lab.looks import Looks
 from assay.lab.notebook import Notebook
 from assay.lab.study import Study, check_name
 from assay.lab.tables import table_rows
@@ -32,7 +33,9 @@ class Lab:
     - ``cached(name, make)``: ``make()``, computed once and kept
     - ``map(function, items, name=...)``: ``function(item)`` for each item, in parallel, kept cell by cell
     - ``grid(function, settings, seed=5, kind=KINDS)``: ``function(settings, seed, kind)`` over all combinations
-    - ``measure(claim, values, at_least=..., what=...)``: evidence: values over seeds against a bar
+    - ``measure(claim, values, at_least=..., what=...)``: evidence: values over seeds, paired differences or counts
+      against a bar
+    - ``seeds(settings.seeds)``: as many seeds as the settings say, or as this look has, where they plan `Looks`
     - ``table(name, rows_or_grid)``: a table; of a grid, means with intervals over seeds
     - ``figure(name, figure)``: a figure; `assay.lab.plots` draws the usual ones
     - ``progress(iterable, description)``: a progress bar
@@ -49,6 +52,8 @@ class Lab:
         seed: The run's seed.
         device: The device that the experiment computes on.
         progress: Whether bars are drawn.
+        looks: The looks that the study's settings plan; None where its numbers of seeds are fixed.
+        look: The place of this look among them.
     """
 
     def __init__(
@@ -62,9 +67,12 @@ class Lab:
         seed: int,
         device: torch.device,
         progress: bool,
+        looks: Looks | None = None,
+        look: int = 0,
     ) -> None:
         self._study, self._notebook, self._cells, self._log = study, notebook, cells, log
         self._scale, self._seed, self._device, self._progress = scale, seed, device, progress
+        self._looks, self._look = looks, look
         self._names: set[tuple[str, str]] = set()
         self._measured: set[tuple[str, str]] = set()
 
@@ -82,6 +90,17 @@ class Lab:
     def device(self) -> torch.device:
         """The device that the experiment computes on."""
         return self._device
+
+    def seeds(self, n: int | Looks) -> tuple[int, ...]:
+        """Return independent seeds that are derived from the run's; those of fewer are the first of those of more.
+
+        Args:
+            n: How many; of planned looks, as many as this look has.
+
+        Returns:
+            The seeds.
+        """
+        return tuple(spawn_seeds(self._seed, n.at(self._look) if isinstance(n, Looks) else n))
 
     def data(self, name: str, *, instead: str | None = "fashion") -> str | None:
         """Return the name of a data set, or of one to take instead where its files are not on this machine.
@@ -165,7 +184,7 @@ class Lab:
             name: The grid's name, used once in an experiment; that of the function, with dashes, where it is None.
             after: The grid whose cells are handed on.
             **factors: A sequence of levels each: strings, numbers, tuples or frozen dataclasses. ``seed=n`` stands for
-                n seeds that are derived from the run's.
+                n seeds that are derived from the run's, ``seed=Looks(...)`` for those of this look.
 
         Returns:
             The grid of values, as they are stored.
@@ -180,7 +199,9 @@ class Lab:
         self._take_name("map", name)
         if after is not None and factors:
             raise InvalidInputError(f"{name} has its factors from after=; leave out {', '.join(factors)}.")
-        levels = expand_factors(factors, self._seed) if after is None else dict(after.factors)
+        if isinstance(factors.get("seed"), int | Looks):
+            factors["seed"] = self.seeds(factors["seed"])
+        levels = expand_factors(factors) if after is None else dict(after.factors)
         items = [(settings, *combination) for combination in itertools.product(*levels.values())]
         if after is not None:
             items = [(*item, previous) for item, previous in zip(items, after, strict=True)]
@@ -194,24 +215,34 @@ class Lab:
         what: str = "",
         at_least: float | None = None,
         at_most: float | None = None,
+        test: Test = "student",
+        of: SupportsFloat | Iterable[SupportsFloat] | None = None,
         untested: str | None = None,
     ) -> Evidence:
         """Bring evidence for a claim: values against a bar, a number to report, or why it was not tested.
 
+        Evidence without a bar never decides: a claim's verdict is the worst of its evidence that has one. Where the
+        settings plan looks, one value for each seed of this look is judged look by look (`assay.lab.evidence.weigh`).
+
         Args:
             claim: One of the study's claims.
-            values: One value, or one for each seed.
+            values: One value, or one for each seed in their order.
             what: One line that can be read alone: what was measured, on what, against what.
-            at_least: The bar that the values must reach.
+            at_least: The bar that the values must reach; of counts, as a share.
             at_most: The bar that the values must not exceed. Without a bar the number is only reported.
+            test: What the interval inverts: ``"student"`` of the mean; of paired differences of which few or extreme
+                ones would make the mean, ``"wilcoxon"`` (signed ranks) or ``"sign"``.
+            of: Where values count successes, as of rare events: of how many trials, the same for all seeds or one
+                number a seed. The interval is then exact for the share of all trials.
             untested: Why this scale cannot test the claim; then no values are given.
 
         Returns:
             The evidence, with its verdict.
 
         Raises:
-            InvalidInputError: A claim that the study does not make, two bars, both values and ``untested``, or a
-                ``what`` that repeats an earlier one of the claim or leans on it ("the same ...", "its ...").
+            InvalidInputError: A claim that the study does not make, two bars, both values and ``untested``, counts
+                that are none, or a ``what`` that repeats an earlier one of the claim or leans on it ("the same ...",
+                "its ...").
             NumericalError: A value is not finite.
         """
         if claim not in self._study.claims:
@@ -220,9 +251,11 @@ class Lab:
             )
         self._check_reads_alone(claim, what)
         if untested is not None and values is None:
-            evidence = not_tested(claim, untested, what=what)
+            evidence = not_tested(claim, untested, what=what, bar=read_bar(claim, at_least, at_most))
         elif values is not None and untested is None:
-            evidence = weigh(claim, values, what=what, at_least=at_least, at_most=at_most)
+            found = read_values(values)
+            plan = self._looks.seeds if self._looks and self._looks.at(self._look) == len(found) else ()
+            evidence = weigh(claim, found, what=what, at_least=at_least, at_most=at_most, test=test, of=of, looks=plan)
         else:
             raise InvalidInputError(f"claim {claim!r} needs either values or untested='why', not both or none.")
         self._notebook.add_evidence(evidence)

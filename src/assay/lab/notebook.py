@@ -17,13 +17,19 @@ class Notebook:
 
     Args:
         store: The run's folder.
+        looks: The numbers of seeds at the looks so far; empty where none are planned.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, looks: Sequence[int] = ()) -> None:
+        self._store, self._looks = store, list(looks)
         self._evidence: list[Evidence] = []
         self._figures: list[dict[str, str]] = []
         self._tables: list[dict[str, Any]] = []
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """The evidence so far."""
+        return tuple(self._evidence)
 
     def add_evidence(self, evidence: Evidence) -> None:
         """Add a piece of evidence."""
@@ -75,5 +81,5 @@ class Notebook:
     def write(self) -> None:
         """Write ``evidence.json``."""
         evidence = [evidence_to_json(entry) for entry in self._evidence]
-        state = {"evidence": evidence, "figures": self._figures, "tables": self._tables}
+        state = {"evidence": evidence, "figures": self._figures, "tables": self._tables, "looks": self._looks}
         self._store.write("evidence", state)

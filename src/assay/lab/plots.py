@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from assay.core import InvalidInputError
-from assay.lab.evidence import interval_over_seeds
+from assay.lab.intervals import student
 
 _MARKERS = "os^Dvx"
 _STYLES = ("-", "--", ":", "-.")
@@ -221,7 +221,7 @@ def _numbers_or_words(x: Any) -> np.ndarray:
 def _band(array: np.ndarray, band: str) -> tuple[np.ndarray, np.ndarray]:
     if band == "range":
         return array.min(0), array.max(0)
-    intervals = [interval_over_seeds(tuple(column)) for column in array.T]
+    intervals = [student(tuple(column)) for column in array.T]
     ends = np.array([(interval.low, interval.high) for interval in intervals if interval is not None])
     return ends[:, 0], ends[:, 1]
 

@@ -1,13 +1,13 @@
 """Records: what a study measured at ``small``, as files that are committed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import assay
 from assay.core import InvalidInputError
-from assay.lab.evidence import evidence_to_json
+from assay.lab.evidence import evidence_from_json, evidence_to_json, judge
 from assay.lab.files import read_json, write_bytes, write_json
 from assay.lab.runner import Run
 from assay.lab.sources import study_sources
@@ -85,6 +85,58 @@ def read_records(records_dir: str | Path) -> list[dict[str, Any]]:
     return sorted(records, key=lambda entry: (entry["paper"]["year"], entry["paper"]["title"]))
 
 
+def rejudge(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the intervals and verdicts that today's rule gives its stored values; nothing is measured.
+
+    Args:
+        record: A record, from `read_records`.
+
+    Returns:
+        The record; the same where the rule has not changed since it was made.
+    """
+    evidence = [evidence_from_json(entry) for entry in record["evidence"]]
+    claims = [
+        {**claim, "verdict": judge(entry for entry in evidence if entry.claim == claim["id"])}
+        for claim in record["claims"]
+    ]
+    return {**record, "evidence": [evidence_to_json(entry) for entry in evidence], "claims": claims}
+
+
+def rewrite(records_dir: str | Path, slugs: Iterable[str] = ()) -> dict[Path, list[str]]:
+    """Write the records of a folder that today's rule judges otherwise than they say.
+
+    Args:
+        records_dir: The folder.
+        slugs: The studies whose records to judge; empty for all.
+
+    Returns:
+        A sentence for each claim with another verdict, by the record's path.
+
+    Raises:
+        InvalidInputError: No record of one of the studies.
+    """
+    folder, wanted = Path(records_dir), set(slugs)
+    records = {entry["slug"]: entry for entry in read_records(folder)}
+    missing = sorted(wanted - set(records))
+    if missing:
+        raise InvalidInputError(
+            f"{folder} holds no record of {', '.join(missing)}; run `assay study SLUG` to make one."
+        )
+    changed: dict[Path, list[str]] = {}
+    for slug in sorted(wanted or records):
+        judged = rejudge(records[slug])
+        if judged != records[slug]:
+            path = folder / f"{slug}.json"
+            write_json(path, judged)
+            pairs = zip(records[slug]["claims"], judged["claims"], strict=True)
+            changed[path] = [
+                f"{now['id']}: {before['verdict']} -> {now['verdict']}"
+                for before, now in pairs
+                if before["verdict"] != now["verdict"]
+            ]
+    return changed
+
+
 def stale(record: Mapping[str, Any], study: Study) -> str | None:
     """Say whether a record is of another study than the code's: other settings, other claims, or another source.
 
@@ -160,6 +212,7 @@ def contents(run: Run, figures: list[dict[str, str]]) -> dict[str, Any]:
         "evidence": [evidence_to_json(entry) for entry in run.evidence],
         "figures": figures,
         "tables": list(run.tables),
+        **({"looks": {"taken": list(run.looks), "planned": list(run.planned.seeds)}} if run.planned else {}),
         "data": run.log["data"],
         "source": {kind: run.log["source"][kind] for kind in ("study", "methods")},
         **{key: run.log[key] for key in _FROM_LOG},

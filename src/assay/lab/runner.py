@@ -12,13 +12,15 @@ import torch
 from assay.core import InvalidInputError, find_device
 from assay.lab.cells import Cells
 from assay.lab.environment import machine, versions
-from assay.lab.evidence import Evidence, Verdict, evidence_from_json, worst
+from assay.lab.evidence import Evidence, Verdict, evidence_from_json, judge
 from assay.lab.figures import house_style
 from assay.lab.lab import Lab
 from assay.lab.lock import locked
 from assay.lab.log import RunLog
+from assay.lab.looks import Looks
 from assay.lab.modules import pinned_sources
 from assay.lab.notebook import Notebook
+from assay.lab.sequential import asks_for_more, find_looks, refuse_unplanned
 from assay.lab.sources import code_digest, figures_source, study_sources
 from assay.lab.store import Store, run_name, settings_to_json
 from assay.lab.study import Study, require_experiment
@@ -36,6 +38,7 @@ class Run:
         evidence: What was measured, in the order of measuring.
         figures: Name, file and caption of each figure.
         tables: Name, caption, columns and rows of each table.
+        looks: The numbers of seeds at the looks that were taken; empty where the settings plan none.
         resumed: Whether the run had been finished before and nothing was computed.
     """
 
@@ -45,15 +48,18 @@ class Run:
     evidence: tuple[Evidence, ...]
     figures: tuple[Mapping[str, str], ...]
     tables: tuple[Mapping[str, Any], ...]
+    looks: tuple[int, ...] = ()
     resumed: bool = False
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """Each claim's verdict, in the study's order: the worst of its evidence."""
-        return {
-            claim: worst(entry.verdict for entry in self.evidence if entry.claim == claim)
-            for claim in self.study.claims
-        }
+        """Each claim's verdict, in the study's order: the worst of its evidence that has a bar."""
+        return {claim: judge(entry for entry in self.evidence if entry.claim == claim) for claim in self.study.claims}
+
+    @property
+    def planned(self) -> Looks | None:
+        """The looks that the settings plan."""
+        return find_looks(self.study.settings(self.log["scale"]))
 
 
 def run_study(
@@ -71,8 +77,11 @@ def run_study(
 ) -> Run:
     """Run a study at one scale, resuming what an earlier, interrupted run has finished.
 
-    A finished run is read back, unless the code that it stands on has changed since: then the experiment runs again,
-    reads the cells whose own code is the same, and computes the others.
+    Where the settings plan `Looks`, the experiment runs with the seeds of the first look, then with more, on the cells
+    that are there, until its claims are decided or no look is left.
+
+    A finished run is read back and judged by today's rule, unless the code that it stands on has changed since: then
+    the experiment runs again, reads the cells whose own code is the same, and computes the others.
 
     Args:
         study: The study.
@@ -105,12 +114,19 @@ def run_study(
             store.clear()
         elif _is_finished(store, header["source"]):
             return _read(study, store, resumed=True)
-        log, notebook = RunLog(store, header), Notebook(store)
+        log, looks = RunLog(store, header), find_looks(study.settings(scale))
         cells = Cells(store, log, workers, progress=progress)
-        lab = Lab(study, notebook, cells, log, scale=scale, seed=seed, device=target, progress=progress)
+        options = {"scale": scale, "seed": seed, "device": target, "progress": progress, "looks": looks}
+        before: tuple[Evidence, ...] = ()
         with log.recording(), workers.open(), house_style():
-            experiment(study.settings(scale), lab)
-            notebook.close(study.claims)
+            for look in range(len(looks.seeds) if looks else 1):
+                notebook = Notebook(store, looks=looks.seeds[: look + 1] if looks else ())
+                experiment(study.settings(scale), Lab(study, notebook, cells, log, look=look, **options))
+                notebook.close(study.claims)
+                refuse_unplanned(before, notebook.evidence)
+                if not asks_for_more(notebook.evidence):
+                    break
+                before = notebook.evidence
         return _read(study, store, resumed=False)
 
 
@@ -156,5 +172,6 @@ def _read(study: Study, store: Store, *, resumed: bool) -> Run:
         tuple(evidence_from_json(entry) for entry in notes["evidence"]),
         tuple(notes["figures"]),
         tuple(notes["tables"]),
+        tuple(notes.get("looks", ())),
         resumed,
     )

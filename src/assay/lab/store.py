@@ -99,19 +99,20 @@ class Store:
         for path in self.folder.rglob(".*.tmp"):
             path.unlink()
 
-    def cell(self, name: str, index: int, item: Any, code: str) -> Path:
+    def cell(self, name: str, item: Any, code: str) -> Path:
         """Return where the result of one item of a map is kept, without the suffix.
+
+        The item's place does not count: where more seeds are asked for, those of the first look are found.
 
         Args:
             name: The map's name.
-            index: The item's place.
             item: The item; its content is hashed.
             code: The digest of the code that computes it.
 
         Returns:
             A path in ``cells/``.
         """
-        return self.folder / "cells" / f"{name}-{index:04d}-{digest(item)}-{code}"
+        return self.folder / "cells" / f"{name}-{digest(item)}-{code}"
 
     def artifact(self, name: str, code: str) -> Path:
         """Return where a cached value is kept, without the suffix.

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from assay.core import InvalidInputError
-from assay.lab.evidence import interval_over_seeds
 from assay.lab.grid import Grid
+from assay.lab.intervals import student
 
 
 def table_rows(rows: Sequence[Mapping[str, Any]] | Grid, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def summarise(values: Sequence[float] | np.ndarray) -> str | float:
     ('0.71 [0.685, 0.735]', 0.123)
     """
     measured = tuple(float(value) for value in values)
-    interval = interval_over_seeds(measured)
+    interval = student(measured)
     if interval is None:
         return float(f"{measured[0]:.3g}")
     mean, low, high = (f"{float(f'{value:.3g}'):g}" for value in (interval.mean, interval.low, interval.high))
