@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from assay.core import InvalidInputError, cross_entropy, parameter_gradients, preserved
 from assay.nets.diffusion import GuidedDDIMSampler
 from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
-from assay.privacy.poisoning.witches_brew import FLOOR, gradient_mismatch, poison_target_gradient
+from assay.privacy.poisoning.witches_brew import gradient_mismatch, poison_target_gradient
+
+_FLOOR = 1e-10
+"""Added to squared norms: the square root has no slope at zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,7 @@ class GuidedDiffusionPoisoner:
             gradients = parameter_gradients(self.model, seen, labels, cross_entropy)
             if self.matching:
                 return self.matching * gradient_mismatch(gradients, target) + self.labelling * wrong
-            return 1 / (gradients.square().sum(1) + FLOOR).sqrt() + self.labelling * wrong
+            return 1 / (gradients.square().sum(1) + _FLOOR).sqrt() + self.labelling * wrong
 
         return loss
 
