@@ -87,11 +87,34 @@ def test_noisy_steps_leave_modes_buffers_and_frozen_parameters_alone():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = SGD([parameter for parameter in model.parameters() if parameter.requires_grad])
     triggers = TriggerSet(torch.randn(5, 4, generator=seeded(2)), label=1)
-    SmoothedWatermark(0.1, n_levels=2, n_noise=2).embed_step(model, triggers, optimizer)
+    SmoothedWatermark(0.1, n_levels=2, n_noise=2).embed_step(model, triggers, optimizer, generator=seeded(0))
     assert [module.training for module in model] == [True, True, True, False, True]
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {"0.bias", "1.weight", "1.bias", "4.weight", "4.bias"}
     assert model[0].weight.grad is None
+
+
+def test_verification_does_not_meet_the_draws_of_training(triggers):
+    # Trained on the same draws again and again, a network is sure under them, and less so under others.
+    watermark, model = SmoothedWatermark(0.9, n_levels=2, n_noise=20), network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    for _ in range(150):
+        watermark.embed_step(model, triggers, optimizer, generator=seeded(0))
+
+    def verified(**options):
+        return smoothed_trigger_accuracy(model, triggers, sigma=0.9, **options).mean().item()
+
+    fresh = verified(n=4000, generator=seeded(123))
+    assert verified(n=20, generator=seeded(0)) > fresh + 0.05
+    assert verified(n=4000) == pytest.approx(fresh, abs=0.02)
+    with pytest.raises(TypeError, match="generator"):
+        watermark.embed_step(model, triggers, optimizer)
+
+
+def test_a_frozen_network_cannot_be_embedded(triggers):
+    frozen = network().requires_grad_(False)
+    with pytest.raises(InvalidInputError, match="every parameter of the model is frozen"):
+        SmoothedWatermark().embed_step(frozen, triggers, SGD(network().parameters()), generator=seeded(0))
 
 
 def test_bad_input(triggers, data):
