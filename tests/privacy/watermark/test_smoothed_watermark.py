@@ -95,20 +95,14 @@ def test_noisy_steps_leave_modes_buffers_and_frozen_parameters_alone():
 
 
 def test_verification_does_not_meet_the_draws_of_training(triggers):
-    # Trained on the same draws again and again, a network is sure under them, and less so under others.
-    watermark, model = SmoothedWatermark(0.9, n_levels=2, n_noise=20), network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
-    for _ in range(150):
-        watermark.embed_step(model, triggers, optimizer, generator=seeded(0))
-
-    def verified(**options):
-        return smoothed_trigger_accuracy(model, triggers, sigma=0.9, **options).mean().item()
-
-    fresh = verified(n=4000, generator=seeded(123))
-    assert verified(n=20, generator=seeded(0)) > fresh + 0.05
-    assert verified(n=4000) == pytest.approx(fresh, abs=0.02)
+    # A loop that starts each epoch from one seed trains on the first of its draws again and again.
+    model, options = network(), {"sigma": 0.9, "n": 100}
+    of_training = smoothed_trigger_accuracy(model, triggers, **options, generator=seeded(0))
+    by_default = smoothed_trigger_accuracy(model, triggers, **options)
+    assert not torch.equal(by_default, of_training)
+    assert torch.equal(by_default, smoothed_trigger_accuracy(model, triggers, **options))
     with pytest.raises(TypeError, match="generator"):
-        watermark.embed_step(model, triggers, optimizer)
+        SmoothedWatermark().embed_step(model, triggers, SGD(model.parameters()))
 
 
 def test_a_frozen_network_cannot_be_embedded(triggers):
