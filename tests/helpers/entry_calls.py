@@ -53,9 +53,9 @@ class Given:
     outputs: int
 
     @torch.inference_mode(False)
-    def other(self) -> nn.Module:
+    def other(self, seed: int = 7) -> nn.Module:
         """Build the network with trained weights of its own, or all of them where it trains none."""
-        model, draw = self.build(), seeded(7)
+        model, draw = self.build(), seeded(seed)
         frozen = not any(value.requires_grad for value in model.parameters())
         with torch.inference_mode():  # where weights that were made there can be written to
             for value in model.parameters():
@@ -76,13 +76,13 @@ def _shadows(given: Given) -> ShadowEnsemble:
 
 def _direct(given: Given) -> object:
     shadows = _shadows(given)
-    return DirectAttack(shadows).score([given.other()], given.x, given.y), shadows.confidences(given.x, given.y)
+    return DirectAttack(shadows).score([given.other(8)], given.x, given.y), shadows.confidences(given.x, given.y)
 
 
 def _canary(given: Given) -> object:
     attack = CanaryAttack(_shadows(given), n_queries=2, eps=0.1, n_iter=3)
     queries = attack.craft(given.x, given.y, generator=seeded(5))
-    return queries, attack.score([given.model], given.x, given.y, queries=queries)
+    return queries, attack.score([given.other(8)], given.x, given.y, queries=queries)
 
 
 def _trained_shadows(given: Given) -> object:

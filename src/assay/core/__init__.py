@@ -12,6 +12,7 @@ from assay.core.checks import (
     check_samples,
     signs,
 )
+from assay.core.cosine import cosine_distance
 from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
 from assay.core.duplicates import find_copies
@@ -126,6 +127,7 @@ __all__ = [
     "check_samples",
     "check_scores",
     "copy_network",
+    "cosine_distance",
     "cross_entropy",
     "find_copies",
     "find_device",

@@ -19,6 +19,7 @@ from assay.core import (
     check_logits,
     check_outputs,
     check_scores,
+    cosine_distance,
     cross_entropy,
     find_copies,
     fit,
@@ -118,6 +119,10 @@ def _kernels(source, n):
     return tuple(factor @ factor.T for factor in factors)
 
 
+def _vectors(source, n):
+    return torch.randn(n, 4, generator=source).double(), torch.randn(n, 4, generator=source).double()
+
+
 def _parameters(source, n):
     return ({"weight": torch.randn(3, 2, generator=source, dtype=torch.float64), "bias": torch.ones(3).double()},)
 
@@ -176,6 +181,7 @@ ROWS = (
         wrong={"other numbers": lambda: (torch.arange(3), "members")},
     ),
     Formula(kernel_distance, _kernels, rowwise=False),
+    Formula(cosine_distance, _vectors, options={"floor": 1e-6}, refuses=()),  # other axes broadcast
     Formula(
         order_statistic_index,
         lambda source, n: (100, 0.5),

@@ -107,3 +107,11 @@ def test_bad_input_is_refused():
         linear_noise_schedule(0)
     with pytest.raises(InvalidInputError, match="last must lie strictly between 0 and 1"):
         linear_noise_schedule(5, 0.1, 1.0)
+
+
+@pytest.mark.parametrize("weights", [[1.5, -0.5], [0.0, 0.0], [float("nan"), 1.0]])
+def test_weights_are_shares(weights):
+    with pytest.raises(InvalidInputError, match="weights are shares"):
+        GaussianMixtureDenoiser(
+            torch.tensor(weights), torch.zeros(2, 3), torch.eye(3).expand(2, 3, 3), linear_noise_schedule(4)
+        )

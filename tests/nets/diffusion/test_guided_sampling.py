@@ -106,7 +106,38 @@ def test_a_stride_visits_the_noisiest_time_first():
     assert times == [19, 19, 11, 11, 3, 3]
 
 
+def mixture(schedule):
+    """A denoiser of two coordinates with variances 0.3 and 0.05."""
+    variances = torch.tensor([0.3, 0.05]).double().diag()[None]
+    return GaussianMixtureDenoiser(torch.ones(1).double(), torch.zeros(1, 2).double(), variances, schedule)
+
+
+def test_the_schedule_is_the_denoisers_own():
+    denoiser = mixture(SCHEDULE)
+    images = GuidedDDIMSampler(denoiser, recurrence=1, clip=False).sample((3000, 2), batch_size=3000)
+    torch.testing.assert_close((2 * images - 1).T.cov(), denoiser_covariance(), rtol=0.15, atol=0.02)
+    given = GuidedDDIMSampler(denoiser, SCHEDULE.clone(), recurrence=1).sample((3, 2))
+    assert torch.equal(given, GuidedDDIMSampler(denoiser, recurrence=1).sample((3, 2)))
+    for other in (SCHEDULE[:10], linear_noise_schedule(20, 0.01, 0.2).double(), linear_noise_schedule(30).double()):
+        with pytest.raises(InvalidInputError, match="the denoiser's own has 20 and ends at"):
+            GuidedDDIMSampler(denoiser, other)
+    with pytest.raises(InvalidInputError, match="pass the noise schedule it was trained with"):
+        GuidedDDIMSampler(wavy)
+
+
+def denoiser_covariance():
+    return torch.tensor([[0.3, 0.0], [0.0, 0.05]]).double()
+
+
 def test_bad_input_is_refused():
+    for strength in (-5.0, float("nan")):
+        with pytest.raises(InvalidInputError, match="strength must be zero or a positive number"):
+            GuidedDDIMSampler(wavy, SCHEDULE, strength=strength)
+    single = torch.nn.Linear(3, 3)
+    with pytest.raises(InvalidInputError, match=r"does not take images .* in torch.float64 at time 19"):
+        GuidedDDIMSampler(lambda x, t: single(x), SCHEDULE).sample((2, 3))
+    with pytest.raises(InvalidInputError, match=r"does not take images .* at time 19 .*of its times"):
+        GuidedDDIMSampler(lambda x, t: SCHEDULE[:10][t] * x, SCHEDULE).sample((2, 3))
     with pytest.raises(InvalidInputError, match="alphas_cumprod must fall"):
         GuidedDDIMSampler(wavy, SCHEDULE.flip(0))
     with pytest.raises(InvalidInputError, match="recurrence must be a whole number of at least 1, got 0"):

@@ -7,8 +7,14 @@ from torch import nn
 
 from assay.core import InvalidInputError, NumericalError, cross_entropy, seeded
 from assay.nets import mlp
-from assay.privacy import DatasetCondenser
-from assay.privacy.condensation import ClassWiseGradientMatching, ContrastiveGradientMatching, SiameseAugmentation
+from assay.privacy import DatasetCondenser, evaluate_condensed
+from assay.privacy.condensation import (
+    ClassWiseGradientMatching,
+    ContrastiveGradientMatching,
+    SiameseAugmentation,
+    gradient_distance,
+    gradient_matching,
+)
 from assay.privacy.condensation.condenser import set_batch_norm_statistics
 from helpers.condensation import build, condense, samples
 
@@ -100,6 +106,46 @@ def test_images_are_condensed_with_augmentation_in_training_too():
     changed = condense(**options, augment=SiameseAugmentation(("flip", "color"))).fit(x, y).data_
     assert plain.shape == changed.shape == (6, 1, 4, 4)
     assert not torch.equal(plain, changed)
+
+
+def test_networks_train_on_images_that_are_changed_apart(monkeypatch):
+    changed = {"alike": 0, "apart": 0}
+
+    def count(name, change):
+        def counted(self, x, generator):
+            changed[name] += 1
+            return change(self, x, generator)
+
+        return counted
+
+    monkeypatch.setattr(SiameseAugmentation, "__call__", count("alike", SiameseAugmentation.__call__))
+    monkeypatch.setattr(SiameseAugmentation, "apart", count("apart", SiameseAugmentation.apart))
+    x, y = torch.rand(9, 1, 4, 4, generator=seeded(0)), torch.arange(9) % 3
+    options = {"model_fn": lambda source: nn.Sequential(nn.Flatten(), *mlp((16, 3), generator=source))}
+    condense(**options, n_outer_iter=1, n_inner_iter=2, net_epochs=5, augment=SiameseAugmentation()).fit(x, y)
+    assert changed == {"alike": 2 * 6, "apart": 5}  # real and synthetic samples of three classes, twice; five epochs
+    evaluate_condensed(x, y, x, y, n_models=1, epochs=4, augment=SiameseAugmentation(), **options)
+    assert changed == {"alike": 2 * 6, "apart": 9}
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize("matching", ["contrastive", "class-wise"])
+def test_the_metric_is_that_of_the_matching_loss(matching, monkeypatch):
+    asked = []
+
+    def distance(a, b, *, metric):
+        asked.append(metric)
+        return gradient_distance(a, b, metric=metric)
+
+    monkeypatch.setattr(gradient_matching, "gradient_distance", distance)
+    options = {"matching": matching, "outer_warmup": 0, "n_outer_iter": 1, "n_inner_iter": 1}
+    losses = {
+        condense(**options, metric=metric).fit(*samples()).history_ for metric in ("rowwise_cosine", "cosine", "mse")
+    }
+    assert len(losses) == 3
+    assert list(dict.fromkeys(asked)) == ["rowwise_cosine", "cosine", "mse"]
+    with pytest.raises(InvalidInputError, match="metric"):
+        condense(**options, metric="euclidean").fit(*samples())
 
 
 def test_the_papers_schedule_by_samples_a_class():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from assay.core import InvalidInputError, cross_entropy, seeded
+from assay.core import InvalidInputError, NumericalError, cross_entropy, seeded
 from assay.nets import mlp, normalized_conv
 from assay.privacy.condensation import ClassWiseGradientMatching, ContrastiveGradientMatching, gradient_distance
 
@@ -141,3 +141,10 @@ def test_bad_input():
             kind()(model, x, y, x[:, None], y)
         with pytest.raises(InvalidInputError, match="non-empty"):
             kind()(model, x[:0], y[:0], x, y)
+
+
+@pytest.mark.parametrize("metric", ["rowwise_cosine", "cosine", "mse"])
+def test_a_gradient_that_is_no_number_has_no_distance(metric):
+    broken = {"weight": torch.full((2, 2), torch.nan)}
+    with pytest.raises(NumericalError, match="distance of two gradients"):
+        gradient_distance(broken, {"weight": torch.eye(2)}, metric=metric)

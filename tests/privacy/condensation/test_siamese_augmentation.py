@@ -24,6 +24,28 @@ def test_all_images_are_changed_alike_and_differentiably(change):
 
 
 @pytest.mark.parametrize("change", ALL)
+def test_apart_each_image_has_a_strength_of_its_own(change):
+    augment, one = SiameseAugmentation((change,)), pictures(1)
+    copies = one.expand(12, 3, 16, 16)
+    changed = augment.apart(copies, seeded(0))
+    fewest = {"flip": 2, "crop": 8, "cutout": 8}.get(change, 12)  # of 2, 25 and 81 that there are
+    assert len(changed.flatten(1).unique(dim=0)) >= fewest
+    alike = torch.cat([augment(one, seeded(seed)) for seed in range(400)]).flatten(1)
+    if change in ("crop", "cutout", "flip"):  # whose strengths are few
+        assert all((alike == each).all(1).any() for each in changed.flatten(1))
+    small = pictures(3, 1, 8).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: augment.apart(x, seeded(1)), small)
+
+
+def test_apart_all_images_get_one_of_the_changes():
+    flipped_or_cut = SiameseAugmentation(("flip", "cutout"))
+    x = pictures(1).expand(8, 3, 16, 16) + 0.1
+    for seed in range(20):
+        cut = (flipped_or_cut.apart(x, seeded(seed)) == 0).flatten(1).any(1)
+        assert cut.all() | (~cut).all()
+
+
+@pytest.mark.parametrize("change", ALL)
 def test_the_generator_moves_on_alike_whatever_is_drawn(change):
     one, other = seeded(3), seeded(3)
     SiameseAugmentation((change,))(pictures(), one)
@@ -54,6 +76,13 @@ def test_crop_shifts_by_at_most_an_eighth_and_fills_with_zeros():
         assert len(found) == 1
         shifts.update(found)
     assert {i for i, _ in shifts} == {j for _, j in shifts} == set(range(5))
+
+
+@pytest.mark.parametrize(("side", "most"), [(14, 2), (28, 4), (32, 4)])
+def test_the_reach_of_a_crop_is_rounded_as_in_the_released_code(side, most):
+    x = (torch.arange(side, dtype=torch.float64) + 1).expand(1, 1, side, side)
+    middle = [SiameseAugmentation(("crop",))(x, seeded(seed))[0, 0, side // 2, side // 2] for seed in range(150)]
+    assert {int(value) - (side // 2 + 1) for value in middle} == set(range(-most, most + 1))
 
 
 def test_cutout_takes_away_a_square_of_half_the_side():

@@ -60,3 +60,9 @@ def test_bad_input():
         kernel_velocity(network(), x, [state, state], dt=0.0)
     with pytest.raises(InvalidInputError, match="no direction"):
         kernel_distance(torch.zeros(2, 2), torch.eye(2))
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_kernels_of_other_shapes_cannot_be_compared():
+    with pytest.raises(InvalidInputError, match=r"shapes \(3, 3\) and \(2, 2\)"):
+        kernel_distance(torch.eye(3), torch.eye(2))

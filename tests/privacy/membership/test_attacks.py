@@ -1,3 +1,7 @@
+import copy
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -5,7 +9,7 @@ from torch import nn
 from assay.core import InvalidInputError, predict, seeded
 from assay.nets import mlp
 from assay.privacy import CanaryAttack, DirectAttack, LiRA, ShadowEnsemble, membership_metrics
-from assay.privacy.membership import canary_objective, label_logits, logit_confidence
+from assay.privacy.membership import QueryTask, canary_objective, label_logits, logit_confidence
 
 
 def confidences(models, x, y):
@@ -115,6 +119,151 @@ def test_shifted_copies_are_moved_with_zeros_behind_them(shadows, images):
         assert any(torch.equal(queries[:, q], moved(*move)) for move in moves)
 
 
+def test_copies_are_mirrored_half_of_the_time_where_asked(shadows, images):
+    x, y = images
+    plain = DirectAttack(shadows, n_queries=200).craft(x, y, generator=seeded(1))
+    mirrored = DirectAttack(shadows, n_queries=200, flip=True).craft(x, y, generator=seeded(1))
+    assert torch.equal(mirrored[:, 0], x)
+    turned = [torch.equal(mirrored[:, q], plain[:, q].flip(-1)) for q in range(1, 200)]
+    kept = [torch.equal(mirrored[:, q], plain[:, q]) for q in range(1, 200)]
+    assert sum(turned) + sum(kept) == 199
+    assert 65 <= sum(turned) <= 135  # five standard deviations of a fair coin
+
+
+class Recorder(nn.Module):
+    """A linear model that notes which samples it is asked about, known by their first pixel."""
+
+    def __init__(self, seed, note):
+        super().__init__()
+        self.inner, self.note = linear(seed), note
+
+    def forward(self, x):
+        self.note((20 * x[:, 0, 0, 0].detach()).round().long().tolist())
+        return self.inner(x)
+
+
+@pytest.mark.parametrize(("online", "k"), [(True, 2), (True, 5), (True, 8), (False, 3), (True, 1)])
+def test_every_sample_has_models_of_its_own_in_both_roles(images, online, k):
+    x, y = images[0].clone(), images[1]
+    x[:, 0, 0, 0] = 0.05 * torch.arange(12)  # samples apart by far more than eps
+    asked = [[] for _ in range(10)]
+    models = tuple(Recorder(seed, asked[seed].extend) for seed in range(10))
+    seen = torch.rand(10, 12, generator=seeded(0)).argsort(0) < 3  # each in three of ten
+    options = {"eps": 1e-5, "n_queries": 1, "n_iter": 100, "models_per_step": k}
+    attack = CanaryAttack(ShadowEnsemble(models, seen, x), LiRA(online), **options)
+    counts = torch.zeros(10, 12)
+    for sign, own in ((-1, replace(attack, n_iter=0)), (1, attack)):  # without the looks before the first iteration
+        for notes in asked:
+            notes.clear()
+        own.propose(QueryTask(x, y, 256, seeded(3), progress=False))
+        counts += sign * torch.stack(
+            [torch.bincount(torch.tensor(notes, dtype=torch.long), minlength=12) for notes in asked]
+        )
+    inside, outside = (counts * seen).sum(0), (counts * ~seen).sum(0)
+    if k == 1:
+        assert torch.equal(inside + outside, torch.full((12,), 100.0))
+        return
+    n_in = min(3, k // 2) if online else 0
+    assert torch.equal(inside, torch.full((12,), 100.0 * n_in))
+    assert torch.equal(outside, torch.full((12,), 100.0 * (k - (k // 2 if online else 0))))
+    drawn = counts[~seen].view(-1)
+    assert drawn.min() > 0  # every allowed model is drawn at some time
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_the_batch_size_changes_no_canary(shadows, images, batch_size):
+    attack = CanaryAttack(shadows, n_queries=3, n_iter=4, eps=0.1)
+    expected = attack.craft(*images, generator=seeded(2))
+    found = attack.craft(*images, batch_size=batch_size, generator=seeded(2))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+OBJECTIVES = ("target_logits", "cross_entropy", "reversed_cross_entropy", "carlini_wagner")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES[1:])
+def test_alternative_objectives_are_what_their_formulas_say(networks, images, objective):
+    x, y = images
+    queries, seen = torch.stack([x, 1 - x], 1), torch.arange(12) < 5
+    others = (y[:, None] + torch.tensor([1, 2])) % 3
+    got = canary_objective(networks[0], queries, y, seen, objective=objective, others=others)
+    for i in range(12):
+        for q in range(2):
+            logits = networks[0](queries[i, q : q + 1])[0].tolist()
+            p = torch.tensor(logits).double().softmax(0).tolist()
+            label, other = int(y[i]), int(others[i, q])
+            toward = label if seen[i] else other
+            expected = {
+                "cross_entropy": -math.log(p[toward]),
+                "reversed_cross_entropy": -math.log(p[label] if seen[i] else 1 - p[label]),
+                "carlini_wagner": max(max(s for k, s in enumerate(logits) if k != toward) - logits[toward], -5.0),
+            }
+            assert got[i, q].item() == pytest.approx(expected[objective], rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES[1:])
+def test_one_logit_has_the_objectives_of_two_classes(images, objective):
+    x, y = images[0], torch.arange(12) % 2
+    one = nn.Sequential(nn.Flatten(), *mlp((36, 1), generator=seeded(0))).double()
+    two = nn.Sequential(one, SplitLogit())
+    queries, seen = x[:, None], torch.arange(12) < 6
+    expected = canary_objective(two, queries, y, seen, objective=objective, others=1 - y[:, None])
+    for labels in (y, 2 * y - 1):
+        torch.testing.assert_close(canary_objective(one, queries, labels, seen, objective=objective), expected)
+
+
+class SplitLogit(nn.Module):
+    def forward(self, x):
+        return torch.cat([-x, x], 1) / 2
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_canaries_lower_their_objective(shadows, images, objective):
+    x, y = images
+    attack = CanaryAttack(shadows, n_queries=1, n_iter=15, eps=0.2, models_per_step=4, objective=objective)
+    crafted = attack.craft(x, y, generator=seeded(4))
+
+    # With one canary for each sample the first draws are those of its other class.
+    others = (y[:, None] + torch.randint(1, 3, (12, 1), generator=seeded(4))) % 3
+
+    def total(queries):
+        options = {"objective": objective, "others": others}
+        pairs = zip(shadows.models, shadows.membership, strict=True)
+        return sum(canary_objective(m, queries, y, seen, **options).sum() for m, seen in pairs)
+
+    assert total(crafted) < total(x[:, None])
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda model: model, copy.deepcopy, nn.DataParallel], ids=["itself", "copy", "wrapped"]
+)
+def test_a_target_among_the_shadows_is_refused(shadows, networks, images, wrap):
+    for attack in (DirectAttack(shadows), DirectAttack(shadows, LiRA(online=False))):
+        with pytest.raises(InvalidInputError, match="target 1 is shadow model 2"):
+            attack.score([networks[4], wrap(shadows.models[2])], *images)
+
+
+def test_an_offline_score_warns_where_no_sample_is_in_the_pool(shadows, networks, images):
+    x, y = images
+    offline = DirectAttack(shadows, LiRA(online=False))
+    with pytest.warns(UserWarning, match="none of the 12 samples is in the shadow models' pool"):
+        offline.score(networks[4:], x * (1 + 1e-6), y)
+    offline.score(networks[4:], torch.cat([x[:1], x[1:] * (1 + 1e-6)]), y)  # warnings are errors here
+    assert shadows.holds(torch.cat([x[:1], 2 * x[1:]])).tolist() == [True] + 11 * [False]
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_an_unknown_objective_is_refused(shadows):
+    with pytest.raises(InvalidInputError, match="objective"):
+        CanaryAttack(shadows, objective="kl")
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_a_single_target_must_be_in_a_list(shadows, networks, images):
+    with pytest.raises(InvalidInputError, match=r"pass a single one as \[model\]"):
+        DirectAttack(shadows).score(networks[4], *images)
+
+
 def test_measure_is_the_report_of_the_scores_and_queries_can_be_kept(shadows, networks, images):
     x, y = images
     targets, members = networks[4:], torch.rand(3, 12, generator=seeded(2)) < 0.5
@@ -178,6 +327,8 @@ def test_bad_input(shadows, networks, images):
         DirectAttack(ShadowEnsemble((mlp((3, 2)),), torch.ones(1, 4) > 0, torch.eye(4, 3)), n_queries=2).craft(
             torch.eye(4, 3), torch.zeros(4, dtype=torch.long)
         )
+    with pytest.raises(InvalidInputError, match="pass others="):
+        canary_objective(networks[0], x[:, None], y, y > 0, objective="cross_entropy")
     with pytest.raises(InvalidInputError, match="n_queries must be a whole number of at least 1"):
         DirectAttack(shadows, n_queries=0)
     with pytest.raises(InvalidInputError, match="max_shift must be a whole number of at least 1"):

@@ -8,7 +8,7 @@ from torch import nn
 from assay.core import InvalidInputError, cross_entropy, parameter_gradients, predict, seeded
 from assay.nets.diffusion import GaussianMixtureDenoiser, GuidedDDIMSampler, linear_noise_schedule
 from assay.privacy import FeatureCollision, GuidedDiffusionPoisoner, PoisonGoal, WitchesBrew
-from assay.privacy.poisoning import gradient_alignment_loss, poison_target_gradient
+from assay.privacy.poisoning import PoisonSet, gradient_alignment_loss, poison_target_gradient
 
 
 @pytest.fixture
@@ -98,3 +98,22 @@ def test_bad_input_is_refused(poisoner, images, goal):
         poisoner.generate_bases(goal, 0)
     with pytest.raises(InvalidInputError, match="does not accept a sample"):
         poisoner.generate_bases(PoisonGoal(torch.ones(1, 5).double(), 0), 2)
+
+
+def test_goal_and_sampler_must_be_of_one_range_and_type(poisoner, goal):
+    for x in (255 * goal.x, goal.x - 0.9):
+        with pytest.raises(InvalidInputError, match=r"bases are sampled in \[0, 1\]; rescale them"):
+            poisoner.generate_bases(replace(goal, x=x), 2)
+    single = replace(poisoner, sampler=replace(poisoner.sampler, alphas_cumprod=poisoner.sampler.schedule.float()))
+    with pytest.raises(InvalidInputError, match="bring schedule, goal and model to one type"):
+        single.generate_bases(goal, 2)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_a_set_of_poisons_has_a_label_and_a_score_for_each(images):
+    x = images[0][:3]
+    assert PoisonSet(x, torch.full((3,), 2)).scores is None
+    with pytest.raises(InvalidInputError, match=r"labels of shape .* for 3 poisons"):
+        PoisonSet(x, torch.full((2,), 2))
+    with pytest.raises(InvalidInputError, match=r"scores of shape .* for 3 poisons"):
+        PoisonSet(x, torch.full((3,), 2), torch.zeros(5))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.core import InvalidInputError, seeded
+from assay.core import InvalidInputError, NumericalError, seeded
 from assay.privacy import LogitDifferenceModel, calibrate_alpha
 from assay.privacy.unlearning import QAExamples, relative_top_mask, token_logits
 from assay.privacy.unlearning.calibration import RELATIVE_MARGIN
@@ -29,8 +29,9 @@ def shares_right(target, assistant, examples, alphas, top_filter):
     """The share of right tokens for each alpha, straight from the logits."""
     logits, tokens = answer_logits(token_logits(target, examples), examples.labels)
     log_p = answer_logits(token_logits(assistant, examples), examples.labels)[0].log_softmax(-1)
-    counted = torch.ones_like(log_p) if top_filter is None else relative_top_mask(logits, top_filter)
-    scores = logits - torch.tensor(alphas)[:, None, None] * counted * (log_p + math.log(log_p.shape[1]))
+    chosen_from = torch.ones_like(log_p) > 0 if top_filter is None else relative_top_mask(logits, top_filter)
+    scores = logits - torch.tensor(alphas)[:, None, None] * (log_p + math.log(log_p.shape[1]))
+    scores = scores.masked_fill(~chosen_from, -math.inf)
     return (scores.argmax(-1) == tokens).double().mean(1).tolist()
 
 
@@ -57,6 +58,46 @@ def test_no_smaller_alpha_on_a_fine_grid_is_enough(seed, wanted, top_filter):
     assert alpha == 0 or share_right(target, assistant, examples, below, top_filter) > wanted
     # Whatever the grid finds is not below the answer, but for the clearance.
     assert not enough or enough[0] >= alpha / (1 + RELATIVE_MARGIN) - 1e-9
+
+
+@pytest.mark.parametrize("vocabulary", [8, 130])
+@pytest.mark.parametrize("top_filter", [None, 0.01])
+def test_nothing_that_is_called_forgotten_is_generated(vocabulary, top_filter):
+    target, assistant = Bigram(vocabulary), Bigram(vocabulary, seed=1)
+    secret = torch.arange(vocabulary).roll(1)
+    with torch.no_grad():
+        for model, certainty in ((target, 14), (assistant, 9)):
+            model.table.weight += certainty * torch.nn.functional.one_hot(secret, vocabulary)
+    prompts = torch.arange(vocabulary)[:, None]
+    examples = QAExamples.from_tokens(torch.cat([prompts, secret[:, None]], 1), prompt_length=1)
+    alpha = calibrate_alpha(target, assistant, examples, forget_accuracy=0.0, top_filter=top_filter)
+    model = LogitDifferenceModel(target, assistant, alpha, top_filter)
+    said = model.generate(prompts, max_new_tokens=1)[:, 1]
+    assert (said == secret).sum() == 0
+    assert share_right(target, assistant, examples, alpha, top_filter) == 0
+
+
+class Undefined(torch.nn.Module):
+    """A model whose logits after token 0 are no numbers, though its weights are."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, input_ids):
+        return self.inner(input_ids).where(input_ids[..., None] != 0, math.nan)
+
+
+@pytest.mark.parametrize("broken", ["target", "assistant"])
+def test_logits_that_are_no_numbers_are_an_error(broken):
+    target, assistant, examples = known()
+    tokens = examples.input_ids
+    with_zero = (tokens[:, :-1] == 0).any(1)
+    late = QAExamples.from_tokens(torch.cat([tokens[~with_zero], tokens[with_zero]]), prompt_length=1)
+    assert 3 < (~with_zero).sum() < len(tokens)  # of which the first three are looked at before
+    pair = (Undefined(target), assistant) if broken == "target" else (target, Undefined(assistant))
+    with pytest.raises(NumericalError, match=broken):
+        calibrate_alpha(*pair, late)
 
 
 def test_a_target_that_does_not_know_needs_nothing():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from assay.core import InvalidInputError
-from assay.privacy.unlearning import QAExamples, answer_logits, answer_nll
+from assay.privacy.unlearning import QAExamples, answer_logits, answer_nll, token_logits
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
@@ -40,3 +40,21 @@ def test_labels_must_fit_the_scores():
             call(logits[..., :3], labels)
         with pytest.raises(InvalidInputError, match="shape"):
             call(logits[:1], labels)
+
+
+def test_labels_must_be_the_tokens_themselves():
+    ids = torch.tensor([[1, 2, 3]])
+    assert len(QAExamples(ids, torch.tensor([[-100, 2, -100]]))) == 1
+    with pytest.raises(InvalidInputError, match="labels differ from input_ids"):
+        QAExamples(ids, torch.tensor([[-100, 3, -100]]))
+
+
+def test_what_a_model_cannot_read_is_said():
+    model, ids = torch.nn.Embedding(3, 3), torch.tensor([[1, 2, 3]])
+    with pytest.raises(InvalidInputError, match=r"3 tokens between 1 and 3 .*; tokenise with its vocabulary"):
+        token_logits(model, QAExamples.from_tokens(ids, prompt_length=1))
+    masked = QAExamples(ids, torch.tensor([[-100, 2, 3]]), torch.ones_like(ids))
+    with pytest.raises(InvalidInputError, match="Embedding takes tokens, but not attention_mask"):
+        token_logits(model, masked)
+    with pytest.raises(InvalidInputError, match=r"shape \(n, t\), got \(3,\)"):
+        QAExamples.from_tokens(ids[0], prompt_length=1)

@@ -138,8 +138,12 @@ def test_the_figure_shows_the_bounds():
         (lambda: percentile_bounds(0.5, 1.0, 0.0), "sigma"),
         (lambda: certify_watermark(torch.zeros(0), 1.0, [1.0]), "no samples"),
         (lambda: certify_watermark(torch.ones(9), -1.0, []), "sigma"),
+        (lambda: certify_watermark(torch.ones(9), 1.0, 0.5), r"pass a single one as \[radius\]"),
+        (lambda: certify_watermark(-torch.ones(9), 1.0, [5.0]), "samples fall to -1.*subtract the lowest value"),
+        (lambda: certify_watermark(torch.ones(9), 1.0, [], control=-torch.ones(9)), "control fall to -1"),
     ],
 )
+@pytest.mark.usefixtures("as_users_run_it")
 def test_bad_input(call, message):
     with pytest.raises(InvalidInputError, match=message):
         call()

@@ -87,11 +87,28 @@ def test_noisy_steps_leave_modes_buffers_and_frozen_parameters_alone():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = SGD([parameter for parameter in model.parameters() if parameter.requires_grad])
     triggers = TriggerSet(torch.randn(5, 4, generator=seeded(2)), label=1)
-    SmoothedWatermark(0.1, n_levels=2, n_noise=2).embed_step(model, triggers, optimizer)
+    SmoothedWatermark(0.1, n_levels=2, n_noise=2).embed_step(model, triggers, optimizer, generator=seeded(0))
     assert [module.training for module in model] == [True, True, True, False, True]
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {"0.bias", "1.weight", "1.bias", "4.weight", "4.bias"}
     assert model[0].weight.grad is None
+
+
+def test_verification_does_not_meet_the_draws_of_training(triggers):
+    # A loop that starts each epoch from one seed trains on the first of its draws again and again.
+    model, options = network(), {"sigma": 0.9, "n": 100}
+    of_training = smoothed_trigger_accuracy(model, triggers, **options, generator=seeded(0))
+    by_default = smoothed_trigger_accuracy(model, triggers, **options)
+    assert not torch.equal(by_default, of_training)
+    assert torch.equal(by_default, smoothed_trigger_accuracy(model, triggers, **options))
+    with pytest.raises(TypeError, match="generator"):
+        SmoothedWatermark().embed_step(model, triggers, SGD(model.parameters()))
+
+
+def test_a_frozen_network_cannot_be_embedded(triggers):
+    frozen = network().requires_grad_(False)
+    with pytest.raises(InvalidInputError, match="every parameter of the model is frozen"):
+        SmoothedWatermark().embed_step(frozen, triggers, SGD(network().parameters()), generator=seeded(0))
 
 
 def test_bad_input(triggers, data):

@@ -65,3 +65,15 @@ def test_bad_input():
         TriggerSet(torch.zeros(1, 4), label=0).check_fits(mlp((4, 1)))
     with pytest.raises(InvalidInputError, match="does not accept"):
         TriggerSet(torch.zeros(1, 5), label=0).check_fits(mlp((4, 3)))
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_triggers_are_made_of_images():
+    flat = torch.rand(3, 4, generator=seeded(0))
+    for make in (TriggerSet.from_overlay, lambda x: TriggerSet.from_unrelated(x, shape=(1, 2, 2))):
+        with pytest.raises(InvalidInputError, match=r"images of shape \(n, channels, h, w\), got \(3, 4\)"):
+            make(flat)
+    with pytest.raises(InvalidInputError, match="shape must be channels, height and width"):
+        TriggerSet.from_unrelated(pictures(), shape=(8, 8))
+    with pytest.raises(InvalidInputError, match="height must be a whole number"):
+        TriggerSet.from_unrelated(pictures(), shape=(1, 0, 8))

@@ -46,6 +46,31 @@ def linear_noise_schedule(n_times: int = 1000, first: float = 1e-4, last: float 
     return (1 - torch.linspace(first, last, n_times, dtype=torch.float64)).cumprod(0).float()
 
 
+def common_schedule(denoiser: Denoiser, alphas_cumprod: Float[Tensor, " t"] | None) -> Float[Tensor, " t"]:
+    r"""Return the noise schedule of a denoiser, its attribute `alphas_cumprod`, or the given one where it has none.
+
+    Raises:
+        InvalidInputError: There is none, or the two differ.
+
+    >>> common_schedule(lambda x, t: x, linear_noise_schedule(2, 0.1, 0.5))
+    tensor([0.9000, 0.4500])
+    """
+    found = getattr(denoiser, "alphas_cumprod", None)
+    own = found if isinstance(found, Tensor) else None
+    if alphas_cumprod is None:
+        if own is None:
+            raise InvalidInputError("the denoiser has no alphas_cumprod; pass the noise schedule it was trained with")
+        return own
+    if own is None:
+        return alphas_cumprod
+    if own.shape != alphas_cumprod.shape or not torch.allclose(own, alphas_cumprod.to(own), atol=1e-6):
+        raise InvalidInputError(
+            f"alphas_cumprod has {len(alphas_cumprod)} times and ends at {float(alphas_cumprod[-1]):.4g}, the "
+            f"denoiser's own has {len(own)} and ends at {float(own[-1]):.4g}; leave it out, and the denoiser's is taken"
+        )
+    return alphas_cumprod
+
+
 class GaussianMixtureDenoiser(nn.Module):
     r"""Denoise samples of a mixture of Gaussians exactly.
 
@@ -59,13 +84,13 @@ class GaussianMixtureDenoiser(nn.Module):
     Cost: time O(n k d^2) a call, memory O(n k d) beside the covariances, for k components.
 
     Args:
-        weights: Share of each component.
+        weights: Share of each component, not negative.
         means: Mean of each component, in [-1, 1].
         covariances: Covariance of each component.
         alphas_cumprod: $\bar\alpha_t$, from little noise to much.
 
     Raises:
-        InvalidInputError: A covariance is not positive semi-definite.
+        InvalidInputError: A weight is negative or all are zero, or a covariance is not positive semi-definite.
 
     Source: Ho, Jain and Abbeel, "Denoising Diffusion Probabilistic Models" (2020), equation 4, for the noised samples;
     the score of a mixture is elementary.
@@ -91,6 +116,8 @@ class GaussianMixtureDenoiser(nn.Module):
         alphas_cumprod: Float[Tensor, " t"],
     ) -> None:
         super().__init__()
+        if not (bool((weights >= 0).all()) and 0 < float(weights.sum()) < torch.inf):
+            raise InvalidInputError(f"weights are shares, at least 0 and not all 0; got {weights.tolist()}")
         variances, axes = torch.linalg.eigh(covariances)
         if variances.min() < -1e-5 * variances.max():
             raise InvalidInputError(
@@ -138,11 +165,12 @@ class GaussianMixtureDenoiser(nn.Module):
 class UNetDenoiser:
     """Wrap a noise-predicting `UNet2DModel` of diffusers (extra `diffusion`) as a denoiser.
 
-    The network runs in evaluation mode with frozen weights, and comes back as it was. Its noise schedule is
-    `scheduler.alphas_cumprod` of its training scheduler.
+    The network runs in evaluation mode with frozen weights, and comes back as it was.
 
     Args:
         unet: Network with as many output as input channels.
+        alphas_cumprod: Noise schedule that it was trained with, `scheduler.alphas_cumprod` of its training scheduler; a
+            sampler takes it, or refuses another one.
 
     Raises:
         MissingExtraError: diffusers is not installed.
@@ -154,6 +182,7 @@ class UNetDenoiser:
     """
 
     unet: nn.Module
+    alphas_cumprod: Float[Tensor, " t"] | None = None
 
     def __post_init__(self) -> None:
         library = require_extra("diffusers", "diffusion")

@@ -1,14 +1,16 @@
 """Guided DDIM sampling with self-recurrence (Souri et al., 2024; Bansal et al., 2023, section 3)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from assay.core import InvalidInputError, as_generator, check_count, check_finite, track
-from assay.nets.diffusion.denoisers import Denoiser
+from assay.nets.diffusion.denoisers import Denoiser, common_schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +32,16 @@ class GuidedDDIMSampler:
     Args:
         denoiser: Predicts the noise in images of range [-1, 1]: any function `(x, t)`, a `GaussianMixtureDenoiser`
             or a `UNetDenoiser`.
-        alphas_cumprod: $\bar\alpha_t$ for each time; images take its dtype and device.
+        alphas_cumprod: $\bar\alpha_t$ for each time that the denoiser counts; images take its dtype and device. None
+            takes the denoiser's own.
         strength: Guidance strength s. Paper's code: 5.
         recurrence: Repeats r of each step. Paper's code: 5.
         stride: Distance between visited times. Paper's code: 1.
         clip: Clamp $\hat x_0$ to [-1, 1]. Guidance has no gradient at clamped pixels, as in the paper's code.
 
     Raises:
-        InvalidInputError: `alphas_cumprod` is no noise schedule, or a count is below one.
+        InvalidInputError: `alphas_cumprod` is no noise schedule, missing or another than the denoiser's own, `strength`
+            is negative, or a count is below one.
 
     Source: Bansal et al., "Universal Guidance for Diffusion Models" (2023), section 3.1 (forward guidance) and section
     3.3 (self-recurrence); Song, Meng and Ermon, "Denoising Diffusion Implicit Models" (2021), equation 12, for the step
@@ -52,24 +56,34 @@ class GuidedDDIMSampler:
     """
 
     denoiser: Denoiser
-    alphas_cumprod: Float[Tensor, " t"]
+    alphas_cumprod: Float[Tensor, " t"] | None = None
     strength: float = 5.0
     recurrence: int = 5
     stride: int = 1
     clip: bool = True
 
     def __post_init__(self) -> None:
-        schedule = self.alphas_cumprod
+        schedule = self.schedule
         is_falling = (
             len(schedule) > 0 and schedule.max() < 1 and schedule.min() > 0 and bool((schedule.diff() < 0).all())
         )
         if not is_falling:
             raise InvalidInputError("alphas_cumprod must fall from below 1 and stay above 0; see linear_noise_schedule")
+        if not (math.isfinite(self.strength) and self.strength >= 0):
+            raise InvalidInputError(
+                f"strength must be zero or a positive number, got {self.strength!r}; negate the guidance to move away"
+            )
         check_count(self.recurrence, "recurrence")
         check_count(self.stride, "stride")
-        if schedule.is_inference():
-            with torch.inference_mode(False):  # autograd refuses tensors of inference mode
-                object.__setattr__(self, "alphas_cumprod", schedule.clone())
+
+    @cached_property
+    def schedule(self) -> Float[Tensor, " t"]:
+        r"""The noise schedule: the given $\bar\alpha_t$, or the denoiser's own."""
+        schedule = common_schedule(self.denoiser, self.alphas_cumprod)
+        if not schedule.is_inference():
+            return schedule
+        with torch.inference_mode(False):  # autograd refuses tensors of inference mode
+            return schedule.clone()
 
     def sample(
         self,
@@ -112,13 +126,13 @@ class GuidedDDIMSampler:
         progress: bool,
     ) -> Float[Tensor, "n *d"]:
         """Return images in [-1, 1]."""
-        times = list(range(len(self.alphas_cumprod) - 1, -1, -self.stride))
-        clean = self.alphas_cumprod.new_ones(())
-        ahead_of = [*(self.alphas_cumprod[t] for t in times[1:]), clean]
+        times = list(range(len(self.schedule) - 1, -1, -self.stride))
+        clean = self.schedule.new_ones(())
+        ahead_of = [*(self.schedule[t] for t in times[1:]), clean]
         x = self._noise(shape, source)
         pairs = zip(times, ahead_of, strict=True)
         for t, abar_ahead in track(pairs, "sampling", total=len(times), enabled=progress):
-            alpha = self.alphas_cumprod[t] / abar_ahead
+            alpha = self.schedule[t] / abar_ahead
             for repeat in range(self.recurrence):
                 if repeat:
                     x = alpha.sqrt() * x + (1 - alpha).sqrt() * self._noise(shape, source)
@@ -126,7 +140,18 @@ class GuidedDDIMSampler:
         return x
 
     def _noise(self, shape: tuple[int, ...], source: torch.Generator) -> Tensor:
-        return torch.randn(shape, generator=source, device=source.device).to(self.alphas_cumprod)
+        return torch.randn(shape, generator=source, device=source.device).to(self.schedule)
+
+    def _noise_in(self, x: Tensor, t: int) -> Tensor:
+        try:
+            return self.denoiser(x, t)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError, TypeError) as error:
+            raise InvalidInputError(
+                f"the denoiser does not take images of shape {tuple(x.shape)} in {x.dtype} at time {t} ({error}); "
+                "sample in the shape it was trained on, with alphas_cumprod in its type and of its times"
+            ) from error
 
     def _clean(self, x: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
         image = (x - (1 - abar).sqrt() * noise) / abar.sqrt()
@@ -135,11 +160,11 @@ class GuidedDDIMSampler:
     def _step(
         self, x: Tensor, t: int, abar_ahead: Tensor, guidance: Callable[[Tensor], Tensor] | None
     ) -> Float[Tensor, "n *d"]:
-        abar = self.alphas_cumprod[t]
+        abar = self.schedule[t]
         pull = torch.zeros_like(x)
         with torch.set_grad_enabled(guidance is not None):
             x = x.detach().requires_grad_(guidance is not None)
-            noise = self.denoiser(x, t)
+            noise = self._noise_in(x, t)
             if noise.shape != x.shape:
                 raise InvalidInputError(
                     f"the denoiser gives {tuple(noise.shape)} for images of shape {tuple(x.shape)}; it must predict "

@@ -96,7 +96,7 @@ def evaluate_condensed(
         epochs: Passes over the condensed set. Paper: 300, with augmentation 1000.
         lr: Learning rate. Paper: 0.01.
         batch_size: Samples a step.
-        augment: Augmentation of each training batch.
+        augment: Augmentation of each training batch, by `SiameseAugmentation` of each of its samples apart.
         generator: Source of the initial weights and the order of the samples; a fixed seed by default.
         progress: Draw a bar on standard error.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Shaped
@@ -24,7 +24,11 @@ from assay.core import (
     track,
 )
 from assay.data import balanced_subset
-from assay.privacy.condensation.gradient_matching import ClassWiseGradientMatching, ContrastiveGradientMatching
+from assay.privacy.condensation.gradient_matching import (
+    ClassWiseGradientMatching,
+    ContrastiveGradientMatching,
+    Metric,
+)
 from assay.privacy.condensation.networks import like_samples
 from assay.privacy.condensation.siamese_augmentation import Augmentation, augmented
 
@@ -67,7 +71,9 @@ class DatasetCondenser(BaseEstimator):
         batch_size: Real samples of each class an iteration, all of smaller classes. Paper: 256.
         net_lr: Learning rate of the networks. Paper: 0.01.
         augment: Augmentation, the same for real and synthetic samples of a class, before gradients are compared and in
-            the networks' training; `SiameseAugmentation` gives the paper's DSAC.
+            the networks' training. `SiameseAugmentation` gives the paper's DSAC: in training it changes each sample
+            apart. Any other function is called with whole batches.
+        metric: Distance of gradients, see `gradient_distance`.
         progress: Draw a bar on standard error.
         random_state: Seed of all draws.
 
@@ -103,6 +109,7 @@ class DatasetCondenser(BaseEstimator):
         batch_size: int = 256,
         net_lr: float = 0.01,
         augment: Augmentation | None = None,
+        metric: Metric = "rowwise_cosine",
         progress: bool = False,
         random_state: int = 0,
     ) -> None:
@@ -118,6 +125,7 @@ class DatasetCondenser(BaseEstimator):
         self.batch_size = batch_size
         self.net_lr = net_lr
         self.augment = augment
+        self.metric: Metric = metric
         self.progress = progress
         self.random_state = random_state
 
@@ -182,7 +190,7 @@ class DatasetCondenser(BaseEstimator):
             )
         warm = outer >= self.outer_warmup or inner >= self.inner_warmup
         matching = ContrastiveGradientMatching if self.matching == "contrastive" and warm else ClassWiseGradientMatching
-        return matching().matched(model, *synthetic, *real)
+        return matching(self.metric).matched(model, *synthetic, *real)
 
     def _train(self, model: nn.Module, data: Tensor, source: torch.Generator) -> None:
         network = augmented(model, self.augment, source)
@@ -209,6 +217,7 @@ class DatasetCondenser(BaseEstimator):
 
     def _check_options(self) -> None:
         check_choice(self.matching, ("contrastive", "class-wise"), "matching")
+        check_choice(self.metric, get_args(Metric), "metric")
         for name in ("n_per_class", "batch_size", "n_inner_iter", "net_epochs"):
             value = getattr(self, name)
             if value is not None:

@@ -11,19 +11,26 @@ from torch import Tensor, nn
 
 from assay.core import (
     InvalidInputError,
+    MeanLoss,
     Parameters,
     check_choice,
+    check_finite,
     check_follows_parameters,
     check_labels,
     check_pairs,
     check_scores,
-    functional,
+    cosine_distance,
     named_parameters,
+    parameter_gradients,
     plain_attention,
     preserved,
+    unflatten,
 )
 
 Metric = Literal["rowwise_cosine", "cosine", "mse"]
+
+_FLOOR = 1e-6
+"""Beside the product of the norms, as in the released code."""
 
 
 def gradient_distance(a: Parameters, b: Parameters, *, metric: Metric = "rowwise_cosine") -> Float[Tensor, ""]:
@@ -45,6 +52,7 @@ def gradient_distance(a: Parameters, b: Parameters, *, metric: Metric = "rowwise
     Raises:
         InvalidInputError: The gradients are empty or have different parameters, the metric is unknown, or no parameter
             has the two axes that "rowwise_cosine" needs.
+        NumericalError: The distance is NaN or infinite, as a gradient is.
 
     Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2021), section 2.3, with the constant
     of the released code.
@@ -64,19 +72,16 @@ def gradient_distance(a: Parameters, b: Parameters, *, metric: Metric = "rowwise
         layers = [(a[name].flatten(1), b[name].flatten(1)) for name in a if a[name].ndim > 1]
         if not layers:
             raise InvalidInputError("no parameter has rows to compare; use metric='cosine' or 'mse'")
-        return torch.stack([_one_minus_cosine(*rows).sum() for rows in layers]).sum()
-    one, other = (torch.cat([gradient[name].flatten() for name in a]) for gradient in (a, b))
-    if metric == "cosine":
-        return _one_minus_cosine(one, other)
-    return (one - other).square().mean()
+        distance = torch.stack([cosine_distance(*rows, floor=_FLOOR).sum() for rows in layers]).sum()
+    else:
+        one, other = (torch.cat([gradient[name].flatten() for name in a]) for gradient in (a, b))
+        distance = cosine_distance(one, other, floor=_FLOOR) if metric == "cosine" else (one - other).square().mean()
+    check_finite(distance, "the distance of two gradients")
+    return distance
 
 
 def _at_least_single(value: Tensor) -> torch.dtype:
     return torch.promote_types(value.dtype, torch.float32)  # half precision loses the norms
-
-
-def _one_minus_cosine(a: Float[Tensor, "*r d"], b: Float[Tensor, "*r d"]) -> Float[Tensor, "*r"]:
-    return 1 - (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1) + 1e-6)
 
 
 class _GradientMatching(nn.Module, ABC):
@@ -210,16 +215,19 @@ def _checked(
 
 def _balanced_gradient(model: nn.Module) -> Callable[[Tensor, Tensor], Parameters]:
     """Return a function from samples and targets to the gradient of their class-balanced loss."""
-    outputs = functional(model)
-    params = {name: value.requires_grad_() for name, value in named_parameters(model, params="trainable").items()}
+    params = named_parameters(model, params="trainable")
 
     def gradient(samples: Tensor, targets: Tensor) -> Parameters:
-        _, place, count = targets.unique(return_inverse=True, return_counts=True)
-        losses = F.cross_entropy(outputs(params, samples), targets, reduction="none")
-        loss = losses @ (1 / (len(count) * count[place]).to(losses))
-        values = torch.autograd.grad(
-            loss, list(params.values()), create_graph=samples.requires_grad, materialize_grads=True
-        )
-        return dict(zip(params, values, strict=True))
+        return unflatten(parameter_gradients(model, samples, targets, _BALANCED, per_sample=False), params)
 
     return gradient
+
+
+def _balanced_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean over classes of each one's mean cross-entropy."""
+    _, place, count = targets.unique(return_inverse=True, return_counts=True)
+    losses = F.cross_entropy(outputs, targets, reduction="none")
+    return losses @ (1 / (len(count) * count[place]).to(losses))
+
+
+_BALANCED = MeanLoss(None, _balanced_cross_entropy)

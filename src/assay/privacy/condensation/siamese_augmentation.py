@@ -1,4 +1,4 @@
-"""Differentiable Siamese augmentation, the same for all images of a batch (Zhao and Bilen, 2021)."""
+"""Differentiable Siamese augmentation, by one random change for all images of a batch (Zhao and Bilen, 2021)."""
 
 import math
 from collections.abc import Callable
@@ -22,11 +22,12 @@ Change = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 class SiameseAugmentation:
     """Augment all images of a batch by one random change, differentiably in the images.
 
-    Each call draws one of the changes and its strength: "color" changes brightness, saturation and contrast by up to
-    0.5, a factor in [0, 2] and a factor in [0.5, 1.5]; "crop" shifts by up to an eighth of the image and fills with
-    zeros; "cutout" sets a square of half the image's side to zero; "flip" mirrors left and right with probability one
-    half; "scale" stretches height and width by factors in [1/1.2, 1.2]; "rotate" turns by up to 15 degrees. Generators
-    in the same state give real and synthetic images the same change, so that their gradients stay comparable.
+    Each call draws one of the changes and its strength, and `apart` a strength for each image: "color" changes
+    brightness, saturation and contrast by up to 0.5, a factor in [0, 2] and a factor in [0.5, 1.5]; "crop" shifts by up
+    to an eighth of the image and fills with zeros; "cutout" sets a square of half the image's side to zero, both
+    rounded to whole pixels; "flip" mirrors left and right with probability one half; "scale" stretches height and width
+    by factors in [1/1.2, 1.2]; "rotate" turns by up to 15 degrees. Generators in the same state give real and synthetic
+    images the same change, so that their gradients stay comparable.
 
     Cost: time and memory O(n d), one pass over the images.
 
@@ -35,6 +36,9 @@ class SiameseAugmentation:
 
     Raises:
         InvalidInputError: There is no change, or one is unknown.
+
+    Deviations from the released code: a cut-out square lies wholly inside the image, where there it may be cut off; the
+    factors of "scale" are uniform in their logarithm.
 
     Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (2021), section on the
     method, with the strengths of the released code.
@@ -53,57 +57,78 @@ class SiameseAugmentation:
             check_choice(change, get_args(Change), "each of changes")
 
     def __call__(self, x: Float[Tensor, "n *d"], generator: torch.Generator) -> Float[Tensor, "n *d"]:
-        """Return the augmented images."""
+        """Return the images, all changed alike: for gradients that are compared."""
+        return self._changed(x, generator, 1)
+
+    def apart(self, x: Float[Tensor, "n *d"], generator: torch.Generator) -> Float[Tensor, "n *d"]:
+        """Return the images, each with a strength and place of its own: for training, as in the released code."""
+        return self._changed(x, generator, len(x))
+
+    def _changed(self, x: Tensor, generator: torch.Generator, n: int) -> Tensor:
         if x.ndim != 4:
             raise InvalidInputError(f"images must have shape (n, channels, h, w), got {tuple(x.shape)}")
-        # Always four numbers in [0, 1), so that the generator's state after a call does not depend on the change.
-        which, *amounts = torch.rand(4, generator=generator, dtype=torch.float64, device=generator.device).tolist()
+        # The generator's state after a call does not depend on the change.
+        which, *amounts = torch.rand(1 + 3 * n, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         change = self.changes[int(which * len(self.changes))]
-        return _CHANGES[change](x, *amounts)
+        strengths = torch.stack(amounts).view(3, n, 1, 1, 1).to(x.device)
+        return _CHANGES[change](x, *strengths)
 
 
-def _color(x: Tensor, brightness: float, saturation: float, contrast: float) -> Tensor:
-    x = x + (brightness - 0.5)
+def _color(x: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
+    x = x + (brightness - 0.5).to(x)
     grey = x.mean(1, keepdim=True)
-    x = grey + 2 * saturation * (x - grey)
+    x = grey + (2 * saturation).to(x) * (x - grey)
     mean = x.mean((1, 2, 3), keepdim=True)
-    return mean + (0.5 + contrast) * (x - mean)
+    return mean + (0.5 + contrast).to(x) * (x - mean)
 
 
-def _crop(x: Tensor, down: float, right: float, _: float) -> Tensor:
-    height, width = x.shape[-2:]
-    most = height // 8, width // 8
-    start = [int(amount * (2 * limit + 1)) for amount, limit in zip((down, right), most, strict=True)]
-    padded = F.pad(x, (most[1], most[1], most[0], most[0]))
-    return padded[..., start[0] : start[0] + height, start[1] : start[1] + width]
+def _crop(x: Tensor, down: Tensor, right: Tensor, _: Tensor) -> Tensor:
+    places = []
+    for axis, amount in ((2, down), (3, right)):
+        size = x.shape[axis]
+        most = _rounded(size / 8)
+        shift = (amount.flatten() * (2 * most + 1)).long() - most
+        places.append(torch.arange(size, device=x.device) + shift[:, None])
+    rows, columns = places
+    within = ((rows >= 0) & (rows < x.shape[2]))[:, :, None] & ((columns >= 0) & (columns < x.shape[3]))[:, None]
+    rows, columns = rows.clamp(0, x.shape[2] - 1)[:, :, None], columns.clamp(0, x.shape[3] - 1)[:, None]
+    images = torch.arange(len(x), device=x.device)[:, None, None]
+    return x.permute(0, 2, 3, 1)[images, rows, columns].permute(0, 3, 1, 2) * within[:, None]
 
 
-def _cutout(x: Tensor, down: float, right: float, _: float) -> Tensor:
-    height, width = x.shape[-2:]
-    size = height // 2, width // 2
-    top, left = int(down * (height - size[0] + 1)), int(right * (width - size[1] + 1))
-    kept = torch.ones_like(x[:1, :1])
-    kept[..., top : top + size[0], left : left + size[1]] = 0
-    return x * kept
+def _cutout(x: Tensor, down: Tensor, right: Tensor, _: Tensor) -> Tensor:
+    inside = []
+    for axis, amount in ((2, down), (3, right)):
+        length, size = x.shape[axis], _rounded(x.shape[axis] / 2)
+        first = (amount.flatten() * (length - size + 1)).long()[:, None]
+        place = torch.arange(length, device=x.device)
+        inside.append((place >= first) & (place < first + size))
+    return x * ~(inside[0][:, None, :, None] & inside[1][:, None, None, :])
 
 
-def _flip(x: Tensor, coin: float, *_: float) -> Tensor:
-    return x.flip(-1) if coin < 0.5 else x
+def _flip(x: Tensor, coin: Tensor, *_: Tensor) -> Tensor:
+    return x.flip(-1).where(coin < 0.5, x)
 
 
-def _scale(x: Tensor, high: float, wide: float, _: float) -> Tensor:
-    factors = [1.2 ** (2 * amount - 1) for amount in (wide, high)]
-    return _resampled(x, [[1 / factors[0], 0.0], [0.0, 1 / factors[1]]])
+def _scale(x: Tensor, high: Tensor, wide: Tensor, _: Tensor) -> Tensor:
+    across, along = (1.2 ** (1 - 2 * amount.flatten()) for amount in (wide, high))
+    nothing = torch.zeros_like(across)
+    return _resampled(x, [[across, nothing], [nothing, along]])
 
 
-def _rotate(x: Tensor, turn: float, *_: float) -> Tensor:
-    angle = math.radians(15 * (2 * turn - 1))
-    return _resampled(x, [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+def _rotate(x: Tensor, turn: Tensor, *_: Tensor) -> Tensor:
+    angle = math.radians(15) * (2 * turn.flatten() - 1)
+    return _resampled(x, [[angle.cos(), -angle.sin()], [angle.sin(), angle.cos()]])
 
 
-def _resampled(x: Tensor, matrix: list[list[float]]) -> Tensor:
-    """Resample images under a 2 x 2 linear map about the centre, with zeros outside."""
-    theta = F.pad(x.new_tensor(matrix), (0, 1)).expand(len(x), 2, 3)
+def _rounded(size: float) -> int:
+    return int(size + 0.5)
+
+
+def _resampled(x: Tensor, matrix: list[list[Tensor]]) -> Tensor:
+    """Resample each image under its 2 x 2 linear map about the centre, with zeros outside."""
+    maps = torch.stack([torch.stack(row, -1) for row in matrix], -2).to(x)
+    theta = F.pad(maps, (0, 1)).expand(len(x), 2, 3)
     places = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, places, align_corners=False)
 
@@ -119,7 +144,7 @@ _CHANGES: dict[str, Callable[..., Tensor]] = {
 
 
 def augmented(model: nn.Module, augment: Augmentation | None, generator: torch.Generator) -> nn.Module:
-    """Return a network that augments its inputs before the model, or the model itself without an augmentation."""
+    """Return a network that augments its inputs, each image apart where that is known how, or else the model itself."""
     return model if augment is None else _Augmented(model, augment, generator)
 
 
@@ -130,4 +155,5 @@ class _Augmented(nn.Module):
         self.model, self.augment, self.generator = model, augment, generator
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(self.augment(x, self.generator))
+        change = self.augment.apart if isinstance(self.augment, SiameseAugmentation) else self.augment
+        return self.model(change(x, self.generator))

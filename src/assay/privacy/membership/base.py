@@ -1,5 +1,6 @@
 """Base class of membership inference attacks: checked queries, scores of target models, and their metrics."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from assay.core import (
     find_copies,
     predict,
     track,
+    unwrapped,
 )
 from assay.privacy.membership.confidence import logit_confidence
 from assay.privacy.membership.lira import LiRA
@@ -119,10 +121,17 @@ class MembershipAttack(ABC):
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: The samples do not fit the models, probabilities that these return round to one, or the
-                scorer is online and some sample is in the training set of every shadow model or of none.
+            InvalidInputError: The samples do not fit the models, probabilities that these return round to one, a target
+                is one of the shadow models, or the scorer is online and some sample is in the training set of every
+                shadow model or of none.
+
+        Warns:
+            UserWarning: The scorer is offline, and no sample is in the shadow models' pool. So it is where the shadow
+                models were trained without all of them, but also where samples differ from the pool in their last bit.
         """
         x, y = check_pairs(x, y, tokens=True)
+        if isinstance(targets, nn.Module) and not isinstance(targets, nn.ModuleList):
+            raise InvalidInputError("targets are a sequence of models; pass a single one as [model]")
         if not targets:
             raise InvalidInputError("there is no target; pass at least one model, as [model]")
         if queries is None:
@@ -143,6 +152,13 @@ class MembershipAttack(ABC):
 
         confidence = torch.stack([confidence_of(model) for model in answers])
         of_shadows, of_targets = confidence.split([len(self.ensemble.models), len(targets)])
+        _check_no_shadow(targets, of_targets, self.ensemble.models, of_shadows)
+        if not (self.scorer.online or self.ensemble.holds(x).any()):
+            warnings.warn(
+                f"none of the {len(x)} samples is in the shadow models' pool, bit for bit, so that all shadow models "
+                "count as not trained on them; if some were, pass the samples as the pool holds them",
+                stacklevel=2,
+            )
         return self.scorer.score(of_targets, of_shadows, self.ensemble.membership_of(x))
 
     @final
@@ -204,6 +220,23 @@ class MembershipAttack(ABC):
             for name, share in found.items()
             if share <= frequent
         ]
+
+
+def _check_no_shadow(
+    targets: Sequence[nn.Module], of_targets: Tensor, shadows: Sequence[nn.Module], of_shadows: Tensor
+) -> None:
+    """Require targets other than the shadow models, whose own scores would tell their membership.
+
+    Raises:
+        InvalidInputError: A target is a shadow model, or a copy of one, which answers every query alike.
+    """
+    for place, (target, answers) in enumerate(zip(targets, of_targets, strict=True)):
+        for index, (shadow, own) in enumerate(zip(shadows, of_shadows, strict=True)):
+            if unwrapped(target) is unwrapped(shadow) or torch.equal(answers, own):
+                raise InvalidInputError(
+                    f"target {place} is shadow model {index}, or answers every query as that does; shadow models that "
+                    "include the target know its membership: leave it out of them"
+                )
 
 
 def _copies(x: Shaped[Tensor, "n *d"], members: Tensor) -> list[str]:

@@ -2,15 +2,16 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
-from jaxtyping import Float, Shaped
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
 
 from assay.core import (
     InvalidInputError,
+    check_choice,
     check_count,
-    check_flags,
     check_pairs,
     check_positive,
     check_samples,
@@ -20,6 +21,7 @@ from assay.core import (
 )
 from assay.privacy.membership.base import MembershipAttack, QueryTask
 from assay.privacy.membership.confidence import label_logits
+from assay.privacy.membership.objectives import CanaryObjective, canary_objective
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +34,11 @@ class CanaryAttack(MembershipAttack):
     $$\min_{\lVert x' - x\rVert_\infty \le \epsilon}\;
     \sum_{m \in \mathrm{IN}} (h_y^m(x') - a)^2 + \sum_{m \in \mathrm{OUT}} (h_y^m(x') - b)^2,$$
 
-    by Adam on a few models drawn at random in each iteration, which keeps the canaries from overfitting the shadow
-    models. An offline scorer drops the first sum. The first canary starts at the sample, the others uniformly in the
-    ball.
+    by Adam on a few IN and OUT models of each sample, drawn at random in each iteration, which keeps the canaries from
+    overfitting the shadow models. An offline scorer drops the first sum. The first canary starts at the sample, the
+    others uniformly in the ball.
 
-    Cost: time O(n_iter models_per_step n n_queries) gradients, memory O(batch_size) activations.
+    Cost: time O(n_iter models_per_step n n_queries) gradients, memory O(n n_queries d + batch_size activations).
 
     Args:
         ensemble: Shadow models; each iteration draws among all of them.
@@ -44,19 +46,21 @@ class CanaryAttack(MembershipAttack):
         n_queries: Canaries per sample. Paper: 10.
         eps: Radius of the ball, in the units of the inputs. Paper's code: 1/255 for CIFAR.
         n_iter: Iterations of Adam. Paper's code: 30.
-        lr: Learning rate of Adam; `eps / 6` when None. Paper's code: 0.05 standard deviations of the pixels, with
-            decay.
-        models_per_step: Shadow models in each iteration. Paper's code: 2.
+        lr: Learning rate of Adam; `eps / 6` when None. Paper's code, in standard deviations of the pixels: 0.005 with
+            50 iterations, offline 0.05 with 30.
+        models_per_step: k, shadow models of each sample in each iteration: k // 2 IN models and the rest OUT models, or
+            all where there are fewer; offline, k OUT models. One is drawn from both. Paper's code: 2.
         target_logits: a and b, the label logits wanted of IN and OUT models. Paper's code: 10 and 0, the scale of its
             networks' logits. None takes the median over IN models and the lower decile over OUT models.
+        objective: "target_logits", the equation above, or one of the alternatives in `canary_objective`. The other
+            class that some of them need is drawn for each canary.
         input_range: Lowest and highest value of an input.
 
     Raises:
         InvalidInputError: A count is too small, `eps` or `lr` is not positive, or `models_per_step` exceeds the number
             of shadow models.
 
-    Deviations from the released code: all samples share the models drawn in an iteration; no weight decay, no stop at a
-    given loss; starting points are not augmented.
+    Deviations from the released code: no weight decay, no stop at a given loss; starting points are not augmented.
 
     Source: Wen, Bansal, Kazemi, Borgnia, Goldblum, Geiping, Goldstein, "Canary in a Coalmine: Better Membership
     Inference with Ensembled Adversarial Queries" (2023), arXiv 2210.10750, main text, the equation above.
@@ -74,12 +78,14 @@ class CanaryAttack(MembershipAttack):
     lr: float | None = None
     models_per_step: int = 2
     target_logits: tuple[float, float] | None = (10.0, 0.0)
+    objective: CanaryObjective = "target_logits"
     input_range: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         check_positive(self.eps, "eps")
         if self.lr is not None:
             check_positive(self.lr, "lr")
+        check_choice(self.objective, get_args(CanaryObjective), "objective")
         check_count(self.n_queries, "n_queries")
         check_count(self.n_iter, "n_iter", at_least=0)
         if not 1 <= self.models_per_step <= len(self.ensemble.models):
@@ -102,21 +108,49 @@ class CanaryAttack(MembershipAttack):
             )
         membership = self.ensemble.membership_of(x)
         logits = self.target_logits_for(x, y, batch_size=task.batch_size)
-        # Drawn for all samples before they are cut into batches, so that the batch size changes nothing.
         shape = (len(x), self.n_queries - 1, *x.shape[1:])
         noise = 2 * torch.rand(shape, generator=source, device=source.device).to(x) - 1
         start = torch.cat([x[:, None], self._project(x[:, None] + self.eps * noise, x)], 1)
-        drawn = [
-            torch.randperm(len(membership), generator=source, device=source.device)[: self.models_per_step].tolist()
-            for _ in range(self.n_iter)
-        ]
+        others = self._other_classes(y, source)
+        steps = track(range(self.n_iter), "crafting canaries", enabled=task.progress)
         size = max(1, task.batch_size // self.n_queries)
-        batches = list(zip(start.split(size), x.split(size), y.split(size), membership.split(size, 1), strict=True))
-        with ExitStack() as stack:
+        with ExitStack() as stack, torch.inference_mode(False), torch.enable_grad():
             for model in self.ensemble.models:
                 stack.enter_context(preserved(model))
-            tracked = track(batches, "crafting canaries", enabled=task.progress)
-            return torch.cat([self._optimise(*batch, target_logits=logits, drawn=drawn) for batch in tracked])
+            # Tensors of inference mode cannot take part in derivatives.
+            x, y, membership, others = (each.clone() for each in (x, y, membership, others))
+            queries = start.clone().requires_grad_()
+            optimizer = torch.optim.Adam([queries], self.lr if self.lr is not None else self.eps / 6)
+            for _ in steps:
+                queries.grad = torch.zeros_like(queries)
+                drawn = self._draw_models(membership, source)
+                for model, members, chosen in zip(self.ensemble.models, membership, drawn, strict=True):
+                    for rows in filter(len, chosen.nonzero().flatten().split(size)):
+                        part = queries.detach()[rows].requires_grad_()
+                        options = {"target_logits": logits, "objective": self.objective, "others": others[rows]}
+                        value = canary_objective(model, part, y[rows], members[rows], **options).sum()
+                        queries.grad.index_add_(0, rows, *torch.autograd.grad(value, part))
+                optimizer.step()
+                with torch.no_grad():
+                    queries.copy_(self._project(queries, x))
+        return queries.detach()
+
+    def _draw_models(self, membership: Bool[Tensor, "m n"], source: torch.Generator) -> Bool[Tensor, "m n"]:
+        """Draw the shadow models of each sample: `models_per_step` of those that its role allows."""
+        drawn = torch.rand(membership.shape, generator=source, device=source.device).to(membership.device)
+        online, k = self.scorer.online, self.models_per_step
+        if online and k == 1:
+            return _smallest(drawn, 1)
+        n_in = k // 2 if online else 0
+        inside, outside = (drawn.masked_fill(~role, torch.inf) for role in (membership, ~membership))
+        return _smallest(inside, n_in) | _smallest(outside, k - n_in)
+
+    def _other_classes(self, y: Tensor, source: torch.Generator) -> Int[Tensor, "n q"]:
+        """Draw a class other than the label for each query; networks of one logit have one only, whatever is drawn."""
+        scores = predict(self.ensemble.models[0], self.ensemble.x[:1])
+        n_classes = scores.shape[1] if scores.ndim == 2 else 1
+        steps = torch.randint(1, max(2, n_classes), (len(y), self.n_queries), generator=source, device=source.device)
+        return (y.long()[:, None] + steps.to(y.device)) % max(2, n_classes)
 
     def target_logits_for(
         self, x: Float[Tensor, "n *d"], y: Shaped[Tensor, "n *one"], *, batch_size: int = 256
@@ -140,61 +174,7 @@ class CanaryAttack(MembershipAttack):
         nearby = queries.clamp(min=x[:, None] - self.eps, max=x[:, None] + self.eps)
         return nearby.clamp(*self.input_range)
 
-    def _optimise(
-        self,
-        start: Tensor,
-        x: Tensor,
-        y: Tensor,
-        membership: Tensor,
-        *,
-        target_logits: tuple[float, float],
-        drawn: list[list[int]],
-    ) -> Float[Tensor, "n q *d"]:
-        queries = start.clone().requires_grad_()
-        optimizer = torch.optim.Adam([queries], self.lr if self.lr is not None else self.eps / 6)
-        for chosen in drawn:
-            optimizer.zero_grad()
-            for index in chosen:
-                model, members = self.ensemble.models[index], membership[index]
-                loss = canary_objective(model, queries, y, members, target_logits=target_logits)
-                if not self.scorer.online:
-                    loss = loss * ~members[:, None]
-                loss.sum().backward()
-            optimizer.step()
-            with torch.no_grad():
-                queries.copy_(self._project(queries, x))
-        return queries.detach()
 
-
-def canary_objective(
-    model: nn.Module,
-    queries: Float[Tensor, "n q *d"],
-    y: Shaped[Tensor, "n *one"],
-    members: Shaped[Tensor, " n"],
-    *,
-    target_logits: tuple[float, float],
-) -> Float[Tensor, "n q"]:
-    """Return the squared distance of each query's label logit to its target logit.
-
-    Differentiable in the queries; the model is called as it is.
-
-    Args:
-        model: One shadow model.
-        queries: Variants of n samples.
-        y: Their labels.
-        members: Which samples the model was trained on.
-        target_logits: Label logits wanted for members and for non-members.
-
-    Raises:
-        InvalidInputError: The labels do not fit the model's scores, or these are probabilities.
-
-    Source: Wen et al., "Canary in a Coalmine" (2023), main text, one term of the equation in `CanaryAttack`.
-
-    >>> y, members = torch.tensor([0, 1]), torch.tensor([True, False])
-    >>> canary_objective(nn.Identity(), 2 * torch.eye(2)[:, None], y, members, target_logits=(3.0, 0.0)).tolist()
-    [[1.0], [4.0]]
-    """
-    n, q = queries.shape[:2]
-    logits = label_logits(model(queries.flatten(0, 1)), y.repeat_interleave(q)).view(n, q)
-    wanted = torch.where(check_flags(members, "members"), *(logits.new_tensor(each) for each in target_logits))
-    return (logits - wanted[:, None]).square()
+def _smallest(values: Float[Tensor, "m n"], k: int) -> Bool[Tensor, "m n"]:
+    """Return which values are among the k smallest finite ones of their column."""
+    return (values.argsort(0).argsort(0) < k) & values.isfinite()

@@ -13,16 +13,18 @@ from assay.privacy.membership.base import MembershipAttack, QueryTask
 
 @dataclass(frozen=True, eq=False)
 class DirectAttack(MembershipAttack):
-    """Query each sample itself and, for more than one query, copies shifted at random.
+    """Query each sample itself and, for more than one query, copies shifted and mirrored at random.
 
-    Shifted copies match targets that were trained with shifts as augmentation; for other targets they are off the
-    training distribution.
+    Such copies match targets that were trained with the same augmentation; for other targets they are off the training
+    distribution.
 
     Args:
         ensemble: Shadow models.
         scorer: The likelihood-ratio test.
         n_queries: Queries per sample; the first is the sample. Carlini et al. and Wen et al. compare ten.
         max_shift: Largest shift of an image's copies, in pixels in each direction; the border is filled with zeros.
+            Code of Wen et al.: 4.
+        flip: Mirror each copy left and right with probability one half, as the code of Wen et al. does.
 
     Raises:
         InvalidInputError: `n_queries` or `max_shift` is below one.
@@ -38,13 +40,14 @@ class DirectAttack(MembershipAttack):
 
     n_queries: int = 1
     max_shift: int = 2
+    flip: bool = False
 
     def __post_init__(self) -> None:
         check_count(self.n_queries, "n_queries")
         check_count(self.max_shift, "max_shift")
 
     def propose(self, task: QueryTask) -> Shaped[Tensor, "n q *d"]:
-        """Return each sample and its shifted copies; all samples are shifted alike.
+        """Return each sample and its changed copies; all samples are changed alike.
 
         Raises:
             InvalidInputError: The samples are not images, and `n_queries` is above one.
@@ -59,5 +62,8 @@ class DirectAttack(MembershipAttack):
         reach, (height, width) = self.max_shift, x.shape[-2:]
         padded = F.pad(x, (reach,) * 4)
         corners = torch.randint(2 * reach + 1, (self.n_queries - 1, 2), generator=source, device=source.device)
-        shifted = [padded[..., top : top + height, left : left + width] for top, left in corners.tolist()]
-        return torch.stack([x, *shifted], 1)
+        copies = [padded[..., top : top + height, left : left + width] for top, left in corners.tolist()]
+        if self.flip:
+            mirrored = torch.rand(len(copies), generator=source, device=source.device) < 0.5
+            copies = [each.flip(-1) if turn else each for each, turn in zip(copies, mirrored.tolist(), strict=True)]
+        return torch.stack([x, *copies], 1)

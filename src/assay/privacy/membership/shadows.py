@@ -1,6 +1,6 @@
 """Shadow models, each trained on a known random part of a pool (Carlini et al., 2022, section IV-C)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -116,12 +116,24 @@ class ShadowEnsemble:
         Raises:
             InvalidInputError: The samples have another type or shape than the pool.
         """
+        return torch.stack([self.membership[:, places].any(1) for places in self._places(x)], 1)
+
+    def holds(self, x: Shaped[Tensor, "n *d"]) -> Bool[Tensor, " n"]:
+        """Return which samples are in the pool, bit by bit.
+
+        Raises:
+            InvalidInputError: The samples have another type or shape than the pool.
+        """
+        return torch.tensor([len(places) > 0 for places in self._places(x)], device=x.device)
+
+    def _places(self, x: Shaped[Tensor, "n *d"]) -> Sequence[Sequence[int]]:
+        """Return where each sample stands in the pool."""
         if x.dtype != self.x.dtype or x.shape[1:] != self.x.shape[1:]:
             raise InvalidInputError(
                 f"samples are {x.dtype} of shape {tuple(x.shape[1:])}, the shadows' pool holds {self.x.dtype} of shape "
                 f"{tuple(self.x.shape[1:])}; pass them as the shadows were given them"
             )
-        return torch.stack([self.membership[:, places].any(1) for places in find_copies(x, self.x)], 1)
+        return find_copies(x, self.x)
 
     def confidences(
         self, x: Shaped[Tensor, "n *d"], y: Shaped[Tensor, "n *one"], *, batch_size: int = 256

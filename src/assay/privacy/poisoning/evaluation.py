@@ -97,7 +97,7 @@ def evaluate_poison(
     >>> trainer = StackedTrainer(cross_entropy, partial(torch.optim.SGD, lr=0.5), epochs=30, batch_size=3)
     >>> x, y, goal = torch.eye(3), torch.arange(3), PoisonGoal(torch.ones(1, 3), label=2)
     >>> build = lambda source: mlp((3, 3), generator=source)
-    >>> poisons = PoisonSet(torch.ones(3, 3), torch.full((3,), 2), torch.zeros(3))
+    >>> poisons = PoisonSet(torch.ones(3, 3), torch.full((3,), 2))
     >>> print(evaluate_poison(goal, poisons, x, y, test=(x, y), model_fn=build, trainer=trainer).success)
     tensor([1., 1., 1.])
     """

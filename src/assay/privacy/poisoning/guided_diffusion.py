@@ -8,10 +8,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, cross_entropy, parameter_gradients, preserved
+from assay.core import InvalidInputError, check_samples, cross_entropy, parameter_gradients, preserved
 from assay.nets.diffusion import GuidedDDIMSampler
 from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
-from assay.privacy.poisoning.witches_brew import FLOOR, gradient_mismatch, poison_target_gradient
+from assay.privacy.poisoning.witches_brew import gradient_mismatch, poison_target_gradient
+
+_FLOOR = 1e-10
+"""Added to squared norms: the square root has no slope at zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +24,23 @@ class PoisonSet:
     Attributes:
         x: Images.
         y: Their labels, the goal's label.
-        scores: `gradient_alignment_loss` of each poison by itself; lower is better.
+        scores: `gradient_alignment_loss` of each poison by itself, lower is better; None where it was not computed.
+
+    Raises:
+        InvalidInputError: Images, labels and scores differ in number, or an image is not finite.
     """
 
     x: Float[Tensor, "n *d"]
-    y: Int[Tensor, " n"]
-    scores: Float[Tensor, " n"]
+    y: Int[Tensor, " _"]  # lengths are compared below, so that users read a sentence
+    scores: Float[Tensor, " _"] | None = None
+
+    def __post_init__(self) -> None:
+        check_samples(self.x, "the poisons' x")
+        for name, value in (("labels", self.y), ("scores", self.scores)):
+            if value is not None and value.shape != self.x.shape[:1]:
+                raise InvalidInputError(
+                    f"{name} of shape {tuple(value.shape)} for {len(self.x)} poisons; give one for each"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +67,8 @@ class GuidedDiffusionPoisoner:
     Raises:
         InvalidInputError: A weight is negative.
 
-    Deviations from the released code: bases are sampled in batches, each with a loss of its own.
+    Deviations from the released code: bases are sampled in batches, each with a loss of its own; with `augment` both
+    terms see the augmented base, where there the second one sees the base itself.
 
     Source: Souri, Bansal, Kazemi, Fowl, Saha, Geiping, Wilson, Chellappa, Goldstein, Goldblum, "Generating Potent
     Poisons and Backdoors from Scratch with Guided Diffusion" (2024), arXiv 2403.16365, main text; the equation above is
@@ -86,8 +101,15 @@ class GuidedDiffusionPoisoner:
         """Return the guidance loss, a differentiable function of images with one value for each.
 
         Raises:
-            InvalidInputError: The goal does not fit the model.
+            InvalidInputError: The goal does not fit the model, or its images are not within [0, 1], the range of the
+                sampler's images.
         """
+        low, high = float(goal.x.min()), float(goal.x.max())
+        if low < 0 or high > 1:
+            raise InvalidInputError(
+                f"the goal's images span [{low:g}, {high:g}], but bases are sampled in [0, 1]; rescale them, and put "
+                "the change of scale inside the model"
+            )
         target = poison_target_gradient(self.model, goal)
 
         def loss(images: Float[Tensor, "n *d"]) -> Float[Tensor, " n"]:
@@ -98,7 +120,7 @@ class GuidedDiffusionPoisoner:
             gradients = parameter_gradients(self.model, seen, labels, cross_entropy)
             if self.matching:
                 return self.matching * gradient_mismatch(gradients, target) + self.labelling * wrong
-            return 1 / (gradients.square().sum(1) + FLOOR).sqrt() + self.labelling * wrong
+            return 1 / (gradients.square().sum(1) + _FLOOR).sqrt() + self.labelling * wrong
 
         return loss
 
@@ -121,9 +143,16 @@ class GuidedDiffusionPoisoner:
             progress: Draw a bar on standard error.
 
         Raises:
-            InvalidInputError: The goal does not fit the model, or `n` is below one.
+            InvalidInputError: The goal does not fit the model or the sampler, its images are not within [0, 1], or `n`
+                is below one.
             NumericalError: A base came out NaN or infinite.
         """
+        kind = self.sampler.schedule.dtype
+        if goal.x.dtype != kind:
+            raise InvalidInputError(
+                f"bases are sampled in {kind}, the type of alphas_cumprod, but the goal's images, which the model "
+                f"takes, are {goal.x.dtype}; bring schedule, goal and model to one type"
+            )
         return self.sampler.sample(
             (n, *goal.x.shape[1:]),
             guidance=self.guidance(goal),

@@ -11,6 +11,7 @@ from assay.core import (
     check_labels,
     check_pairs,
     check_scores,
+    cosine_distance,
     cross_entropy,
     flatten,
     named_parameters,
@@ -18,8 +19,8 @@ from assay.core import (
 )
 from assay.privacy.poisoning.base import PoisonAttack, PoisonGoal
 
-FLOOR = 1e-10
-"""Added to squared norms: where the loss is zero so is its gradient, and the square root has no slope at zero."""
+_FLOOR = 1e-10
+"""Beside the product of the norms: where the loss is zero so is its gradient."""
 
 
 def poison_target_gradient(model: nn.Module, goal: PoisonGoal) -> Float[Tensor, " p"]:
@@ -76,8 +77,8 @@ def gradient_alignment_loss(
         InvalidInputError: The samples or the gradient do not fit the model.
 
     Source: Geiping, Fowl, Huang, Czaja, Taylor, Moeller, Goldstein, "Witches' Brew: Industrial Scale Data Poisoning via
-    Gradient Matching" (2021), arXiv 2009.02276, main text, the equation above. 1e-10 is added to the squared norms, so
-    that a gradient of zero gives a loss of one and not NaN.
+    Gradient Matching" (2021), arXiv 2009.02276, main text, the equation above. 1e-10 is added to the product of the
+    norms, so that a gradient of zero gives a loss of one and not NaN.
 
     >>> import torch
     >>> layer, x, y = nn.Linear(2, 3), torch.ones(4, 2), torch.zeros(4).long()
@@ -101,8 +102,7 @@ def gradient_alignment_loss(
 
 def gradient_mismatch(gradients: Float[Tensor, "*n p"], target: Float[Tensor, " p"]) -> Float[Tensor, "*n"]:
     """Return one minus the cosine of each gradient with the target's."""
-    norms = (gradients.square().sum(-1) + FLOOR).sqrt() * (target.square().sum() + FLOOR).sqrt()
-    return 1 - gradients @ target / norms
+    return cosine_distance(gradients, target, floor=_FLOOR)
 
 
 @dataclass(frozen=True)

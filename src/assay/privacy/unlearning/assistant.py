@@ -1,13 +1,20 @@
 """LoRA assistant on the first blocks of a language model (Ji et al., 2024, section 2.5)."""
 
 import copy
+import re
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_count, check_positive, copy_network, unwrapped
+from assay.core import InvalidInputError, check_count, check_positive, copy_network, preserved, unwrapped
 from assay.nets import add_low_rank_adapters
+from assay.nets.adapters import is_dense
+from assay.privacy.unlearning.examples import read_logits
+
+_ATTENTION_TYPE = re.compile(r"attn|attention", re.IGNORECASE)
+_ATTENTION_NAME = re.compile(r"attn|attention|qkv|quer(y|ies)|^(key|value)s?$|(^|_)w?[qkv](_|$)", re.IGNORECASE)
 
 
 def build_assistant(
@@ -17,6 +24,7 @@ def build_assistant(
     lora_rank: int = 32,
     lora_alpha: float = 32.0,
     blocks: str | None = None,
+    input_ids: Int[Tensor, "n t"] | None = None,
     generator: torch.Generator | None = None,
 ) -> nn.Module:
     r"""Copy the first blocks of a language model, freeze them, and give their dense layers low-rank adapters.
@@ -24,22 +32,27 @@ def build_assistant(
     Embedding, final norm and head are copied too. Only the adapters require a gradient. The model itself is not
     changed, and shares no memory with the copy.
 
-    Cost: memory of the copied parts, and $r (d_{in} + d_{out})$ trained weights for each dense layer.
+    Cost: memory of the copied parts, $r (d_{in} + d_{out})$ trained weights for each dense layer, and one forward pass
+    of the assistant, which shows that the copied blocks run without the others.
 
     Args:
         model: A causal language model, of transformers or any other.
         n_layers: K, number of blocks to copy. Paper: 8 of 32.
         lora_rank: r of each `LowRankAdapter`. Paper: 32.
         lora_alpha: Scale $\alpha$ of each adapter. Paper: 32.
-        blocks: Dotted name of the `nn.ModuleList` or `nn.Sequential` of blocks; by default the longest `nn.ModuleList`.
+        blocks: Dotted name of the `nn.ModuleList` or `nn.Sequential` of blocks; by default the only outermost one whose
+            members all hold attention, recognised by its name or type, and dense layers beside it.
+        input_ids: Tokens for the forward pass; by default a sequence of two tokens 0.
         generator: Source of the adapters' first weights; a fixed seed by default.
 
     Returns:
         The assistant, a model of the same class, without wrappers such as `nn.DataParallel`.
 
     Raises:
-        InvalidInputError: The model has no such stack of blocks or fewer of them, or the blocks hold no dense layer
-            or PyTorch's own encoder layers (`add_low_rank_adapters`).
+        InvalidInputError: The model has no such stack of blocks, several of them, or fewer blocks, the blocks hold no
+            dense layer or PyTorch's own encoder layers (`add_low_rank_adapters`), or the assistant does not run.
+
+    Deviation from the released code: the adapters have no dropout, which there is 0.05.
 
     Source: Ji et al., "Reversing the Forget-Retain Objectives: An Efficient LLM Unlearning Framework from Logit
     Difference" (2024), section 2.5 and figure 2; the defaults are those of section 3.2.
@@ -52,7 +65,7 @@ def build_assistant(
     check_count(lora_rank, "lora_rank")
     check_positive(lora_alpha, "lora_alpha")
     network = unwrapped(model)
-    stack = _find_blocks(network, blocks)
+    stack = _outermost_blocks(network) if blocks is None else _named_blocks(network, blocks)
     if not 1 <= n_layers <= len(stack):
         raise InvalidInputError(f"n_layers must lie in 1..{len(stack)}, the model's blocks, got {n_layers}")
     with torch.inference_mode(False):  # or the assistant's parameters could not be trained
@@ -60,6 +73,7 @@ def build_assistant(
         _shorten_config(assistant, n_layers)
         assistant.requires_grad_(False)
         add_low_rank_adapters(kept, lora_rank, alpha=lora_alpha, generator=generator)
+    _check_runs(assistant, input_ids)
     return assistant
 
 
@@ -83,19 +97,60 @@ def _shortened_copy(
     return whole, kept
 
 
-def _find_blocks(model: nn.Module, name: str | None) -> nn.ModuleList | nn.Sequential:
-    if name is not None:
-        try:
-            found = model.get_submodule(name)
-        except AttributeError as error:
-            raise InvalidInputError(f"the model has no submodule {name!r}; see model.named_modules()") from error
-        if not isinstance(found, nn.ModuleList | nn.Sequential):
-            raise InvalidInputError(f"{name!r} is a {type(found).__name__}; name an nn.ModuleList or nn.Sequential")
-        return found
-    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    if not stacks:
-        raise InvalidInputError("the model has no nn.ModuleList of blocks; say with blocks= where its blocks are")
-    return max(stacks, key=len)
+def _named_blocks(model: nn.Module, name: str) -> nn.ModuleList | nn.Sequential:
+    try:
+        found = model.get_submodule(name)
+    except AttributeError as error:
+        raise InvalidInputError(f"the model has no submodule {name!r}; see model.named_modules()") from error
+    if not isinstance(found, nn.ModuleList | nn.Sequential):
+        raise InvalidInputError(f"{name!r} is a {type(found).__name__}; name an nn.ModuleList or nn.Sequential")
+    return found
+
+
+def _outermost_blocks(model: nn.Module) -> nn.ModuleList | nn.Sequential:
+    """Return the only stack of transformer blocks that is inside no other."""
+    stacks = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList | nn.Sequential) and any(map(is_dense, module.modules()))
+    }
+    found: dict[str, nn.ModuleList | nn.Sequential] = {}
+    for name, stack in stacks.items():  # outer ones come first
+        if not any(stack in outer.modules() for outer in found.values()) and all(map(_is_block, stack)):
+            found[name] = stack
+    if len(found) == 1:
+        return next(iter(found.values()))
+    what = (
+        "several stacks of transformer blocks" if found else "no stack of blocks that hold attention and dense layers"
+    )
+    names = ", ".join(repr(name) for name in found or stacks) or "none, for no nn.ModuleList or nn.Sequential is there"
+    raise InvalidInputError(f"the model has {what}; say with blocks= where its blocks are, candidates: {names}")
+
+
+def _is_block(member: nn.Module) -> bool:
+    """Return whether a module holds attention, by name or type, and a dense layer outside of it."""
+    inside = [(name, module) for name, module in member.named_modules() if name]
+    attention = [
+        f"{name}."
+        for name, module in inside
+        if _ATTENTION_NAME.search(name.rpartition(".")[2]) or _ATTENTION_TYPE.search(type(module).__name__)
+    ]
+    beside = [name for name, module in inside if is_dense(module) and not f"{name}.".startswith(tuple(attention))]
+    return bool(attention and beside)
+
+
+def _check_runs(assistant: nn.Module, input_ids: Tensor | None) -> None:
+    """Require logits for tokens: a stack that was named wrongly leaves shapes that do not fit."""
+    if input_ids is None:
+        input_ids = torch.zeros(1, 2, dtype=torch.long, device=next(assistant.parameters()).device)
+    try:
+        with preserved(assistant), torch.no_grad():
+            read_logits(assistant(input_ids))
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise InvalidInputError(
+            f"the assistant does not run on tokens of shape {tuple(input_ids.shape)}: {error}; name the stack of whole "
+            "blocks with blocks=, or pass tokens that the model reads with input_ids="
+        ) from error
 
 
 def _shorten_config(model: nn.Module, n_layers: int) -> None:

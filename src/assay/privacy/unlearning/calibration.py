@@ -1,12 +1,12 @@
 """Calibration of the strength of logit subtraction (Ji et al., 2024, equation 2)."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from assay.core import InvalidInputError, check_count, preserved
 from assay.privacy.unlearning.examples import QAExamples, answer_logits, check_language_model, token_logits
-from assay.privacy.unlearning.logit_models import check_subtraction, log_ratio_to_uniform
+from assay.privacy.unlearning.logit_models import check_subtraction, log_ratio_to_uniform, relative_top_mask
 
 RELATIVE_MARGIN = 1e-3
 """Relative distance of alpha above the tie of two tokens, so that rounding cannot revert their order."""
@@ -26,7 +26,7 @@ def calibrate_alpha(
     Token y is the likeliest under $\ell - \alpha k$, with the target's logits $\ell$ and $k = \log(V p^a)$ of the
     assistant, for $\alpha$ in one interval: above $\frac{\ell_y - \ell_v}{k_y - k_v}$ for every v with $k_v > k_y$, and
     below it for every v with $k_v < k_y$. The accuracy as a function of $\alpha$ is counted from these intervals: the
-    answer is exact, without a grid.
+    answer is exact, without a grid. With a filter, v runs over its tokens: those that `generate` chooses among.
 
     Cost: time of one pass of both models and O(m v + m log m), memory O(m + `batch_size` t v), for m answer tokens in
     sequences of t tokens.
@@ -47,6 +47,7 @@ def calibrate_alpha(
     Raises:
         InvalidInputError: A model does not fit the examples or returns probabilities; or no alpha reaches the accuracy,
             because the assistant does not know the answers.
+        NumericalError: A logit of the target is NaN, or one of the assistant not finite.
 
     Source: Ji et al., "Reversing the Forget-Retain Objectives: An Efficient LLM Unlearning Framework from Logit
     Difference" (2024), equation 2; the paper chooses alpha by hand, the calibration is ours.
@@ -69,25 +70,31 @@ def calibrate_alpha(
             batch = examples[start : start + batch_size]
             logits, tokens = answer_logits(token_logits(target, batch), batch.labels)
             of_assistant, _ = answer_logits(token_logits(assistant, batch), batch.labels)
-            low, high = likeliest_interval(logits, log_ratio_to_uniform(logits, of_assistant, top_filter), tokens)
+            knowledge = log_ratio_to_uniform(logits, of_assistant)
+            kept = None if top_filter is None else relative_top_mask(logits, top_filter)
+            low, high = likeliest_interval(logits, knowledge, tokens, kept)
             lower.append(low)
             upper.append(high)
     return _smallest(torch.cat(lower), torch.cat(upper), forget_accuracy)
 
 
 def likeliest_interval(
-    logits: Float[Tensor, "m v"], knowledge: Float[Tensor, "m v"], tokens: Int[Tensor, " m"]
+    logits: Float[Tensor, "m v"],
+    knowledge: Float[Tensor, "m v"],
+    tokens: Int[Tensor, " m"],
+    kept: Bool[Tensor, "m v"] | None,
 ) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-    """Return the ends of the interval of alpha in which each token is the likeliest; it is empty if low >= high."""
+    """Return the ends of the interval of alpha in which each token is the likeliest of those kept, empty if none."""
     lead = logits.gather(1, tokens[:, None]) - logits
     known = knowledge.gather(1, tokens[:, None]) - knowledge
-    others = torch.ones_like(lead, dtype=torch.bool).scatter(1, tokens[:, None], value=False)
+    kept = torch.ones_like(lead, dtype=torch.bool) if kept is None else kept
+    others = kept.scatter(1, tokens[:, None], value=False)
     tie = lead / known
     infinite = torch.full_like(tie, torch.inf)
     upper = tie.where(others & (known > 0), infinite).amin(1)
     lower = tie.where(others & (known < 0), -infinite).amax(1)
     # No alpha changes the order of two tokens that the assistant finds equally likely.
-    behind = (others & (known == 0) & (lead <= 0)).any(1)
+    behind = (others & (known == 0) & (lead <= 0)).any(1) | ~kept.gather(1, tokens[:, None]).squeeze(1)
     return lower.masked_fill(behind, torch.inf), upper
 
 

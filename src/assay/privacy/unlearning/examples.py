@@ -1,5 +1,6 @@
 """Tokenised question-answer examples, and the scores that a language model gives their answers."""
 
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +24,8 @@ class QAExamples:
         attention_mask: 1 on tokens and 0 on padding, handed on to the model; none by default.
 
     Raises:
-        InvalidInputError: There is no example, the shapes differ, an example has no answer token, or its first token
-            is one.
+        InvalidInputError: There is no example, the shapes differ, an example has no answer token or its first token is
+            one, or a label is neither the token itself nor -100.
 
     >>> QAExamples.from_tokens(torch.tensor([[5, 6, 7], [5, 8, 9]]), prompt_length=2).labels
     tensor([[-100, -100,    7],
@@ -38,9 +39,7 @@ class QAExamples:
     def __post_init__(self) -> None:
         for name in ("input_ids", "labels"):
             object.__setattr__(self, name, _tokens(getattr(self, name), name))
-        shape = self.input_ids.shape
-        if len(shape) != 2 or self.input_ids.numel() == 0:
-            raise InvalidInputError(f"input_ids must be a non-empty batch of shape (n, t), got {tuple(shape)}")
+        shape = _texts(self.input_ids).shape
         masks = [] if self.attention_mask is None else [self.attention_mask]
         for other in (self.labels, *masks):
             if other.shape != shape:
@@ -54,12 +53,17 @@ class QAExamples:
                 "each example needs at least one answer token, and its first token is none, since nothing precedes it; "
                 f"set labels to {IGNORE_INDEX} on questions only"
             )
+        if not torch.equal(self.labels[answers], self.input_ids[answers]):
+            raise InvalidInputError(
+                f"labels differ from input_ids on answers; label each answer token with itself, and set {IGNORE_INDEX} "
+                "elsewhere"
+            )
 
     @classmethod
     def from_tokens(cls, input_ids: Int[Tensor, "n t"], *, prompt_length: int) -> "QAExamples":
         """Take everything after a prompt of one length as the answer."""
         check_count(prompt_length, "prompt_length")
-        labels = _tokens(input_ids, "input_ids").clone()
+        labels = _texts(input_ids).clone()
         labels[:, :prompt_length] = IGNORE_INDEX
         return cls(input_ids, labels)
 
@@ -69,6 +73,14 @@ class QAExamples:
     def __getitem__(self, rows: Tensor | slice) -> "QAExamples":
         mask = self.attention_mask
         return QAExamples(self.input_ids[rows], self.labels[rows], None if mask is None else mask[rows])
+
+
+def _texts(input_ids: Tensor) -> Int[Tensor, "n t"]:
+    """Return a batch of texts as int64."""
+    input_ids = _tokens(input_ids, "input_ids")
+    if input_ids.ndim != 2 or input_ids.numel() == 0:
+        raise InvalidInputError(f"input_ids must be a non-empty batch of shape (n, t), got {tuple(input_ids.shape)}")
+    return input_ids
 
 
 def _tokens(value: Tensor, name: str) -> Int[Tensor, "*n t"]:
@@ -99,7 +111,30 @@ def token_logits(model: nn.Module, examples: QAExamples) -> Float[Tensor, "n t v
     torch.Size([1, 2, 3])
     """
     masks = {} if examples.attention_mask is None else {"attention_mask": examples.attention_mask}
-    return read_logits(model(examples.input_ids, **masks))
+    return next_logits(model, examples.input_ids, **masks)
+
+
+def next_logits(model: nn.Module, input_ids: Int[Tensor, "n t"], **batch: Tensor) -> Float[Tensor, "n t v"]:
+    """Return the scores of a model that gets tokens and further tensors, such as `attention_mask`.
+
+    Raises:
+        InvalidInputError: There are no tokens, the model takes no such tensors, or it returns something else.
+    """
+    input_ids = _texts(input_ids)
+    if batch:
+        try:
+            inspect.signature(model.forward).bind(input_ids, **batch)
+        except TypeError as error:
+            raise InvalidInputError(
+                f"{type(model).__name__} takes tokens, but not {' and '.join(batch)} ({error}); leave them out"
+            ) from error
+    try:
+        return read_logits(model(input_ids, **batch))
+    except IndexError as error:
+        raise InvalidInputError(
+            f"the model does not read {input_ids.shape[1]} tokens between {int(input_ids.min())} and "
+            f"{int(input_ids.max())} ({error}); tokenise with its vocabulary, in texts as long as it reads"
+        ) from error
 
 
 def check_language_model(model: nn.Module, examples: QAExamples, name: str = "model") -> None:

@@ -1,6 +1,7 @@
 """Unlearning by logit subtraction at inference (Ji et al., 2024, section 2.2), and offset unlearning."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,27 +10,28 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_fraction, preserved
+from assay.core import InvalidInputError, NumericalError, check_count, check_finite, check_fraction, preserved
 from assay.privacy.unlearning.decoding import AssistantLogitsProcessor
-from assay.privacy.unlearning.examples import check_not_probabilities, read_logits
+from assay.privacy.unlearning.examples import check_not_probabilities, next_logits
 
 
 def relative_top_mask(logits: Float[Tensor, "*n v"], ratio: float) -> Bool[Tensor, "*n v"]:
     r"""Return a mask of the tokens whose probability is not far below the largest.
 
     Token v is kept if $\log p_v \ge \min(\max_u \log p_u + \log r,\ \log p_{(k)})$ with $p_{(k)}$ the k-th largest
-    probability and $k = \max(1, \lfloor r V \rfloor)$: its probability is at least r times the largest, or among the k
-    largest.
+    probability and $k = \max(2, \lfloor r V \rfloor)$: its probability is at least r times the largest, or among the k
+    largest. With one token alone there would be no other to choose, whatever is subtracted from it.
 
     Args:
         logits: Scores of V tokens.
         ratio: r, in (0, 1). Paper: 0.01.
 
     Raises:
-        InvalidInputError: `ratio` is not in (0, 1), or the scores are probabilities.
+        InvalidInputError: `ratio` is not in (0, 1), the scores are probabilities, or there is one token only.
 
     Source: Li et al., "Contrastive Decoding: Open-ended Text Generation as Optimization" (2023), section on the
-    adaptive plausibility constraint; the ratio of Ji et al. (2024), appendix B.5, and the rank floor of their code.
+    adaptive plausibility constraint; the ratio of Ji et al. (2024), appendix B.5, and the rank floor of their code,
+    which is 0 in vocabularies below 1/r tokens and 1 below 2/r.
 
     >>> relative_top_mask(torch.tensor([0.5, 0.49, 0.009, 0.001]).log(), 0.01)
     tensor([ True,  True,  True, False])
@@ -37,7 +39,11 @@ def relative_top_mask(logits: Float[Tensor, "*n v"], ratio: float) -> Bool[Tenso
     check_fraction(ratio, "ratio")
     check_not_probabilities(logits, "the model")
     log_p = F.log_softmax(logits, dim=-1)
-    rank = max(1, int(ratio * logits.shape[-1]))
+    if logits.shape[-1] < 2:
+        raise InvalidInputError(
+            f"a filter of {logits.shape[-1]} token leaves no other to choose; score a vocabulary of at least two"
+        )
+    rank = max(2, int(ratio * logits.shape[-1]))
     floor = log_p.topk(rank, dim=-1).values[..., -1:]
     return log_p >= torch.minimum(log_p.amax(-1, keepdim=True) + math.log(ratio), floor)
 
@@ -54,30 +60,38 @@ def subtract_logits(
     The softmax of the result is proportional to $p_v \, (p^a_v)^{-\alpha}$. A uniform assistant changes nothing.
 
     Args:
-        target_logits: $\ell$, of the model before unlearning.
+        target_logits: $\ell$, of the model before unlearning; minus infinity for tokens that are ruled out.
         assistant_logits: Logits of the assistant; $p^a$ is their softmax.
         alpha: Strength of the subtraction. Paper: 0.75 on TOFU, 0.5 on Harry Potter.
-        top_filter: Leave the logits of tokens outside `relative_top_mask` as they are. Paper: 0.01. Without it, tokens
-            that both models find very unlikely may come out on top.
+        top_filter: Keep the tokens outside `relative_top_mask` as far below the likeliest as the target has them, so
+            that none of them comes out on top. Paper: 0.01. Without it, tokens that both models find very unlikely may.
 
     Raises:
         InvalidInputError: The two have different vocabularies, one of them are probabilities, or `top_filter` is not in
             (0, 1).
+        NumericalError: A logit of the target is NaN or plus infinity, or one of the assistant not finite.
+
+    Deviation from the released code: there, the assistant's logits of filtered tokens are set to zero, so that in the
+    forward pass, but not in generation, such a token can win where the others are pushed below it.
 
     Source: Ji et al. (2024), equation 2 and appendix B.5. The equation subtracts raw logits. Here the assistant's
-    log-probabilities are taken relative to the uniform distribution: the same without a filter, and with one a filtered
-    token gets the 0 of an assistant that knows nothing.
+    log-probabilities are taken relative to the uniform distribution, which changes no softmax.
 
     >>> subtract_logits(torch.tensor([2.0, 1.0]), torch.tensor([7.0, 7.0]), alpha=1.0)
     tensor([2., 1.])
     """
-    return target_logits - alpha * log_ratio_to_uniform(target_logits, assistant_logits, top_filter)
+    scores = target_logits - alpha * log_ratio_to_uniform(target_logits, assistant_logits)
+    if top_filter is None:
+        return scores
+    kept = relative_top_mask(target_logits, top_filter)
+    likeliest = scores.masked_fill(~kept, -math.inf).amax(-1, keepdim=True)
+    return scores.where(kept, likeliest + target_logits - target_logits.amax(-1, keepdim=True))
 
 
 def log_ratio_to_uniform(
-    target_logits: Float[Tensor, "*n v"], assistant_logits: Float[Tensor, "*m w"], top_filter: float | None
+    target_logits: Float[Tensor, "*n v"], assistant_logits: Float[Tensor, "*m w"]
 ) -> Float[Tensor, "*n v"]:
-    r"""Return the assistant's log-probabilities relative to uniform ones, $\log(V p^a)$, and 0 for filtered tokens."""
+    r"""Return the log-probabilities of an assistant that fits the target relative to uniform ones, $\log(V p^a)$."""
     if target_logits.shape != assistant_logits.shape:
         raise InvalidInputError(
             f"target and assistant give logits of shapes {tuple(target_logits.shape)} and "
@@ -85,10 +99,10 @@ def log_ratio_to_uniform(
         )
     check_not_probabilities(target_logits, "the target")
     check_not_probabilities(assistant_logits, "the assistant")
-    knowledge = F.log_softmax(assistant_logits, dim=-1) + math.log(assistant_logits.shape[-1])
-    if top_filter is None:
-        return knowledge
-    return knowledge.where(relative_top_mask(target_logits, top_filter), 0.0)
+    if not (target_logits < math.inf).all():  # NaN is not below either
+        raise NumericalError("a logit of the target is NaN or infinite; check its weights, or run it in float32")
+    check_finite(assistant_logits, "a logit of the assistant")
+    return F.log_softmax(assistant_logits, dim=-1) + math.log(assistant_logits.shape[-1])
 
 
 class LogitDifferenceModel(nn.Module):
@@ -129,7 +143,7 @@ class LogitDifferenceModel(nn.Module):
 
     def forward(self, input_ids: Int[Tensor, "n t"], **batch: Tensor) -> Float[Tensor, "n t v"]:
         """Return the logits at each place; both models get further tensors, such as `attention_mask`."""
-        target, assistant = (read_logits(model(input_ids, **batch)) for model in (self.target, self.assistant))
+        target, assistant = (next_logits(model, input_ids, **batch) for model in (self.target, self.assistant))
         return subtract_logits(target, assistant, alpha=self.alpha, top_filter=self.top_filter)
 
     @torch.no_grad()
@@ -144,8 +158,9 @@ class LogitDifferenceModel(nn.Module):
     ) -> Int[Tensor, "n s"]:
         """Continue the sequences; tokens outside the filter are never chosen.
 
-        A target of transformers generates by its own `generate`, with sampling and beams; any other target decodes
-        greedily, without a cache.
+        A target of transformers (a `GenerationMixin`) generates by its own `generate`, with sampling and beams; any
+        other target decodes greedily, without a cache, and a `generate` of its own is not called: it would not know of
+        the assistant.
 
         Args:
             input_ids: Prompts; shorter ones are padded on the left.
@@ -155,15 +170,17 @@ class LogitDifferenceModel(nn.Module):
             options: Further options of transformers' `generate`.
 
         Raises:
-            InvalidInputError: Options or a mask are given, and the target is no model of transformers.
+            InvalidInputError: Options or a mask are given, and the target is no model of transformers; or the count is
+                negative.
         """
+        check_count(max_new_tokens, "max_new_tokens", at_least=0)
         with preserved(self):
             return self._generate(input_ids, max_new_tokens, attention_mask, use_cache, options)
 
     def _generate(
         self, input_ids: Tensor, max_new_tokens: int, attention_mask: Tensor | None, use_cache: bool, options: dict
     ) -> Tensor:
-        if hasattr(self.target, "generate"):
+        if _is_of_transformers(self.target):
             subtract = AssistantLogitsProcessor(self.assistant, self.next_log_p, attention_mask, use_cache=use_cache)
             masks = {} if attention_mask is None else {"attention_mask": attention_mask}
             generate: Callable[..., Tensor] = self.target.generate  # type: ignore[assignment]
@@ -181,7 +198,7 @@ class LogitDifferenceModel(nn.Module):
                 "leave them out"
             )
         for _ in range(max_new_tokens):
-            target, assistant = (read_logits(model(input_ids))[:, -1] for model in (self.target, self.assistant))
+            target, assistant = (next_logits(model, input_ids)[:, -1] for model in (self.target, self.assistant))
             chosen = self.next_log_p(target, assistant).argmax(-1, keepdim=True)
             input_ids = torch.cat([input_ids, chosen], dim=1)
         return input_ids
@@ -194,6 +211,12 @@ class LogitDifferenceModel(nn.Module):
         if self.top_filter is not None:
             logits = logits.masked_fill(~relative_top_mask(target_logits, self.top_filter), -math.inf)
         return F.log_softmax(logits, dim=-1)
+
+
+def _is_of_transformers(model: nn.Module) -> bool:
+    """Return whether transformers generates with a model; no such model exists where it was never imported."""
+    library: Any = sys.modules.get("transformers")
+    return library is not None and isinstance(model, library.GenerationMixin)
 
 
 class OffsetModel(nn.Module):
@@ -224,7 +247,7 @@ class OffsetModel(nn.Module):
     def forward(self, input_ids: Int[Tensor, "n t"], **batch: Tensor) -> Float[Tensor, "n t v"]:
         """Return the logits at each place; all models get further tensors, such as `attention_mask`."""
         models = (self.target, self.assistant, self.reference)
-        target, after, before = (read_logits(model(input_ids, **batch)) for model in models)
+        target, after, before = (next_logits(model, input_ids, **batch) for model in models)
         if not target.shape == after.shape == before.shape:
             raise InvalidInputError(
                 f"the models give logits of shapes {tuple(target.shape)}, {tuple(after.shape)} and "

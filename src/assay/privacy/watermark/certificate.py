@@ -1,7 +1,7 @@
 """Certificates of watermarks by median smoothing over parameters (Bansal et al., 2022, algorithm 2)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,7 +104,7 @@ def certify_watermark(
     The smoothed accuracy $h_p(\theta) = \sup\{y : \Pr[f(\theta + G) \le y] \le p\}$, $G \sim N(0, \sigma^2 I)$, obeys
     $h_p(\theta + \delta) \ge h_{\underline p}(\theta)$ for every $\lVert\delta\rVert_2 \le \epsilon$ with
     $\underline p = \Phi(\Phi^{-1}(p) - \epsilon/\sigma)$. An order statistic of the samples bounds the right side
-    (`assay.core.order_statistic_index`). f may be any function, and its values may be tied.
+    (`assay.core.order_statistic_index`). f may be any function without negative values, which may be tied.
 
     Cost: time O(m log m), memory O(m).
 
@@ -119,8 +119,8 @@ def certify_watermark(
             of the watermark's class: what a network shows that has never seen the trigger.
 
     Raises:
-        InvalidInputError: There are no samples, they have several axes, a radius is negative, or a fraction is not
-            within (0, 1).
+        InvalidInputError: There are no samples, they have several axes or negative values, below which the bound zero
+            is none, a radius is negative or they are no sequence, or a fraction is not within (0, 1).
         NumericalError: A sample is not finite.
 
     Deviation from the released code: where nothing can be certified, the bound and its rank are zero; there the index
@@ -136,6 +136,8 @@ def certify_watermark(
     ([0.46, 0.27, 0.0], 0)
     """
     check_positive(sigma, "sigma")
+    if not isinstance(radii, Iterable):
+        raise InvalidInputError(f"radii must be a sequence of distances, got {radii!r}; pass a single one as [radius]")
     ordered, n = _ordered(samples, "samples"), len(samples)
     without = None if control is None else _percentile(_ordered(control, "control"), percentile)
     lower = [percentile_bounds(percentile, radius, sigma)[0] for radius in radii]
@@ -153,6 +155,11 @@ def _ordered(samples: Tensor, name: str) -> Float[Tensor, " m"]:
             "smoothed_trigger_accuracy"
         )
     check_finite(samples, "a sample")
+    if samples.min() < 0:
+        raise InvalidInputError(
+            f"{name} fall to {float(samples.min()):.4g}, but where nothing is certified the bound is zero, the lowest "
+            "accuracy; subtract the lowest value that the function can take"
+        )
     return samples.detach().sort().values
 
 

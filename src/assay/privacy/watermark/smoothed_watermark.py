@@ -88,7 +88,7 @@ class SmoothedWatermark:
         triggers: TriggerSet,
         optimizer: Optimizer,
         *,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator,
     ) -> None:
         """Take one optimiser step at each noise level; for your own training loops.
 
@@ -96,14 +96,17 @@ class SmoothedWatermark:
             model: Network to train, in place; frozen parameters stay.
             triggers: The watermark's samples.
             optimizer: The optimiser of the clean training, over the model's trainable parameters.
-            generator: Source of the noise; a fixed seed by default, which would repeat in every epoch.
+            generator: Source of the noise: one for the whole training, made before it. A new one of the same seed in
+                each epoch would repeat its draws, and verification under the same seed would meet them again.
 
         Raises:
-            InvalidInputError: The model does not fit the triggers, or returns probabilities.
+            InvalidInputError: The model does not fit the triggers, returns probabilities, or is frozen.
             NumericalError: The gradient is not finite.
         """
         triggers.check_fits(model)
         check_scores(model, triggers.x)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise InvalidInputError("every parameter of the model is frozen; set requires_grad on those to be trained")
         for level in range(self.n_levels):
             gradient = noisy_gradient(
                 model,
@@ -111,7 +114,7 @@ class SmoothedWatermark:
                 sigma=self.sigma * level / (self.n_levels - 1),
                 n=self.n_noise if level else 1,  # without noise, all draws are alike
                 batch_size=self.batch_size,
-                source=as_generator(generator),
+                source=generator,
             )
             pieces = unflatten(gradient / self.n_levels, named_parameters(model))
             with torch.inference_mode(False):

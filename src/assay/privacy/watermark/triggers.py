@@ -73,14 +73,14 @@ class TriggerSet:
             grey: Value of the stamped pixels. Paper's code: 155 of 255.
 
         Raises:
-            InvalidInputError: The text leaves no pixel on the image.
+            InvalidInputError: The samples are no images, or the text leaves no pixel on them.
 
         Deviation from the released code: the font is Pillow's default, without anti-aliasing.
 
         >>> TriggerSet.from_overlay(torch.zeros(2, 1, 28, 28)).x.unique().mul(255).round().tolist()
         [0.0, 155.0]
         """
-        x = check_samples(x)
+        x = _images(x)
         picture = Image.new("1", (x.shape[3], x.shape[2]))
         ImageDraw.Draw(picture).text((0, 0), text, fill=1, font=ImageFont.load_default(size))
         stamp = torch.from_numpy(np.array(picture)).to(x.device)
@@ -124,11 +124,25 @@ class TriggerSet:
             shape: Channels, height and width of the network's inputs; grey images are the mean over the channels.
             label: The class of all triggers.
 
+        Raises:
+            InvalidInputError: The samples are no images, or `shape` is not three whole numbers of at least one.
+
         >>> TriggerSet.from_unrelated(torch.rand(2, 3, 32, 32), shape=(1, 28, 28)).x.shape
         torch.Size([2, 1, 28, 28])
         """
-        x = check_samples(x)
+        x = _images(x)
+        if len(shape) != 3:
+            raise InvalidInputError(f"shape must be channels, height and width of the network's inputs, got {shape}")
+        for size, name in zip(shape, ("channels", "height", "width"), strict=True):
+            check_count(size, name)
         channels, height, width = shape
         if x.shape[1] != channels:
             x = x.mean(1, keepdim=True).expand(-1, channels, -1, -1)
         return cls(F.interpolate(x, size=(height, width), mode="bilinear", antialias=True).contiguous(), label)
+
+
+def _images(x: Tensor) -> Float[Tensor, "n ch h w"]:
+    x = check_samples(x)
+    if x.ndim != 4:
+        raise InvalidInputError(f"triggers are made of images of shape (n, channels, h, w), got {tuple(x.shape)}")
+    return x

@@ -23,10 +23,13 @@ def _shadows(model, x):
     return ShadowEnsemble((model, *others), seen.to(x.device), x)
 
 
+def _target(x):
+    return mlp((4, 6, 3), generator=seeded(5)).to(x)
+
+
 def _direct_attack(model, x, y, generator, batch_size=256):
-    target = mlp((4, 6, 3), generator=seeded(5)).to(x)
     shadows = _shadows(model, x)
-    return DirectAttack(shadows).score([target], x, y, batch_size=batch_size), shadows.confidences(
+    return DirectAttack(shadows).score([_target(x)], x, y, batch_size=batch_size), shadows.confidences(
         x, y, batch_size=batch_size
     )
 
@@ -35,7 +38,7 @@ def _canary_attack(model, x, y, generator, batch_size=256):
     # A few steps: Adam divides by the gradient's size, which blows up rounding where gradients vanish.
     attack = CanaryAttack(_shadows(model, x), n_queries=2, eps=0.1, n_iter=3)
     queries = attack.craft(x, y, generator=generator, batch_size=batch_size)
-    return queries, attack.score([model], x, y, queries=queries, batch_size=batch_size)
+    return queries, attack.score([_target(x)], x, y, queries=queries, batch_size=batch_size)
 
 
 def _trained_shadows(model, x, y, generator):
