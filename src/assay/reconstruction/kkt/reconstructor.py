@@ -22,7 +22,6 @@ from assay.core import (
 )
 from assay.reconstruction.kkt.assumptions import doubts, plain_copy
 from assay.reconstruction.kkt.consensus import consensus
-from assay.reconstruction.kkt.exact import ExactSamples, can_be_read, exact_samples
 from assay.reconstruction.kkt.multipliers import (
     LABELLED_OBJECTIVES,
     Multipliers,
@@ -83,21 +82,19 @@ class KKTReconstructor(BaseEstimator):
             weights (the paper's default), or at "both" with multipliers for each, at twice the time.
         batch_size: Candidates of each restart processed at once, at twice the time; all when None.
         dtype: Precision of the search.
-        exact: Take the samples of `exact_samples` first, for "binary" and one hidden layer; no effect on others.
         progress: Draw a bar on standard error.
         random_state: Seed of the starting points.
 
     Attributes:
         verdict_: What the weights tell about the reconstructions; `print` it.
-        reconstructions_: Exact samples, then the consensus of at least two restarts, by weight, `(k, *input_shape)`.
-            None where the verdict is "nothing found".
-        n_exact_: Number of exact samples; they lead the pool as well.
-        support_: Number of restarts that found each reconstruction; all restarts for exact samples.
+        reconstructions_: Consensus of at least two restarts, by weight, `(k, *input_shape)`. None of them where the
+            verdict is "nothing found".
+        support_: Number of restarts that found each reconstruction.
         cohesion_: Agreement of the restarts on each reconstruction, 1 if all are equal.
         multipliers_: Their multipliers: `(k,)` for margins and for one output, else `(k, c)`. With `kernels="both"` the
             sum of the two.
         labels_: Their classes; None for multipliers of either sign.
-        pool_: Exact samples and all candidates of all restarts, `(n_exact_ + n_restarts * candidates, *input_shape)`.
+        pool_: All candidates of all restarts, `(n_restarts * candidates, *input_shape)`.
         pool_multipliers_: Multipliers of the pool.
         pool_labels_: Classes of the pool.
         basis_: Orthonormal rows that span the search space; None if all inputs were searched.
@@ -135,7 +132,6 @@ class KKTReconstructor(BaseEstimator):
         kernels: Literal["initial", "final", "both"] = "both",
         batch_size: int | None = None,
         dtype: torch.dtype = torch.float32,
-        exact: bool = False,
         progress: bool = False,
         random_state: int = 0,
     ) -> None:
@@ -153,7 +149,6 @@ class KKTReconstructor(BaseEstimator):
         self.kernels: Literal["initial", "final", "both"] = kernels
         self.batch_size = batch_size
         self.dtype = dtype
-        self.exact = exact
         self.progress = progress
         self.random_state = random_state
 
@@ -178,9 +173,6 @@ class KKTReconstructor(BaseEstimator):
         with preserved(twin), plain_attention():
             target = self._target(twin.to(self.dtype).requires_grad_(False), trained)
             self._search(target, doubts(model))
-        self.n_exact_ = 0
-        if self.exact and self.objective == "binary" and self.verdict_.outcome != "nothing found":
-            self._add_exact(plain_copy(model)[0])
         return self
 
     def _search(self, target: Target, doubts: list[str]) -> None:
@@ -263,30 +255,6 @@ class KKTReconstructor(BaseEstimator):
         for name in ("reconstructions_", "support_", "cohesion_", "multipliers_", "labels_"):
             value = getattr(self, name)
             setattr(self, name, None if value is None else value[:0])
-
-    def _add_exact(self, model: nn.Module) -> None:
-        if not self.verdict_.left_out and can_be_read(model, self.input_shape):
-            self._lead(exact_samples(model, input_shape=self.input_shape, generator=seeded(self.random_state)))
-
-    def _lead(self, exact: ExactSamples) -> None:
-        """Put exact samples first, and drop their copies from the consensus."""
-        found, labels, count = self.reconstructions_, self.labels_, len(exact.samples)
-        if count == 0 or labels is None or self.pool_labels_ is None:
-            return
-        certain = exact.samples.to(found).reshape(count, *found.shape[1:])
-        multipliers, classes = exact.multipliers.to(self.multipliers_), exact.labels.to(labels)
-        directions = nn.functional.normalize(found.flatten(1)), nn.functional.normalize(certain.flatten(1))
-        copies = (directions[0] @ directions[1].T > 0.9) & (labels[:, None] == classes)
-        rest = ~copies.any(1)
-        self.n_exact_ = count
-        self.reconstructions_ = torch.cat([certain, found[rest]])
-        self.support_ = torch.cat([self.support_.new_full((count,), self.n_restarts), self.support_[rest]])
-        self.cohesion_ = torch.cat([self.cohesion_.new_ones(count), self.cohesion_[rest]])
-        self.multipliers_ = torch.cat([multipliers, self.multipliers_[rest]])
-        self.labels_ = torch.cat([classes, labels[rest]])
-        self.pool_ = torch.cat([certain, self.pool_])
-        self.pool_multipliers_ = torch.cat([multipliers, self.pool_multipliers_])
-        self.pool_labels_ = torch.cat([classes, self.pool_labels_])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
