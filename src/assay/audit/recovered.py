@@ -1,4 +1,4 @@
-"""What a reconstruction attack has found: the search's candidates, and before them samples that equations determine."""
+"""Results of a reconstruction: samples that exact equations determine, before what a search has found."""
 
 from dataclasses import dataclass
 
@@ -63,7 +63,7 @@ def _exact(attack: KKTReconstructor, model: nn.Module, seed: int) -> tuple[Tenso
     """Return samples by exact equations and their classes; none where the weights are no sum of gradients."""
     none = attack.reconstructions_[:0], torch.zeros(0, dtype=torch.long)
     verdict = attack.verdict_
-    if attack.objective != "binary" or verdict.outcome == "nothing found" or verdict.left_out:
+    if attack.objective_ != "binary" or verdict.outcome == "nothing found" or verdict.left_out:
         return none
     try:
         found = exact_samples(plain_copy(model)[0], input_shape=attack.input_shape, generator=seeded(seed))

@@ -1,6 +1,7 @@
 """Stationarity residual of trained weights (Haim et al., 2022; Buzaglo et al., 2023)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,7 +28,14 @@ from assay.core import (
     signs,
     single_logit,
 )
-from assay.reconstruction.kkt import LABELLED_OBJECTIVES, Objective, check_objective, initial_network, margin_cotangents
+from assay.reconstruction.kkt import (
+    LABELLED_OBJECTIVES,
+    Objective,
+    check_objective,
+    default_objective,
+    initial_network,
+    margin_cotangents,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +65,7 @@ def stationarity_residual(
     multipliers: Float[Tensor, "_ *c"],  # its length is compared below
     y: Shaped[Tensor, "n *column"] | None = None,
     *,
-    objective: Objective = "binary",
+    objective: Objective | Literal["auto"] = "auto",
     init_state: Parameters | None = None,
 ) -> StationarityResult:
     r"""Measure $\lVert \theta - \sum_i J_\theta(x_i)^\top \mu_i \rVert$, J the Jacobian of the outputs in the weights.
@@ -73,7 +81,7 @@ def stationarity_residual(
         model: Trained network; it comes back as it was. A `with_surrogate_relu` copy is measured with its own gates.
         x: Samples, or candidates for them.
         multipliers: Factors of the margins, `(n,)`; for the other objectives the $\mu_i$, `(n, c)`, or `(n,)` for one
-            output.
+            output. Several outputs are no margins unless `objective` says so.
         y: Binary labels in {0, 1} or {-1, 1}, or class indices; needed for margins only.
         objective: As for `KKTReconstructor`.
         init_state: Weights before training by name, for "displacement": they are taken from $\theta$.
@@ -91,7 +99,7 @@ def stationarity_residual(
     >>> stationarity_residual(net, torch.ones(4, 2), torch.zeros(4), torch.tensor([0, 1, 0, 1])).total_relative
     1.0
     """
-    n_outputs, x, y = _check(model, x, y, objective)
+    objective, n_outputs, x, y = _check(model, x, y, objective, knows_start=init_state is not None)
     is_margin = objective in ("binary", "multiclass")
     shapes = [(len(x),)] if is_margin else [(len(x), n_outputs)] + [(len(x),)] * (n_outputs == 1)
     if multipliers.shape not in shapes:
@@ -123,7 +131,7 @@ def oracle_multipliers(
     x: Float[Tensor, "n ..."],
     y: Shaped[Tensor, "n *column"] | None = None,
     *,
-    objective: Objective = "binary",
+    objective: Objective | Literal["auto"] = "auto",
     init_state: Parameters | None = None,
 ) -> tuple[Float[Tensor, "n *c"], float]:
     r"""Fit the multipliers that explain the weights best, given the true training data.
@@ -153,7 +161,7 @@ def oracle_multipliers(
     >>> oracle_multipliers(net, torch.ones(4, 2), torch.tensor([0, 1, 0, 1]))[0].shape
     torch.Size([4])
     """
-    n_outputs, x, y = _check(model, x, y, objective)
+    objective, n_outputs, x, y = _check(model, x, y, objective, knows_start=init_state is not None)
     goal = flatten(_goal(model, objective, init_state)).double().cpu().numpy()
     directions = None
     if objective == "binary":
@@ -196,14 +204,18 @@ def _trainable(model: nn.Module) -> Parameters:
     return named_parameters(model, params="trainable")
 
 
-def _check(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective) -> tuple[int, Tensor, Tensor]:
-    """Check the arguments; return the number of outputs, the samples and the labels, zeros if none are needed."""
+def _check(
+    model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective | Literal["auto"], *, knows_start: bool
+) -> tuple[Objective, int, Tensor, Tensor]:
+    """Check the arguments; return objective, number of outputs, samples and labels, zeros where none are needed."""
     x = check_samples(x)
     n_outputs = check_outputs(model, x)[0].numel()
+    if objective == "auto":
+        objective = default_objective(n_outputs, knows_start=knows_start)
     check_objective(objective, n_outputs)
     if objective not in LABELLED_OBJECTIVES:
-        return n_outputs, x, torch.zeros(len(x), dtype=torch.long, device=x.device)
+        return objective, n_outputs, x, torch.zeros(len(x), dtype=torch.long, device=x.device)
     if y is None:
         raise InvalidInputError(f"objective={objective!r} needs labels: pass y")
     x, y = check_pairs(x, y)
-    return n_outputs, x, signs(y) if objective == "binary" else check_labels(y, n_outputs)
+    return objective, n_outputs, x, signs(y) if objective == "binary" else check_labels(y, n_outputs)

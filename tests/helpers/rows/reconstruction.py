@@ -27,6 +27,7 @@ from assay.reconstruction import (
 )
 from assay.reconstruction.embeddings import total_variation
 from assay.reconstruction.kkt import (
+    SurrogateKinks,
     SurrogateReLU,
     compress_first_layer,
     dense_head,
@@ -199,6 +200,13 @@ ROWS = (
         SurrogateReLU,
         lambda source, n: (torch.randn(n, 4, generator=source).double(),),
         options={"alpha": 10.0},
+        gradcheck=False,  # its derivative is the surrogate's
+        refuses=("empty",),  # entry by entry
+    ),
+    Module(
+        SurrogateKinks,
+        lambda source, n: (torch.randn(n, 4, generator=source).double(),),
+        build=lambda source: SurrogateKinks(nn.PReLU(4), 10.0),
         gradcheck=False,  # its derivative is the surrogate's
         refuses=("empty",),  # entry by entry
     ),

@@ -14,12 +14,14 @@ from assay.reconstruction.kkt.input_layer import (
     first_layer_inputs,
     from_first_layer,
 )
+from assay.reconstruction.kkt.kinks import SurrogateKinks
 from assay.reconstruction.kkt.merge_units import MergedUnits, merge_parallel_units
 from assay.reconstruction.kkt.multipliers import (
     LABELLED_OBJECTIVES,
     Multipliers,
     Objective,
     check_objective,
+    default_objective,
     margin_cotangents,
     start_multipliers,
 )
@@ -44,9 +46,11 @@ __all__ = [
     "Outcome",
     "ReconstructionVerdict",
     "StationarityGap",
+    "SurrogateKinks",
     "SurrogateReLU",
     "check_objective",
     "compress_first_layer",
+    "default_objective",
     "dense_chain",
     "dense_head",
     "exact_samples",

@@ -27,6 +27,7 @@ from assay.reconstruction.kkt.multipliers import (
     Multipliers,
     Objective,
     check_objective,
+    default_objective,
     start_multipliers,
 )
 from assay.reconstruction.kkt.null import left_by_random_candidates
@@ -39,7 +40,7 @@ LEAST_CANDIDATES = 40
 
 
 class KKTReconstructor(BaseEstimator):
-    r"""Recover training samples of a ReLU network from its weights alone.
+    r"""Recover training samples of a network from its weights alone.
 
     At the end of training with weight decay the weights are a weighted sum of the gradients of the training samples.
     The estimator searches for samples x and multipliers $\mu$ that satisfy this stationarity condition,
@@ -66,7 +67,8 @@ class KKTReconstructor(BaseEstimator):
     Cost: time O(n_restarts * n_iter * candidates * p), memory O(n_restarts * (batch_size * hidden units + p)).
 
     Args:
-        objective: One of the above.
+        objective: One of the above; "auto" takes "displacement" with `init_state`, else "binary" for one output and
+            "vector" for several. Name "regression" where the network was trained by another loss than cross-entropy.
         n_candidates: Candidates of each restart; "auto" takes four for each dimension of the data's span, 40 at least.
         n_restarts: Independent searches.
         subspace: Dimension of the span; "auto" estimates it from the first layer; None searches all inputs.
@@ -86,6 +88,7 @@ class KKTReconstructor(BaseEstimator):
         random_state: Seed of the starting points.
 
     Attributes:
+        objective_: The objective that was searched.
         verdict_: What the weights tell about the reconstructions; `print` it.
         reconstructions_: Consensus of at least two restarts, by weight, `(k, *input_shape)`. None of them where the
             verdict is "nothing found".
@@ -117,7 +120,7 @@ class KKTReconstructor(BaseEstimator):
 
     def __init__(
         self,
-        objective: Objective = "binary",
+        objective: Objective | Literal["auto"] = "auto",
         *,
         n_candidates: int | Literal["auto"] = "auto",
         n_restarts: int = 10,
@@ -135,7 +138,7 @@ class KKTReconstructor(BaseEstimator):
         progress: bool = False,
         random_state: int = 0,
     ) -> None:
-        self.objective: Objective = objective
+        self.objective: Objective | Literal["auto"] = objective
         self.n_candidates: int | Literal["auto"] = n_candidates
         self.n_restarts = n_restarts
         self.subspace: int | Literal["auto"] | None = subspace
@@ -156,16 +159,17 @@ class KKTReconstructor(BaseEstimator):
         """Search for the training samples of a network.
 
         Args:
-            model: Trained ReLU network in evaluation mode; it comes back as it was.
+            model: Trained network in evaluation mode; it comes back as it was. Its activations are ReLU, LeakyReLU,
+                PReLU, ReLU6, Hardtanh or smooth ones.
             y: Not used, present for scikit-learn.
 
         Returns:
             The estimator itself.
 
         Raises:
-            InvalidInputError: The network has no ReLU, dropout is on, weights are not finite, the shape of an input
-                is needed and missing, the outputs or the initial weights do not fit the objective, or an option is
-                out of range.
+            InvalidInputError: The network has no activation or one with a kink that is not known, dropout is on,
+                weights are not finite, the shape of an input is needed and missing, the outputs or the initial weights
+                do not fit the objective, or an option is out of range.
             NumericalError: The search diverged.
         """
         self._check(model)
@@ -176,7 +180,11 @@ class KKTReconstructor(BaseEstimator):
         return self
 
     def _search(self, target: Target, doubts: list[str]) -> None:
-        check_objective(self.objective, target.n_outputs)
+        chosen = self.objective
+        if chosen == "auto":
+            chosen = default_objective(target.n_outputs, knows_start=self.init_state is not None)
+        check_objective(chosen, target.n_outputs)
+        self.objective_: Objective = chosen
         gap = StationarityGap(target.model, goal=target.goal, points=target.points, batch_size=self.batch_size)
         scale = search_scale(target)
         x, multipliers = self._start(target, scale.length * self.init_scale, gap.energy)
@@ -214,7 +222,7 @@ class KKTReconstructor(BaseEstimator):
             check_count(self.n_candidates, "n_candidates")
         if self.batch_size is not None:
             check_count(self.batch_size, "batch_size")
-        if (self.objective == "displacement") != (self.init_state is not None):
+        if self.objective != "auto" and (self.objective == "displacement") != (self.init_state is not None):
             raise InvalidInputError("objective='displacement' and init_state=(weights before training) go together")
         check_choice(self.kernels, ("initial", "final", "both"), "kernels")
 
@@ -228,13 +236,13 @@ class KKTReconstructor(BaseEstimator):
         if self.n_candidates == "auto" and not target.rank:
             raise InvalidInputError("the network has no dense layer to count samples in; pass n_candidates as a number")
         wanted = max(4 * target.rank, LEAST_CANDIDATES) if self.n_candidates == "auto" else self.n_candidates
-        fewest = max(target.n_outputs, 2) if self.objective in LABELLED_OBJECTIVES else 1
+        fewest = max(target.n_outputs, 2) if self.objective_ in LABELLED_OBJECTIVES else 1
         shape = (max(wanted, fewest), *target.coordinates)
         like = next(target.model.parameters())
         sources = [seeded(seed) for seed in spawn_seeds(self.random_state, self.n_restarts)]
         x = spread * torch.stack([torch.randn(shape, generator=source) for source in sources]).to(like)
         scale = 0.1 * math.sqrt(energy / shape[0])
-        return x, [start_multipliers(self.objective, x, target.n_outputs, scale, sources) for _ in target.points]
+        return x, [start_multipliers(self.objective_, x, target.n_outputs, scale, sources) for _ in target.points]
 
     def _keep(self, target: Target, found: Tensor, multipliers: list[Multipliers]) -> None:
         """Store the pool and the consensus of the restarts, in the user's input space."""
