@@ -14,7 +14,6 @@ Topics:
 from assay.reconstruction.embeddings import invert_embedding, retrieval_audit
 from assay.reconstruction.kkt import (
     ConsensusSelector,
-    EmbeddingReconstructor,
     ExactSamples,
     KKTReconstructor,
     exact_samples,
@@ -36,7 +35,6 @@ from assay.reconstruction.training import TrainingReport, train_in_span, train_t
 
 __all__ = [
     "ConsensusSelector",
-    "EmbeddingReconstructor",
     "ExactSamples",
     "InitialState",
     "KKTReconstructor",

@@ -25,7 +25,7 @@ from assay.reconstruction.kkt.multipliers import (
     margin_cotangents,
     start_multipliers,
 )
-from assay.reconstruction.kkt.reconstructor import EmbeddingReconstructor, KKTReconstructor
+from assay.reconstruction.kkt.reconstructor import KKTReconstructor
 from assay.reconstruction.kkt.search import StationarityGap, minimize_gap
 from assay.reconstruction.kkt.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
 from assay.reconstruction.kkt.target import initial_network
@@ -37,7 +37,6 @@ __all__ = [
     "OUTCOME_TITLES",
     "ConsensusSelector",
     "DataSpan",
-    "EmbeddingReconstructor",
     "ExactSamples",
     "KKTReconstructor",
     "MergedUnits",

@@ -55,7 +55,8 @@ class KKTReconstructor(BaseEstimator):
     - "regression": any real vector: any differentiable loss with weight decay, no labels;
     - "displacement": the same for $\theta - \theta_0$: known initial weights, no weight decay, nearly linear training.
 
-    Samples are found as inputs of the first layer: compare them with `first_layer_inputs`. The weights hardly determine
+    Samples are found as inputs of the first layer: compare them with `first_layer_inputs`. Those of a head on a frozen
+    encoder are embeddings, centred and scaled as it was given them. The weights hardly determine
     their scale, nor their sign for multipliers of either sign: compare directions.
 
     Networks trained in another way hold less, or nothing. `verdict_` tells, without data, whether the candidates
@@ -110,8 +111,9 @@ class KKTReconstructor(BaseEstimator):
     loss; Buzaglo et al., Reconstructing Training Data from Multiclass Neural Networks (2023), equation of the
     multiclass loss, and Deconstructing Data Reconstruction (2023), theorem 3.1 and equation of the general loss, for
     "vector" and "regression"; Loo et al., Understanding Reconstruction Attacks with the Neural Tangent Kernel and
-    Dataset Distillation (2024), equation of the reconstruction loss, for "displacement". Span, merged units,
-    sharpening, learning rates and consensus are ours. Loo et al. publish a search that also has one second moment of
+    Dataset Distillation (2024), equation of the reconstruction loss, for "displacement"; Oz et al., Reconstructing
+    Training Data From Real World Models Trained with Transfer Learning (2024), section 3.1, for heads. Span, merged
+    units, sharpening, learning rates and consensus are ours. Loo et al. publish a search that also has one second moment of
     Adam for all candidates and a mask on their updates, a penalty on high frequencies of images, an L1 penalty on
     multipliers, and 80 000 steps: these are left out.
 
@@ -270,8 +272,3 @@ class KKTReconstructor(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.no_validation = True
         return tags
-
-
-EmbeddingReconstructor = KKTReconstructor
-"""The same attack on a head trained on embeddings (Oz et al., 2024, section 3.1): candidates are in the input space of
-the head, centred and scaled like its training embeddings."""
