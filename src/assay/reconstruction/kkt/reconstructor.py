@@ -113,9 +113,9 @@ class KKTReconstructor(BaseEstimator):
     "vector" and "regression"; Loo et al., Understanding Reconstruction Attacks with the Neural Tangent Kernel and
     Dataset Distillation (2024), equation of the reconstruction loss, for "displacement"; Oz et al., Reconstructing
     Training Data From Real World Models Trained with Transfer Learning (2024), section 3.1, for heads. Span, merged
-    units, sharpening, learning rates and consensus are ours. Loo et al. publish a search that also has one second moment of
-    Adam for all candidates and a mask on their updates, a penalty on high frequencies of images, an L1 penalty on
-    multipliers, and 80 000 steps: these are left out.
+    units, sharpening, learning rates and consensus are ours. Loo et al. publish a search that also has one second
+    moment of Adam for all candidates and a mask on their updates, a penalty on high frequencies of images, an L1
+    penalty on multipliers, and 80 000 steps: these are left out.
 
     >>> net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1, bias=False))
     >>> KKTReconstructor(n_candidates=4, n_restarts=2, subspace=3, n_iter=2).fit(net).pool_.shape
