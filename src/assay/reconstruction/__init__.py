@@ -7,7 +7,8 @@ Topics:
 - `embeddings`: from recovered embeddings to inputs: reconstruction-transfer;
 - `known_start`: from the weights before and after training, the former guessed from the seed: reconstruction-frontier;
 - `scoring`: scores and null distributions: reconstruction-multiclass, reconstruction-frontier;
-- simulated training (`SimulatedDynamicsReconstructor`): reconstruction-frontier;
+- simulated training (`SimulatedDynamicsReconstructor`) and shadow networks (`ShadowReconstructor`):
+  reconstruction-frontier;
 - stationarity, predicted multipliers and training to stationarity: reconstruction-general-losses.
 """
 
@@ -28,6 +29,7 @@ from assay.reconstruction.scoring import (
     score_reconstructions,
     structural_similarity,
 )
+from assay.reconstruction.shadow_networks import ShadowReconstructor
 from assay.reconstruction.simulated_dynamics import SimulatedDynamicsReconstructor
 from assay.reconstruction.simulated_training import simulate_training
 from assay.reconstruction.stationarity import StationarityResult, oracle_multipliers, stationarity_residual
@@ -41,6 +43,7 @@ __all__ = [
     "KnownStartReconstructor",
     "ReconstructionROC",
     "ReconstructionScore",
+    "ShadowReconstructor",
     "SimulatedDynamicsReconstructor",
     "StationarityResult",
     "TrainingReport",

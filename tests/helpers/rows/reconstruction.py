@@ -9,6 +9,7 @@ from assay.reconstruction import (
     InitialState,
     KKTReconstructor,
     KnownStartReconstructor,
+    ShadowReconstructor,
     SimulatedDynamicsReconstructor,
     exact_samples,
     guess_initial_state,
@@ -169,6 +170,12 @@ ROWS = (
     # Its history is the norm of a difference that nearly cancels.
     Estimator(SimulatedDynamicsReconstructor, options=_simulation, tolerance=2e-4),
     Estimator(ConsensusSelector, fit=_of_two_runs),
+    Estimator(
+        ShadowReconstructor,
+        options={"hidden": (4,), "n_iter": 3},
+        mini_batches=True,
+        fit=lambda reader, model, x, y: reader.fit(x, 2 * x),
+    ),
     Analysis(
         guess_initial_state,
         options={"seeds": range(4), "dtypes": [torch.float32], "level": 0.5},
