@@ -97,7 +97,7 @@ def test_weights_alone_of_a_network_that_saw_no_data_raise_no_alarm(found_in_unt
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)).eval()}, "ReLU"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.SELU(), nn.Linear(8, 3)).eval()}, "ReLU"),
         (
             {"model": nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).eval()},
             "nn.Linear layers",

@@ -12,8 +12,8 @@ BAD_INPUT = {
     "wrong shapes": (lambda folder: [change(folder, "given['train'] = (x[:, :, :3], y)")], "reshape the data"),
     "labels out of range": (lambda folder: [change(folder, "y[0] = 7")], "relabel the classes as 0..2"),
     "NaN weights": (lambda folder: [change(folder, "network[1].weight.data[0] = torch.nan")], "a healthy checkpoint"),
-    "no ReLU": (
-        lambda folder: [change(folder, "network[2] = nn.Tanh()"), "--probe", "reconstruction"],
+    "unknown kink": (
+        lambda folder: [change(folder, "network[2] = nn.SELU()"), "--probe", "reconstruction"],
         "ReLU",
     ),
     "dropout on": (lambda folder: [change(folder, "network.append(nn.Dropout(0.5).train())")], "call model.eval()"),

@@ -1,3 +1,4 @@
+import copy
 import gzip
 
 import numpy as np
@@ -148,6 +149,51 @@ def test_a_damaged_mosaic_is_refused(tmp_path):
     Image.new("RGB", (32, 32)).save(folder / "train_00.webp", lossless=True)
     with pytest.raises(InvalidInputError, match="500 rows"):
         load("cifar10", tmp_path)
+
+
+def mosaics(folder, random):
+    """Write tiles whose every pixel tells its number modulo 251, without loss; return the labels."""
+    folder.mkdir(parents=True)
+    for split, count in (("train", 10), ("test", 2)):
+        for index in range(count):
+            shade = ((5000 * index + np.arange(5000)) % 251).astype(np.uint8).reshape(500, 1, 10, 1)
+            pixels = np.broadcast_to(shade, (500, 32, 10, 32)).reshape(16000, 320)
+            Image.fromarray(pixels).convert("RGB").save(folder / f"{split}_{index:02d}.webp", "PNG", compress_level=1)
+    classes = {f"y_{split}": random.integers(10, size=n) for split, n in (("train", 50000), ("test", 10000))}
+    np.savez(folder / "labels.npz", **classes)
+    return classes
+
+
+def test_mosaics_are_decoded_a_part_at_a_time(tmp_path, random):
+    classes = mosaics(tmp_path / "cifar10", random)
+    data = load("cifar10", tmp_path)
+    assert np.array_equal(data.y_train.numpy(), classes["y_train"])
+    assert "x_train" not in vars(data)
+    shades = data.x_test[:, 0, 5, 7].mul(255).round().long()
+    assert torch.equal(shades, torch.arange(10000) % 251)
+    assert torch.equal(data.x_test[:, 1, 31, 0], data.x_test[:, 0, 0, 31])
+    assert "x_train" not in vars(data)
+    assert data.x_test is data.x_test
+
+
+def test_images_stay_bytes_until_they_are_asked_for(tmp_path, random):
+    arrays = write_mnist(tmp_path / "mnist", random)
+    data = load("mnist", tmp_path)
+    assert "x_train" not in vars(data)
+    copied = copy.deepcopy(data)
+    assert torch.equal(copied.x_train, data.x_train)
+    assert np.array_equal((data.x_train[:, 0] * 255).round().numpy(), arrays["train"][0])
+    assert "x_test" not in vars(data)
+    with pytest.raises(AttributeError, match="no attribute 'x_valid'"):
+        data.x_valid  # noqa: B018
+
+
+def test_labels_that_do_not_fit_are_refused_with_their_images(tmp_path, random):
+    write_mnist(tmp_path / "mnist", random)
+    write_idx(tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz", np.zeros(3))
+    data = load("mnist", tmp_path)
+    with pytest.raises(InvalidInputError, match="3"):
+        data.x_test  # noqa: B018
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])

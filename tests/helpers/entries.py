@@ -60,7 +60,7 @@ class SkippedProbe(InvalidInputError):
     """A probe's reason not to answer."""
 
 
-WITHOUT_NETWORK = ("ConsensusSelector",)
+WITHOUT_NETWORK = ("ConsensusSelector", "ShadowReconstructor")
 """Rows of the methods' battery that are given a network, and read none."""
 
 TRAINERS = (

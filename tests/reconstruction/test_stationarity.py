@@ -1,14 +1,16 @@
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import nnls
 from torch import nn
 
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, fit, flatten, margins, named_parameters
 from assay.nets import mlp
-from assay.reconstruction import oracle_multipliers, stationarity_residual
+from assay.reconstruction import oracle_multipliers, stationarity, stationarity_residual
 from assay.reconstruction.kkt import with_surrogate_relu
 from assay.reconstruction.kkt.multipliers import MarginMultipliers
 from assay.reconstruction.kkt.search import StationarityGap
@@ -172,6 +174,31 @@ def test_oracle_multipliers_explain_a_trained_network(outputs):
     if outputs == 1:  # lambda_i = sigmoid(-margin) / (n w) at a stationary point of the decayed logistic loss
         predicted = torch.sigmoid(-margins(model(x), y)).detach() / (9 * 1e-2)
         assert torch.corrcoef(torch.stack([predicted, multipliers]))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("objective", "outputs"), [("binary", 1), ("multiclass", 3), ("vector", 3), ("regression", 3), ("regression", 1)]
+)
+@pytest.mark.parametrize("entries", [1, 7, 10**6])
+def test_blocks_give_the_fit_to_all_gradients_at_once(monkeypatch, objective, outputs, entries):
+    monkeypatch.setattr(stationarity, "ENTRIES_AT_ONCE", entries)
+    model, x, y = network((5, 8, 6, outputs), bias="all"), samples(7, 5), torch.arange(7) % max(outputs, 2)
+    unit = torch.eye(outputs, dtype=torch.float64)
+    rows = []  # one for each multiplier
+    for sample, label in zip(x, y, strict=True):
+        if objective in ("binary", "multiclass"):
+            rows.append(gradient_sum(model, sample[None], torch.ones(1), label[None]))
+            continue
+        others = [k for k in range(outputs) if k != label]
+        for direction in unit if objective == "regression" else [unit[label] - unit[k] for k in others]:
+            parts = torch.autograd.grad(model(sample[None])[0] @ direction, list(model.parameters()))
+            rows.append(torch.cat([part.flatten() for part in parts]))
+    matrix, theta = torch.stack(rows).T.numpy(), flatten(named_parameters(model)).numpy()
+    fitted = np.linalg.lstsq(matrix, theta)[0] if objective == "regression" else nnls(matrix, theta)[0]
+    found, rest = oracle_multipliers(model, x, y, objective=objective)
+    assert rest == pytest.approx(np.linalg.norm(matrix @ fitted - theta) / np.linalg.norm(theta), rel=1e-10)
+    if objective != "vector":
+        torch.testing.assert_close(found.flatten(), torch.as_tensor(fitted), rtol=1e-8, atol=1e-10)
 
 
 def test_bad_input():

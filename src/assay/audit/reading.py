@@ -17,7 +17,7 @@ from assay.core import (
     preserved,
     seeded,
 )
-from assay.reconstruction.kkt import Objective, dense_head, first_layer, first_layer_inputs
+from assay.reconstruction.kkt import Objective, default_objective, dense_head, first_layer, first_layer_inputs
 
 _ROUNDING = 1e-4
 
@@ -103,9 +103,8 @@ def objective(subject: Subject) -> Objective:
     """Return the kind of objective that the network was trained by, from its loss and its number of outputs."""
     n_outputs = _n_outputs(subject)
     kind = loss_kind(subject.loss) or _kind_by_values(subject, n_outputs)
-    if kind == "cross_entropy":
-        return "vector"
-    return "binary" if kind == "binary_cross_entropy" and n_outputs == 1 else "regression"
+    fitting = "cross_entropy" if n_outputs > 1 else "binary_cross_entropy"
+    return default_objective(n_outputs) if kind == fitting else "regression"
 
 
 def _kind_by_values(subject: Subject, n_outputs: int) -> str | None:

@@ -6,24 +6,25 @@ from torch import Tensor
 from assay.audit.pictures import is_image, plot_picture, sample_picture, stretch
 from assay.audit.probe import Figure
 from assay.audit.reading import Reading
+from assay.audit.recovered import Recovered
 from assay.audit.subject import Subject
-from assay.reconstruction import KKTReconstructor, ReconstructionROC, ReconstructionScore
+from assay.reconstruction import ReconstructionROC, ReconstructionScore
 
 _SHOWN = 30
 
 
-def pattern_figures(reading: Reading, attack: KKTReconstructor) -> tuple[Figure, ...]:
+def pattern_figures(reading: Reading, recovered: Recovered) -> tuple[Figure, ...]:
     """Show the patterns that most restarts agree on, where they are images."""
-    patterns = reading.unscaled(attack.reconstructions_)[:_SHOWN]
+    patterns = reading.unscaled(recovered.agreed)[:_SHOWN]
     if not len(patterns) or not is_image(tuple(patterns.shape[1:])):
         return ()
     figures = []
     for number, (pattern, count, tightness) in enumerate(
-        zip(patterns, attack.support_.tolist(), attack.cohesion_, strict=False), 1
+        zip(patterns, recovered.support.tolist(), recovered.cohesion, strict=False), 1
     ):
         picture = sample_picture(f"{number:02}", stretch(pattern), f"Pattern {number}, from the weights alone")
-        agreed = f"found by {count} of {attack.n_restarts} restarts, tightness {tightness:.2f}"
-        caption = "solved for by exact equations" if number <= attack.n_exact_ else agreed
+        agreed = f"found by {count} of {recovered.attack.n_restarts} restarts, tightness {tightness:.2f}"
+        caption = "solved for by exact equations" if number <= len(recovered.exact) else agreed
         figures.append(Figure((picture,), caption, tile=True))
     return tuple(figures)
 

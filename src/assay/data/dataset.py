@@ -1,6 +1,8 @@
 """Classification data set with training and test samples."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Int, Shaped
 from torch import Tensor
@@ -60,6 +62,45 @@ class Dataset:
         self._check_part(self.x_train, self.y_train, "train")
         if len(self.x_test) or len(self.y_test):
             self._check_part(self.x_test, self.y_test, "test")
+
+    @classmethod
+    def undecoded(
+        cls,
+        name: str,
+        train: tuple[Callable[[], Tensor], Int[Tensor, " n_train"]],
+        test: tuple[Callable[[], Tensor], Int[Tensor, " n_test"]],
+        *,
+        class_names: tuple[str, ...],
+    ) -> "Dataset":
+        """Build a data set whose samples are decoded when they are first asked for, each part by itself.
+
+        Args:
+            name: Name in reports.
+            train: Function that returns the training samples, and their classes.
+            test: The same of the test part.
+            class_names: As for the data set.
+
+        >>> import torch
+        >>> x, y = torch.eye(2), torch.tensor([0, 1])
+        >>> data = Dataset.undecoded("coin", (lambda: x, y), (lambda: x, y), class_names=("heads", "tails"))
+        >>> data.x_test.shape
+        torch.Size([2, 2])
+        """
+        data = object.__new__(cls)
+        fields = {"name": name, "y_train": train[1], "y_test": test[1], "class_names": class_names}
+        for field, value in (fields | {"_decoders": {"x_train": train[0], "x_test": test[0]}}).items():
+            object.__setattr__(data, field, value)
+        object.__setattr__(data, "input_range", (0.0, 1.0))
+        object.__setattr__(data, "notes", ())
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        """Decode the samples of a part."""
+        if name not in self.__dict__.get("_decoders", {}):
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        part = name.removeprefix("x_")
+        self._check_part(self._decoders[name](), getattr(self, f"y_{part}"), part)
+        return self.__dict__[name]
 
     def _check_part(self, x: Tensor, y: Tensor, part: str) -> None:
         x, y = check_pairs(x, y, tokens=True)

@@ -1,10 +1,15 @@
 """MNIST, Fashion-MNIST and CIFAR-10 from local files, without downloads or pickles."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import torch
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from assay.core import InvalidInputError, MissingDataError
 from assay.data.dataset import Dataset
@@ -44,10 +49,11 @@ def load_cifar10(root: Path | None) -> Dataset:
     folders = _folders("cifar10", root, ("cifar10", "cifar-10-batches-bin"))
     for folder in folders:
         if (folder / "data_batch_1.bin").exists():
-            train = _read_batches([folder / f"data_batch_{i}.bin" for i in range(1, 6)])
-            return _cifar10(train, _read_batches([folder / "test_batch.bin"]))
+            batches = [folder / f"data_batch_{i}.bin" for i in range(1, 6)], [folder / "test_batch.bin"]
+            return Dataset.undecoded("cifar10", *map(_read_batches, batches), class_names=_CIFAR_CLASSES)
         if (folder / "labels.npz").exists():
-            return _cifar10(_read_mosaics(folder, "train", 10), _read_mosaics(folder, "test", 2))
+            mosaics = _open_mosaics(folder, "train", 10), _open_mosaics(folder, "test", 2)
+            return Dataset.undecoded("cifar10", *mosaics, class_names=_CIFAR_CLASSES)
     if root is not None and any(root.glob("*/data_batch_1")):
         raise InvalidInputError(
             "the Python version of CIFAR-10 (data_batch_1, ...) is made of pickles, which can run code when read; "
@@ -72,14 +78,11 @@ def _missing(name: str, folders: list[Path], file: str) -> MissingDataError:
 
 def _load_idx(name: str, root: Path | None, candidates: tuple[str, ...], class_names: tuple[str, ...]) -> Dataset:
     folders = _folders(name, root, candidates)
-    return Dataset(
-        name=name,
-        x_train=images(_read_images(_find(name, folders, "train-images-idx3-ubyte"))),
-        y_train=labels(read_idx(_find(name, folders, "train-labels-idx1-ubyte"))),
-        x_test=images(_read_images(_find(name, folders, "t10k-images-idx3-ubyte"))),
-        y_test=labels(read_idx(_find(name, folders, "t10k-labels-idx1-ubyte"))),
-        class_names=class_names,
-    )
+    parts = []
+    for part in ("train", "t10k"):
+        pixels = _read_images(_find(name, folders, f"{part}-images-idx3-ubyte"))
+        parts.append((partial(images, pixels), labels(read_idx(_find(name, folders, f"{part}-labels-idx1-ubyte")))))
+    return Dataset.undecoded(name, *parts, class_names=class_names)
 
 
 def _find(name: str, folders: list[Path], stem: str) -> Path:
@@ -97,19 +100,8 @@ def _read_images(path: Path) -> np.ndarray:
     return pixels
 
 
-def _cifar10(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> Dataset:
-    (x_train, y_train), (x_test, y_test) = train, test
-    return Dataset(
-        name="cifar10",
-        x_train=images(x_train),
-        y_train=labels(y_train),
-        x_test=images(x_test),
-        y_test=labels(y_test),
-        class_names=_CIFAR_CLASSES,
-    )
-
-
-def _read_batches(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+def _read_batches(paths: list[Path]) -> tuple[Callable[[], Tensor], Tensor]:
+    """Read bytes, and return what turns them into images, and their labels."""
     records = []
     for path in paths:
         if not path.exists():
@@ -121,23 +113,42 @@ def _read_batches(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
             )
         records.append(raw.reshape(-1, 3073))
     batch = np.concatenate(records)
-    return batch[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), batch[:, 0]
+    return partial(images, batch[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels(batch[:, 0])
 
 
-def _read_mosaics(folder: Path, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    tiles = []
-    for path in (folder / f"{split}_{index:02d}.webp" for index in range(count)):
+def _open_mosaics(folder: Path, split: str, count: int) -> tuple[Callable[[], Tensor], Tensor]:
+    """Look at the mosaics of a part, and return what decodes them, and their labels."""
+    paths = [folder / f"{split}_{index:02d}.webp" for index in range(count)]
+    for path in paths:
         if not path.exists():
             raise MissingDataError(f"cifar10 is not whole: {path} is missing; restore the folder")
-        try:
-            pixels = np.asarray(Image.open(path).convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
-            raise InvalidInputError(f"{path} is damaged or cut short ({error}); restore the file") from error
-        if pixels.shape != (16000, 320, 3):
-            raise InvalidInputError(f"{path} has shape {pixels.shape}, not 500 rows and 10 columns of 32 x 32 images")
-        tiles.append(pixels.reshape(500, 32, 10, 32, 3).swapaxes(1, 2).reshape(5000, 32, 32, 3))
+        with _opened(path) as mosaic:
+            if mosaic.size != (320, 16000):
+                raise InvalidInputError(
+                    f"{path} has {mosaic.height} x {mosaic.width} pixels, not 500 rows and 10 columns of 32 x 32 "
+                    "images; restore the file"
+                )
     try:
         classes = np.load(folder / "labels.npz", allow_pickle=False)[f"y_{split}"]
     except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
         raise InvalidInputError(f"{folder / 'labels.npz'} cannot be read ({error}); restore the file") from error
-    return np.concatenate(tiles), classes
+    return partial(_decode_mosaics, paths), labels(classes)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as mosaic:
+            yield mosaic
+    except (UnidentifiedImageError, OSError) as error:
+        raise InvalidInputError(f"{path} is damaged or cut short ({error}); restore the file") from error
+
+
+def _decode_mosaics(paths: list[Path]) -> Tensor:
+    """Decode one mosaic after the other into the images that are returned."""
+    found = torch.empty(5000 * len(paths), 3, 32, 32)
+    for path, part in zip(paths, found.split(5000), strict=True):
+        with _opened(path) as mosaic:
+            pixels = np.asarray(mosaic.convert("RGB"))
+        part.copy_(images(pixels.reshape(500, 32, 10, 32, 3).swapaxes(1, 2).reshape(5000, 32, 32, 3)))
+    return found

@@ -31,7 +31,8 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
     """Load a data set by name.
 
     `breast-cancer`, `digits`, `fashion`, `iris` and `wine` come with the package and its dependencies. `mnist`,
-    `fashion-mnist` and `cifar10` are read from files on this machine; nothing is ever downloaded.
+    `fashion-mnist` and `cifar10` are read from files on this machine; nothing is ever downloaded. Their images are kept
+    as bytes or in their files until a part, `x_train` or `x_test`, is first asked for.
 
     Args:
         name: One of `names()`.

@@ -10,7 +10,7 @@ def images(pixels: np.ndarray) -> Float[Tensor, "n ch h w"]:
     """Turn bytes of shape `(n, h, w)` or `(n, h, w, channels)` into float32 images in `[0, 1]`."""
     if pixels.ndim == 3:
         pixels = pixels[..., None]
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32)).div_(255)
+    return torch.from_numpy(pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C")).div_(255)
 
 
 def labels(classes: np.ndarray) -> Int[Tensor, " n"]:

@@ -7,14 +7,14 @@ Topics:
 - `embeddings`: from recovered embeddings to inputs: reconstruction-transfer;
 - `known_start`: from the weights before and after training, the former guessed from the seed: reconstruction-frontier;
 - `scoring`: scores and null distributions: reconstruction-multiclass, reconstruction-frontier;
-- simulated training (`SimulatedDynamicsReconstructor`): reconstruction-frontier;
+- simulated training (`SimulatedDynamicsReconstructor`) and shadow networks (`ShadowReconstructor`):
+  reconstruction-frontier;
 - stationarity, predicted multipliers and training to stationarity: reconstruction-general-losses.
 """
 
 from assay.reconstruction.embeddings import invert_embedding, retrieval_audit
 from assay.reconstruction.kkt import (
     ConsensusSelector,
-    EmbeddingReconstructor,
     ExactSamples,
     KKTReconstructor,
     exact_samples,
@@ -29,6 +29,7 @@ from assay.reconstruction.scoring import (
     score_reconstructions,
     structural_similarity,
 )
+from assay.reconstruction.shadow_networks import ShadowReconstructor
 from assay.reconstruction.simulated_dynamics import SimulatedDynamicsReconstructor
 from assay.reconstruction.simulated_training import simulate_training
 from assay.reconstruction.stationarity import StationarityResult, oracle_multipliers, stationarity_residual
@@ -36,13 +37,13 @@ from assay.reconstruction.training import TrainingReport, train_in_span, train_t
 
 __all__ = [
     "ConsensusSelector",
-    "EmbeddingReconstructor",
     "ExactSamples",
     "InitialState",
     "KKTReconstructor",
     "KnownStartReconstructor",
     "ReconstructionROC",
     "ReconstructionScore",
+    "ShadowReconstructor",
     "SimulatedDynamicsReconstructor",
     "StationarityResult",
     "TrainingReport",

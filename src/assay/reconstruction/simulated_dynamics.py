@@ -198,7 +198,7 @@ class SimulatedDynamicsReconstructor(BaseEstimator):
             with torch.no_grad():
                 start(x.clone())
         except InvalidInputError as error:
-            raise InvalidInputError("the network has no ReLU; pass relu_alpha=None to train it as it is") from error
+            raise InvalidInputError(f"{error}; pass relu_alpha=None to train it as it is") from error
         return x, torch.randn(self.n_samples, n_outputs, generator=source).to(first)
 
     def _search(

@@ -1,6 +1,8 @@
 """Stationarity residual of trained weights (Haim et al., 2022; Buzaglo et al., 2023)."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from assay.core import (
     check_outputs,
     check_pairs,
     check_samples,
+    copy_network,
     flatten,
     functional,
     margins,
@@ -27,7 +30,17 @@ from assay.core import (
     signs,
     single_logit,
 )
-from assay.reconstruction.kkt import LABELLED_OBJECTIVES, Objective, check_objective, initial_network, margin_cotangents
+from assay.reconstruction.kkt import (
+    LABELLED_OBJECTIVES,
+    Objective,
+    check_objective,
+    default_objective,
+    initial_network,
+    margin_cotangents,
+)
+
+ENTRIES_AT_ONCE = 20_000
+"""Entries of the weights whose gradients are held in float64 at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +70,7 @@ def stationarity_residual(
     multipliers: Float[Tensor, "_ *c"],  # its length is compared below
     y: Shaped[Tensor, "n *column"] | None = None,
     *,
-    objective: Objective = "binary",
+    objective: Objective | Literal["auto"] = "auto",
     init_state: Parameters | None = None,
 ) -> StationarityResult:
     r"""Measure $\lVert \theta - \sum_i J_\theta(x_i)^\top \mu_i \rVert$, J the Jacobian of the outputs in the weights.
@@ -73,7 +86,7 @@ def stationarity_residual(
         model: Trained network; it comes back as it was. A `with_surrogate_relu` copy is measured with its own gates.
         x: Samples, or candidates for them.
         multipliers: Factors of the margins, `(n,)`; for the other objectives the $\mu_i$, `(n, c)`, or `(n,)` for one
-            output.
+            output. Several outputs are no margins unless `objective` says so.
         y: Binary labels in {0, 1} or {-1, 1}, or class indices; needed for margins only.
         objective: As for `KKTReconstructor`.
         init_state: Weights before training by name, for "displacement": they are taken from $\theta$.
@@ -91,7 +104,7 @@ def stationarity_residual(
     >>> stationarity_residual(net, torch.ones(4, 2), torch.zeros(4), torch.tensor([0, 1, 0, 1])).total_relative
     1.0
     """
-    n_outputs, x, y = _check(model, x, y, objective)
+    objective, n_outputs, x, y = _check(model, x, y, objective, knows_start=init_state is not None)
     is_margin = objective in ("binary", "multiclass")
     shapes = [(len(x),)] if is_margin else [(len(x), n_outputs)] + [(len(x),)] * (n_outputs == 1)
     if multipliers.shape not in shapes:
@@ -123,7 +136,7 @@ def oracle_multipliers(
     x: Float[Tensor, "n ..."],
     y: Shaped[Tensor, "n *column"] | None = None,
     *,
-    objective: Objective = "binary",
+    objective: Objective | Literal["auto"] = "auto",
     init_state: Parameters | None = None,
 ) -> tuple[Float[Tensor, "n *c"], float]:
     r"""Fit the multipliers that explain the weights best, given the true training data.
@@ -132,7 +145,8 @@ def oracle_multipliers(
     for "binary", "multiclass" and "vector", by least squares for multipliers of either sign. A diagnostic: the residual
     shows how far training converged.
 
-    Cost: time O(n^2 p), memory O(n p), for margins; n c in place of n for other objectives.
+    Cost: time O(n^2 p), memory O(n^2 + n q) for q entries of the largest parameter, for margins; n c in place of n for
+    other objectives. The gradients are reduced to a triangle by QR, a block after the other.
 
     Args:
         model: Trained network; it comes back as it was.
@@ -153,23 +167,57 @@ def oracle_multipliers(
     >>> oracle_multipliers(net, torch.ones(4, 2), torch.tensor([0, 1, 0, 1]))[0].shape
     torch.Size([4])
     """
-    n_outputs, x, y = _check(model, x, y, objective)
-    goal = flatten(_goal(model, objective, init_state)).double().cpu().numpy()
+    objective, n_outputs, x, y = _check(model, x, y, objective, knows_start=init_state is not None)
+    goal = _goal(model, objective, init_state)
     directions = None
-    if objective == "binary":
-        rows = per_sample_gradients(model, x, signs(y).to(x), lambda score, sign: (single_logit(score) * sign).mean())
-    elif objective == "multiclass":
-        rows = per_sample_gradients(model, x, y, lambda logits, label: margins(logits, label).mean())
-    else:
+    if objective not in ("binary", "multiclass"):
         directions = _directions(len(x), n_outputs, y if objective == "vector" else None).to(x)
-        rows = (directions @ output_jacobian(model, x).reshape(len(x), n_outputs, -1)).flatten(0, 1)
-    matrix = rows.double().cpu().numpy().T
-    fitted = nnls(matrix, goal)[0] if objective in LABELLED_OBJECTIVES else np.linalg.lstsq(matrix, goal, rcond=None)[0]
-    rest = float(np.linalg.norm(matrix @ fitted - goal) / np.linalg.norm(goal))
+    size = sum(value.numel() for value in goal.values())
+    triangle = _triangle(_blocks(model, x, y, objective, directions, goal))
+    matrix, wanted = triangle[:, :-1], triangle[:, -1]
+    cut = np.finfo(float).eps * max(size, matrix.shape[1])  # as for all gradients at once
+    positive = objective in LABELLED_OBJECTIVES
+    fitted = nnls(matrix, wanted)[0] if positive else np.linalg.lstsq(matrix, wanted, rcond=cut)[0]
+    rest = float(np.linalg.norm(matrix @ fitted - wanted) / np.linalg.norm(wanted))
     multipliers = torch.as_tensor(fitted).to(x)
     if directions is not None:
         multipliers = (multipliers.reshape(len(x), 1, -1) @ directions).squeeze(1).squeeze(1)
     return multipliers, rest
+
+
+def _blocks(
+    model: nn.Module, x: Tensor, y: Tensor, objective: Objective, directions: Tensor | None, goal: Parameters
+) -> Iterator[np.ndarray]:
+    """Yield the gradients of all multipliers, and the goal as a last column, for some entries of the weights."""
+    twin, n_outputs = copy_network(model).requires_grad_(False), 1 if directions is None else directions.shape[-1]
+    for name, wanted in goal.items():
+        twin.get_parameter(name).requires_grad_()
+        rows = _gradients(twin, x, y, objective, n_outputs)
+        twin.get_parameter(name).requires_grad_(False)
+        for start in range(0, wanted.numel(), ENTRIES_AT_ONCE):
+            some = slice(start, start + ENTRIES_AT_ONCE)
+            part = rows[..., some] if directions is None else (directions @ rows[..., some]).flatten(0, 1)
+            yield torch.cat([part, wanted.flatten()[None, some].to(part)]).double().cpu().numpy().T
+
+
+def _gradients(model: nn.Module, x: Tensor, y: Tensor, objective: Objective, n_outputs: int) -> Tensor:
+    """Return the gradients of margins, `(n, p)`, or of all outputs, `(n, c, p)`."""
+    if objective == "binary":
+        signed = signs(y).to(x)
+        return per_sample_gradients(model, x, signed, lambda score, sign: (single_logit(score) * sign).mean())
+    if objective == "multiclass":
+        return per_sample_gradients(model, x, y, lambda logits, label: margins(logits, label).mean())
+    return output_jacobian(model, x).reshape(len(x), n_outputs, -1)
+
+
+def _triangle(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the triangle R of the QR decomposition of stacked blocks, which has the same least-squares problems."""
+    found = None
+    for block in blocks:
+        found = np.linalg.qr(block if found is None else np.concatenate([found, block]), mode="r")
+    if found is None:
+        raise InvalidInputError("the network has no parameters; pass a trained network")
+    return found
 
 
 def _directions(n: int, n_outputs: int, y: Tensor | None) -> Float[Tensor, "n k c"]:
@@ -196,14 +244,18 @@ def _trainable(model: nn.Module) -> Parameters:
     return named_parameters(model, params="trainable")
 
 
-def _check(model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective) -> tuple[int, Tensor, Tensor]:
-    """Check the arguments; return the number of outputs, the samples and the labels, zeros if none are needed."""
+def _check(
+    model: nn.Module, x: Tensor, y: Tensor | None, objective: Objective | Literal["auto"], *, knows_start: bool
+) -> tuple[Objective, int, Tensor, Tensor]:
+    """Check the arguments; return objective, number of outputs, samples and labels, zeros where none are needed."""
     x = check_samples(x)
     n_outputs = check_outputs(model, x)[0].numel()
+    if objective == "auto":
+        objective = default_objective(n_outputs, knows_start=knows_start)
     check_objective(objective, n_outputs)
     if objective not in LABELLED_OBJECTIVES:
-        return n_outputs, x, torch.zeros(len(x), dtype=torch.long, device=x.device)
+        return objective, n_outputs, x, torch.zeros(len(x), dtype=torch.long, device=x.device)
     if y is None:
         raise InvalidInputError(f"objective={objective!r} needs labels: pass y")
     x, y = check_pairs(x, y)
-    return n_outputs, x, signs(y) if objective == "binary" else check_labels(y, n_outputs)
+    return objective, n_outputs, x, signs(y) if objective == "binary" else check_labels(y, n_outputs)

@@ -13,6 +13,7 @@ EXEMPT = {
     "nets.pretrained_names": "lists names that are written down in the file",
     "reconstruction.kkt.StationarityGap": "is given multipliers of its own class; held against autograd in its test",
     "reconstruction.kkt.dense_chain": "takes a network alone and answers None to most; tried in its test",
+    "reconstruction.kkt.default_objective": "takes two numbers; tried by the searches of its test",
     "reconstruction.kkt.first_layer": "takes a network alone and returns a layer; tried in the test of dense heads",
     "reconstruction.kkt.from_first_layer": "takes a frozen network and a shape; tried in its test",
     "reconstruction.kkt.minimize_gap": "takes a gap and multipliers; tried by the estimators that call it",

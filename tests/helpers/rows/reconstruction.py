@@ -9,6 +9,7 @@ from assay.reconstruction import (
     InitialState,
     KKTReconstructor,
     KnownStartReconstructor,
+    ShadowReconstructor,
     SimulatedDynamicsReconstructor,
     exact_samples,
     guess_initial_state,
@@ -27,6 +28,7 @@ from assay.reconstruction import (
 )
 from assay.reconstruction.embeddings import total_variation
 from assay.reconstruction.kkt import (
+    SurrogateKinks,
     SurrogateReLU,
     compress_first_layer,
     dense_head,
@@ -168,6 +170,12 @@ ROWS = (
     # Its history is the norm of a difference that nearly cancels.
     Estimator(SimulatedDynamicsReconstructor, options=_simulation, tolerance=2e-4),
     Estimator(ConsensusSelector, fit=_of_two_runs),
+    Estimator(
+        ShadowReconstructor,
+        options={"hidden": (4,), "n_iter": 3},
+        mini_batches=True,
+        fit=lambda reader, model, x, y: reader.fit(x, 2 * x),
+    ),
     Analysis(
         guess_initial_state,
         options={"seeds": range(4), "dtypes": [torch.float32], "level": 0.5},
@@ -199,6 +207,13 @@ ROWS = (
         SurrogateReLU,
         lambda source, n: (torch.randn(n, 4, generator=source).double(),),
         options={"alpha": 10.0},
+        gradcheck=False,  # its derivative is the surrogate's
+        refuses=("empty",),  # entry by entry
+    ),
+    Module(
+        SurrogateKinks,
+        lambda source, n: (torch.randn(n, 4, generator=source).double(),),
+        build=lambda source: SurrogateKinks(nn.PReLU(4), 10.0),
         gradcheck=False,  # its derivative is the surrogate's
         refuses=("empty",),  # entry by entry
     ),

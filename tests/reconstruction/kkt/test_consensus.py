@@ -137,7 +137,7 @@ def test_the_attack_selects_by_the_same_agreement(objective, all_is_found):
     found = KKTReconstructor(objective, n_candidates=4, n_restarts=3, subspace=4, n_iter=30).fit(network)
     runs = torch.arange(3).repeat_interleave(4)
     weighted = {"multipliers": found.pool_multipliers_, "classes": found.pool_labels_}
-    selector = ConsensusSelector(0.3).fit(found.pool_, runs, **weighted)
+    selector = ConsensusSelector().fit(found.pool_, runs, **weighted)
     assert len(selector.sizes_) > 0
     torch.testing.assert_close(selector.representatives_, found.reconstructions_)
     assert torch.equal(selector.n_runs_, found.support_)

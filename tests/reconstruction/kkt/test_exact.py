@@ -4,7 +4,7 @@ from torch import nn
 
 from assay.core import InvalidInputError
 from assay.nets import mlp
-from assay.reconstruction import ExactSamples, KKTReconstructor, exact_samples
+from assay.reconstruction import exact_samples
 from assay.reconstruction.kkt.exact import _consistent, _search
 from assay.reconstruction.kkt.exact_rows import Rows, choose, distinct_rows, rescale, sharpness
 
@@ -107,19 +107,3 @@ def test_other_networks_are_refused(model):
 def test_numbers_must_be_positive():
     with pytest.raises(InvalidInputError, match="n_starts"):
         exact_samples(network(), n_starts=0)
-
-
-def test_samples_read_off_lead_the_reconstructions(monkeypatch, all_is_found):
-    options = {"n_candidates": 8, "n_restarts": 2, "n_iter": 20}
-    plain = KKTReconstructor(**options).fit(network())
-    other = torch.randn(1, 12, generator=torch.Generator().manual_seed(5))
-    samples = torch.cat([2 * plain.reconstructions_[:1], other])
-    spare = torch.tensor([3, 2])
-    given = ExactSamples(samples, torch.tensor([0.5, 0.7]), torch.cat([plain.labels_[:1], torch.tensor([1])]), spare)
-    monkeypatch.setattr("assay.reconstruction.kkt.reconstructor.exact_samples", lambda model, **options: given)
-    led = KKTReconstructor(**options, exact=True).fit(network())
-    assert led.n_exact_ == 2
-    assert torch.equal(led.reconstructions_, torch.cat([samples, plain.reconstructions_[1:]]))
-    assert led.support_.tolist() == [2, 2, *plain.support_[1:].tolist()]
-    assert torch.equal(led.multipliers_, torch.cat([given.multipliers, plain.multipliers_[1:]]))
-    assert torch.equal(led.pool_, torch.cat([samples, plain.pool_]))

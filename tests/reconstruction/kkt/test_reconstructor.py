@@ -142,6 +142,19 @@ def test_other_objectives_return_multipliers_for_every_output(objective, outputs
     assert found.history_[-1] < found.history_[0]
 
 
+@pytest.mark.parametrize(
+    ("outputs", "known", "expected"), [(1, False, "binary"), (3, False, "vector"), (3, True, None)]
+)
+def test_the_outputs_choose_the_objective(outputs, known, expected):
+    expected = expected or "displacement"
+    start = {name: 0.9 * value for name, value in network(outputs).state_dict().items()} if known else None
+    chosen = KKTReconstructor(**QUICK, init_state=start).fit(network(outputs))
+    named = KKTReconstructor(expected, **QUICK, init_state=start).fit(network(outputs))
+    assert chosen.objective_ == named.objective_ == expected
+    assert chosen.objective == "auto"
+    assert torch.equal(chosen.pool_, named.pool_)
+
+
 @pytest.mark.parametrize("after", [nn.Identity(), nn.Tanh()], ids=["chain", "general"])
 def test_what_is_done_to_inputs_before_the_first_layer_changes_nothing(after):
     class Normalize(nn.Module):
@@ -169,7 +182,7 @@ def test_several_outputs_need_the_multiclass_objective():
     found = KKTReconstructor("multiclass", **QUICK).fit(network(3))
     assert sorted(found.pool_labels_.unique().tolist()) == [0, 1, 2]
     with pytest.raises(InvalidInputError, match="'multiclass'"):
-        KKTReconstructor(**QUICK).fit(network(3))
+        KKTReconstructor("binary", **QUICK).fit(network(3))
     with pytest.raises(InvalidInputError, match="'binary'"):
         KKTReconstructor("multiclass", **QUICK).fit(network())
     with pytest.raises(InvalidInputError, match="objective must be"):
@@ -197,7 +210,7 @@ def broken():
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        (nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)), {}, "no ReLU"),
+        (nn.Sequential(nn.Linear(4, 3), nn.SELU(), nn.Linear(3, 1)), {}, "SELU"),
         (nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Linear(3, 1)).train(), {}, "(?i)dropout"),
         (broken(), {}, "NaN"),
         (small_conv((1, 8, 8), 1), {}, r"input_shape=\(channels"),

@@ -87,25 +87,26 @@ def test_a_module_and_a_call_of_relu_are_both_swapped():
     torch.testing.assert_close(got, (torch.sigmoid(3 * inner) * back).T @ x)
 
 
-class Leaky(nn.Module):
+class Threshold(nn.Module):
     def __init__(self):
         super().__init__()
         self.first, self.second, self.third = nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(3, 1)
 
     def forward(self, x):
-        return self.third(nn.functional.leaky_relu(self.second(self.first(x).relu())))
+        return self.third(nn.functional.threshold(self.second(self.first(x).relu()), 0.1, 0.0))
 
 
-@pytest.mark.parametrize("kink", [nn.LeakyReLU(), nn.PReLU(), nn.ReLU6(), nn.Hardtanh(), nn.Hardsigmoid()])
-def test_a_kink_without_surrogate_beside_relu_is_refused(kink):
-    layers = (nn.Linear(2, 3), kink, nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1))
-    with pytest.raises(InvalidInputError, match=rf"{type(kink).__name__} \(1\) beside ReLU"):
+@pytest.mark.parametrize("kink", [nn.RReLU(), nn.SELU(), nn.Hardswish(), nn.Hardsigmoid(), nn.Softshrink()])
+@pytest.mark.parametrize("beside", [nn.ReLU(), nn.LeakyReLU(), nn.GELU()])
+def test_a_kink_without_surrogate_is_refused(kink, beside):
+    layers = (nn.Linear(2, 3), kink, nn.Linear(3, 3), beside, nn.Linear(3, 1))
+    with pytest.raises(InvalidInputError, match=rf"{type(kink).__name__} \(1\), a kink without a surrogate"):
         with_surrogate_relu(nn.Sequential(*layers))
 
 
 def test_a_kink_in_the_forward_is_refused_at_the_first_call():
-    twin = with_surrogate_relu(Leaky())
-    with pytest.raises(InvalidInputError, match="leaky_relu beside ReLU"):
+    twin = with_surrogate_relu(Threshold())
+    with pytest.raises(InvalidInputError, match="threshold, a kink without a surrogate"):
         twin(torch.ones(1, 4))
 
 
@@ -126,9 +127,18 @@ def test_sharpness_changes_without_rebuilding_and_the_original_stays():
     assert isinstance(model[0][1], nn.ReLU)
 
 
-def test_a_network_without_relu_is_refused():
-    twin = with_surrogate_relu(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)))
-    with pytest.raises(InvalidInputError, match="no ReLU"):
+def test_a_smooth_network_is_the_same_network():
+    model, x = nn.Sequential(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 1)), draws(5, 2).float()
+    twin = with_surrogate_relu(model)
+    assert torch.equal(twin(x), model(x))
+    (got,) = torch.autograd.grad(twin(x).sum(), twin.model[0].weight)
+    (expected,) = torch.autograd.grad(model(x).sum(), model[0].weight)
+    assert torch.equal(got, expected)
+
+
+def test_a_network_without_activations_is_refused():
+    twin = with_surrogate_relu(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)))
+    with pytest.raises(InvalidInputError, match="no activation"):
         twin(torch.ones(1, 2))
     with pytest.raises(InvalidInputError, match="alpha"):
         SurrogateReLU(0.0)

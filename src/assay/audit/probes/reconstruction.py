@@ -21,6 +21,7 @@ from assay.audit.matches import (
 from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
 from assay.audit.reading import Reading, objective, of_each_step, read
 from assay.audit.reconstruction_figures import pattern_figures, recovered_figures, roc_figure
+from assay.audit.recovered import Recovered, lead_by_exact
 from assay.audit.restarts import restarts_in_time
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, NumericalError, seeded
@@ -87,7 +88,8 @@ def run(subject: Subject, context: Context) -> Finding:
             n_iter=_STEPS,
             seconds=context.seconds,
         )
-        found = attack(n_restarts, _STEPS, trial=False)
+        searched = attack(n_restarts, _STEPS, trial=False)
+        found = lead_by_exact(searched, reading.model, seed=context.seed)
     except (InvalidInputError, NumericalError) as error:
         raise SkipProbe(str(error)) from error
     cut = cut_short("reconstruction", n_restarts, _RESTARTS, "independent restarts", timed)
@@ -99,16 +101,17 @@ def run(subject: Subject, context: Context) -> Finding:
 def _attack(
     reading: Reading, kind: Objective, context: Context, n_restarts: int, n_iter: int, *, trial: bool = True
 ) -> KKTReconstructor:
-    options = {"random_state": context.seed, "progress": context.progress and not trial, "exact": not trial}
+    options = {"random_state": context.seed, "progress": context.progress and not trial}
     attack = KKTReconstructor(kind, input_shape=reading.shape, n_restarts=n_restarts, n_iter=n_iter, **options)
     return attack.fit(reading.model)
 
 
-def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor, cut: str) -> Finding:
+def _blind(subject: Subject, reading: Reading, recovered: Recovered, cut: str) -> Finding:
     """Report the patterns that restarts agree on, for a subject without training data."""
+    attack = recovered.attack
     verdict, restarts = attack.verdict_, attack.n_restarts
     is_explained = verdict.outcome != "nothing found"
-    agreed = attack.cohesion_[attack.support_ >= max(2, restarts / 2)]
+    agreed = recovered.cohesion[recovered.support >= max(2, restarts / 2)]
     severity: Severity = "info"
     if is_explained and len(agreed) >= MARGIN:
         severity = "medium" if verdict.outcome == "found" else "low"
@@ -118,10 +121,10 @@ def _blind(subject: Subject, reading: Reading, attack: KKTReconstructor, cut: st
         rule=_RULE_BLIND,
         advice=_advice(severity, attack),
         limits=joined(str(verdict), _LIMITS_BLIND if is_explained else "", cut),
-        measures=_measures(attack)
+        measures=_measures(recovered)
         | {"patterns that restarts agree on": float(len(agreed))}
         | ({"their median tightness": agreed.median().item()} if len(agreed) else {}),
-        figures=pattern_figures(reading, attack),
+        figures=pattern_figures(reading, recovered),
     )
 
 
@@ -145,12 +148,13 @@ def _advice(severity: Severity, attack: KKTReconstructor) -> str:
     return " ".join([_ADVICE_UNEXPLAINED, *attack.verdict_.advice])
 
 
-def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, context: Context, cut: str) -> Finding:
+def _scored(subject: Subject, reading: Reading, recovered: Recovered, context: Context, cut: str) -> Finding:
     """Count the training samples that candidates match, beside the nulls, and show the best matches."""
+    attack = recovered.attack
     x = reading.samples(context.sample(subject.train, _LIMIT)[0])
     others = None if subject.test is None else reading.samples(context.sample(subject.test, _LIMIT)[0])
     held_out = None if others is None else others[: len(x)]
-    pool, size = _either_sign(attack, reading.unscaled(attack.pool_)), x[0].numel()
+    pool, size = _either_sign(attack, reading.unscaled(recovered.pool)), x[0].numel()
     score = score_reconstructions(
         pool,
         x,
@@ -160,7 +164,7 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
         held_out_x=held_out,
         generator=seeded(context.seed),
     )
-    matches = _matches(reading, attack, x, score)
+    matches = _matches(reading, recovered, x, score)
     severity = match_severity(matches)
     curve = None if others is None else reconstruction_roc(pool, x, others, mean=reading.mean)
     return Finding(
@@ -171,7 +175,7 @@ def _scored(subject: Subject, reading: Reading, attack: KKTReconstructor, contex
         limits=joined(
             _LIMITS, _NO_HELD_OUT if held_out is None else "", cut, "Without the data:", str(attack.verdict_)
         ),
-        measures=_measures(attack)
+        measures=_measures(recovered)
         | match_measures(matches)
         | ({} if curve is None else {"area under the ROC": curve.curve.auc, "TPR at 1% FPR": curve.tpr_at(0.01)}),
         figures=(*(() if severity == "info" else recovered_figures(subject, score)), *roc_figure(curve)),
@@ -189,14 +193,14 @@ def _rows(reading: Reading) -> Tensor:
     return next(module.weight for module in reading.model.modules() if isinstance(module, nn.Linear)).detach()
 
 
-def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: ReconstructionScore) -> list[Matches]:
+def _matches(reading: Reading, recovered: Recovered, x: Tensor, score: ReconstructionScore) -> list[Matches]:
     """Return the matches of all candidates, of those that restarts agree on, and of the nulls."""
-    size = len(attack.pool_)
+    size = len(recovered.pool)
     matches = [Matches("all candidates of the attack", size, score.ncc)]
-    if len(attack.reconstructions_):
-        agreed = _either_sign(attack, reading.unscaled(attack.reconstructions_))
+    if len(recovered.agreed):
+        agreed = _either_sign(recovered.attack, reading.unscaled(recovered.agreed))
         shortlist = score_reconstructions(agreed, x, mean=reading.mean).ncc
-        matches.append(Matches("those that restarts agree on", len(attack.reconstructions_), shortlist))
+        matches.append(Matches("those that restarts agree on", len(recovered.agreed), shortlist))
     matches.append(Matches("null: random candidates", size, score.random_ncc, is_null=True))
     if score.held_out_ncc is not None:
         matches.append(Matches("null: held-out samples", size, score.held_out_ncc, is_null=True))
@@ -205,11 +209,12 @@ def _matches(reading: Reading, attack: KKTReconstructor, x: Tensor, score: Recon
     return matches
 
 
-def _measures(attack: KKTReconstructor) -> dict[str, float]:
+def _measures(recovered: Recovered) -> dict[str, float]:
+    attack = recovered.attack
     return {
         "dimensions searched": float(attack.rank_),
-        "candidates": float(len(attack.pool_)),
-        "samples solved for by exact equations": float(attack.n_exact_),
+        "candidates": float(len(recovered.pool)),
+        "samples solved for by exact equations": float(len(recovered.exact)),
         "relative residual": attack.residual_.mean().item(),
         "weights left unexplained": attack.verdict_.unexplained,
         "weights left by random candidates": attack.verdict_.unexplained_by_chance,

@@ -14,16 +14,18 @@ from assay.reconstruction.kkt.input_layer import (
     first_layer_inputs,
     from_first_layer,
 )
+from assay.reconstruction.kkt.kinks import SurrogateKinks
 from assay.reconstruction.kkt.merge_units import MergedUnits, merge_parallel_units
 from assay.reconstruction.kkt.multipliers import (
     LABELLED_OBJECTIVES,
     Multipliers,
     Objective,
     check_objective,
+    default_objective,
     margin_cotangents,
     start_multipliers,
 )
-from assay.reconstruction.kkt.reconstructor import EmbeddingReconstructor, KKTReconstructor
+from assay.reconstruction.kkt.reconstructor import KKTReconstructor
 from assay.reconstruction.kkt.search import StationarityGap, minimize_gap
 from assay.reconstruction.kkt.surrogate import SurrogateReLU, set_sharpness, with_surrogate_relu
 from assay.reconstruction.kkt.target import initial_network
@@ -35,7 +37,6 @@ __all__ = [
     "OUTCOME_TITLES",
     "ConsensusSelector",
     "DataSpan",
-    "EmbeddingReconstructor",
     "ExactSamples",
     "KKTReconstructor",
     "MergedUnits",
@@ -44,9 +45,11 @@ __all__ = [
     "Outcome",
     "ReconstructionVerdict",
     "StationarityGap",
+    "SurrogateKinks",
     "SurrogateReLU",
     "check_objective",
     "compress_first_layer",
+    "default_objective",
     "dense_chain",
     "dense_head",
     "exact_samples",

@@ -123,7 +123,14 @@ def used_parameters(model: nn.Module, x: Tensor) -> list[bool]:
 
 
 def doubts(model: nn.Module) -> list[str]:
-    """Name the parts of a network for which weights are no sum of gradients, or whose switches the search cannot see.
+    r"""Name the parts of a network for which weights are no sum of gradients, or whose switches the search cannot see.
+
+    Batch-norm is searched with its own weights and fixed statistics, which is exact where training had them fixed, as
+    in fine-tuning. It is not folded into the dense layer before it: with $D = \mathrm{diag}(\gamma / \sigma)$ the
+    folded weight $\tilde W = D W$ computes the same outputs, but stationarity of W reads
+    $D^{-2} \tilde W = \sum_i J_{\tilde W}(x_i)^\top \mu_i$, and $\tilde W$ itself is no such sum. Where training took
+    the statistics of each batch, the gradient is orthogonal to each row of W, so that weight decay leaves no
+    stationary point but zero, and neither form holds.
 
     >>> doubts(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))[0][:40]
     'it has batch-norm (1), and training diff'

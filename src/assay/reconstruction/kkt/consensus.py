@@ -139,7 +139,7 @@ class ConsensusSelector(BaseEstimator):
     ([2], [0, 0, -1])
     """
 
-    def __init__(self, distance_threshold: float = 0.15, min_runs: int = 2) -> None:
+    def __init__(self, distance_threshold: float = CONSENSUS_DISTANCE, min_runs: int = 2) -> None:
         self.distance_threshold = distance_threshold
         self.min_runs = min_runs
 

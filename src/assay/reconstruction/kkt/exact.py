@@ -241,15 +241,6 @@ def _to_inputs(fit: _Fit, rank: int, basis: Float[Tensor, "r e"], like: Tensor) 
     return ExactSamples(samples, last.abs().to(like), labels, spare[kept].to(like.device))
 
 
-def can_be_read(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> bool:
-    """Tell whether a network has one hidden layer of ReLUs with biases and one output.
-
-    >>> can_be_read(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1)))
-    True
-    """
-    return _layers(model, input_shape) is not None
-
-
 def _layers(model: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[nn.Linear, nn.Linear] | None:
     """Return both layers of a network that is equivalent to them with a ReLU between."""
     dense = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]

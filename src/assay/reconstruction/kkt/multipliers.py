@@ -184,6 +184,24 @@ def margin_cotangents(
     return multipliers[..., None] * direction
 
 
+def default_objective(n_outputs: int, *, knows_start: bool = False) -> Objective:
+    """Return the objective that a network's outputs suggest.
+
+    "binary" for one output, "vector" for several, as cross-entropy with weight decay leaves them; "displacement" where
+    the initial weights are known.
+
+    Args:
+        n_outputs: Outputs of the network.
+        knows_start: Whether its initial weights are given.
+
+    >>> default_objective(1), default_objective(10)
+    ('binary', 'vector')
+    """
+    if knows_start:
+        return "displacement"
+    return "binary" if n_outputs == 1 else "vector"
+
+
 def check_objective(objective: str, n_outputs: int) -> None:
     """Require a known objective that fits the number of outputs.
 

@@ -22,12 +22,12 @@ from assay.core import (
 )
 from assay.reconstruction.kkt.assumptions import doubts, plain_copy
 from assay.reconstruction.kkt.consensus import consensus
-from assay.reconstruction.kkt.exact import ExactSamples, can_be_read, exact_samples
 from assay.reconstruction.kkt.multipliers import (
     LABELLED_OBJECTIVES,
     Multipliers,
     Objective,
     check_objective,
+    default_objective,
     start_multipliers,
 )
 from assay.reconstruction.kkt.null import left_by_random_candidates
@@ -40,7 +40,7 @@ LEAST_CANDIDATES = 40
 
 
 class KKTReconstructor(BaseEstimator):
-    r"""Recover training samples of a ReLU network from its weights alone.
+    r"""Recover training samples of a network from its weights alone.
 
     At the end of training with weight decay the weights are a weighted sum of the gradients of the training samples.
     The estimator searches for samples x and multipliers $\mu$ that satisfy this stationarity condition,
@@ -55,7 +55,8 @@ class KKTReconstructor(BaseEstimator):
     - "regression": any real vector: any differentiable loss with weight decay, no labels;
     - "displacement": the same for $\theta - \theta_0$: known initial weights, no weight decay, nearly linear training.
 
-    Samples are found as inputs of the first layer: compare them with `first_layer_inputs`. The weights hardly determine
+    Samples are found as inputs of the first layer: compare them with `first_layer_inputs`. Those of a head on a frozen
+    encoder are embeddings, centred and scaled as it was given them. The weights hardly determine
     their scale, nor their sign for multipliers of either sign: compare directions.
 
     Networks trained in another way hold less, or nothing. `verdict_` tells, without data, whether the candidates
@@ -67,7 +68,8 @@ class KKTReconstructor(BaseEstimator):
     Cost: time O(n_restarts * n_iter * candidates * p), memory O(n_restarts * (batch_size * hidden units + p)).
 
     Args:
-        objective: One of the above.
+        objective: One of the above; "auto" takes "displacement" with `init_state`, else "binary" for one output and
+            "vector" for several. Name "regression" where the network was trained by another loss than cross-entropy.
         n_candidates: Candidates of each restart; "auto" takes four for each dimension of the data's span, 40 at least.
         n_restarts: Independent searches.
         subspace: Dimension of the span; "auto" estimates it from the first layer; None searches all inputs.
@@ -83,21 +85,20 @@ class KKTReconstructor(BaseEstimator):
             weights (the paper's default), or at "both" with multipliers for each, at twice the time.
         batch_size: Candidates of each restart processed at once, at twice the time; all when None.
         dtype: Precision of the search.
-        exact: Take the samples of `exact_samples` first, for "binary" and one hidden layer; no effect on others.
         progress: Draw a bar on standard error.
         random_state: Seed of the starting points.
 
     Attributes:
+        objective_: The objective that was searched.
         verdict_: What the weights tell about the reconstructions; `print` it.
-        reconstructions_: Exact samples, then the consensus of at least two restarts, by weight, `(k, *input_shape)`.
-            None where the verdict is "nothing found".
-        n_exact_: Number of exact samples; they lead the pool as well.
-        support_: Number of restarts that found each reconstruction; all restarts for exact samples.
+        reconstructions_: Consensus of at least two restarts, by weight, `(k, *input_shape)`. None of them where the
+            verdict is "nothing found".
+        support_: Number of restarts that found each reconstruction.
         cohesion_: Agreement of the restarts on each reconstruction, 1 if all are equal.
         multipliers_: Their multipliers: `(k,)` for margins and for one output, else `(k, c)`. With `kernels="both"` the
             sum of the two.
         labels_: Their classes; None for multipliers of either sign.
-        pool_: Exact samples and all candidates of all restarts, `(n_exact_ + n_restarts * candidates, *input_shape)`.
+        pool_: All candidates of all restarts, `(n_restarts * candidates, *input_shape)`.
         pool_multipliers_: Multipliers of the pool.
         pool_labels_: Classes of the pool.
         basis_: Orthonormal rows that span the search space; None if all inputs were searched.
@@ -110,8 +111,11 @@ class KKTReconstructor(BaseEstimator):
     loss; Buzaglo et al., Reconstructing Training Data from Multiclass Neural Networks (2023), equation of the
     multiclass loss, and Deconstructing Data Reconstruction (2023), theorem 3.1 and equation of the general loss, for
     "vector" and "regression"; Loo et al., Understanding Reconstruction Attacks with the Neural Tangent Kernel and
-    Dataset Distillation (2024), equation of the reconstruction loss, for "displacement". Span, merged units,
-    sharpening, learning rates and consensus are ours.
+    Dataset Distillation (2024), equation of the reconstruction loss, for "displacement"; Oz et al., Reconstructing
+    Training Data From Real World Models Trained with Transfer Learning (2024), section 3.1, for heads. Span, merged
+    units, sharpening, learning rates and consensus are ours. Loo et al. publish a search that also has one second
+    moment of Adam for all candidates and a mask on their updates, a penalty on high frequencies of images, an L1
+    penalty on multipliers, and 80 000 steps: these are left out.
 
     >>> net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1, bias=False))
     >>> KKTReconstructor(n_candidates=4, n_restarts=2, subspace=3, n_iter=2).fit(net).pool_.shape
@@ -120,7 +124,7 @@ class KKTReconstructor(BaseEstimator):
 
     def __init__(
         self,
-        objective: Objective = "binary",
+        objective: Objective | Literal["auto"] = "auto",
         *,
         n_candidates: int | Literal["auto"] = "auto",
         n_restarts: int = 10,
@@ -135,11 +139,10 @@ class KKTReconstructor(BaseEstimator):
         kernels: Literal["initial", "final", "both"] = "both",
         batch_size: int | None = None,
         dtype: torch.dtype = torch.float32,
-        exact: bool = False,
         progress: bool = False,
         random_state: int = 0,
     ) -> None:
-        self.objective: Objective = objective
+        self.objective: Objective | Literal["auto"] = objective
         self.n_candidates: int | Literal["auto"] = n_candidates
         self.n_restarts = n_restarts
         self.subspace: int | Literal["auto"] | None = subspace
@@ -153,7 +156,6 @@ class KKTReconstructor(BaseEstimator):
         self.kernels: Literal["initial", "final", "both"] = kernels
         self.batch_size = batch_size
         self.dtype = dtype
-        self.exact = exact
         self.progress = progress
         self.random_state = random_state
 
@@ -161,16 +163,17 @@ class KKTReconstructor(BaseEstimator):
         """Search for the training samples of a network.
 
         Args:
-            model: Trained ReLU network in evaluation mode; it comes back as it was.
+            model: Trained network in evaluation mode; it comes back as it was. Its activations are ReLU, LeakyReLU,
+                PReLU, ReLU6, Hardtanh or smooth ones.
             y: Not used, present for scikit-learn.
 
         Returns:
             The estimator itself.
 
         Raises:
-            InvalidInputError: The network has no ReLU, dropout is on, weights are not finite, the shape of an input
-                is needed and missing, the outputs or the initial weights do not fit the objective, or an option is
-                out of range.
+            InvalidInputError: The network has no activation or one with a kink that is not known, dropout is on,
+                weights are not finite, the shape of an input is needed and missing, the outputs or the initial weights
+                do not fit the objective, or an option is out of range.
             NumericalError: The search diverged.
         """
         self._check(model)
@@ -178,13 +181,14 @@ class KKTReconstructor(BaseEstimator):
         with preserved(twin), plain_attention():
             target = self._target(twin.to(self.dtype).requires_grad_(False), trained)
             self._search(target, doubts(model))
-        self.n_exact_ = 0
-        if self.exact and self.objective == "binary" and self.verdict_.outcome != "nothing found":
-            self._add_exact(plain_copy(model)[0])
         return self
 
     def _search(self, target: Target, doubts: list[str]) -> None:
-        check_objective(self.objective, target.n_outputs)
+        chosen = self.objective
+        if chosen == "auto":
+            chosen = default_objective(target.n_outputs, knows_start=self.init_state is not None)
+        check_objective(chosen, target.n_outputs)
+        self.objective_: Objective = chosen
         gap = StationarityGap(target.model, goal=target.goal, points=target.points, batch_size=self.batch_size)
         scale = search_scale(target)
         x, multipliers = self._start(target, scale.length * self.init_scale, gap.energy)
@@ -222,7 +226,7 @@ class KKTReconstructor(BaseEstimator):
             check_count(self.n_candidates, "n_candidates")
         if self.batch_size is not None:
             check_count(self.batch_size, "batch_size")
-        if (self.objective == "displacement") != (self.init_state is not None):
+        if self.objective != "auto" and (self.objective == "displacement") != (self.init_state is not None):
             raise InvalidInputError("objective='displacement' and init_state=(weights before training) go together")
         check_choice(self.kernels, ("initial", "final", "both"), "kernels")
 
@@ -236,13 +240,13 @@ class KKTReconstructor(BaseEstimator):
         if self.n_candidates == "auto" and not target.rank:
             raise InvalidInputError("the network has no dense layer to count samples in; pass n_candidates as a number")
         wanted = max(4 * target.rank, LEAST_CANDIDATES) if self.n_candidates == "auto" else self.n_candidates
-        fewest = max(target.n_outputs, 2) if self.objective in LABELLED_OBJECTIVES else 1
+        fewest = max(target.n_outputs, 2) if self.objective_ in LABELLED_OBJECTIVES else 1
         shape = (max(wanted, fewest), *target.coordinates)
         like = next(target.model.parameters())
         sources = [seeded(seed) for seed in spawn_seeds(self.random_state, self.n_restarts)]
         x = spread * torch.stack([torch.randn(shape, generator=source) for source in sources]).to(like)
         scale = 0.1 * math.sqrt(energy / shape[0])
-        return x, [start_multipliers(self.objective, x, target.n_outputs, scale, sources) for _ in target.points]
+        return x, [start_multipliers(self.objective_, x, target.n_outputs, scale, sources) for _ in target.points]
 
     def _keep(self, target: Target, found: Tensor, multipliers: list[Multipliers]) -> None:
         """Store the pool and the consensus of the restarts, in the user's input space."""
@@ -264,36 +268,7 @@ class KKTReconstructor(BaseEstimator):
             value = getattr(self, name)
             setattr(self, name, None if value is None else value[:0])
 
-    def _add_exact(self, model: nn.Module) -> None:
-        if not self.verdict_.left_out and can_be_read(model, self.input_shape):
-            self._lead(exact_samples(model, input_shape=self.input_shape, generator=seeded(self.random_state)))
-
-    def _lead(self, exact: ExactSamples) -> None:
-        """Put exact samples first, and drop their copies from the consensus."""
-        found, labels, count = self.reconstructions_, self.labels_, len(exact.samples)
-        if count == 0 or labels is None or self.pool_labels_ is None:
-            return
-        certain = exact.samples.to(found).reshape(count, *found.shape[1:])
-        multipliers, classes = exact.multipliers.to(self.multipliers_), exact.labels.to(labels)
-        directions = nn.functional.normalize(found.flatten(1)), nn.functional.normalize(certain.flatten(1))
-        copies = (directions[0] @ directions[1].T > 0.9) & (labels[:, None] == classes)
-        rest = ~copies.any(1)
-        self.n_exact_ = count
-        self.reconstructions_ = torch.cat([certain, found[rest]])
-        self.support_ = torch.cat([self.support_.new_full((count,), self.n_restarts), self.support_[rest]])
-        self.cohesion_ = torch.cat([self.cohesion_.new_ones(count), self.cohesion_[rest]])
-        self.multipliers_ = torch.cat([multipliers, self.multipliers_[rest]])
-        self.labels_ = torch.cat([classes, labels[rest]])
-        self.pool_ = torch.cat([certain, self.pool_])
-        self.pool_multipliers_ = torch.cat([multipliers, self.pool_multipliers_])
-        self.pool_labels_ = torch.cat([classes, self.pool_labels_])
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.no_validation = True
         return tags
-
-
-EmbeddingReconstructor = KKTReconstructor
-"""The same attack on a head trained on embeddings (Oz et al., 2024, section 3.1): candidates are in the input space of
-the head, centred and scaled like its training embeddings."""

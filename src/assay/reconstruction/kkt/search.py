@@ -241,7 +241,7 @@ def minimize_gap(
         set_sharpness(gap.model, low * (high / low) ** (step / n_iter))
         gaps, gradients = gap.gradients(x, multipliers)
         for leaf, gradient in zip(leaves, gradients, strict=True):
-            leaf.grad = gradient
+            leaf.grad = gradient.contiguous()  # fused Adam reads any other layout in the wrong order
         optimizer.step()
         schedule.step()
         if step % max(1, n_iter // 100) == 0:

@@ -8,32 +8,18 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from assay.core import InvalidInputError, check_model, check_positive, copy_network
-
-_KINKED = (
-    nn.LeakyReLU,
-    nn.PReLU,
-    nn.RReLU,
-    nn.Hardtanh,  # ReLU6 is one
-    nn.Hardsigmoid,
-    nn.Threshold,
-    nn.Hardshrink,
-    nn.Softshrink,
+from assay.reconstruction.kkt.kinks import (
+    KINKED,
+    KINKED_CALLS,
+    SMOOTH_CALLS,
+    UNKNOWN_CALLS,
+    UNKNOWN_KINKS,
+    SurrogateKinks,
+    surrogate_call,
 )
-_KINKED_CALLS = {
-    "leaky_relu",
-    "leaky_relu_",
-    "prelu",
-    "rrelu",
-    "rrelu_",
-    "relu6",
-    "hardtanh",
-    "hardtanh_",
-    "hardsigmoid",
-    "threshold",
-    "threshold_",
-    "hardshrink",
-    "softshrink",
-}
+
+_GATES = (nn.ReLU, *KINKED)
+_RELU_CALLS = (torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, nn.functional.relu)
 
 
 class _SurrogateReLU(torch.autograd.Function):
@@ -95,20 +81,21 @@ class SurrogateReLU(nn.Module):
 
 
 def with_surrogate_relu(model: nn.Module, alpha: float = 100.0) -> nn.Module:
-    """Copy a network and replace the derivative of every ReLU, module or function, by the surrogate.
+    """Copy a network and replace the derivative of every ReLU and its relatives, module or function, by the surrogate.
 
-    Smooth activations beside the ReLUs keep their own derivatives.
+    The relatives are LeakyReLU, PReLU, ReLU6 and Hardtanh, see `SurrogateKinks`. Smooth activations (GELU, SiLU, tanh,
+    ...) keep their own derivatives.
 
     Args:
-        model: Network that uses `nn.ReLU`, `torch.relu`, `Tensor.relu` or `nn.functional.relu`.
+        model: Network that uses any of these, as modules or by calls of `torch` or `nn.functional`.
         alpha: Sharpness of the gates; `set_sharpness` changes it later.
 
     Returns:
         A copy with the same outputs; the model is unchanged.
 
     Raises:
-        InvalidInputError: The network's weights cannot be used, or it has other activations with a kink, here or in its
-            `forward`, or neither a ReLU module nor a call of one in its `forward`.
+        InvalidInputError: The network's weights cannot be used, or it has other activations with a kink or, at its
+            first call, no activation that is known.
 
     >>> net = with_surrogate_relu(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
     >>> net[1]
@@ -117,19 +104,23 @@ def with_surrogate_relu(model: nn.Module, alpha: float = 100.0) -> nn.Module:
     if next(model.parameters(), None) is not None:  # a layer alone, as nn.ReLU(), has none
         check_model(model)
     twin = copy_network(model)
-    if isinstance(twin, nn.ReLU):
-        return SurrogateReLU(alpha)
+    if isinstance(twin, _GATES):
+        return _gate(twin, alpha)
     modules = list(twin.named_modules())
-    kinked = [f"{type(module).__name__} ({name})" for name, module in modules if isinstance(module, _KINKED)]
-    gates = [name for name, module in modules if isinstance(module, nn.ReLU)]
-    if kinked and gates:
-        raise _mixed(kinked)
-    for name in gates:
+    unknown = [f"{type(module).__name__} ({name})" for name, module in modules if isinstance(module, UNKNOWN_KINKS)]
+    if unknown:
+        raise _refused(unknown)
+    gates = [(name, module) for name, module in modules if isinstance(module, _GATES)]
+    for name, module in gates:
         parent, _, leaf = name.rpartition(".")
-        setattr(twin.get_submodule(parent), leaf, SurrogateReLU(alpha))
+        setattr(twin.get_submodule(parent), leaf, _gate(module, alpha))
     if gates and all(_calls_nothing_else(module) for _, module in modules):
         return twin
     return _FunctionalSurrogate(twin, alpha, has_modules=bool(gates))
+
+
+def _gate(module: nn.Module, alpha: float) -> nn.Module:
+    return SurrogateReLU(alpha) if isinstance(module, nn.ReLU) else SurrogateKinks(module, alpha)
 
 
 def _calls_nothing_else(module: nn.Module) -> bool:
@@ -138,16 +129,16 @@ def _calls_nothing_else(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn.") and is_container
 
 
-def _mixed(kinked: list[str]) -> InvalidInputError:
+def _refused(unknown: list[str]) -> InvalidInputError:
     return InvalidInputError(
-        f"the network has {kinked[0]} beside ReLU, a kink without a surrogate derivative, so that the search would "
-        "see only part of its gates; reconstruction from weights is built for networks whose activations are ReLU, or "
-        "ReLU and smooth ones"
+        f"the network has {unknown[0]}, a kink without a surrogate derivative, so that the search would not see all of "
+        "its gates; reconstruction from weights is built for networks whose activations are ReLU, LeakyReLU, PReLU, "
+        "ReLU6, Hardtanh or smooth"
     )
 
 
 def set_sharpness(model: nn.Module, alpha: float) -> None:
-    """Set the sharpness of every `SurrogateReLU` in a network, in place.
+    """Set the sharpness of every `SurrogateReLU` and `SurrogateKinks` in a network, in place.
 
     Args:
         model: Network from `with_surrogate_relu`.
@@ -159,12 +150,12 @@ def set_sharpness(model: nn.Module, alpha: float) -> None:
     SurrogateReLU(alpha=300)
     """
     for module in model.modules():
-        if isinstance(module, SurrogateReLU):
+        if isinstance(module, (SurrogateReLU, SurrogateKinks)):
             module.alpha.fill_(alpha)
 
 
 class _FunctionalSurrogate(nn.Module):
-    """Run a network with functional calls of relu replaced by the surrogate, beside modules that are replaced."""
+    """Run a network with calls of activations that have a kink replaced, beside modules that are replaced."""
 
     def __init__(self, model: nn.Module, alpha: float, *, has_modules: bool) -> None:
         super().__init__()
@@ -173,34 +164,38 @@ class _FunctionalSurrogate(nn.Module):
         self.has_modules = has_modules
 
     def forward(self, x: Tensor) -> Tensor:
-        with _SwapReLU(self.relu) as mode:
+        with _SwapCalls(self.relu) as mode:
             output = self.model(x)
+        if mode.unknown:
+            raise _refused(mode.unknown)
         if not (mode.calls or self.has_modules):
             raise InvalidInputError(
-                "the network has no ReLU, neither as a module nor as a call of relu in its forward; "
-                "reconstruction from weights is built for ReLU networks"
+                "the network has no activation that is known, neither as a module nor as a call in its forward; "
+                "reconstruction from weights is built for networks with ReLU, LeakyReLU, PReLU, ReLU6, Hardtanh, or "
+                "smooth ones such as GELU: a linear network holds one mixture of its samples for each output"
             )
-        if mode.kinked:
-            raise _mixed(mode.kinked)
         return output
 
 
-class _SwapReLU(TorchFunctionMode):
-    """Redirect every call of relu inside the block to a surrogate, and note calls of other kinked activations."""
-
-    targets = (torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, nn.functional.relu)
+class _SwapCalls(TorchFunctionMode):
+    """Redirect every call of an activation inside the block to its surrogate, and note those that have none."""
 
     def __init__(self, relu: SurrogateReLU) -> None:
         super().__init__()
         self.surrogate = relu
         self.calls = 0
-        self.kinked: list[str] = []
+        self.unknown: list[str] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if any(func is target for target in self.targets):
+        kwargs = kwargs or {}
+        if any(func is target for target in _RELU_CALLS):
             self.calls += 1
             return self.surrogate(args[0] if args else kwargs["input"])
-        name = getattr(func, "__name__", "")
-        if name in _KINKED_CALLS:
-            self.kinked.append(name)
-        return func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "").strip("_")  # leaky_relu_, _threshold
+        if name in KINKED_CALLS:
+            self.calls += 1
+            return surrogate_call(name, self.surrogate.alpha, *args, **kwargs)
+        self.calls += name in SMOOTH_CALLS
+        if name in UNKNOWN_CALLS:
+            self.unknown.append(name)
+        return func(*args, **kwargs)

@@ -76,7 +76,7 @@ def build_target(
         kernels: Weights at which gradients are taken, if the initial ones are known.
 
     Raises:
-        InvalidInputError: The first layer is not dense, `subspace` is out of range, or the network has no ReLU.
+        InvalidInputError: The first layer is not dense, `subspace` is out of range, or no activation is known.
     """
     models = [model] if initial is None else [model, initial]
     weights = named_parameters(model)

@@ -11,7 +11,7 @@ from assay.core import binary_cross_entropy, roc, seeded
 from assay.nets import mlp
 from assay.reconstruction import (
     ConsensusSelector,
-    EmbeddingReconstructor,
+    KKTReconstructor,
     predicted_multipliers,
     retrieval_audit,
     stationarity_residual,
@@ -58,14 +58,14 @@ def attack(settings: Settings, data: str, seed: int, *, pools: Pools) -> dict[st
     """Train one head, attack it with the defaults, select without its training set, and score all of it."""
     x, y = pools[data]["x"], pools[data]["y"]
     head = train_head(settings, x, y, seed)
-    found = EmbeddingReconstructor(n_restarts=settings.n_restarts, n_iter=settings.max_iter).fit(head.model)
+    found = KKTReconstructor(n_restarts=settings.n_restarts, n_iter=settings.max_iter).fit(head.model)
     pool, weights = found.pool_, found.pool_multipliers_
     runs = torch.arange(settings.n_restarts).repeat_interleave(len(pool) // settings.n_restarts)
     seen = head.inputs[head.members]
     selectors = {at: select(pool, runs, weights, at) for at in {THRESHOLD, *settings.thresholds}}
     selector = selectors[THRESHOLD]
     chosen = selector.representatives_[: settings.n]
-    every_cluster = ConsensusSelector(min_runs=1).fit(pool, runs, multipliers=weights).representatives_
+    every_cluster = ConsensusSelector(THRESHOLD, min_runs=1).fit(pool, runs, multipliers=weights).representatives_
     basis = torch.eye(x.shape[1]) if found.basis_ is None else found.basis_
     random = torch.randn(len(pool), len(basis), generator=seeded(seed)) @ basis
     best = {

@@ -3,7 +3,7 @@
 The paper attacks heads trained on embeddings of DINO-ViT, CLIP and others, of photographs of 224 x 224 pixels. Here the
 encoders are those that Python packages carry: EfficientNet-Lite0 on CIFAR-10 resized to 224 x 224, and MiniLM on
 sentences of the documentation of Python and scikit-learn. A head has one hidden layer of 500 units and is trained
-with weight decay on 20 embeddings, centred and scaled; the attack is `EmbeddingReconstructor` with its defaults.
+with weight decay on 20 embeddings, centred and scaled; the attack is `KKTReconstructor` with its defaults.
 
 A sample counts as recovered when a candidate has cosine above 0.75 or 0.9 with its centred embedding: without centring,
 all cosines are high. What is selected, retrieved and inverted is chosen without the training set. Nulls that need no
@@ -39,7 +39,7 @@ STUDY = Study(
         arxiv="2407.15845",
     ),
     methods=(
-        "reconstruction.EmbeddingReconstructor",
+        "reconstruction.KKTReconstructor",
         "reconstruction.ConsensusSelector",
         "reconstruction.invert_embedding",
         "reconstruction.retrieval_audit",
