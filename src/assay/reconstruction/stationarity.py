@@ -214,7 +214,8 @@ def _triangle(blocks: Iterable[np.ndarray]) -> np.ndarray:
     """Return the triangle R of the QR decomposition of stacked blocks, which has the same least-squares problems."""
     found = None
     for block in blocks:
-        found = np.linalg.qr(block if found is None else np.concatenate([found, block]), mode="r")
+        stacked = block if found is None else np.concatenate([found, block])
+        found = np.asarray(np.linalg.qr(stacked, mode="r"))
     if found is None:
         raise InvalidInputError("the network has no parameters; pass a trained network")
     return found

@@ -213,7 +213,7 @@ ROWS = (
     Module(
         SurrogateKinks,
         lambda source, n: (torch.randn(n, 4, generator=source).double(),),
-        build=lambda source: SurrogateKinks(nn.PReLU(4), 10.0),
+        options={"activation": nn.LeakyReLU(0.2), "alpha": 10.0},
         gradcheck=False,  # its derivative is the surrogate's
         refuses=("empty",),  # entry by entry
     ),
