@@ -1,6 +1,4 @@
 import copy
-import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +7,7 @@ from torch import nn
 from assay.core import InvalidInputError, predict, seeded
 from assay.nets import mlp
 from assay.privacy import CanaryAttack, DirectAttack, LiRA, ShadowEnsemble, membership_metrics
-from assay.privacy.membership import QueryTask, canary_objective, label_logits, logit_confidence
+from assay.privacy.membership import canary_objective, logit_confidence
 
 
 def confidences(models, x, y):
@@ -23,82 +21,6 @@ def test_direct_attack_is_the_likelihood_ratio_test_of_the_samples(shadows, netw
         confidences(targets, x, y)[..., None], confidences(shadows.models, x, y)[..., None], shadows.membership
     )
     torch.testing.assert_close(DirectAttack(shadows).score(targets, x, y), expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("scorer", [LiRA(), LiRA(False), LiRA(variance="per_sample")])
-def test_a_canary_that_is_not_optimised_is_lira_bit_by_bit(shadows, networks, images, scorer):
-    canary = CanaryAttack(shadows, scorer, n_queries=1, n_iter=0)
-    expected = DirectAttack(shadows, scorer).score(networks[4:], *images)
-    assert torch.equal(canary.score(networks[4:], *images), expected)
-
-
-@pytest.mark.parametrize("lr", [None, 1.0])
-def test_canaries_stay_in_the_ball_and_in_the_range(shadows, images, lr):
-    x, y = images
-    queries = CanaryAttack(shadows, n_queries=4, eps=0.3, n_iter=5, lr=lr).craft(x, y)
-    assert queries.shape == (12, 4, 1, 6, 6)
-    away = (queries - x[:, None]).abs()
-    assert away.max() <= 0.3 + 1e-12
-    assert away.amax((2, 3, 4)).min() > 0.01
-    assert (queries.min() >= 0) & (queries.max() <= 1)
-    assert len(queries.flatten(2)[0].unique(dim=0)) == 4
-
-
-def linear(seed):
-    return nn.Sequential(nn.Flatten(), *mlp((36, 3), generator=seeded(seed))).double()
-
-
-@pytest.mark.parametrize("online", [True, False])
-def test_the_first_step_is_that_of_adam_against_the_gradient(images, online):
-    # Adam's first step is lr times the sign of the gradient: 2 (h - target logit) times the weights of the label.
-    x, y = images
-    x = 0.4 + 0.2 * x
-    seen = torch.arange(12)[None] % 2 == 0
-    model = linear(0)
-    shadows = ShadowEnsemble((model,), seen, x)
-    attack = CanaryAttack(
-        shadows, LiRA(online), n_queries=1, eps=0.1, n_iter=1, lr=0.01, models_per_step=1, target_logits=(3.0, -2.0)
-    )
-    weight = model[1].weight.detach()[y].view_as(x)
-    miss = label_logits(model(x), y).detach() - torch.where(seen[0], 3.0, -2.0)
-    step = 0.01 * (miss.view(12, 1, 1, 1) * weight).sign()
-    expected = x - step if online else torch.where(seen[0].view(12, 1, 1, 1), x, x - step)
-    torch.testing.assert_close(attack.craft(x, y)[:, 0], expected, rtol=0, atol=1e-7)
-
-
-def test_the_objective_reaches_what_a_linear_model_allows(images):
-    # One model trained on x, target logit out of reach: the best query goes eps along the sign of the label's weights.
-    x, y = images
-    x, model = 0.4 + 0.2 * x, linear(1)
-    shadows = ShadowEnsemble((model,), torch.ones(1, 12, dtype=torch.bool), x)
-    attack = CanaryAttack(
-        shadows, n_queries=3, eps=0.1, n_iter=60, lr=0.02, models_per_step=1, target_logits=(100.0, 0.0)
-    )
-    weight = model[1].weight.detach()[y].view_as(x)
-    best = (x + 0.1 * weight.sign())[:, None].expand(12, 3, 1, 6, 6)
-    torch.testing.assert_close(attack.craft(x, y), best, rtol=0, atol=1e-6)
-
-
-def test_objective_is_the_square_distance_of_the_labels_score(networks, images):
-    x, y = images
-    queries, seen = torch.stack([x, 1 - x], 1), torch.arange(12) < 5
-    got = canary_objective(networks[0], queries, y, seen, target_logits=(2.0, -1.0))
-    for i in range(12):
-        for q in range(2):
-            score = networks[0](queries[i, q : q + 1])[0, y[i]]
-            torch.testing.assert_close(got[i, q], (score - (2.0 if seen[i] else -1.0)) ** 2)
-
-
-def test_measured_target_logits_are_quantiles_of_the_shadows_logits(shadows, images):
-    x, y = images
-    scores = [
-        (model(x)[torch.arange(12), y], seen) for model, seen in zip(shadows.models, shadows.membership, strict=True)
-    ]
-    inside, outside = (torch.cat([s[k == side] for s, k in scores]).detach() for side in (True, False))
-    high, low = CanaryAttack(shadows, target_logits=None).target_logits_for(x, y)
-    assert high == pytest.approx(inside.quantile(0.5).item(), abs=0.05)  # torch's median is the lower of two
-    assert low == pytest.approx(outside.quantile(0.1).item())
-    assert CanaryAttack(shadows).target_logits_for(x, y) == (10.0, 0.0)
 
 
 def test_shifted_copies_are_moved_with_zeros_behind_them(shadows, images):
@@ -130,110 +52,6 @@ def test_copies_are_mirrored_half_of_the_time_where_asked(shadows, images):
     assert 65 <= sum(turned) <= 135  # five standard deviations of a fair coin
 
 
-class Recorder(nn.Module):
-    """A linear model that notes which samples it is asked about, known by their first pixel."""
-
-    def __init__(self, seed, note):
-        super().__init__()
-        self.inner, self.note = linear(seed), note
-
-    def forward(self, x):
-        self.note((20 * x[:, 0, 0, 0].detach()).round().long().tolist())
-        return self.inner(x)
-
-
-@pytest.mark.parametrize(("online", "k"), [(True, 2), (True, 5), (True, 8), (False, 3), (True, 1)])
-def test_every_sample_has_models_of_its_own_in_both_roles(images, online, k):
-    x, y = images[0].clone(), images[1]
-    x[:, 0, 0, 0] = 0.05 * torch.arange(12)  # samples apart by far more than eps
-    asked = [[] for _ in range(10)]
-    models = tuple(Recorder(seed, asked[seed].extend) for seed in range(10))
-    seen = torch.rand(10, 12, generator=seeded(0)).argsort(0) < 3  # each in three of ten
-    options = {"eps": 1e-5, "n_queries": 1, "n_iter": 100, "models_per_step": k}
-    attack = CanaryAttack(ShadowEnsemble(models, seen, x), LiRA(online), **options)
-    counts = torch.zeros(10, 12)
-    for sign, own in ((-1, replace(attack, n_iter=0)), (1, attack)):  # without the looks before the first iteration
-        for notes in asked:
-            notes.clear()
-        own.propose(QueryTask(x, y, 256, seeded(3), progress=False))
-        counts += sign * torch.stack(
-            [torch.bincount(torch.tensor(notes, dtype=torch.long), minlength=12) for notes in asked]
-        )
-    inside, outside = (counts * seen).sum(0), (counts * ~seen).sum(0)
-    if k == 1:
-        assert torch.equal(inside + outside, torch.full((12,), 100.0))
-        return
-    n_in = min(3, k // 2) if online else 0
-    assert torch.equal(inside, torch.full((12,), 100.0 * n_in))
-    assert torch.equal(outside, torch.full((12,), 100.0 * (k - (k // 2 if online else 0))))
-    drawn = counts[~seen].view(-1)
-    assert drawn.min() > 0  # every allowed model is drawn at some time
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_the_batch_size_changes_no_canary(shadows, images, batch_size):
-    attack = CanaryAttack(shadows, n_queries=3, n_iter=4, eps=0.1)
-    expected = attack.craft(*images, generator=seeded(2))
-    found = attack.craft(*images, batch_size=batch_size, generator=seeded(2))
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
-
-
-OBJECTIVES = ("target_logits", "cross_entropy", "reversed_cross_entropy", "carlini_wagner")
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES[1:])
-def test_alternative_objectives_are_what_their_formulas_say(networks, images, objective):
-    x, y = images
-    queries, seen = torch.stack([x, 1 - x], 1), torch.arange(12) < 5
-    others = (y[:, None] + torch.tensor([1, 2])) % 3
-    got = canary_objective(networks[0], queries, y, seen, objective=objective, others=others)
-    for i in range(12):
-        for q in range(2):
-            logits = networks[0](queries[i, q : q + 1])[0].tolist()
-            p = torch.tensor(logits).double().softmax(0).tolist()
-            label, other = int(y[i]), int(others[i, q])
-            toward = label if seen[i] else other
-            expected = {
-                "cross_entropy": -math.log(p[toward]),
-                "reversed_cross_entropy": -math.log(p[label] if seen[i] else 1 - p[label]),
-                "carlini_wagner": max(max(s for k, s in enumerate(logits) if k != toward) - logits[toward], -5.0),
-            }
-            assert got[i, q].item() == pytest.approx(expected[objective], rel=1e-5)
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES[1:])
-def test_one_logit_has_the_objectives_of_two_classes(images, objective):
-    x, y = images[0], torch.arange(12) % 2
-    one = nn.Sequential(nn.Flatten(), *mlp((36, 1), generator=seeded(0))).double()
-    two = nn.Sequential(one, SplitLogit())
-    queries, seen = x[:, None], torch.arange(12) < 6
-    expected = canary_objective(two, queries, y, seen, objective=objective, others=1 - y[:, None])
-    for labels in (y, 2 * y - 1):
-        torch.testing.assert_close(canary_objective(one, queries, labels, seen, objective=objective), expected)
-
-
-class SplitLogit(nn.Module):
-    def forward(self, x):
-        return torch.cat([-x, x], 1) / 2
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_canaries_lower_their_objective(shadows, images, objective):
-    x, y = images
-    attack = CanaryAttack(shadows, n_queries=1, n_iter=15, eps=0.2, models_per_step=4, objective=objective)
-    crafted = attack.craft(x, y, generator=seeded(4))
-
-    # With one canary for each sample the first draws are those of its other class.
-    others = (y[:, None] + torch.randint(1, 3, (12, 1), generator=seeded(4))) % 3
-
-    def total(queries):
-        options = {"objective": objective, "others": others}
-        pairs = zip(shadows.models, shadows.membership, strict=True)
-        return sum(canary_objective(m, queries, y, seen, **options).sum() for m, seen in pairs)
-
-    assert total(crafted) < total(x[:, None])
-
-
 @pytest.mark.parametrize(
     "wrap", [lambda model: model, copy.deepcopy, nn.DataParallel], ids=["itself", "copy", "wrapped"]
 )
@@ -250,12 +68,6 @@ def test_an_offline_score_warns_where_no_sample_is_in_the_pool(shadows, networks
         offline.score(networks[4:], x * (1 + 1e-6), y)
     offline.score(networks[4:], torch.cat([x[:1], x[1:] * (1 + 1e-6)]), y)  # warnings are errors here
     assert shadows.holds(torch.cat([x[:1], 2 * x[1:]])).tolist() == [True] + 11 * [False]
-
-
-@pytest.mark.usefixtures("as_users_run_it")
-def test_an_unknown_objective_is_refused(shadows):
-    with pytest.raises(InvalidInputError, match="objective"):
-        CanaryAttack(shadows, objective="kl")
 
 
 @pytest.mark.usefixtures("as_users_run_it")
