@@ -132,6 +132,7 @@ def attacked(row: Row, k: int) -> Record:
         return {"start found": False, "count exact": False}
     found = KnownStartReconstructor(guess, population=population).fit(model)
     seconds, mean = time.process_time() - begin, population.mean(0).flatten()
+    pool = torch.cat([found.pool_.flatten(1), found.reconstructions_.flatten(1)])
     wrong = KnownStartReconstructor(built(row, SEEDS[k] + 1).state_dict(), population=population).fit(model)
     return {
         "start found": bool(row.base) or guess.seed == SEEDS[k],
@@ -141,9 +142,10 @@ def attacked(row: Row, k: int) -> Record:
         "share": found.init_share_,
         "verdict": found.verdict_.outcome,
         "gap": None if found.gap_ is None else [round(float(gap), 4) for gap in found.gap_],
-        "pool": counts(x, found.pool_, mean),
+        "exact": found.n_exact_,
+        "pool": counts(x, pool, mean),
         "agreed": counts(x, found.reconstructions_, mean),
-        "held out, pool": counts(held, found.pool_, mean),
+        "held out, pool": counts(held, pool, mean),
         "held out, agreed": counts(held, found.reconstructions_, mean),
         "held out, training images": counts(held, x.flatten(1), mean),
         "wrong start": counts(x, wrong.pool_, mean),
@@ -254,7 +256,8 @@ def means(row: list[Record]) -> Record:
     totals = {
         key: [round(sum(column) / len(row), 1) for column in zip(*some, strict=True)] for key, some in pairs.items()
     }
-    return {"networks": len(row), **totals, "CPU seconds": round(seconds, 1)}
+    n_exact = round(sum(one.get("exact", 0) for one in row) / len(row), 1)
+    return {"networks": len(row), "exact": n_exact, **totals, "CPU seconds": round(seconds, 1)}
 
 
 def held_to(row: Row, results: list[Record]) -> Record:
