@@ -5,7 +5,7 @@ from torch import nn
 from assay.core import seeded
 from assay.reconstruction import normalized_correlation
 from assay.reconstruction.known_start.exact import corrected, exact_samples, owners
-from assay.reconstruction.known_start.inactive_units import certified, read_unit_rows, unmixed
+from assay.reconstruction.known_start.inactive_units import certified, read_unit_rows
 from assay.reconstruction.known_start.path import read_ends
 from assay.reconstruction.known_start.prior import Prior
 
@@ -54,6 +54,7 @@ def test_candidates_near_the_samples_lead_to_the_samples_themselves(biases):
     ends, samples, _ = trained(biases=biases)
     found = exact_samples(read_unit_rows(ends, PRIOR), near(ends, samples, 0.5), seed=0)
     assert found.n_found == N
+    assert float(found.agreement.min()) > 0.8
     best = normalized_correlation(coordinates(ends, samples), found.samples).argmax(1)
     assert sorted(best.tolist()) == list(range(N))
     rest = found.samples[best] - coordinates(ends, samples)
@@ -80,15 +81,27 @@ def test_nothing_is_certified_where_every_unit_learned_from_every_sample():
     torch.testing.assert_close(found.candidates, near(ends, samples, 0.1))
 
 
-def test_a_mixture_of_a_known_and_an_unknown_direction_is_taken_apart():
+def test_mixtures_of_known_directions_are_dropped():
     ends, samples, _ = trained()
     units = read_unit_rows(ends, PRIOR)
-    duals = torch.linalg.inv(coordinates(ends, samples)).T * units.values
-    duals = nn.functional.normalize(duals, dim=1)
-    mixture = nn.functional.normalize(duals[0] + 0.7 * duals[1], dim=0)
-    single = unmixed(units, mixture, [duals[1]])
-    assert float((single @ duals[0]).abs()) > 1 - 1e-9
-    assert len(certified(units, duals[:0], torch.stack([mixture, duals[0], duals[1]]))) == 2
+    duals = nn.functional.normalize(torch.linalg.inv(coordinates(ends, samples)).T * units.values, dim=1)
+    mixture = nn.functional.normalize(duals[:1] + 0.7 * duals[1:2], dim=1)
+    order = units.largest_activation(coordinates(ends, samples)).argsort(dim=1)
+    some = torch.cat([mixture, duals[:3], -duals[:1]])
+    kept = certified(units, duals[:0], some, order[[0, 0, 1, 2, 0]])
+    likeness = (kept @ duals.T).abs()
+    assert len(kept) == 3
+    assert sorted(likeness.argmax(1).tolist()) == [0, 1, 2]
+    assert float(likeness.amax(1).min()) > 1 - 1e-9
+
+
+def test_zeros_elsewhere_than_on_the_candidates_least_active_units_certify_nothing():
+    ends, samples, _ = trained()
+    units = read_unit_rows(ends, PRIOR)
+    duals = nn.functional.normalize(torch.linalg.inv(coordinates(ends, samples)).T * units.values, dim=1)
+    order = units.largest_activation(coordinates(ends, samples)).argsort(dim=1)
+    assert len(certified(units, duals[:0], duals, order)) == N
+    assert len(certified(units, duals[:0], duals, order.flip(1))) == 0
 
 
 def test_known_directions_correct_the_candidates_of_their_own_and_of_other_samples():

@@ -19,19 +19,25 @@ OWN = 2.0
 """Least ratio of a candidate's part in one sample's direction to its parts in all others, for it to stand for that
 sample."""
 
+AGREES = 0.75
+"""Least agreement of a direction with its sample, relative to the median."""
+
 
 @dataclass(frozen=True, eq=False)
 class ExactSamples:
     """Hold what directions of single samples tell.
 
     Attributes:
-        n_found: Samples whose direction is known.
+        n_found: Samples whose direction is known, and agrees with the sample.
         samples: All samples in coordinates of the span, if the direction of each is known; else None.
+        agreement: How well the zeros of each sample's direction match the units that the sample leaves inactive on the
+            straight path from start to end, relative to the median sample, at most 1.
         candidates: The candidates, corrected by the directions that are known.
     """
 
     n_found: int
     samples: Float[Tensor, "n r"] | None
+    agreement: Float[Tensor, " n"] | None
     candidates: Float[Tensor, "m r"]
 
 
@@ -51,34 +57,50 @@ def exact_samples(units: UnitRows, candidates: Float[Tensor, "m r"], *, seed: in
         candidates: Candidates in coordinates of the span.
         seed: Seed of the draws from the prior that are tried beside the candidates.
     """
-    size = len(units.values)
-    known, solved = units.rows.new_zeros(0, size), None
-    plane, source, tried = _plane(units), seeded(seed), candidates
+    size, plane, source = len(units.values), _plane(units), seeded(seed)
+    known, samples, agreement = units.rows.new_zeros(0, size), None, None
+    tried = candidates
     for _ in range(N_ROUNDS):
         before = _n_zero(units, known)
         known = _search(units, known, tried)
-        if _n_zero(units, known) == before:
+        if len(known) < size and _n_zero(units, known) == before:
             break
-        if len(known) == size:  # a mixture among the directions leaves the samples of its parts but one as they are
-            tried = solved = _solved(units, known, plane, candidates)
-            continue
+        if len(known) == size:
+            samples = _solved(units, known, plane, candidates)
+            agreement = _agreement(units, known, samples)
+            if float(agreement.min()) > AGREES:
+                break
+            known = known[agreement > AGREES]
         drawn = torch.randn(2 * size, size, generator=source).to(candidates)
         drawn = units.prior.mean.to(drawn) + units.prior.spread.to(drawn) * drawn
         free = torch.cat([candidates[~owners(units, known, candidates).any(1)], drawn])
         tried = corrected(units, known, free, plane, torch.zeros(len(free), len(known), dtype=torch.bool))
-    if solved is not None or not len(known):
-        return ExactSamples(len(known), solved, candidates)
-    return ExactSamples(len(known), None, corrected(units, known, candidates, plane, owners(units, known, candidates)))
+        tried = tried if samples is None else torch.cat([samples, tried])
+    if samples is not None and agreement is not None:
+        return ExactSamples(int((agreement > AGREES).sum()), samples, agreement, candidates)
+    if len(known):
+        candidates = corrected(units, known, candidates, plane, owners(units, known, candidates))
+    return ExactSamples(len(known), None, None, candidates)
+
+
+def _agreement(units: UnitRows, known: Tensor, samples: Tensor) -> Float[Tensor, " n"]:
+    """Return how well zeros match the units that a sample leaves inactive on the straight path; 1 for the median.
+
+    Where one direction is a mixture, its zeros are too few, and the samples of its parts but one are wrong.
+    """
+    zero, inactive = units.is_zero(known), units.largest_activation(samples) <= 0
+    shared = (zero & inactive).sum(1) / (zero | inactive).sum(1)
+    return (shared / shared.median()).clamp_max(1)
 
 
 def _search(units: UnitRows, known: Tensor, candidates: Tensor) -> Float[Tensor, "k r"]:
     """Return the directions known so far and those that candidates lead to."""
-    order, before = units.by_activation(candidates), len(known)
+    order = units.largest_activation(candidates).argsort(dim=1)
     for ratio in N_INACTIVE:
         size = int(ratio * len(units.values))
-        if size <= order.shape[1] and len(known) < max(len(units.values), before + 1):
+        if size <= order.shape[1]:
             new = torch.cat([sparse_directions(units, some, size) for some in order.split(AT_ONCE)])
-            known = certified(units, known, new)
+            known = certified(units, known, new, order)
     return known
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from assay.reconstruction.known_start.path import Ends
 from assay.reconstruction.known_start.prior import Prior
 
-LEAST_ZERO, COARSEST_ZERO = 1e-3, 3e-2
+LEAST_ZERO, COARSEST_ZERO = 3e-4, 3e-2
 """Least size below which an entry counts as zero, relative to the large entries, and the largest that rounding may
 make of it."""
 
@@ -29,6 +29,9 @@ sample's direction; units that two samples share leave a second direction."""
 
 SAME_DIRECTION, NEW_DIRECTION = 0.9999, 0.02
 """Cosine of equal directions, and least part of a new one outside the span of those that are known."""
+
+SEPARATION = 0.8
+"""Least probability that a candidate activates a unit less that is zero in its direction than one that is not."""
 
 STILL = 1e-4
 """Length of a row, relative to the longest, up to which its unit learned nothing."""
@@ -54,13 +57,13 @@ class UnitRows:
     prior: Prior
     tolerance: float
 
-    def is_zero(self, directions: Float[Tensor, "*k r"], *, times: float = 1.0) -> Bool[Tensor, "*k h"]:
+    def is_zero(self, directions: Float[Tensor, "*k r"]) -> Bool[Tensor, "*k h"]:
         """Tell on which units directions are zero."""
         size = (directions @ self.rows.T).abs()
-        return size < times * self.tolerance * size.quantile(0.9, dim=-1, keepdim=True)
+        return size < self.tolerance * size.quantile(0.9, dim=-1, keepdim=True)
 
-    def by_activation(self, samples: Float[Tensor, "m r"]) -> Int[Tensor, "m h"]:
-        """Sort the units by their largest pre-activation on each sample along the straight path, the least first."""
+    def largest_activation(self, samples: Float[Tensor, "m r"]) -> Float[Tensor, "m h"]:
+        """Return each unit's largest pre-activation along the straight path, relative to its weight's length."""
         (first, bias), (last, last_bias) = self.ends
         largest = samples.new_full((len(samples), len(first)), float("-inf"))
         for t in torch.linspace(0, 1, 9).tolist():
@@ -68,7 +71,7 @@ class UnitRows:
             if bias is not None and last_bias is not None:
                 value += bias.lerp(last_bias, t)
             largest = torch.maximum(largest, value)
-        return (largest / first.norm(dim=1)).argsort(dim=1)
+        return largest / first.norm(dim=1)
 
     def polished(self, direction: Float[Tensor, " r"]) -> tuple[Float[Tensor, " r"], int] | None:
         """Return the direction that is zero on the same units, and their number, if it is a single sample's."""
@@ -134,20 +137,38 @@ def sparse_directions(
     return direction[..., 0]
 
 
-def certified(units: UnitRows, known: Float[Tensor, "k r"], new: Float[Tensor, "m r"]) -> Float[Tensor, "k2 r"]:
-    """Add directions of single samples to those that are known, those with most zeros first; drop mixtures of them."""
-    new = new[((new @ known.T).abs() < SAME_DIRECTION).all(1)]
-    new = new[~((new @ new.T).abs() > SAME_DIRECTION).triu(1).any(0)]
+def certified(
+    units: UnitRows, known: Float[Tensor, "k r"], new: Float[Tensor, "m r"], order: Int[Tensor, "m h"]
+) -> Float[Tensor, "k2 r"]:
+    """Add directions of single samples to those that are known, those with most zeros first; drop mixtures of them.
+
+    Units that two samples both activate may learn almost the same from them, so that a mixture is zero there. The zeros
+    of a sample are units that its candidate activates least.
+
+    Args:
+        units: The displacement by unit.
+        known: Directions of single samples.
+        new: Directions to add.
+        order: Units by their activation on the candidate that each new direction comes from, the least first.
+    """
+    apart = ((new @ known.T).abs() < SAME_DIRECTION).all(1)
+    apart &= ~((new @ new.T).abs() > SAME_DIRECTION).triu(1).any(0)
     polished = [(one, int(units.is_zero(one).sum())) for one in known]
-    polished += [found for found in map(units.polished, new) if found is not None]
+    for direction, activations in zip(new[apart], order[apart], strict=True):
+        found = units.polished(direction)
+        if found is not None and _separation(units.is_zero(found[0])[activations]) > SEPARATION:
+            polished.append(found)
     kept: list[Tensor] = []
     for direction, _ in sorted(polished, key=lambda found: -found[1]):
-        if not _is_new(direction, kept):
-            continue
-        single = unmixed(units, direction, kept)
-        if _is_new(single, kept):
-            kept.append(single)
+        if _is_new(direction, kept):
+            kept.append(direction)
     return torch.stack(kept) if kept else known.new_zeros(0, known.shape[1])
+
+
+def _separation(zero: Bool[Tensor, " h"]) -> float:
+    """Return the probability that a unit with a zero comes before one without, units in order of activation."""
+    n_zero, n_other = int(zero.sum()), int((~zero).sum())
+    return float((zero.cumsum(0) * ~zero).sum()) / max(n_zero * n_other, 1)
 
 
 def _is_new(direction: Float[Tensor, " r"], kept: list[Tensor]) -> bool:
@@ -159,36 +180,3 @@ def _is_new(direction: Float[Tensor, " r"], kept: list[Tensor]) -> bool:
         return False
     outside = direction - span @ torch.linalg.lstsq(span, direction[:, None]).solution[:, 0]
     return float(outside.norm()) > NEW_DIRECTION
-
-
-def unmixed(units: UnitRows, direction: Float[Tensor, " r"], known: list[Tensor]) -> Float[Tensor, " r"]:
-    """Take multiples of known directions out of another one as long as that makes it zero on more units.
-
-    Where one direction is the sum of a sample's and a multiple of a known one, the quotient of the two is that multiple
-    on every unit that the sample never activated.
-    """
-    count = int(units.is_zero(direction).sum())
-    for _ in range(len(known)):
-        tried = [mixed for one in known if (mixed := _without(units, direction, one)) is not None]
-        counts = [int(units.is_zero(one, times=3).sum()) for one in tried]
-        if not counts or max(counts) < count + SURPLUS[1]:
-            break
-        best = tried[counts.index(max(counts))]
-        found = units.polished(best)
-        direction, count = found if found is not None else (best, max(counts))
-    return direction
-
-
-def _without(units: UnitRows, direction: Tensor, known: Tensor) -> Tensor | None:
-    """Take the commonest multiple of a known direction out; None where no multiple is common."""
-    value, along = units.rows @ direction, units.rows @ known
-    large = along.abs() > 0.03 * along.abs().quantile(0.9)
-    quotients = (value / along)[large & ~units.is_zero(direction)].sort().values
-    if not len(quotients):
-        return None
-    width = 2 * units.tolerance * float(quotients.abs().median())
-    counts = torch.searchsorted(quotients, quotients + width) - torch.arange(len(quotients), device=quotients.device)
-    first, n_equal = int(counts.argmax()), int(counts.max())
-    if n_equal < SURPLUS[1]:
-        return None
-    return torch.nn.functional.normalize(direction - quotients[first : first + n_equal].median() * known, dim=0)

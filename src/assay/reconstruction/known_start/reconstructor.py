@@ -32,7 +32,7 @@ from assay.reconstruction.kkt import (
     set_sharpness,
     start_multipliers,
 )
-from assay.reconstruction.known_start.exact import ExactSamples, exact_samples
+from assay.reconstruction.known_start.exact import AGREES, ExactSamples, exact_samples
 from assay.reconstruction.known_start.inactive_units import read_unit_rows
 from assay.reconstruction.known_start.path import Ends, Path, build_path, dense_layers, read_ends
 from assay.reconstruction.known_start.prior import Prior, displacement_prior, population_prior
@@ -98,8 +98,9 @@ class KnownStartReconstructor(BaseEstimator):
         verdict_: What the weights tell about the reconstructions; `print` it.
         reconstructions_: Candidates that other restarts have found too, `(k, *input_shape)`, those with most votes
             first, at most `rank_`. None of them where the verdict is "nothing found".
-        votes_: Mean correlation of each with the best candidates of the other restarts; 1 for exact samples.
-        n_exact_: Samples whose inactive units are known; as many as `rank_` where `reconstructions_` are exact.
+        votes_: Mean correlation of each with the best candidates of the other restarts. 1 for exact
+            samples, less where the units that learned from a sample do not match those that it activates.
+        n_exact_: Samples whose inactive units are known; as many as `rank_` where `reconstructions_` are all exact.
         pool_: All candidates, `(n_restarts * candidates, *input_shape)`.
         pool_multipliers_: Their multipliers, averaged over the path: `(m,)` for one output, else `(m, c)`.
         rank_: Rank of the displacement: the number of training samples where the verdict says so; 0 without one.
@@ -216,15 +217,16 @@ class KnownStartReconstructor(BaseEstimator):
         for n_iter in [self.n_iter] if units is None else [-(-self.n_iter // 2), self.n_iter]:
             found, own, self.gap_, self.history_ = self._minimize(gap, x, multipliers, n_iter)
             tried.insert(0, found.flatten(0, 1).double() * prior.spread)
-            exact = ExactSamples(0, None, tried[0])
+            exact = ExactSamples(0, None, None, tried[0])
             if units is not None:
                 exact = exact_samples(units, torch.cat(tried), seed=self.random_state)
-            if exact.samples is not None:
+            if exact.n_found == self.rank_:
                 break
         pool = exact.candidates[: len(tried[0])] @ ends.moved.basis
         elected = elect(pool.to(found).view(*found.shape[:2], -1), path.centre @ path.rows, self.rank_)
-        if exact.samples is not None:
-            elected = Elected((exact.samples @ ends.moved.basis).to(found), elected.votes.new_ones(self.rank_))
+        if exact.samples is not None and exact.agreement is not None:
+            votes = exact.agreement.where(exact.agreement <= AGREES, 1.0)
+            elected = Elected((exact.samples @ ends.moved.basis).to(found), votes.to(found))
         self.n_exact_ = exact.n_found
         self.verdict_ = judge(self.displacement_, self.gap_, elected.votes, ends.unmoved, n_exact=self.n_exact_)
         kept = slice(0 if self.verdict_.outcome == "nothing found" else None)
