@@ -20,7 +20,7 @@ LEAST_ZERO, COARSEST_ZERO = 3e-4, 3e-2
 """Least size below which an entry counts as zero, relative to the large entries, and the largest that rounding may
 make of it."""
 
-SURPLUS = (1.2, 5)
+SURPLUS = (1.0, 12)
 """A direction is certified from as many zeros as coordinates, times the first, plus the second."""
 
 SINGLE = 0.01
@@ -76,6 +76,7 @@ class UnitRows:
     def polished(self, direction: Float[Tensor, " r"]) -> tuple[Float[Tensor, " r"], int] | None:
         """Return the direction that is zero on the same units, and their number, if it is a single sample's."""
         least, zero = SURPLUS[0] * len(direction) + SURPLUS[1], self.is_zero(direction)
+        values = self.values
         for _ in range(3):
             if int(zero.sum()) < least:
                 return None

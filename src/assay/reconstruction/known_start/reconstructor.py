@@ -33,7 +33,7 @@ from assay.reconstruction.kkt import (
     start_multipliers,
 )
 from assay.reconstruction.known_start.exact import AGREES, ExactSamples, exact_samples
-from assay.reconstruction.known_start.inactive_units import read_unit_rows
+from assay.reconstruction.known_start.inactive_units import UnitRows, read_unit_rows
 from assay.reconstruction.known_start.path import Ends, Path, build_path, dense_layers, read_ends
 from assay.reconstruction.known_start.prior import Prior, displacement_prior, population_prior
 from assay.reconstruction.known_start.verdict import judge
@@ -212,18 +212,15 @@ class KnownStartReconstructor(BaseEstimator):
     def _search(self, ends: Ends, prior: Prior, shape: tuple[int, ...]) -> None:
         path = build_path(ends, prior=prior, n_points=self.n_points, whiten=self.whiten, dtype=self.dtype)
         gap = StationarityGap(path.model, goal=path.goal, points=path.points, factors=path.factors)
-        x, multipliers = self._start(path, gap)
-        units, tried = read_unit_rows(ends, prior), []
-        for n_iter in [self.n_iter] if units is None else [-(-self.n_iter // 2), self.n_iter]:
-            found, own, self.gap_, self.history_ = self._minimize(gap, x, multipliers, n_iter)
-            tried.insert(0, found.flatten(0, 1).double() * prior.spread)
-            exact = ExactSamples(0, None, None, tried[0])
-            if units is not None:
-                exact = exact_samples(units, torch.cat(tried), seed=self.random_state)
-            if exact.n_found == self.rank_:
-                break
-        pool = exact.candidates[: len(tried[0])] @ ends.moved.basis
-        elected = elect(pool.to(found).view(*found.shape[:2], -1), path.centre @ path.rows, self.rank_)
+        start, units = self._start(path, gap), read_unit_rows(ends, prior)
+        half = self.n_iter if units is None else -(-self.n_iter // 2)
+        exact, found, own = self._find(gap, start, units, n_iter=half, spread=prior.spread)
+        if units is not None and exact.n_found < self.rank_:
+            before = found.flatten(0, 1) * prior.spread
+            exact, found, own = self._find(gap, start, units, n_iter=self.n_iter, spread=prior.spread, before=before)
+        restarts, size = found.shape[:2]
+        pool = exact.candidates[: restarts * size] @ ends.moved.basis
+        elected = elect(pool.to(found).view(restarts, size, -1), path.centre @ path.rows, self.rank_)
         if exact.samples is not None and exact.agreement is not None:
             votes = exact.agreement.where(exact.agreement <= AGREES, 1.0)
             elected = Elected((exact.samples @ ends.moved.basis).to(found), votes.to(found))
@@ -235,11 +232,26 @@ class KnownStartReconstructor(BaseEstimator):
         self.pool_ = pool.to(found).reshape(-1, *shape)
         self.pool_multipliers_ = torch.stack([one.values() for one in own]).sum(0).flatten(0, 1)
 
-    def _minimize(
-        self, gap: StationarityGap, x: Tensor, multipliers: list[Multipliers], n_iter: int
-    ) -> tuple[Tensor, list[Multipliers], Tensor, list[float]]:
-        options = {"lr_x": self.lr, "lr_multipliers": self.lr, "relu_alpha": self.relu_alpha}
-        return minimize_gap(gap, x, multipliers, n_iter=n_iter, beta2=0.99, progress=self.progress, **options)
+    def _find(
+        self,
+        gap: StationarityGap,
+        start: tuple[Tensor, list[Multipliers]],
+        units: UnitRows | None,
+        *,
+        n_iter: int,
+        spread: Tensor,
+        before: Tensor | None = None,
+    ) -> tuple[ExactSamples, Tensor, list[Multipliers]]:
+        """Search for candidates, and with those of a search before for exact samples."""
+        options = {"lr_x": self.lr, "lr_multipliers": self.lr, "relu_alpha": self.relu_alpha, "n_iter": n_iter}
+        found, multipliers, self.gap_, self.history_ = minimize_gap(
+            gap, *start, beta2=0.99, progress=self.progress, **options
+        )
+        candidates = found.flatten(0, 1).double() * spread
+        if units is None:
+            return ExactSamples(0, None, None, candidates), found, multipliers
+        candidates = candidates if before is None else torch.cat([candidates, before])
+        return exact_samples(units, candidates, seed=self.random_state), found, multipliers
 
     def _start(self, path: Path, gap: StationarityGap) -> tuple[Tensor, list[Multipliers]]:
         """Draw starts, one seed per restart, and multipliers that give the sum the goal's length in the first layer."""
