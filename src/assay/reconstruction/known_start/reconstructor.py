@@ -44,7 +44,10 @@ from assay.reconstruction.known_start.votes import Elected, elect
 class HoldsState(Protocol):
     """Hold initial weights, as a guess of the seed does."""
 
-    state: Mapping[str, Tensor]
+    @property
+    def state(self) -> Mapping[str, Tensor]:
+        """Weights by name."""
+        ...
 
 
 class KnownStartReconstructor(BaseEstimator):
