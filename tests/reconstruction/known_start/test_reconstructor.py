@@ -54,7 +54,10 @@ def test_the_samples_of_a_network_that_was_trained_plainly_are_recovered(digits,
     assert found.rank_ == N
     assert (found.init_share_ == 1) == (weight_decay == 0)
     assert found.init_share_ == pytest.approx((1 - 0.1 * weight_decay) ** 400, abs=1e-4)
-    assert strict(found.reconstructions_, x, others.mean(0)) >= 6
+    assert found.n_exact_ == N
+    assert float(torch.cdist(x, found.reconstructions_).amin(1).max()) < 0.01 * float(x.norm(dim=1).mean())
+    assert strict(found.reconstructions_, x, others.mean(0)) == N
+    assert float(found.votes_.min()) > 0.9
     assert found.verdict_.outcome == "found"
     assert "trained on 8 samples" in str(found.verdict_)
     assert found.pool_.shape == (3 * 2 * N, 64)
@@ -89,18 +92,31 @@ def test_samples_are_recovered_without_any_other_inputs(digits):
     assert strict(found.pool_, x, others.mean(0)) >= 6
 
 
-def test_a_start_that_explains_nothing_is_not_called_a_find(digits):
-    """Other weights behind the same first layer: the count is right, and no gradients fit."""
+def test_another_activation_in_training_is_not_called_a_find(digits):
+    """Every unit learns from every sample: the count is right, but no gradients of ReLU fit, and no unit tells."""
+    x, y, others = digits
+    bent = build(3)
+    bent[2] = nn.LeakyReLU(-1.0)
+    model = build(3)
+    model.load_state_dict(train(bent, x, y).state_dict())
+    found = KnownStartReconstructor(build(3).state_dict(), population=others, n_iter=300).fit(model)
+    assert found.rank_ == N
+    assert found.n_exact_ == 0
+    assert found.verdict_.outcome == "nothing found"
+    assert float(found.gap_.min()) > 0.3
+    assert len(found.reconstructions_) == 0
+    assert len(found.pool_) > 0
+
+
+def test_the_samples_are_exact_though_only_the_first_layers_start_is_right(digits):
     x, y, others = digits
     state = build(3).state_dict()
     torch.manual_seed(9)
     state["3.weight"] = 3 * torch.randn(1, WIDTH)
     found = KnownStartReconstructor(state, population=others, n_iter=300).fit(train(build(3), x, y))
-    assert found.rank_ == N
-    assert found.verdict_.outcome == "nothing found"
-    assert float(found.gap_.min()) > 0.3
-    assert len(found.reconstructions_) == 0
-    assert len(found.pool_) > 0
+    assert found.n_exact_ == found.rank_ == N
+    assert found.verdict_.outcome == "found"
+    assert float(torch.cdist(x, found.reconstructions_).amin(1).max()) < 0.01 * float(x.norm(dim=1).mean())
 
 
 def test_layers_that_did_not_move_are_left_out(digits):
@@ -112,7 +128,7 @@ def test_layers_that_did_not_move_are_left_out(digits):
     found = KnownStartReconstructor(build(3).state_dict(), **options).fit(model)
     assert found.verdict_.left_out == ("2.weight", "2.bias")
     assert found.reconstructions_.shape[1:] == (1, 8, 8)
-    assert strict(found.pool_.flatten(1), x, others.mean(0)) >= 6
+    assert strict(found.reconstructions_.flatten(1), x, others.mean(0)) >= 6
 
 
 def test_the_start_may_be_the_answer_of_a_search_for_it(digits):

@@ -32,17 +32,22 @@ from assay.reconstruction.kkt import (
     set_sharpness,
     start_multipliers,
 )
+from assay.reconstruction.known_start.exact import AGREES, ExactSamples, exact_samples
+from assay.reconstruction.known_start.inactive_units import UnitRows, read_unit_rows
 from assay.reconstruction.known_start.path import Ends, Path, build_path, dense_layers, read_ends
 from assay.reconstruction.known_start.prior import Prior, displacement_prior, population_prior
 from assay.reconstruction.known_start.verdict import judge
-from assay.reconstruction.known_start.votes import elect
+from assay.reconstruction.known_start.votes import Elected, elect
 
 
 @runtime_checkable
 class HoldsState(Protocol):
     """Hold initial weights, as a guess of the seed does."""
 
-    state: Mapping[str, Tensor]
+    @property
+    def state(self) -> Mapping[str, Tensor]:
+        """Weights by name."""
+        ...
 
 
 class KnownStartReconstructor(BaseEstimator):
@@ -58,6 +63,10 @@ class KnownStartReconstructor(BaseEstimator):
     J the Jacobian of the outputs in the weights. The displacement of the first layer has the rank of the samples, so
     that it tells their number, and its small directions are exact: the gap is whitened by them. Samples are found as
     inputs of the first layer, at their own scale: compare them with `first_layer_inputs`.
+
+    What a unit learned from a sample that never activated it is exactly zero. Candidates need only tell some of these
+    units: each sample's then follow, and once all samples have theirs, `reconstructions_` are the samples up to
+    rounding. Where some have, all candidates are corrected by them. `n_exact_` counts the samples found so.
 
     `verdict_` tells, without data, whether the initial weights are the start, how many samples there were, and whether
     candidates explain the displacement; if not, there are no `reconstructions_`. Steps of Adam leave the samples' span
@@ -82,7 +91,7 @@ class KnownStartReconstructor(BaseEstimator):
         relu_alpha: Sharpness of the gates at the start and at the end of the search.
         lr: Learning rate of coordinates and multipliers.
         init_scale: Standard deviation of the starting points, in those of the population.
-        n_iter: Steps of each search.
+        n_iter: Steps of each search. Half as many are tried first, which as a rule are enough for exact samples.
         input_shape: Shape of one input; flat when None.
         dtype: Precision of the search.
         progress: Draw a bar on standard error.
@@ -92,7 +101,9 @@ class KnownStartReconstructor(BaseEstimator):
         verdict_: What the weights tell about the reconstructions; `print` it.
         reconstructions_: Candidates that other restarts have found too, `(k, *input_shape)`, those with most votes
             first, at most `rank_`. None of them where the verdict is "nothing found".
-        votes_: Mean correlation of each with the best candidates of the other restarts.
+        votes_: Mean correlation of each with the best candidates of the other restarts. 1 for exact
+            samples, less where the units that learned from a sample do not match those that it activates.
+        n_exact_: Samples whose inactive units are known; as many as `rank_` where `reconstructions_` are all exact.
         pool_: All candidates, `(n_restarts * candidates, *input_shape)`.
         pool_multipliers_: Their multipliers, averaged over the path: `(m,)` for one output, else `(m, c)`.
         rank_: Rank of the displacement: the number of training samples where the verdict says so; 0 without one.
@@ -103,7 +114,7 @@ class KnownStartReconstructor(BaseEstimator):
 
     Source: Loo et al., Understanding Reconstruction Attacks with the Neural Tangent Kernel and Dataset Distillation
     (2024), equation of the reconstruction loss, for the displacement and its gradients at both ends; share, count,
-    path, multipliers at each point, whitening, starts and votes are ours.
+    path, multipliers at each point, whitening, starts, votes and inactive units are ours.
     Their published search also has one second moment of Adam for all candidates and a mask on their updates, a penalty
     on high frequencies of images, an L1 penalty on multipliers, and 80 000 steps: these are left out.
 
@@ -206,19 +217,46 @@ class KnownStartReconstructor(BaseEstimator):
     def _search(self, ends: Ends, prior: Prior, shape: tuple[int, ...]) -> None:
         path = build_path(ends, prior=prior, n_points=self.n_points, whiten=self.whiten, dtype=self.dtype)
         gap = StationarityGap(path.model, goal=path.goal, points=path.points, factors=path.factors)
-        x, multipliers = self._start(path, gap)
-        options = {"lr_x": self.lr, "lr_multipliers": self.lr, "n_iter": self.n_iter, "relu_alpha": self.relu_alpha}
-        found, multipliers, self.gap_, self.history_ = minimize_gap(
-            gap, x, multipliers, beta2=0.99, progress=self.progress, **options
-        )
-        pool, mean = found @ path.rows, path.centre @ path.rows
-        elected = elect(pool, mean, self.rank_)
-        self.verdict_ = judge(self.displacement_, self.gap_, elected.votes, ends.unmoved)
+        start, units = self._start(path, gap), read_unit_rows(ends, prior)
+        half = self.n_iter if units is None else -(-self.n_iter // 2)
+        exact, found, own = self._find(gap, start, units, n_iter=half, spread=prior.spread)
+        if units is not None and exact.n_found < self.rank_:
+            before = found.flatten(0, 1) * prior.spread
+            exact, found, own = self._find(gap, start, units, n_iter=self.n_iter, spread=prior.spread, before=before)
+        restarts, size = found.shape[:2]
+        pool = exact.candidates[: restarts * size] @ ends.moved.basis
+        elected = elect(pool.to(found).view(restarts, size, -1), path.centre @ path.rows, self.rank_)
+        if exact.samples is not None and exact.agreement is not None:
+            votes = exact.agreement.where(exact.agreement <= AGREES, 1.0)
+            elected = Elected((exact.samples @ ends.moved.basis).to(found), votes.to(found))
+        self.n_exact_ = exact.n_found
+        self.verdict_ = judge(self.displacement_, self.gap_, elected.votes, ends.unmoved, n_exact=self.n_exact_)
         kept = slice(0 if self.verdict_.outcome == "nothing found" else None)
         self.reconstructions_ = elected.candidates[kept].reshape(-1, *shape)
         self.votes_ = elected.votes[kept]
-        self.pool_ = pool.reshape(-1, *shape)
-        self.pool_multipliers_ = torch.stack([one.values() for one in multipliers]).sum(0).flatten(0, 1)
+        self.pool_ = pool.to(found).reshape(-1, *shape)
+        self.pool_multipliers_ = torch.stack([one.values() for one in own]).sum(0).flatten(0, 1)
+
+    def _find(
+        self,
+        gap: StationarityGap,
+        start: tuple[Tensor, list[Multipliers]],
+        units: UnitRows | None,
+        *,
+        n_iter: int,
+        spread: Tensor,
+        before: Tensor | None = None,
+    ) -> tuple[ExactSamples, Tensor, list[Multipliers]]:
+        """Search for candidates, and with those of a search before for exact samples."""
+        options = {"lr_x": self.lr, "lr_multipliers": self.lr, "relu_alpha": self.relu_alpha, "n_iter": n_iter}
+        found, multipliers, self.gap_, self.history_ = minimize_gap(
+            gap, *start, beta2=0.99, progress=self.progress, **options
+        )
+        candidates = found.flatten(0, 1).double() * spread
+        if units is None:
+            return ExactSamples(0, None, None, candidates), found, multipliers
+        candidates = candidates if before is None else torch.cat([candidates, before])
+        return exact_samples(units, candidates, seed=self.random_state), found, multipliers
 
     def _start(self, path: Path, gap: StationarityGap) -> tuple[Tensor, list[Multipliers]]:
         """Draw starts, one seed per restart, and multipliers that give the sum the goal's length in the first layer."""
@@ -235,7 +273,7 @@ class KnownStartReconstructor(BaseEstimator):
 
     def _keep_nothing(self, ends: Ends, shape: tuple[int, ...]) -> None:
         """Say why there was nothing to search for."""
-        self.gap_, self.history_ = None, []
+        self.gap_, self.history_, self.n_exact_ = None, [], 0
         self.verdict_ = judge(self.displacement_, None, None, ends.unmoved)
         empty = ends.after[ends.first].new_zeros(0, *shape, dtype=self.dtype)
         self.reconstructions_, self.pool_ = empty, empty

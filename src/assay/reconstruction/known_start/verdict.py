@@ -75,7 +75,12 @@ class KnownStartVerdict:
 
 
 def judge(
-    moved: Displacement, gaps: Float[Tensor, " r"] | None, votes: Float[Tensor, " k"] | None, left_out: tuple[str, ...]
+    moved: Displacement,
+    gaps: Float[Tensor, " r"] | None,
+    votes: Float[Tensor, " k"] | None,
+    left_out: tuple[str, ...],
+    *,
+    n_exact: int = 0,
 ) -> KnownStartVerdict:
     """Weigh what a search from known initial weights has found.
 
@@ -84,11 +89,13 @@ def judge(
         gaps: Gap of each restart; None where there was nothing to search for.
         votes: Votes on the reconstructions.
         left_out: Names of the parameters that did not move.
+        n_exact: Samples whose inactive units are known. Those of half the samples are proof enough, whatever the gap.
     """
     gap = None if gaps is None else float(gaps.min())
     n_agreed = 0 if votes is None else int((votes > AGREED).sum())
     is_start = moved.from_start
-    failures, advice = list(_reasons(moved, gap)), ()
+    explained = gap is None or gap <= EXPLAINED or 2 * n_exact > moved.rank
+    failures, advice = list(_reasons(moved, None if explained else gap)), ()
     if failures:
         outcome, n_agreed, advice = "nothing found", 0, tuple(_advice(moved))
     elif 2 * n_agreed < moved.rank:
@@ -96,7 +103,6 @@ def judge(
         failures = ["the restarts agree on less than half the samples, so that the others may be mixtures"]
     else:
         outcome = "found"
-    explained = gap is None or gap <= EXPLAINED
     count = moved.rank if moved.rank and is_start and explained else None
     return KnownStartVerdict(
         outcome,
@@ -122,7 +128,7 @@ def _reasons(moved: Displacement, gap: float | None) -> Iterator[str]:
             "another optimiser that scales each weight by itself, batch-norm was in the training, or the samples were "
             "about as many as the inputs"
         )
-    elif gap is not None and gap > EXPLAINED:
+    elif gap is not None:
         yield (
             f"the displacement has {moved.rank} directions, but no sum of gradients on the straight path from start to "
             "end explains it: the steps were those of Adam or of another optimiser that scales each weight by "
