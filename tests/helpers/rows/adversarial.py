@@ -8,17 +8,22 @@ import torch
 from assay.adversarial import (
     APGD,
     FGSM,
+    FMN,
     MALT,
     PGD,
+    DeepFool,
     EntropyRegularizedLoss,
+    ExpectedScores,
     Lp,
     OffSubspaceAttack,
+    Square,
     StepLeastLikely,
     SubspaceBasis,
     TargetedAPGD,
     TargetedStep,
     adversarial_error_curve,
     almost_linearity,
+    interval_certificate,
     linear_response_radius,
     logit_differences,
     malt_scores,
@@ -27,14 +32,17 @@ from assay.adversarial import (
     off_subspace_radius,
     robust_accuracy,
     run_attack,
+    transfer_attack,
 )
 from assay.adversarial.attacks import (
     PassCounter,
     attack_batches,
     attackable,
     check_attackable,
+    dual_norms,
     expected_gradient_change,
     find_masking,
+    interval_bounds,
     naive_targets,
     standard_attacks,
 )
@@ -44,7 +52,7 @@ from assay.core import predict, preserved
 from assay.nets import mlp
 from helpers.rows.base import Analysis, Attack
 from helpers.rows.standalone import Formula, Module, Sampler
-from helpers.rows.subjects import two_layer
+from helpers.rows.subjects import relu_network, two_layer
 
 THREAT = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
 UNBOUNDED = (-math.inf, math.inf)
@@ -72,13 +80,14 @@ class _OffThePlane:
     """The attack with a plane of the inputs' type, which is known at the call only."""
 
     threat: Lp
+    targeted: bool = False
 
     def __call__(self, model, x, y):
         return OffSubspaceAttack(_plane(x), self.threat.eps, n_iter=5)(model, x, y)
 
 
 def _robust_accuracy(model, x, y, generator, batch_size=256):
-    attacks = standard_attacks(THREAT, 3, n_iter=3)
+    attacks = standard_attacks(THREAT, 3, n_iter=3, n_queries=3)
     report = robust_accuracy(model, x, y, threat=THREAT, attacks=attacks, batch_size=batch_size)
     return report.x_adv, report.correct, report.broken_by, report.distance
 
@@ -86,6 +95,14 @@ def _robust_accuracy(model, x, y, generator, batch_size=256):
 def _run_attack(model, x, y, generator, batch_size=256):
     result = run_attack(model, x, y, attack=FGSM(THREAT), batch_size=batch_size)
     return result.x_adv, result.success, result.distance
+
+
+def _interval_bounds(model, x, y, generator):
+    return interval_bounds(model, x - 0.1, x + 0.1)
+
+
+def _transfer_attack(model, x, y, generator, batch_size=256):
+    return transfer_attack(model, model, x, y, attack=FGSM(THREAT), batch_size=batch_size)
 
 
 def _attack_batches(model, x, y, generator, batch_size=256):
@@ -156,11 +173,18 @@ ROWS = (
     Attack(TargetedAPGD, options={"n_iter": 10, "loss": "ce"}, targeted=True, tolerance=1e-3),
     Attack(MALT, build=_malt),
     Analysis(MALT, variant="in batches", run=_malt_result),
+    Attack(Square, options={"n_queries": 60}),
+    Attack(DeepFool),
+    # Its steps are long at first, and grow what float32 rounds.
+    Attack(FMN, options={"n_iter": 60}, tolerance=1e-2),
     Attack(StepLeastLikely),
     Attack(TargetedStep, targeted=True),
     Attack(OffSubspaceAttack, build=_OffThePlane, norms=(2,), input_range=UNBOUNDED),
     Analysis((robust_accuracy, standard_attacks), run=_robust_accuracy),
     Analysis(run_attack, run=_run_attack),
+    Analysis(transfer_attack, run=_transfer_attack),
+    Analysis(interval_certificate, options={"threat": THREAT}, model=relu_network),
+    Analysis(interval_bounds, run=_interval_bounds, model=relu_network),
     Analysis(check_attackable),
     Analysis(attack_batches, run=_attack_batches),
     Analysis(attackable, run=_attackable),
@@ -193,6 +217,13 @@ ROWS = (
         build=lambda source: PassCounter(mlp((4, 6, 3), generator=source)),
         refuses=(),  # it takes what the network takes
     ),
+    Module(
+        ExpectedScores,
+        lambda source, n: (torch.rand(n, 4, generator=source).double(),),
+        build=lambda source: ExpectedScores(mlp((4, 6, 3), generator=source), n_draws=2),
+        refuses=(),  # it takes what the network takes
+    ),
+    Formula(dual_norms, lambda source, n: (torch.randn(n, 4, generator=source), 2)),
     *(
         Formula(
             Lp,
