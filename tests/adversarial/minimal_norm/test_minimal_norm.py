@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.adversarial import FMN, DeepFool, Lp, run_attack
-from assay.adversarial.attacks import dual_norms
+from assay.adversarial.attacks.threat import dual_norms
 from assay.core import InvalidInputError, predict, seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
 

@@ -26,7 +26,7 @@ from assay.adversarial.attacks.square import Square
 from assay.adversarial.attacks.step_least_likely import StepLeastLikely
 from assay.adversarial.attacks.targeted_step import TargetedStep
 from assay.adversarial.attacks.targeting import malt_scores, malt_targets, naive_targets
-from assay.adversarial.attacks.threat import Lp, check_norm, dual_norms
+from assay.adversarial.attacks.threat import Lp, check_norm
 from assay.adversarial.attacks.transfer import TransferResult, transfer_attack
 
 __all__ = [
@@ -56,7 +56,6 @@ __all__ = [
     "check_attack",
     "check_attackable",
     "check_norm",
-    "dual_norms",
     "expected_gradient_change",
     "find_masking",
     "interval_bounds",

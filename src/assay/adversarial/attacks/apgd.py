@@ -28,6 +28,9 @@ class APGD:
     "dlr" $-(z_y - \max_{k\ne y} z_k)/(z_{\pi_1} - z_{\pi_3})$, which ignores the scale of the scores and needs three
     classes.
 
+    In the 1-norm the steps change few entries, fewer as the best point does, and the step is set anew at each review
+    (Croce and Hein, 2021).
+
     Args:
         threat: Threat model.
         n_iter: Gradient steps. Paper: 100.
@@ -44,7 +47,8 @@ class APGD:
     attacks" (2020), algorithm 1 and equation 6. The released code also halves the step where exactly 75% of the steps
     raised the objective. The paper leaves the random start open: as in that code, it is scaled to touch the ball. Each
     sample's start is a function of the sample, its label, the seed and the restart, so that the batch size changes
-    nothing.
+    nothing. For the 1-norm: Croce, Hein, "Mind the box: l1-APGD for sparse adversarial attacks on image classifiers"
+    (2021), algorithm 1.
 
     >>> attack = APGD(Lp(norm=2, eps=1.0, input_range=(-9.0, 9.0)), n_iter=5)
     >>> attack(nn.Linear(2, 3), torch.zeros(4, 2), torch.tensor([0, 1, 2, 0])).shape

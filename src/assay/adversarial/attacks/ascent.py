@@ -8,17 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from assay.adversarial.attacks.sparse_ascent import Broken, Objective, ascend_sparse
 from assay.adversarial.attacks.threat import Lp
 from assay.core import input_gradient
 
 MOMENTUM = 0.75  # Paper: section 3, alpha.
 ASCENT_SHARE = 0.75  # Paper: section 3, rho: the step is halved if a smaller share of steps raised the objective.
-
-Objective = Callable[[Tensor, Tensor], Tensor]
-"""The function to maximise: scores `(n, c)` and one row of labels a sample to values `(n,)`."""
-
-Broken = Callable[[Tensor, Tensor], Tensor]
-"""The success criterion: predicted classes `(n,)` and the same labels to a mask."""
 
 Start = Callable[[Tensor, Tensor], Tensor]
 """The first points of a run: samples and their labels to points."""
@@ -27,17 +22,18 @@ Start = Callable[[Tensor, Tensor], Tensor]
 def ascend_from(
     starts: Iterable[Start], model: nn.Module, x: Tensor, labels: Tensor, **options: Any
 ) -> Float[Tensor, "n *d"]:
-    """Run `ascend` from each start in turn, on the samples that earlier runs left.
+    """Run `ascend`, or `ascend_sparse` in the 1-norm, from each start in turn, on the samples that earlier runs left.
 
     Returns:
         The first successful point of each sample; else the point with the highest value of all runs.
     """
     found, value = x.clone(), x.new_full((len(x),), -math.inf)
+    climb = ascend_sparse if options["threat"].norm == 1 else ascend
     for start in starts:
         left = (value < math.inf).nonzero().squeeze(1)
         if not len(left):
             break
-        points, values = ascend(model, x[left], labels[left], start=start(x[left], labels[left]), **options)
+        points, values = climb(model, x[left], labels[left], start=start(x[left], labels[left]), **options)
         better = values > value[left]
         found[left[better]], value[left[better]] = points[better], values[better]
     return found

@@ -1,7 +1,7 @@
 """The attack protocol, and the measurement of an attack's success."""
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -32,11 +32,10 @@ class Attack(Protocol):
     four lines that states its threat model and whether it is targeted, and forwards the call.
     """
 
-    @property
-    def threat(self) -> Lp: ...  # noqa: D102
+    targeted: ClassVar[bool]
 
     @property
-    def targeted(self) -> bool: ...  # noqa: D102
+    def threat(self) -> Lp: ...  # noqa: D102
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, /) -> Tensor: ...  # noqa: D102
 

@@ -16,6 +16,7 @@ from assay.nets import Normalize
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ENTRIES = 2**25  # of the weights' differences that are held at once
 _AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # Monotone in each entry of the input: the ends of an interval go to the ends of its image.
 _MONOTONE = (
@@ -208,10 +209,16 @@ def _propagate(layers: list[nn.Module], low: Tensor, high: Tensor) -> tuple[Tens
 
 def _spread(layer: nn.Module, half: Tensor) -> Tensor:
     """Apply an affine layer with the sizes of its weights and no bias."""
-    sizes = {"weight": layer.weight.abs()}
-    if layer.bias is not None:
-        sizes["bias"] = torch.zeros_like(layer.bias)
+    sizes = {name: value.abs() if name == "weight" else 0 * value for name, value in layer.named_parameters()}
     return functional_call(layer, sizes, (half,))
+
+
+def _last_gaps(last: nn.Linear, low: Tensor, high: Tensor, y: Tensor) -> Tensor:
+    """Bound the differences between the label's score and each other from below."""
+    apart = last.weight[y][:, None] - last.weight
+    middle, half = (low + high)[:, :, None] / 2, (high - low)[:, :, None] / 2
+    gaps = (apart @ middle - apart.abs() @ half).squeeze(2)
+    return gaps if last.bias is None else gaps + last.bias[y][:, None] - last.bias
 
 
 def _bound_margin(layers: list[nn.Module], x: Tensor, y: Tensor, threat: Lp) -> tuple[Tensor, Tensor]:
@@ -221,11 +228,9 @@ def _bound_margin(layers: list[nn.Module], x: Tensor, y: Tensor, threat: Lp) -> 
     last = layers[-1]
     if isinstance(last, nn.Linear):
         low, high = _propagate(layers[:-1], low, high)
-        apart = last.weight[y][:, None] - last.weight
-        middle, half = (low + high)[:, :, None] / 2, (high - low)[:, :, None] / 2
-        gaps = (apart @ middle - apart.abs() @ half).squeeze(2)
-        if last.bias is not None:
-            gaps = gaps + last.bias[y][:, None] - last.bias
+        at_once = max(_ENTRIES // last.weight.numel(), 1)
+        parts = zip(low.split(at_once), high.split(at_once), y.split(at_once), strict=True)
+        gaps = torch.cat([_last_gaps(last, *part) for part in parts])
     else:
         low, high = _propagate(layers, low, high)
         gaps = low.gather(1, y[:, None]) - high

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -74,12 +74,13 @@ def standard_attacks(
     """
     check_count(n_iter, "n_iter")
     *seeds, last = spawn_seeds(random_state, 4)
-    first, second, third = ({"n_restarts": n_restarts, "random_state": seed} for seed in seeds)
-    attacks: dict[str, Attack] = {"APGD-CE": APGD(threat, n_iter, "ce", **first)}
+    options: list[dict[str, Any]] = [{"n_restarts": n_restarts, "random_state": seed} for seed in seeds]
+    attacks: dict[str, Attack] = {"APGD-CE": APGD(threat, n_iter, "ce", **options[0])}
     if n_classes >= 3:
-        attacks["APGD-DLR"] = APGD(threat, n_iter, "dlr", **second)
-    attacks["MALT"] = MALT(TargetedAPGD(threat, n_iter, "dlr" if n_classes >= 4 else "ce", **third))
-    return attacks | {"Square": Square(threat, n_queries, random_state=last)}
+        attacks["APGD-DLR"] = APGD(threat, n_iter, "dlr", **options[1])
+    attacks["MALT"] = MALT(TargetedAPGD(threat, n_iter, "dlr" if n_classes >= 4 else "ce", **options[2]))
+    attacks["Square"] = Square(threat, n_queries, random_state=last)
+    return attacks
 
 
 def robust_accuracy(
@@ -218,6 +219,8 @@ def _tallies(attacks: Mapping[str, Attack], joined: _Batch) -> tuple[AttackTally
     tallies, remaining = [], int(joined.correct.sum())
     for number, ((name, attack), passes) in enumerate(zip(attacks.items(), joined.passes.sum(0).tolist(), strict=True)):
         broken = int((joined.broken_by == number).sum())
-        tallies.append(AttackTally(name, remaining, broken, *passes, getattr(attack, "uses_gradients", True)))
+        n_forward, n_backward = passes
+        by_gradient = getattr(attack, "uses_gradients", True)
+        tallies.append(AttackTally(name, remaining, broken, n_forward, n_backward, by_gradient))
         remaining -= broken
     return tuple(tallies)

@@ -18,13 +18,17 @@ def start_on_surface(
     """Draw a point on the surface of each sample's ball, then clamp it to the range.
 
     For the infinity norm a point of the cube is scaled until its largest entry is the radius; for the 2-norm it is
-    uniform on the sphere.
+    uniform on the sphere; for the 1-norm, Gaussian noise as wide as the range, or as the radius where that is less, is
+    projected, which leaves few entries.
 
     Source: the released code of Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks" (2020), which the paper leaves open.
     """
     uniform = uniform_by_sample(sample_keys(x, labels, random_state, restart), x.shape[1:])
     noise = 2 * uniform - 1 if threat.norm == math.inf else torch.special.ndtri(uniform)
+    if threat.norm == 1:
+        low, high = threat.input_range
+        return threat.project(x + min(high - low, threat.eps) * noise.to(x), x)
     flat = noise.flatten(1)
     noise = (flat / flat.norm(p=threat.norm, dim=1, keepdim=True)).view_as(noise)
     return threat.project(x + threat.reach(x) * noise.to(x), x)
@@ -36,7 +40,11 @@ def start_in_ball(
     """Draw a point uniformly from each sample's ball, then clamp it to the range."""
     keys = sample_keys(x, labels, random_state)
     noise = 2 * uniform_by_sample(keys, x.shape[1:]) - 1
-    if threat.norm == 2:
+    if threat.norm == 1:
+        sizes = -noise.abs().clamp_min(1e-30).log().flatten(1)  # the size of a number uniform in (-1, 1) is uniform
+        total = sizes.sum(1, keepdim=True) - uniform_by_sample(keys, (1,), draw=1).log()
+        noise = (noise.flatten(1).sign() * sizes / total).view_as(noise)
+    elif threat.norm == 2:
         length = uniform_by_sample(keys, (1,), draw=1) ** (1 / math.prod(x.shape[1:]))
         flat = torch.special.ndtri((noise.flatten(1) + 1) / 2)
         noise = (length * flat / flat.norm(dim=1, keepdim=True)).view_as(noise)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from assay.adversarial.attacks import Lp, attackable, dual_norms
-from assay.core import check_count, check_fraction, check_positive, input_gradient, margins
+from assay.adversarial.attacks import Lp, attackable
+from assay.core import check_choice, check_count, check_fraction, check_positive, input_gradient, margins
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class FMN:
 
     def __post_init__(self) -> None:
         check_count(self.n_iter, "n_iter")
+        check_choice(self.threat.norm, (2, math.inf), "the threat's norm")
         check_fraction(self.gamma, "gamma")
         if self.step_size is not None:
             check_positive(self.step_size, "step_size")
@@ -100,7 +101,8 @@ class _Search:
         nearer = broken & (distance < self.smallest)
         self.nearest = torch.where(self._rows(nearer), self.point, self.nearest)
         self.smallest = torch.where(nearer, distance, self.smallest)
-        to_boundary = distance + margin / dual_norms(gradient, self.threat.norm).clamp_min(1e-12)
+        steepness = (gradient * self.threat.steepest(gradient)).flatten(1).sum(1)
+        to_boundary = distance + margin / steepness.clamp_min(1e-12)
         start = torch.where(self.smallest.isfinite(), self.radius, torch.maximum(self.radius, to_boundary))
         grown = start * (1 + gamma)
         shrunk = torch.minimum(self.radius * (1 - gamma), self.smallest)
