@@ -38,7 +38,7 @@ ALL_ROOMS = (
         "adversarial",
         "How easily do small perturbations change the prediction?",
         "here",
-        topics=("attacks", "logit_gaps", "subspace"),
+        topics=("attacks", "logit_gaps", "minimal_norm", "subspace"),
     ),
     Room("landscape", "How sharp is the minimum that training found?", "here"),
     Room("attribution", "Which inputs drive a prediction?", "planned"),

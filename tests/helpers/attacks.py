@@ -5,7 +5,19 @@ import math
 import pytest
 import torch
 
-from assay.adversarial import APGD, FGSM, MALT, PGD, Lp, StepLeastLikely, TargetedAPGD, TargetedStep
+from assay.adversarial import (
+    APGD,
+    FGSM,
+    FMN,
+    MALT,
+    PGD,
+    DeepFool,
+    Lp,
+    Square,
+    StepLeastLikely,
+    TargetedAPGD,
+    TargetedStep,
+)
 from assay.core import predict, seeded
 from helpers.adversarial_networks import points, random_mlp
 
@@ -20,6 +32,9 @@ UNTARGETED = {
     "APGD": lambda threat: APGD(threat, n_iter=5),
     "StepLeastLikely": StepLeastLikely,
     "MALT": lambda threat: MALT(TargetedAPGD(threat, n_iter=5, loss="ce"), k=2),
+    "Square": lambda threat: Square(threat, n_queries=5),
+    "DeepFool": lambda threat: DeepFool(threat, n_iter=5),
+    "FMN": lambda threat: FMN(threat, n_iter=5),
 }
 ATTACKS = UNTARGETED | TARGETED
 each_attack = pytest.mark.parametrize("build", ATTACKS.values(), ids=ATTACKS)

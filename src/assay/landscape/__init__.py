@@ -4,6 +4,7 @@ Papers: hessian-spectrum.
 """
 
 from assay.landscape.alignment import AlignmentReport, gradient_covariance_alignment
+from assay.landscape.bulk import Bulk
 from assay.landscape.decomposition import (
     HessianDecomposition,
     factor_eigenvalues,
@@ -17,6 +18,7 @@ from assay.landscape.tridiagonalization import Tridiagonalization, lanczos
 
 __all__ = [
     "AlignmentReport",
+    "Bulk",
     "HessianDecomposition",
     "PathReport",
     "SpectralDensity",

@@ -19,14 +19,18 @@ from assay.core import (
     check_outputs,
     check_pairs,
 )
+from assay.landscape.bulk import Bulk, estimated_bulk
 from assay.landscape.density import SpectralDensity, kernel_standard_deviation, sign_probes
-from assay.landscape.tridiagonalization import lanczos
+from assay.landscape.memory import affordable_batch
+from assay.landscape.tridiagonalization import Tridiagonalization, lanczos
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Above this many parameters a dense eigendecomposition, O(p^3), costs more than Lanczos.
 DENSE_LIMIT = 3000
+
+COLUMNS_AT_ONCE = 128  # of a dense matrix, in products of the operator
 
 # A Ritz value counts as an eigenvalue if its error bound is below this fraction of it; the error is near its square.
 RESOLVED = 1e-2
@@ -42,7 +46,7 @@ class SpectrumReport:
         density: The whole spectrum; exact when dense.
         n_parameters: Parameters p that the Hessian is taken in.
         n_outliers: Eigenvalues above `outlier_threshold` times the largest.
-        bulk_fraction: Share of eigenvalues with $|\lambda|$ below `bulk_threshold` times the largest.
+        bulk: Share of eigenvalues with $|\lambda|$ below `bulk_threshold` times the largest, and its error.
         lambda_min: Smallest eigenvalue.
         lambda_max: Largest eigenvalue.
         gap_index: k of the largest ratio $\lambda_k/\lambda_{k+1}$ among the top 3c of `eigenvalues`, for c outputs.
@@ -55,16 +59,22 @@ class SpectrumReport:
     density: SpectralDensity
     n_parameters: int
     n_outliers: int
-    bulk_fraction: float
+    bulk: Bulk
     lambda_min: float
     lambda_max: float
     gap_index: int
     outlier_threshold: float
     bulk_threshold: float
 
+    @property
+    def bulk_fraction(self) -> float | None:
+        """Share of eigenvalues in the bulk; None where Lanczos does not resolve it."""
+        return self.bulk.fraction
+
     def __str__(self) -> str:
+        unresolved = "; more steps or probes would tell" if self.bulk.fraction is None else ""
         return (
-            f"Of {self.n_parameters} Hessian eigenvalues ({self.method}), {self.bulk_fraction:.1%} lie within "
+            f"Of {self.n_parameters} Hessian eigenvalues ({self.method}), {self.bulk}{unresolved} lie within "
             f"{self.bulk_threshold:g} of the largest ({self.lambda_max:.4g}) from zero, and {self.n_outliers} exceed "
             f"{self.outlier_threshold:g} of it; the widest gap follows the first {self.gap_index}. "
             f"The smallest is {self.lambda_min:.4g}."
@@ -100,7 +110,8 @@ def hessian_spectrum(
     r"""Compute the spectrum of $H = \nabla^2_\theta \frac1n \sum_i \ell(f(x_i), y_i)$ and count bulk and outliers.
 
     The dense method is exact. With Lanczos the density is an estimate, with the error over probes in
-    `report.density.moment_error`; the top eigenvalues are those that converged, and an exactly repeated eigenvalue
+    `report.density.moment_error`; the share of the bulk carries an error over probes and steps, and is None where that
+    exceeds 0.1; the top eigenvalues are those that converged, and an exactly repeated eigenvalue
     counts once. Rounding blurs the bulk, at about 1e-6 of the largest eigenvalue in float32 and 1e-2 in bfloat16.
 
     Args:
@@ -115,7 +126,7 @@ def hessian_spectrum(
         kernel_width: Width of the density's kernel as a fraction of the spectrum's range.
         outlier_threshold: An outlier exceeds this fraction of the largest eigenvalue.
         bulk_threshold: An eigenvalue of the bulk is below this fraction of the largest, in absolute value.
-        batch_size: Samples differentiated at once; all by default.
+        batch_size: Samples differentiated at once; by default as many as keep the activations within about 1 GB.
         generator: Source of the probes; one seeded with 0 by default.
         progress: Draw a bar on standard error.
 
@@ -148,19 +159,27 @@ def hessian_spectrum(
     operator = HessianOperator(model, x, y, loss, params=params, batch_size=batch_size)
     if method == "auto":
         method = "dense" if operator.shape[0] <= DENSE_LIMIT else "lanczos"
+    if batch_size is None:
+        columns = COLUMNS_AT_ONCE if method == "dense" else probes
+        operator.batch_size = affordable_batch(model, operator.x, columns=columns)
+    steps = None
     if method == "dense":
         eigenvalues, density = _dense(operator, kernel_width)
     else:
         source = as_generator(generator)
-        eigenvalues, density = _lanczos(operator, n_iter, probes, kernel_width, outlier_threshold, source, progress)
+        steps = lanczos(
+            operator, sign_probes(operator, probes, source), n_iter=n_iter, generator=source, progress=progress
+        )
+        eigenvalues, density = _read(steps, n_iter, kernel_width, outlier_threshold)
     top = eigenvalues[0].clamp(min=0).item()
+    within = bulk_threshold * top
     return SpectrumReport(
         method=method,
         eigenvalues=eigenvalues,
         density=density,
         n_parameters=operator.shape[0],
         n_outliers=int((eigenvalues > outlier_threshold * top).sum()),
-        bulk_fraction=density.fraction_within(bulk_threshold * top),
+        bulk=Bulk(density.fraction_within(within), 0.0) if steps is None else estimated_bulk(steps, within),
         lambda_min=density.nodes.min().item(),
         lambda_max=eigenvalues[0].item(),
         gap_index=_gap_index(eigenvalues, 3 * n_outputs),
@@ -170,7 +189,7 @@ def hessian_spectrum(
 
 
 def _dense(operator: MatrixFree, kernel_width: float) -> tuple[Float[Tensor, " p"], SpectralDensity]:
-    matrix = operator.to_dense()
+    matrix = operator.to_dense(columns=COLUMNS_AT_ONCE)
     check_finite(matrix, "the Hessian")
     # Products round: the two triangles differ in the last digits.
     eigenvalues = torch.linalg.eigvalsh((matrix + matrix.T) / 2).flip(0)
@@ -179,17 +198,10 @@ def _dense(operator: MatrixFree, kernel_width: float) -> tuple[Float[Tensor, " p
     return eigenvalues, SpectralDensity(nodes, weights[None], kernel_standard_deviation(nodes, kernel_width))
 
 
-def _lanczos(
-    operator: MatrixFree,
-    n_iter: int,
-    probes: int,
-    kernel_width: float,
-    outlier_threshold: float,
-    generator: torch.Generator,
-    progress: bool,
+def _read(
+    steps: Tridiagonalization, n_iter: int, kernel_width: float, outlier_threshold: float
 ) -> tuple[Float[Tensor, " k"], SpectralDensity]:
-    vectors = sign_probes(operator, probes, generator)
-    nodes, weights, bounds = lanczos(operator, vectors, n_iter=n_iter, generator=generator, progress=progress).ritz()
+    nodes, weights, bounds = steps.ritz()
     # All probes share the top eigenvalues; take the probe with the smallest error bound on its outliers.
     relative = bounds / nodes.abs().clamp(min=torch.finfo(nodes.dtype).tiny)
     unsure = (relative * (nodes > outlier_threshold * nodes.max())).amax(1)

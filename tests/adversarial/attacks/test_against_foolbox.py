@@ -55,7 +55,7 @@ def test_the_stronger_attacks_leave_no_more_than_its_search(norm):
     peer = PEERS[norm][1](abs_stepsize=threat.eps / 10, steps=40, random_start=False)
     standing = (model(theirs(peer, model, x, y, threat)).argmax(1) == y).float().mean().item()
     ours = (model(APGD(threat, n_iter=40)(model, x, y)).argmax(1) == y).float().mean().item()
-    attacks = standard_attacks(threat, 6, n_iter=40)
+    attacks = standard_attacks(threat, 6, n_iter=40, n_queries=40)
     together = robust_accuracy(model, x, y, threat=threat, attacks=attacks).robust_accuracy.mean
     assert 0.1 < standing < 0.9
     assert ours <= standing + 0.005

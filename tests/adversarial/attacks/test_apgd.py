@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import Tensor, nn
 
 from assay.adversarial import APGD, Lp, TargetedAPGD
 from assay.adversarial.attacks.apgd import TARGETED, UNTARGETED
 from assay.adversarial.attacks.ascent import checkpoints
+from assay.adversarial.attacks.starts import sample_keys, start_on_surface, uniform_by_sample
 from assay.adversarial.attacks.threat import dual_norms
-from assay.core import InvalidInputError, seeded
+from assay.core import InvalidInputError, predict, seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
 
 NORMS = (2, math.inf)
@@ -49,7 +51,7 @@ def test_the_best_point_on_a_linear_model_is_the_closed_form_optimum(norm, input
     x, target = x[target == 1], target[target == 1]
     gradient = (model.weight[1] - model.weight[0]).detach()
     threat = Lp(norm=norm, eps=0.01, input_range=input_range)
-    x_adv = TargetedAPGD(threat, n_iter=20, loss="ce", strict_target=True)(model, x, target)
+    x_adv = TargetedAPGD(threat, n_iter=20, loss="ce", strict_target=True, random_state=None)(model, x, target)
     standing = model(x_adv).argmax(1) == 0
     assert standing.sum() > 10
     direction = gradient.sign() if norm == math.inf else gradient / gradient.norm()
@@ -117,7 +119,7 @@ TOLERANCE = {"rtol": 0, "atol": 1e-6}
 def test_the_targeted_batch_does_what_the_algorithm_does_to_each_sample(norm, loss, strict):
     model, x, threat = nonlinear_problem(norm)
     target = torch.randint(5, (12,), generator=seeded(2))
-    attack = TargetedAPGD(threat, n_iter=25, loss=loss, strict_target=strict)
+    attack = TargetedAPGD(threat, n_iter=25, loss=loss, strict_target=strict, random_state=None)
     x_adv, clean = attack(model, x, target), model(x).argmax(1)
     assert 0 < (model(x_adv).argmax(1) != clean).sum() < 12, "the test must see both outcomes"
     for row, (source, aim) in enumerate(zip(clean.tolist(), target.tolist(), strict=True)):
@@ -135,7 +137,7 @@ def test_the_untargeted_batch_does_what_the_algorithm_does_to_each_sample(norm, 
     model, x, threat = nonlinear_problem(norm)
     y = model(x).argmax(1)
     y[0] = (y[0] + 1) % 5  # already misclassified
-    attack = APGD(threat, n_iter=25, loss=loss)
+    attack = APGD(threat, n_iter=25, loss=loss, random_state=None)
     x_adv = attack(model, x, y)
     assert torch.equal(x_adv[0], x[0])
     assert 1 < (model(x_adv).argmax(1) != y).sum() < 12, "the test must see both outcomes"
@@ -197,6 +199,63 @@ def test_random_starts_are_seeded_and_leave_global_state_alone():
     assert not torch.equal(once, other)
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_start_touches_the_ball_and_differs_by_label_seed_and_restart(norm):
+    x, y, threat = points(40, 30, seeded(5)), torch.arange(40) % 4, Lp(norm=norm, eps=0.3, input_range=UNBOUNDED)
+
+    def start(y=y, **options):
+        return start_on_surface(x, y, threat=threat, **({"random_state": 0} | options)) - x
+
+    torch.testing.assert_close(start().flatten(1).norm(p=norm, dim=1), torch.full((40,), 0.3, dtype=x.dtype))
+    for other in (start(y + 1), start(random_state=1), start(restart=1)):
+        # Independent draws of 40 x 30 entries correlate by less than 5 standard errors.
+        assert torch.corrcoef(torch.stack([start().flatten(), other.flatten()]))[0, 1].abs() < 5 / 1200**0.5
+
+
+def test_a_start_is_of_its_sample_only():
+    x, y = points(9, 5, seeded(6)), torch.arange(9) % 3
+    threat = Lp(norm=2, eps=0.3, input_range=UNBOUNDED)
+    together = start_on_surface(x, y, threat=threat, random_state=3)
+    order = torch.tensor([7, 2, 5])
+    assert torch.equal(start_on_surface(x[order], y[order], threat=threat, random_state=3), together[order])
+
+
+def test_the_numbers_behind_starts_are_uniform_and_independent():
+    x, y = torch.zeros(300, 1) + torch.arange(300)[:, None] / 300, torch.zeros(300, dtype=torch.long)
+    keys = sample_keys(x, y, 0)
+    drawn = torch.stack([uniform_by_sample(keys, (100,), draw=draw) for draw in range(2)])
+    assert kstest(drawn.flatten().numpy(), "uniform").pvalue > 1e-3
+    pairs = torch.stack([drawn[0].flatten(), drawn[1].flatten(), drawn[0].roll(1, 0).flatten(), drawn[0].T.flatten()])
+    assert (torch.corrcoef(pairs) - torch.eye(4)).abs().max() < 5 / 30000**0.5
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_restarts_are_runs_from_other_starts_on_the_samples_left(targeted):
+    model, x, threat = nonlinear_problem(math.inf)
+    clean = model(x).argmax(1)
+    labels = (clean + 1) % 5 if targeted else clean
+    base = TargetedAPGD(threat, n_iter=3) if targeted else APGD(threat, n_iter=3)
+    objective = TARGETED["dlr"] if targeted else UNTARGETED["ce"]
+    paired = torch.stack([clean, labels], 1) if targeted else labels
+    n_broken, values = [], []
+    for n_restarts in (1, 2, 8):
+        x_adv = replace(base, n_restarts=n_restarts)(model, x, labels)
+        n_broken.append((predict(model, x_adv).argmax(1) != clean).tolist())
+        values.append(objective(predict(model, x_adv), paired))
+    assert all(more or not fewer for fewer, more in zip(n_broken[0], n_broken[-1], strict=True))
+    assert sum(n_broken[-1]) > sum(n_broken[0])
+    left = ~torch.tensor(n_broken[-1])
+    assert (values[-1] >= values[0])[left].all()
+    assert (values[-1] > values[0])[left].any()
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize("attack", [APGD, TargetedAPGD])
+def test_restarts_from_the_same_point_are_refused(attack):
+    with pytest.raises(InvalidInputError, match="pass a random_state"):
+        attack(Lp(norm=2, eps=0.1, input_range=UNBOUNDED), n_restarts=2, random_state=None)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_model_and_the_inputs_come_back_as_they_were(dtype):
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.ReLU(inplace=True), nn.Linear(6, 4))
@@ -227,7 +286,7 @@ def test_dlr_needs_some_classes_and_says_so(attack, n_classes):
 
 @pytest.mark.usefixtures("as_users_run_it")
 @pytest.mark.parametrize("attack", [APGD, TargetedAPGD])
-@pytest.mark.parametrize("options", [{"n_iter": 0}, {"loss": "hinge"}])
+@pytest.mark.parametrize("options", [{"n_iter": 0}, {"loss": "hinge"}, {"n_restarts": 0}])
 def test_impossible_options_are_refused(attack, options):
     with pytest.raises(InvalidInputError, match=f"{next(iter(options))} must be"):
         attack(Lp(norm=2, eps=0.1, input_range=UNBOUNDED), **options)

@@ -16,6 +16,7 @@ class Fixed:
 
     threat: Lp
     answer: Tensor
+    targeted: bool = False
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return self.answer.expand_as(x) if self.answer.ndim == 0 else self.answer[: len(x)]
@@ -45,6 +46,7 @@ def test_batches_do_not_change_the_result():
     @dataclass(frozen=True)
     class TowardsFixed:
         attack: TargetedAPGD
+        targeted: bool = False
 
         @property
         def threat(self) -> Lp:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from assay.adversarial import FGSM, PGD, Lp
+from assay.adversarial.attacks.starts import start_in_ball
 from assay.core import InvalidInputError, seeded
 from helpers.adversarial_networks import UNBOUNDED, points, random_linear, random_mlp
 
@@ -43,7 +44,7 @@ def test_the_start_and_the_default_step_size_are_by_hand(random_state):
     source = seeded(2)
     model, x, y = random_mlp([8, 12, 3], source), points(6, 8, source), torch.arange(6) % 3
     threat = Lp(norm=2, eps=0.5, input_range=UNBOUNDED)
-    start = x if random_state is None else threat.random_start(x, generator=seeded(random_state))
+    start = x if random_state is None else start_in_ball(x, y, threat=threat, random_state=random_state)
     expected = PGD(threat, n_iter=5, step_size=2.5 * 0.5 / 5)(model, x, y, start=start)
     assert torch.equal(PGD(threat, n_iter=5, random_state=random_state)(model, x, y), expected)
     point = start

@@ -43,7 +43,9 @@ def best_gap(model: nn.Linear, x: Tensor, y: Tensor, threat: Lp) -> Tensor:
 def test_on_a_linear_model_it_is_the_closed_form(n_classes, norm, input_range):
     model, x, y = linear_problem(n_classes, low=input_range[0], high=input_range[1])
     threat = Lp(norm=norm, eps=0.3 if norm == 2 else 0.12, input_range=input_range)
-    report = robust_accuracy(model, x, y, threat=threat, attacks=standard_attacks(threat, n_classes, n_iter=25))
+    report = robust_accuracy(
+        model, x, y, threat=threat, attacks=standard_attacks(threat, n_classes, n_iter=25, n_queries=20)
+    )
     lead = best_gap(model, x, y, threat)
     assert lead.abs().min() > 1e-4, "no sample may lie on the edge"
     expected = (predict(model, x).argmax(1) == y) & (lead < 0)
@@ -60,7 +62,11 @@ def test_the_ensemble_is_the_worst_case_over_attacks_run_on_everything(norm):
     y = model(x).argmax(1)
     y[:6] = (y[:6] + 1) % 6
     threat = Lp(norm=norm, eps=0.4 if norm == 2 else 0.15, input_range=UNBOUNDED)
-    attacks = {"FGSM": FGSM(threat), "PGD": PGD(threat, n_iter=10), **standard_attacks(threat, 6, n_iter=10)}
+    attacks = {
+        "FGSM": FGSM(threat),
+        "PGD": PGD(threat, n_iter=10),
+        **standard_attacks(threat, 6, n_iter=10, n_queries=30),
+    }
     report = robust_accuracy(model, x, y, threat=threat, attacks=attacks)
     alone = torch.stack([run_attack(model, x, y, attack=attack).success for attack in attacks.values()], 1)
     correct = model(x).argmax(1) == y
@@ -70,7 +76,7 @@ def test_the_ensemble_is_the_worst_case_over_attacks_run_on_everything(norm):
     assert torch.equal(report.broken_by, first)
     assert (first == 0).any()
     assert (first > 0).any()
-    assert [tally.broken for tally in report.tallies] == [int((first == number).sum()) for number in range(5)]
+    assert [tally.broken for tally in report.tallies] == [int((first == number).sum()) for number in range(6)]
     assert report.tallies[0].tried == 54
     assert all(b.tried == a.tried - a.broken for a, b in zip(report.tallies, report.tallies[1:], strict=False))
     assert torch.equal(model(report.x_adv).argmax(1) == y, report.robust)
@@ -87,8 +93,10 @@ def test_every_pass_is_counted():
     threat = Lp(norm=math.inf, eps=1e-9, input_range=UNBOUNDED)  # nothing breaks: every sample pays for everything
     check_attackable(model, x, y)
     look = sum(seen)
-    report = robust_accuracy(model, x, y, threat=threat, attacks=standard_attacks(threat, 5, n_iter=7), batch_size=4)
-    assert [tally.n_backward for tally in report.tallies] == [70, 70, 10 * 4 + 4 * 70]
+    report = robust_accuracy(
+        model, x, y, threat=threat, attacks=standard_attacks(threat, 5, n_iter=7, n_queries=9), batch_size=4
+    )
+    assert [tally.n_backward for tally in report.tallies] == [70, 70, 10 * 4 + 4 * 70, 0]
     # Beside what the attacks cost: one look, three samples whose outputs may be probabilities, and each sample once for
     # its plain prediction and once for masking.
     assert sum(seen) - 2 * look == sum(tally.n_forward for tally in report.tallies) + 3 + 10 + 10
@@ -96,7 +104,8 @@ def test_every_pass_is_counted():
 
 def test_probabilities_are_attacked_through_their_logarithm_and_that_is_said():
     model, x, y = linear_problem(3)
-    options = {"threat": Lp(norm=2, eps=0.3, input_range=UNBOUNDED), "batch_size": 50}
+    threat = Lp(norm=2, eps=0.3, input_range=UNBOUNDED)
+    options = {"threat": threat, "batch_size": 50, "attacks": standard_attacks(threat, 3, n_iter=20, n_queries=20)}
     expected = robust_accuracy(nn.Sequential(model, nn.LogSoftmax(1)), x, y, **options)
     report = robust_accuracy(nn.Sequential(model, nn.Softmax(1)), x, y, **options)
     torch.testing.assert_close(report.x_adv, expected.x_adv)
@@ -109,7 +118,8 @@ def test_probabilities_are_attacked_through_their_logarithm_and_that_is_said():
 def test_a_sigmoid_for_each_class_is_said():
     model, x, y = linear_problem(3)
     threat = Lp(norm=2, eps=0.3, input_range=UNBOUNDED)
-    report = robust_accuracy(nn.Sequential(model, nn.Sigmoid()), x, y, threat=threat)
+    attacks = standard_attacks(threat, 3, n_iter=3, n_queries=3)
+    report = robust_accuracy(nn.Sequential(model, nn.Sigmoid()), x, y, threat=threat, attacks=attacks)
     assert report.outputs == "sigmoids"
     assert "take the sigmoid off" in " ".join(report.caveats)
 
@@ -117,7 +127,7 @@ def test_a_sigmoid_for_each_class_is_said():
 def test_out_of_time_the_report_covers_the_first_batches():
     model, x, y = linear_problem(3)
     threat = Lp(norm=2, eps=0.3, input_range=UNBOUNDED)
-    options = {"threat": threat, "attacks": standard_attacks(threat, 3, n_iter=3), "batch_size": 50}
+    options = {"threat": threat, "attacks": standard_attacks(threat, 3, n_iter=3, n_queries=3), "batch_size": 50}
     report = robust_accuracy(model, x, y, time_limit=0.0, **options)
     whole = robust_accuracy(model, x, y, **options)
     assert len(report.x_adv) == 50
@@ -129,14 +139,20 @@ def test_the_report_says_and_draws_what_was_left():
     matplotlib.use("agg")
     model, x, y = linear_problem(6)
     threat = Lp(norm=2, eps=0.3, input_range=UNBOUNDED)
-    report = robust_accuracy(model, x, y, threat=threat, attacks=standard_attacks(threat, 6, n_iter=5))
+    report = robust_accuracy(model, x, y, threat=threat, attacks=standard_attacks(threat, 6, n_iter=5, n_queries=5))
     assert f"{report.robust_accuracy.mean:.1%}" in str(report)
     assert f"APGD-CE broke {report.tallies[0].broken} of 180" in str(report)
     axes = report.plot()
     heights = [bar.get_height() for bar in axes.patches]
     assert heights[0] == 0.9
     assert heights[-1] == report.robust_accuracy.mean
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["no attack", "+ APGD-CE", "+ APGD-DLR", "+ MALT"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "no attack",
+        "+ APGD-CE",
+        "+ APGD-DLR",
+        "+ MALT",
+        "+ Square",
+    ]
     matplotlib.pyplot.close(axes.figure)
 
 
@@ -145,7 +161,7 @@ def test_a_model_that_is_always_wrong_needs_no_attack():
     wrong = 1 - predict(model, x).argmax(1)
     report = robust_accuracy(model, x, wrong, threat=Lp(norm=2, eps=0.3, input_range=UNBOUNDED))
     assert (report.accuracy.mean, report.robust_accuracy.mean) == (0, 0)
-    assert [(tally.tried, tally.n_forward) for tally in report.tallies] == [(0, 0), (0, 0)]
+    assert [(tally.tried, tally.n_forward) for tally in report.tallies] == [(0, 0)] * 3
 
 
 def test_attacks_of_another_threat_or_none_are_refused():
@@ -178,8 +194,10 @@ def test_no_certified_sample_is_broken(name):
     # On 200 samples the certificate agrees with the published certified error; here it is what no attack may break.
     safe = certified(model, x, y, eps=0.1)
     within, beyond = (Lp(math.inf, eps, (0.0, 1.0)) for eps in (0.1, 0.4))
-    report = robust_accuracy(model, x, y, threat=within, attacks=standard_attacks(within, 10, n_iter=10))
+    report = robust_accuracy(model, x, y, threat=within, attacks=standard_attacks(within, 10, n_iter=10, n_queries=20))
     assert safe.sum() >= 2
     assert report.robust[safe].all()
-    far = robust_accuracy(model, x[safe], y[safe], threat=beyond, attacks=standard_attacks(beyond, 10, n_iter=10))
+    far = robust_accuracy(
+        model, x[safe], y[safe], threat=beyond, attacks=standard_attacks(beyond, 10, n_iter=10, n_queries=20)
+    )
     assert far.robust_accuracy.mean < 0.5, "attacks that break nothing would pass this test"

@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from assay.adversarial import FGSM, MALT, PGD, TargetedAPGD, malt_scores, malt_targets, robust_accuracy, run_attack
+from assay.adversarial import (
+    FGSM,
+    MALT,
+    PGD,
+    TargetedAPGD,
+    adversarial_error_curve,
+    malt_scores,
+    malt_targets,
+    robust_accuracy,
+    run_attack,
+)
 from assay.adversarial.attacks import PassCounter, check_attackable, naive_targets
 from assay.core import InvalidInputError, LogProbabilities, predict, seeded
 from helpers.adversarial_networks import linear, points, random_linear, random_mlp
@@ -19,7 +29,9 @@ def figures(result):
 
 CALLS = {name: lambda model, x, y, build=build: build(THREAT)(model, x, y) for name, build in ATTACKS.items()} | {
     "run_attack": lambda model, x, y: figures(run_attack(model, x, y, attack=FGSM(THREAT))),
-    "robust_accuracy": lambda model, x, y: robust_accuracy(model, x, y, threat=THREAT).x_adv,
+    "robust_accuracy": lambda model, x, y: (
+        robust_accuracy(model, x, y, threat=THREAT, attacks={"PGD": PGD(THREAT)}).x_adv
+    ),
     "malt_scores": malt_scores,
     "malt_targets": malt_targets,
     "naive_targets": naive_targets,
@@ -133,6 +145,30 @@ def test_an_attack_of_the_wrong_kind_is_refused():
     for attacks in ([FGSM(THREAT)], {}, {"FGSM": FGSM}):
         with pytest.raises(InvalidInputError, match="attack"):
             robust_accuracy(model, x, y, threat=THREAT, attacks=attacks)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_an_attack_that_does_not_say_what_it_takes_is_refused():
+    """A targeted attack of another library would else be given true labels, and break nothing."""
+
+    class Foreign:
+        threat = THREAT
+
+        def __call__(self, model, x, y):
+            return TargetedAPGD(THREAT)(model, x, y)
+
+    model, x, y = problem()
+    calls = {
+        "run_attack": lambda: run_attack(model, x, y, attack=Foreign()),
+        "robust_accuracy": lambda: robust_accuracy(model, x, y, threat=THREAT, attacks={"foreign": Foreign()}),
+        "adversarial_error_curve": lambda: adversarial_error_curve(
+            model, x, eps=torch.tensor([0.1, 0.2]), attack=lambda threat: Foreign()
+        ),
+        "MALT": lambda: MALT(Foreign()),
+    }
+    for call in calls.values():
+        with pytest.raises(InvalidInputError, match="give it an attribute targeted"):
+            call()
 
 
 @pytest.mark.usefixtures("as_users_run_it")

@@ -62,6 +62,6 @@ def test_bad_input_is_named():
     with pytest.raises(InvalidInputError, match="NaN"):
         linear_response_radius(model, x, direction=x * math.nan)
     with pytest.raises(InvalidInputError, match="norm must be"):
-        linear_response_radius(model, x, norm=1)
+        linear_response_radius(model, x, norm=3)
     with pytest.raises(InvalidInputError, match="one output"):
         linear_response_radius(random_linear(8, 1, seeded(3)), x)

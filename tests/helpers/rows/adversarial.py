@@ -8,17 +8,22 @@ import torch
 from assay.adversarial import (
     APGD,
     FGSM,
+    FMN,
     MALT,
     PGD,
+    DeepFool,
     EntropyRegularizedLoss,
+    ExpectedScores,
     Lp,
     OffSubspaceAttack,
+    Square,
     StepLeastLikely,
     SubspaceBasis,
     TargetedAPGD,
     TargetedStep,
     adversarial_error_curve,
     almost_linearity,
+    interval_certificate,
     linear_response_radius,
     logit_differences,
     malt_scores,
@@ -27,6 +32,7 @@ from assay.adversarial import (
     off_subspace_radius,
     robust_accuracy,
     run_attack,
+    transfer_attack,
 )
 from assay.adversarial.attacks import (
     PassCounter,
@@ -35,6 +41,7 @@ from assay.adversarial.attacks import (
     check_attackable,
     expected_gradient_change,
     find_masking,
+    interval_bounds,
     naive_targets,
     standard_attacks,
 )
@@ -44,7 +51,7 @@ from assay.core import predict, preserved
 from assay.nets import mlp
 from helpers.rows.base import Analysis, Attack
 from helpers.rows.standalone import Formula, Module, Sampler
-from helpers.rows.subjects import two_layer
+from helpers.rows.subjects import relu_network, two_layer
 
 THREAT = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
 UNBOUNDED = (-math.inf, math.inf)
@@ -72,13 +79,14 @@ class _OffThePlane:
     """The attack with a plane of the inputs' type, which is known at the call only."""
 
     threat: Lp
+    targeted: bool = False
 
     def __call__(self, model, x, y):
         return OffSubspaceAttack(_plane(x), self.threat.eps, n_iter=5)(model, x, y)
 
 
 def _robust_accuracy(model, x, y, generator, batch_size=256):
-    attacks = standard_attacks(THREAT, 3, n_iter=3)
+    attacks = standard_attacks(THREAT, 3, n_iter=3, n_queries=3)
     report = robust_accuracy(model, x, y, threat=THREAT, attacks=attacks, batch_size=batch_size)
     return report.x_adv, report.correct, report.broken_by, report.distance
 
@@ -86,6 +94,19 @@ def _robust_accuracy(model, x, y, generator, batch_size=256):
 def _run_attack(model, x, y, generator, batch_size=256):
     result = run_attack(model, x, y, attack=FGSM(THREAT), batch_size=batch_size)
     return result.x_adv, result.success, result.distance
+
+
+def _interval_bounds(model, x, y, generator):
+    return interval_bounds(model, x - 0.1, x + 0.1)
+
+
+def _interval_certificate(model, x, y, generator, batch_size=256):
+    result = interval_certificate(model, x, y, threat=THREAT, batch_size=batch_size)
+    return result.margin, result.certified, result.correct
+
+
+def _transfer_attack(model, x, y, generator, batch_size=256):
+    return transfer_attack(model, model, x, y, attack=FGSM(THREAT), batch_size=batch_size)
 
 
 def _attack_batches(model, x, y, generator, batch_size=256):
@@ -156,11 +177,19 @@ ROWS = (
     Attack(TargetedAPGD, options={"n_iter": 10, "loss": "ce"}, targeted=True, tolerance=1e-3),
     Attack(MALT, build=_malt),
     Analysis(MALT, variant="in batches", run=_malt_result),
+    # Where float32 cannot tell two margins apart, it keeps the other point of the ball.
+    Attack(Square, options={"n_queries": 60}, tolerance=0.25),
+    Attack(DeepFool),
+    # Its steps are long at first, and grow what float32 rounds.
+    Attack(FMN, options={"n_iter": 60}, tolerance=1e-2),
     Attack(StepLeastLikely),
     Attack(TargetedStep, targeted=True),
     Attack(OffSubspaceAttack, build=_OffThePlane, norms=(2,), input_range=UNBOUNDED),
     Analysis((robust_accuracy, standard_attacks), run=_robust_accuracy),
     Analysis(run_attack, run=_run_attack),
+    Analysis(transfer_attack, run=_transfer_attack),
+    Analysis(interval_certificate, run=_interval_certificate, model=relu_network),
+    Analysis(interval_bounds, run=_interval_bounds, model=relu_network),
     Analysis(check_attackable),
     Analysis(attack_batches, run=_attack_batches),
     Analysis(attackable, run=_attackable),
@@ -193,6 +222,12 @@ ROWS = (
         build=lambda source: PassCounter(mlp((4, 6, 3), generator=source)),
         refuses=(),  # it takes what the network takes
     ),
+    Module(
+        ExpectedScores,
+        lambda source, n: (torch.rand(n, 4, generator=source).double(),),
+        build=lambda source: ExpectedScores(mlp((4, 6, 3), generator=source), n_draws=2),
+        refuses=(),  # it takes what the network takes
+    ),
     *(
         Formula(
             Lp,
@@ -200,9 +235,9 @@ ROWS = (
             variant=f"of norm {norm:g}",
             run=lambda x_adv, x, norm=norm: _threat_model(x_adv, x, norm),
         )
-        for norm in (2, math.inf)
+        for norm in (1, 2, math.inf)
     ),
-    *(Sampler(Lp, _near(norm), (4,), variant=f"of norm {norm:g}", optional=False) for norm in (2, math.inf)),
+    *(Sampler(Lp, _near(norm), (4,), variant=f"of norm {norm:g}", optional=False) for norm in (1, 2, math.inf)),
     Formula(SubspaceBasis, lambda source, n: _points(source, n)[:1], run=lambda x: _plane(x).project_off(x)),
     Formula(orthogonal_complement, lambda source, n: (_points(source, n)[0][:3],), run=_span, rowwise=False),
     Formula(logit_differences, _logits),

@@ -1,22 +1,42 @@
 """Gradient ascent of Auto-PGD, with momentum and step-size halving (Croce and Hein, 2020, algorithm 1)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from assay.adversarial.attacks.sparse_ascent import Broken, Objective, ascend_sparse
 from assay.adversarial.attacks.threat import Lp
 from assay.core import input_gradient
 
 MOMENTUM = 0.75  # Paper: section 3, alpha.
 ASCENT_SHARE = 0.75  # Paper: section 3, rho: the step is halved if a smaller share of steps raised the objective.
 
-Objective = Callable[[Tensor, Tensor], Tensor]
-"""The function to maximise: scores `(n, c)` and one row of labels a sample to values `(n,)`."""
+Start = Callable[[Tensor, Tensor], Tensor]
+"""The first points of a run: samples and their labels to points."""
 
-Broken = Callable[[Tensor, Tensor], Tensor]
-"""The success criterion: predicted classes `(n,)` and the same labels to a mask."""
+
+def ascend_from(
+    starts: Iterable[Start], model: nn.Module, x: Tensor, labels: Tensor, **options: Any
+) -> Float[Tensor, "n *d"]:
+    """Run `ascend`, or `ascend_sparse` in the 1-norm, from each start in turn, on the samples that earlier runs left.
+
+    Returns:
+        The first successful point of each sample; else the point with the highest value of all runs.
+    """
+    found, value = x.clone(), x.new_full((len(x),), -math.inf)
+    climb = ascend_sparse if options["threat"].norm == 1 else ascend
+    for start in starts:
+        left = (value < math.inf).nonzero().squeeze(1)
+        if not len(left):
+            break
+        points, values = climb(model, x[left], labels[left], start=start(x[left], labels[left]), **options)
+        better = values > value[left]
+        found[left[better]], value[left[better]] = points[better], values[better]
+    return found
 
 
 def ascend(
@@ -29,21 +49,22 @@ def ascend(
     n_iter: int,
     objective: Objective,
     broken: Broken,
-) -> Tensor:
+) -> tuple[Float[Tensor, "n *d"], Float[Tensor, " n"]]:
     """Maximise the objective from `start` within the threat's ball around `x`; the caller holds the model `preserved`.
 
     Returns:
-        The first successful point of each sample, which then leaves the batch; else the point with the highest value.
+        The first successful point of each sample, which then leaves the batch, with the value infinity; else the point
+        with the highest value, and that value.
 
     Source: Croce, Hein (2020), "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks", algorithm 1.
     """
-    x_adv = x.clone()
+    x_adv, value = x.clone(), x.new_full((len(x),), math.inf)
     state = _Ascent(x, labels, start, threat)
     previous = checkpoints(n_iter)
     for step in range(n_iter + 1):
         if not len(state.index):
-            return x_adv
+            break
         if step > 0:
             state.advance(first=step == 1)
         hit = broken(state.evaluate(model, objective, differentiate=step < n_iter), state.labels)
@@ -51,8 +72,8 @@ def ascend(
         state.keep(~hit)
         if step in previous:
             state.halve_where_stalled(step - previous[step])
-    x_adv[state.index] = state.best
-    return x_adv
+    x_adv[state.index], value[state.index] = state.best, state.best_value
+    return x_adv, value
 
 
 def checkpoints(n_iter: int) -> dict[int, int]:

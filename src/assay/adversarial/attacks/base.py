@@ -1,7 +1,7 @@
 """The attack protocol, and the measurement of an attack's success."""
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -26,11 +26,13 @@ ResultType = TypeVar("ResultType")
 
 @runtime_checkable
 class Attack(Protocol):
-    """An attack: its threat model, and a call `attack(model, x, y) -> x_adv`.
+    """An attack: its threat model, whether it is targeted, and a call `attack(model, x, y) -> x_adv`.
 
-    A *targeted* attack takes the target class instead of the true label; ours say so in an attribute `targeted`. An
-    attack of another library needs a class of three lines that states its threat model and forwards the call.
+    A *targeted* attack takes the class to reach, another the true label. An attack of another library needs a class of
+    four lines that states its threat model and whether it is targeted, and forwards the call.
     """
+
+    targeted: ClassVar[bool]
 
     @property
     def threat(self) -> Lp: ...  # noqa: D102
@@ -162,15 +164,25 @@ def check_attack(attack: Attack, *, targeted: bool) -> None:
     """Require an attack that takes the class to reach, or one that takes true labels.
 
     Raises:
-        InvalidInputError: It is no attack, or one of the other kind.
+        InvalidInputError: It is no attack, does not say of which kind it is, or is of the other kind.
     """
+    if (
+        not isinstance(attack, type)
+        and callable(attack)
+        and hasattr(attack, "threat")
+        and not hasattr(attack, "targeted")
+    ):
+        raise InvalidInputError(
+            f"{type(attack).__name__} does not say what it takes: give it an attribute targeted, False if it is called "
+            "with true labels, True if with the classes to reach"
+        )
     if not isinstance(attack, Attack) or isinstance(attack, type):
         given = attack.__name__ if isinstance(attack, type) else type(attack).__name__
         raise InvalidInputError(
             f"an attack is a callable with a threat model, got {given}; build it first, as in FGSM(threat)"
         )
     name = type(attack).__name__
-    if getattr(attack, "targeted", targeted) is not targeted:
+    if attack.targeted is not targeted:
         raise InvalidInputError(
             f"{name} takes the true label, not the class to reach; give MALT a targeted attack, such as TargetedAPGD"
             if targeted

@@ -51,7 +51,8 @@ class MALT:
         attack: A targeted attack, such as `TargetedAPGD`; the ranking uses the norm of its threat model.
         k: Largest number of targets. Paper: 9.
         candidates: Classes ranked, those with the highest scores. Paper: 100.
-        strict_target: Count only predictions of the target as success; otherwise any misclassification.
+        strict_target: Count only predictions of the target as success; otherwise any misclassification. The attack must
+            state by its own `strict_target` that it continues until it reaches the target.
         ranking: "malt", or "naive" for the baseline, the order of confidence.
 
     Raises:
@@ -81,10 +82,10 @@ class MALT:
         check_count(self.k, "k")
         check_count(self.candidates, "candidates")
         check_choice(self.ranking, ("malt", "naive"), "ranking")
-        if self.strict_target and not getattr(self.attack, "strict_target", True):
+        if self.strict_target and not getattr(self.attack, "strict_target", False):
             raise InvalidInputError(
-                "strict_target needs an attack that continues until it reaches the target; "
-                "build the attack with strict_target=True as well"
+                f"strict_target needs an attack that continues until it reaches the target, and "
+                f"{type(self.attack).__name__} does not say that it does: build it with strict_target=True as well"
             )
 
     @property

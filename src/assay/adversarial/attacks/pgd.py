@@ -8,8 +8,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.door import attackable
+from assay.adversarial.attacks.starts import start_in_ball
 from assay.adversarial.attacks.threat import Lp
-from assay.core import InvalidInputError, check_count, check_positive, check_samples, input_gradient, seeded
+from assay.core import InvalidInputError, check_count, check_positive, check_samples, input_gradient
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class PGD:
             reach = self.threat.reach(given.x)
             # Beyond four radii a step reaches nothing new, and could overflow.
             step_size = 2.5 * reach / self.n_iter if self.step_size is None else min(self.step_size, 4 * reach)
-            point = self._start(given.x, start)
+            point = self._start(given.x, given.y, start)
             for _ in range(self.n_iter):
                 gradient = input_gradient(
                     given.model, point, lambda logits: F.cross_entropy(logits, given.y, reduction="none")
@@ -81,7 +82,7 @@ class PGD:
                 point = self.threat.project(point + step_size * self.threat.steepest(gradient), given.x)
             return given.returned(point, self.threat)
 
-    def _start(self, x: Tensor, start: Tensor | None) -> Tensor:
+    def _start(self, x: Tensor, y: Tensor, start: Tensor | None) -> Tensor:
         if start is not None:
             start = check_samples(start, "start")
             if start.shape != x.shape:
@@ -89,4 +90,4 @@ class PGD:
             return start.to(x)
         if self.random_state is None:
             return x
-        return self.threat.random_start(x, generator=seeded(self.random_state))
+        return start_in_ball(x, y, threat=self.threat, random_state=self.random_state)

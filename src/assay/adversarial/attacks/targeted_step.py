@@ -35,6 +35,7 @@ class TargetedStep:
 
     threat: Lp
     targeted: ClassVar[bool] = True
+    strict_target: ClassVar[bool] = True
 
     def __call__(
         self, model: nn.Module, x: Float[Tensor, "n *d"], target: Shaped[Tensor, "n *one"]

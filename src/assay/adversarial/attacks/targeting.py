@@ -33,7 +33,7 @@ def malt_scores(
         model: Classifier with outputs `(n, c)`; it comes back as it was.
         x: Inputs.
         y: True labels; the model should predict them (a misclassified sample has negative scores).
-        norm: The attack's $p$, 2 or `math.inf`; the gradient is measured in its dual.
+        norm: The attack's $p$: 1, 2 or `math.inf`; the gradient is measured in its dual.
         candidates: Classes to score, those with the highest logits. Paper: 100.
         batch_size: Samples differentiated at once, eight classes at a time.
 

@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from assay.adversarial.attacks.l1_projection import project_l1_box
 from assay.core import InvalidInputError, check_choice
 
+NORMS = (1, 2, math.inf)
 ROUNDING = 1e-5  # How far an input may lie outside its range, in units of the range's width.
 ROOM = 0.85  # Power of the largest number that a radius may reach: the rest is for the network's own sums.
 FINEST_STEP = 1 / 64  # The smallest step of an attack, in units of the radius, that its type must resolve.
@@ -20,13 +22,13 @@ class Lp:
     r"""Threat model: $\lVert x' - x\rVert_p \le \varepsilon$ and $x'$ within the input range.
 
     Args:
-        norm: 2 or `math.inf`.
+        norm: 1, 2 or `math.inf`.
         eps: Largest distance, in units of the input.
         input_range: Lowest and highest value of an input entry; `(-math.inf, math.inf)` for unbounded features.
             The model must take inputs of this range: normalisation belongs inside the model.
 
     Raises:
-        InvalidInputError: The norm is neither 2 nor infinity, the radius is not positive and finite, or the range is
+        InvalidInputError: The norm is none of 1, 2 and infinity, the radius is not positive and finite, or the range is
             empty or not two numbers.
 
     >>> threat = Lp(norm=math.inf, eps=0.1, input_range=(0.0, 1.0))
@@ -41,7 +43,7 @@ class Lp:
     def __post_init__(self) -> None:
         # Numbers of NumPy and tensors become floats: attacks compare and hash their threat models.
         check_norm(self.norm)
-        object.__setattr__(self, "norm", 2 if self.norm == 2 else math.inf)
+        object.__setattr__(self, "norm", next(norm for norm in NORMS if norm == _as_number(self.norm)))
         object.__setattr__(self, "eps", _as_radius(self.eps))
         object.__setattr__(self, "input_range", _as_range(self.input_range))
 
@@ -90,14 +92,14 @@ class Lp:
     def reach(self, x: Float[Tensor, "n *d"]) -> float:
         """Return the largest distance that a perturbation can have: the radius, or the diameter of the range."""
         low, high = self.input_range
-        return min(self.eps, (high - low) * (1 if self.norm == math.inf else math.prod(x.shape[1:]) ** 0.5))
+        return min(self.eps, (high - low) * math.prod(x.shape[1:]) ** (1 / self.norm))
 
     def project(self, x_adv: Float[Tensor, "n *d"], x: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
         """Project perturbed inputs onto the ball around `x` and the range.
 
-        For the infinity norm this is the nearest point of both. For the 2-norm the perturbation is shortened and then
-        clamped; clamping to a range that contains `x` only shortens it further. Points of a wider type than `x` are
-        rounded towards `x`, and so stay in the ball.
+        For the infinity norm and the 1-norm this is the nearest point of both. For the 2-norm the perturbation is
+        shortened and then clamped; clamping to a range that contains `x` only shortens it further. Points of a wider
+        type than `x` are rounded towards `x`, and so stay in the ball.
 
         Raises:
             InvalidInputError: The two differ in shape.
@@ -107,6 +109,10 @@ class Lp:
         (moved, centre), eps = _in_common_type(x_adv, x), self.reach(x)
         if self.norm == math.inf:
             nearest = torch.minimum(torch.maximum(moved, centre - eps), centre + eps).clamp(low, high)
+        elif self.norm == 1:
+            flat = (moved - centre).flatten(1)
+            room = (low - centre).flatten(1), (high - centre).flatten(1)
+            nearest = (centre + project_l1_box(flat, *room, eps).view_as(centre)).clamp(low, high)
         else:
             change = moved - centre
             shrink = (eps / _norms(change, 2).clamp_min(eps)).view(-1, *[1] * (x.ndim - 1))
@@ -124,13 +130,20 @@ class Lp:
         return _norms(moved - centre, self.norm)
 
     def steepest(self, gradient: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
-        r"""Return the direction of steepest ascent of unit $p$-norm: the sign, or the gradient scaled to length one.
+        r"""Return the direction of steepest ascent of unit $p$-norm.
+
+        The sign for the infinity norm, the gradient scaled to length one for the 2-norm, and the sign of the largest
+        entry alone for the 1-norm.
 
         A zero gradient gives a zero direction; entries that are NaN count as zero.
         """
         gradient = gradient.nan_to_num(nan=0.0)
         if self.norm == math.inf:
             return gradient.sign()
+        if self.norm == 1:
+            flat = gradient.flatten(1)
+            largest = flat.abs().argmax(1, keepdim=True)
+            return torch.zeros_like(flat).scatter(1, largest, flat.gather(1, largest).sign()).view_as(gradient)
         # Dividing by the largest entry first keeps the squares of tiny gradients from underflow.
         scaled = gradient.flatten(1)
         scaled = scaled / scaled.abs().amax(1, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
@@ -141,6 +154,10 @@ class Lp:
         kind = {"generator": generator, "dtype": x.dtype, "device": generator.device}
         if self.norm == math.inf:
             change = 2 * torch.rand(x.shape, **kind) - 1
+        elif self.norm == 1:
+            sizes = -torch.rand((len(x), math.prod(x.shape[1:]) + 1), **kind).clamp_min(1e-30).log()
+            shares = sizes[:, 1:] / sizes.sum(1, keepdim=True)  # uniform in the simplex
+            change = shares.view(x.shape) * (torch.rand(x.shape, **kind) - 0.5).sign()
         else:
             normal, radius = torch.randn(x.shape, **kind), torch.rand(len(x), **kind) ** (1 / math.prod(x.shape[1:]))
             change = self.steepest(normal) * radius.view(-1, *[1] * (x.ndim - 1))
@@ -154,13 +171,13 @@ class Lp:
 
 
 def check_norm(norm: float) -> None:
-    """Require the norm 2 or infinity.
+    """Require the norm 1, 2 or infinity.
 
     Raises:
-        InvalidInputError: It is neither.
+        InvalidInputError: It is none of them.
     """
     number = _as_number(norm)
-    check_choice(norm if number is None else number, (2, math.inf), "norm")
+    check_choice(norm if number is None else number, NORMS, "norm")
 
 
 def dual_norms(gradient: Float[Tensor, "n *d"], norm: float) -> Float[Tensor, " n"]:
@@ -169,7 +186,7 @@ def dual_norms(gradient: Float[Tensor, "n *d"], norm: float) -> Float[Tensor, " 
     >>> dual_norms(torch.tensor([[3.0, -4.0]]), math.inf).item(), dual_norms(torch.tensor([[3.0, -4.0]]), 2).item()
     (7.0, 5.0)
     """
-    return gradient.flatten(1).norm(p=1 if norm == math.inf else 2, dim=1)
+    return gradient.flatten(1).norm(p={1: math.inf, 2: 2, math.inf: 1}[norm], dim=1)
 
 
 def _as_number(value: Any) -> float | None:

@@ -103,7 +103,7 @@ def adversarial_error_curve(
         y: True labels, for the excess error only.
         eps: Sizes, ascending.
         attack: Builds the attack for a threat model: a class such as `FGSM`, or `lambda threat: PGD(threat, n_iter=9)`.
-        norm: Norm of the perturbation, 2 or `math.inf`.
+        norm: Norm of the perturbation: 1, 2 or `math.inf`.
         input_range: Range of the inputs. Unbounded by default: clipping removes directions and changes the power law.
         batch_size: Samples attacked at once.
         progress: Draw a bar on standard error.

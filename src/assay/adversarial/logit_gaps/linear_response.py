@@ -28,7 +28,7 @@ def linear_response_radius(
     Args:
         model: Classifier with outputs `(n, c)`; it comes back as it was.
         x: Inputs.
-        norm: The perturbation's $p$, 2 or `math.inf`.
+        norm: The perturbation's $p$: 1, 2 or `math.inf`.
         direction: Direction for each sample instead of the best perturbation; `norm` is then not used.
         candidates: Classes considered for the best perturbation, those with the highest scores.
         batch_size: Samples differentiated at once.

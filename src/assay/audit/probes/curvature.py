@@ -146,9 +146,9 @@ def _resolved(report: SpectrumReport, measures: dict[str, float], limits: str) -
             "largest eigenvalue": sharpness,
             "smallest eigenvalue": lowest,
             "outliers (above 10% of the largest)": float(report.n_outliers),
-            "share of eigenvalues in the bulk": report.bulk_fraction,
             "mean eigenvalue": report.density.moment(1),
-        },
+        }
+        | ({} if report.bulk_fraction is None else {"share of eigenvalues in the bulk": report.bulk_fraction}),
         figures=(figure,),
     )
 

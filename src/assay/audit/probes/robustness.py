@@ -21,7 +21,7 @@ from assay.core import LogProbabilities, input_gradient, margins, predict
 _SAMPLES, _BATCH, _FEWEST = 200, 50, 20
 _STATED_SHARE, _BATCH_SHARE = 0.5, 0.08  # of the time: for the stated radius, and for one batch at most
 _STATED = 8  # the radius that decides the severity, in units of the perturbation
-_STEPS = 50
+_STEPS, _QUERIES = 50, 300
 _TARGETS = 9  # of MALT at most
 _EXAMPLES = 4
 _RADII = (1, 2, 4, _STATED, 16, 32)
@@ -129,6 +129,7 @@ def _batch_size(at: Perturbed, y: Tensor, context: Context) -> tuple[int, float]
     x, y = at.x[:_BATCH], y[:_BATCH]
     seconds = measure_seconds(lambda: input_gradient(at.model, x, partial(margins, y=y)))
     passes = _STEPS * (2 + min(_TARGETS, predict(at.model, x[:1]).shape[1] - 1))  # two attacks, and MALT on its targets
+    passes += _QUERIES // 3  # of Square, each without its backward pass
     each = passes * seconds / len(x)
     n = affordable(_BATCH, each=each, seconds=_BATCH_SHARE * context.seconds)
     if n < min(_FEWEST, len(x)) and each * _FEWEST > _STATED_SHARE * context.seconds:
@@ -142,7 +143,7 @@ def _attack(
 ) -> RobustnessReport:
     """Run the ensemble at one radius; no batch begins after that many seconds."""
     threat = Lp(math.inf, radius * at.unit, at.input_range)
-    attacks = standard_attacks(threat, predict(at.model, x[:1]).shape[1], n_iter=_STEPS)
+    attacks = standard_attacks(threat, predict(at.model, x[:1]).shape[1], n_iter=_STEPS, n_queries=_QUERIES)
     options = {"batch_size": batch_size, "time_limit": seconds, "progress": context.progress}
     return robust_accuracy(at.model, x, y, threat=threat, attacks=attacks, **options)
 
