@@ -8,16 +8,12 @@ import torch
 from torch import nn
 
 from assay.audit import SkipProbe
-from assay.audit import probes as registry
 from assay.audit.perturbations import perturbed, unit_caveats
 from assay.core import predict, seeded
+from helpers.probe_calls import ask
 from helpers.stand_ins import small_network, small_regression, small_subject
 
 PROBES = ("logit_gaps", "off_subspace", "robustness")
-
-
-def ask(name, subject, context):
-    return registry.load(name).run(subject, context)
 
 
 def tabular(spreads, *, input_range=(-10.0, 10.0), n=60):

@@ -7,14 +7,10 @@ import torch
 from torch import nn
 
 from assay.audit import SkipProbe
-from assay.audit import probes as registry
 from assay.audit.probe import SEVERITIES
 from assay.core import seeded
+from helpers.probe_calls import ask
 from helpers.stand_ins import small_regression, small_subject
-
-
-def ask(name, subject, context):
-    return registry.load(name).run(subject, context)
 
 
 def score(weights):

@@ -11,18 +11,9 @@ from assay.audit import Context, SkipProbe
 from assay.audit import probes as registry
 from assay.audit.reading import read
 from assay.audit.result import schema
-from assay.core import mean_loss, seeded
-from helpers.stand_ins import small_network, small_regression, small_subject
-
-
-def ask(name, subject, context):
-    return registry.load(name).run(subject, context)
-
-
-def finding_of(audit, name):
-    (finding,) = [answer.finding for answer in audit.answers if answer.probe == name]
-    return finding
-
+from assay.core import seeded
+from helpers.probe_calls import ask, finding_of
+from helpers.stand_ins import small_regression, small_subject
 
 pytestmark = pytest.mark.usefixtures("quick_attack")
 
@@ -165,85 +156,6 @@ def test_reconstruction_tells_members_from_others_better_than_guessing(digits_au
 def test_a_regression_is_attacked_with_multipliers_of_either_sign(context):
     finding = ask("reconstruction", small_regression(), context)
     assert finding.measures["candidates"] > 0
-
-
-def test_accuracy_falls_with_the_radius_and_starts_at_the_plain_one(digits_audit, digits):
-    measures = finding_of(digits_audit, "robustness").measures
-    robust = [measures[f"robust accuracy at {radius}/255"] for radius in (1, 2, 4, 8, 16, 32)]
-    assert [measures["accuracy"], *robust] == sorted([measures["accuracy"], *robust], reverse=True)
-    assert measures["accuracy"] > 0.8
-    assert robust[-1] < measures["accuracy"] - 0.1
-    assert measures["95% interval at 8/255, from"] <= measures["robust accuracy at 8/255"]
-    assert measures["95% interval at 8/255, to"] >= measures["robust accuracy at 8/255"]
-
-
-def test_the_table_counts_attack_by_attack_and_the_worst_images_come_first(digits_audit):
-    finding = finding_of(digits_audit, "robustness")
-    (table,) = finding.tables
-    assert [row[0] for row in table.rows] == ["APGD-CE", "MALT"]
-    n = finding.measures["samples attacked"]
-    assert table.rows[0][1] == round(n * finding.measures["accuracy"])
-    assert table.rows[-1][3] == round(n * finding.measures["robust accuracy at 8/255"])
-    radii = [int(figure.caption.split("/255")[0].split()[-1]) for figure in finding.figures[:-1]]
-    assert len(radii) == 4
-    assert radii == sorted(radii)
-
-
-def test_out_of_time_fewer_samples_are_attacked(digits, context, monkeypatch):
-    monkeypatch.setattr("assay.audit.probes.robustness._STATED_SHARE", 1e-9)
-    finding = ask("robustness", digits, context)
-    assert finding.measures["samples attacked"] == 50
-    assert "on 50 held-out samples" in finding.headline
-
-
-def test_a_linear_classifier_breaks_exactly_where_its_margin_ends(context):
-    # For scores w.x and -w.x, a sample breaks within a radius r of the infinity norm when |w.x| < r |w|_1.
-    signs = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False).double()).eval()
-    with torch.no_grad():
-        model[1].weight.copy_(torch.stack([signs, -signs]))
-    gaps = torch.tensor([0.5, 3.0, 6.0, 12.0, 24.0, 40.0], dtype=torch.float64) / 255
-    x = (0.5 + gaps[:, None] * signs).reshape(-1, 1, 2, 2)  # w.x = 4 gap and |w|_1 = 4: breaks at the radius of the gap
-    y = torch.zeros(len(x), dtype=torch.long)
-    finding = ask("robustness", small_subject(model=model, train=(x, y), test=None, class_names=()), context)
-    expected = {1: 5, 2: 5, 4: 4, 8: 3, 16: 2, 32: 1}
-    assert {r: round(6 * finding.measures[f"robust accuracy at {r}/255"]) for r in expected} == expected
-
-
-def test_robustness_needs_labelled_samples_and_a_classifier(context):
-    with pytest.raises(SkipProbe, match="labelled samples"):
-        ask("robustness", small_subject(train=None, test=None), context)
-    with pytest.raises(SkipProbe, match="needs a classifier"):
-        ask("robustness", small_regression(), context)
-
-
-def test_curvature_is_the_largest_eigenvalue_of_the_dense_hessian(context):
-    x, y = torch.rand(6, 1, 4, 4, generator=seeded(0), dtype=torch.float64), torch.arange(6) % 3
-    subject = small_subject(model=small_network().double(), train=(x, y), test=None)
-    finding = ask("curvature", subject, context)
-    named = dict(subject.model.named_parameters())
-
-    def loss(flat):
-        pieces = flat.split([value.numel() for value in named.values()])
-        values = {name: piece.view_as(named[name]) for name, piece in zip(named, pieces, strict=True)}
-        return nn.functional.cross_entropy(torch.func.functional_call(subject.model, values, (x,)), y)
-
-    start = torch.cat([value.detach().flatten() for value in named.values()])
-    assert loss(start).item() == pytest.approx(mean_loss(subject.model, x, y, subject.loss))
-    eigenvalues = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, start))
-    assert finding.measures["largest eigenvalue"] == pytest.approx(eigenvalues[-1].item(), rel=1e-9)
-    assert finding.measures["smallest eigenvalue"] == pytest.approx(eigenvalues[0].item(), rel=1e-6)
-    (slope,) = torch.autograd.grad(loss(start.requires_grad_()), start)
-    assert finding.measures["norm of the gradient"] == pytest.approx(slope.norm().item())
-
-
-def test_curvature_leaves_frozen_parameters_out(context):
-    x, y = torch.rand(6, 1, 4, 4, generator=seeded(0)), torch.arange(6) % 3
-    model = small_network()
-    next(model.parameters()).requires_grad_(False)
-    trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
-    finding = ask("curvature", small_subject(model=model, train=(x, y), test=None), context)
-    assert f" of {trained:,} eigenvalues" in finding.headline
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from assay.audit import Context, SkipProbe, run_audit
-from assay.audit.probes import reconstruction
+from assay.audit import SkipProbe, restarts, run_audit
+from assay.audit.restarts import restarts_in_time
 from helpers.stand_ins import a_finding, a_probe, small_subject
 
 
@@ -42,9 +42,10 @@ def test_a_probe_that_overruns_is_paid_for_by_those_after_it(with_probes, tmp_pa
 @pytest.mark.parametrize(("again", "n_restarts"), [(0.01, 10), (9.0, None)])
 def test_a_search_that_is_slow_at_its_first_use_only_is_not_skipped(monkeypatch, again, n_restarts):
     seconds = iter([9.0, again, 0.06])
-    monkeypatch.setattr(reconstruction, "measure_seconds", lambda work: next(seconds))
+    monkeypatch.setattr(restarts, "measure_seconds", lambda work: next(seconds))
+    wanted = {"wanted": 10, "fewest": 3, "n_iter": 1500, "seconds": 40.0}
     if n_restarts is None:
         with pytest.raises(SkipProbe, match="its search would take about 15 minutes"):
-            reconstruction._restarts_in_time(lambda *given: None, Context(seconds=40))
+            restarts_in_time(lambda *given: None, "reconstruction", **wanted)
     else:
-        assert reconstruction._restarts_in_time(lambda *given: None, Context(seconds=40))[0] == n_restarts
+        assert restarts_in_time(lambda *given: None, "reconstruction", **wanted)[0] == n_restarts
