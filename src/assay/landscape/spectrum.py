@@ -166,10 +166,7 @@ def hessian_spectrum(
     if method == "dense":
         eigenvalues, density = _dense(operator, kernel_width)
     else:
-        source = as_generator(generator)
-        steps = lanczos(
-            operator, sign_probes(operator, probes, source), n_iter=n_iter, generator=source, progress=progress
-        )
+        steps = _from_probes(operator, probes, n_iter, as_generator(generator), progress)
         eigenvalues, density = _read(steps, n_iter, kernel_width, outlier_threshold)
     top = eigenvalues[0].clamp(min=0).item()
     within = bulk_threshold * top
@@ -196,6 +193,13 @@ def _dense(operator: MatrixFree, kernel_width: float) -> tuple[Float[Tensor, " p
     weights = torch.full_like(eigenvalues, 1 / len(eigenvalues))
     nodes = eigenvalues[None]
     return eigenvalues, SpectralDensity(nodes, weights[None], kernel_standard_deviation(nodes, kernel_width))
+
+
+def _from_probes(
+    operator: MatrixFree, probes: int, n_iter: int, generator: torch.Generator, progress: bool
+) -> Tridiagonalization:
+    vectors = sign_probes(operator, probes, generator)
+    return lanczos(operator, vectors, n_iter=n_iter, generator=generator, progress=progress)
 
 
 def _read(

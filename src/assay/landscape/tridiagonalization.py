@@ -23,15 +23,15 @@ class Tridiagonalization:
     off_diagonal: Float[Tensor, "k m-1"]
     residual: Float[Tensor, " k"]
 
-    def first(self, n_steps: int) -> "Tridiagonalization":
-        """Return what `n_steps` steps would have given.
+    def first(self, n_iter: int) -> "Tridiagonalization":
+        """Return what `n_iter` steps would have given.
 
         >>> steps = Tridiagonalization(torch.tensor([[2.0, 3.0]]), torch.ones(1, 1), torch.zeros(1))
         >>> steps.first(1).residual.item()
         1.0
         """
         after = torch.cat([self.off_diagonal, self.residual[:, None]], 1)
-        return Tridiagonalization(self.diagonal[:, :n_steps], after[:, : n_steps - 1], after[:, n_steps - 1])
+        return Tridiagonalization(self.diagonal[:, :n_iter], after[:, : n_iter - 1], after[:, n_iter - 1])
 
     def ritz(self) -> tuple[Float[Tensor, "k m"], Float[Tensor, "k m"], Float[Tensor, "k m"]]:
         r"""Return Ritz values (ascending), their Gauss weights and their error bounds.

@@ -1,5 +1,7 @@
 """The 1-norm: projection onto ball and range, and Auto-PGD with adaptive sparsity."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given

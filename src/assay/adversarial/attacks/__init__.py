@@ -15,7 +15,7 @@ from assay.adversarial.attacks.counting import PassCounter
 from assay.adversarial.attacks.door import attackable, check_attackable
 from assay.adversarial.attacks.expectation import ExpectedScores
 from assay.adversarial.attacks.fgsm import FGSM
-from assay.adversarial.attacks.interval_bounds import Certificate, interval_bounds, interval_certificate
+from assay.adversarial.attacks.interval_propagation import Certificate, interval_bounds, interval_certificate
 from assay.adversarial.attacks.linearity import LinearityCurve, almost_linearity, expected_gradient_change
 from assay.adversarial.attacks.malt import MALT, MALTResult
 from assay.adversarial.attacks.masking import GradientMasking, find_masking

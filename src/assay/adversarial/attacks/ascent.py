@@ -70,6 +70,8 @@ def ascend(
         hit = broken(state.evaluate(model, objective, differentiate=step < n_iter), state.labels)
         x_adv[state.index[hit]] = state.point[hit]
         state.keep(~hit)
+        if step == 0 and n_iter > 0:
+            state.leave_flat_starts(model, objective)
         if step in previous:
             state.halve_where_stalled(step - previous[step])
     x_adv[state.index], value[state.index] = state.best, state.best_value
@@ -115,6 +117,15 @@ class _Ascent:
         if not mask.all():
             rows = {name: value[mask] for name, value in vars(self).items() if isinstance(value, Tensor)}
             vars(self).update(rows)
+
+    def leave_flat_starts(self, model: nn.Module, objective: Objective) -> None:
+        """Start from the sample where the gradient vanishes at a random start, as where the softmax saturates."""
+        flat = ~self.gradient.flatten(1).any(1)
+        if flat.any():
+            self.point = torch.where(flat.view(-1, *[1] * (self.x.ndim - 1)), self.x, self.point)
+            self.best_value = torch.full_like(self.best_value, -math.inf)
+            self.evaluate(model, objective, differentiate=True)
+            self.n_rises = torch.zeros_like(self.n_rises)
 
     def advance(self, *, first: bool) -> None:
         """Take one projected step with momentum; the first step has none."""

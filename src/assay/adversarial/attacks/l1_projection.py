@@ -27,7 +27,7 @@ def project_l1_box(
 
     >>> change, bound = torch.tensor([[3.0, 1.0, -0.5]]), torch.ones(1, 3)
     >>> project_l1_box(change, -bound, bound, 1.5).tolist()
-    [[1.0, 0.5, 0.0]]
+    [[1.0, 0.5, -0.0]]
     """
     size, room = change.abs(), torch.where(change > 0, high, -low)
     leaves = (size - room).clamp_min(0)  # the lambda at which an entry leaves its bound; `size` is where it is zero

@@ -18,7 +18,7 @@ from assay.adversarial.attacks.base import (
     join_results,
 )
 from assay.adversarial.attacks.door import check_attackable, returns_probabilities
-from assay.adversarial.attacks.interval_bounds import bound_margins, knows_intervals
+from assay.adversarial.attacks.interval_propagation import bound_margins, knows_intervals
 from assay.adversarial.attacks.malt import MALT
 from assay.adversarial.attacks.masking import find_masking
 from assay.adversarial.attacks.robustness_report import AttackTally, RobustnessReport

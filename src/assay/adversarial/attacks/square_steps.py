@@ -108,9 +108,9 @@ def _change_bump(
     best: Tensor, x: Tensor, keys: Tensor, side: tuple[int, int], threat: Lp, *, draw: int
 ) -> Float[Tensor, "n c h w"]:
     """Put a bump into one window, with the norm of a second window and what the ball has left (algorithm 3)."""
-    change, channels = best - x, x.shape[1]
+    change, channels = (best - x) / threat.reach(x), x.shape[1]  # in units of the radius: its square can overflow
     (first, place), (second, _) = (_window(x, keys, side, draw, which) for which in (0, 1))
-    unused = (threat.reach(x) ** 2 - change.square().sum((1, 2, 3), keepdim=True)).clamp_min(0) / channels
+    unused = (1 - change.square().sum((1, 2, 3), keepdim=True)).clamp_min(0) / channels
     available = ((change * (first | second)).square().sum((2, 3), keepdim=True) + unused).sqrt()
     signs = _signs(keys, (channels + 1, 1, 1), draw + 1).to(x)
     pattern = bump(*side).to(x)
