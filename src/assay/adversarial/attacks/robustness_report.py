@@ -1,4 +1,4 @@
-"""What robust accuracy was measured to be, and by which attacks."""
+"""Report of robust accuracy: its value, its interval, and what each attack broke."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal

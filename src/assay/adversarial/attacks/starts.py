@@ -21,8 +21,8 @@ def start_on_surface(
     uniform on the sphere; for the 1-norm, Gaussian noise as wide as the range, or as the radius where that is less, is
     projected, which leaves few entries.
 
-    Source: the released code of Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-    parameter-free attacks" (2020), which the paper leaves open.
+    Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+    attacks" (2020), Algorithm 1, which leaves the start open; the surface is that of the released code.
     """
     uniform = uniform_by_sample(sample_keys(x, labels, random_state, restart), x.shape[1:])
     noise = 2 * uniform - 1 if threat.norm == math.inf else torch.special.ndtri(uniform)
