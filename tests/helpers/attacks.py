@@ -34,7 +34,7 @@ UNTARGETED = {
     "MALT": lambda threat: MALT(TargetedAPGD(threat, n_iter=5, loss="ce"), k=2),
     "Square": lambda threat: Square(threat, n_queries=5),
     "DeepFool": lambda threat: DeepFool(threat, n_iter=5),
-    "FMN": lambda threat: FMN(threat, n_iter=5),
+    "FMN": lambda threat: FMN(threat, n_iter=20),
 }
 ATTACKS = UNTARGETED | TARGETED
 each_attack = pytest.mark.parametrize("build", ATTACKS.values(), ids=ATTACKS)

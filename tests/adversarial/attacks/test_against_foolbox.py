@@ -54,9 +54,10 @@ def test_the_stronger_attacks_leave_no_more_than_its_search(norm):
     model, x, y, threat = problem(norm, 400)
     peer = PEERS[norm][1](abs_stepsize=threat.eps / 10, steps=40, random_start=False)
     standing = (model(theirs(peer, model, x, y, threat)).argmax(1) == y).float().mean().item()
-    ours = (model(APGD(threat, n_iter=40)(model, x, y)).argmax(1) == y).float().mean().item()
+    from_input = APGD(threat, n_iter=40, random_state=None)  # as the peer starts
+    ours = (model(from_input(model, x, y)).argmax(1) == y).float().mean().item()
     attacks = standard_attacks(threat, 6, n_iter=40, n_queries=40)
     together = robust_accuracy(model, x, y, threat=threat, attacks=attacks).robust_accuracy.mean
     assert 0.1 < standing < 0.9
     assert ours <= standing + 0.005
-    assert together <= ours
+    assert together <= min(ours, standing)

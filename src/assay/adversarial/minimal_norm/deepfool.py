@@ -37,8 +37,8 @@ class DeepFool:
     batch.
 
     Source: Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: a simple and accurate method to fool deep neural networks"
-    (2016), algorithm 2 and equations 10 to 12. Deviations: points are clamped to the input range, and `y` is the true
-    label, which the samples that are attacked are predicted as.
+    (2016), algorithm 2 and equations 10 to 12. Deviations: points stay in the ball and in the input range, and `y` is
+    the true label, which the samples that are attacked are predicted as.
 
     >>> attack = DeepFool(Lp(norm=2, eps=9.0, input_range=(-99.0, 99.0)))
     >>> attack(nn.Linear(2, 3), torch.zeros(4, 2), torch.tensor([0, 1, 2, 0])).shape
@@ -74,16 +74,18 @@ class DeepFool:
         with attackable(model, x, y, threat=self.threat) as given:
             point, total = given.x.clone(), torch.zeros_like(given.x)
             left = torch.arange(len(x), device=given.x.device)
+            spacing = torch.finfo(given.given.dtype).eps * given.x.abs().amax().item()  # leaves a boundary it stands on
             for _ in range(self.n_iter):
                 predicted = predict(given.model, point[left], batch_size=len(left), look=False).argmax(1)
                 left = left[predicted == given.y[left]]
                 if not len(left):
                     break
-                total[left] += self._step(given.model, point[left], given.y[left])
-                point[left] = self._within(given.x[left] + (1 + self.overshoot) * total[left])
-            return given.returned(self.threat.project(point, given.x), self.threat)
+                total[left] += self._step(given.model, point[left], given.y[left], spacing)
+                nearest = self.threat.project(given.x + (1 + self.overshoot) * total, given.x)
+                point = given.returned(nearest, self.threat).to(point)  # as the network will see it
+            return given.returned(point, self.threat)
 
-    def _step(self, model: nn.Module, point: Tensor, y: Int[Tensor, " n"]) -> Float[Tensor, "n *d"]:
+    def _step(self, model: nn.Module, point: Tensor, y: Int[Tensor, " n"], least: float) -> Float[Tensor, "n *d"]:
         """Return the smallest steps to the nearest boundary of the linearised scores; zero where gradients vanish."""
         options = {"norm": self.threat.norm, "candidates": self.candidates, "batch_size": len(point)}
         distance, nearest = malt_scores(model, point, y, **options).min(1)
@@ -93,8 +95,5 @@ class DeepFool:
             return scores.gather(1, pair) @ scores.new_tensor([1.0, -1.0])
 
         direction = self.threat.steepest(input_gradient(model, point, gap)[1])
-        reachable = torch.where(distance.isfinite(), distance, 0).clamp(max=self.threat.reach(point))
+        reachable = torch.where(distance.isfinite(), distance.clamp_min(least), 0).clamp(max=self.threat.reach(point))
         return reachable.view(-1, *[1] * (point.ndim - 1)) * direction
-
-    def _within(self, point: Tensor) -> Tensor:
-        return point.clamp(*self.threat.input_range)

@@ -77,6 +77,7 @@ class FMN:
                 falling = (1 + math.cos(math.pi * step / self.n_iter)) / 2
                 search.resize(margin, gradient, 0.001 + (self.gamma - 0.001) * falling)
                 search.descend(gradient, self._first_step(given.x) * (0.01 + 0.99 * falling))
+                search.point = given.returned(search.point, self.threat).to(given.x)  # as the network will see it
             return given.returned(search.nearest, self.threat)
 
     def _first_step(self, x: Tensor) -> float:
