@@ -1,17 +1,17 @@
 """Attack on a subject from a known start: what is attacked, and its candidates beside the training samples."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 
-from assay.audit.budget import cut_short
+from assay.audit.budget import affordable, command_for, cut_short
 from assay.audit.input_shape import trial_inputs
 from assay.audit.matches import Matches
 from assay.audit.probe import Context, SkipProbe
 from assay.audit.reading import Reading, of_each_step, read
-from assay.audit.restarts import restarts_in_time
 from assay.audit.subject import Subject
 from assay.core import Parameters, find_copies, named_parameters, seeded
 from assay.reconstruction import (
@@ -25,7 +25,8 @@ from assay.reconstruction.kkt import dense_head, first_layer_inputs, initial_net
 
 NAME = "initial_weights"  # of the probe
 
-_RESTARTS, _FEWEST_RESTARTS, _STEPS = 3, 2, 1500
+_RESTARTS, _STEPS, _FIRST_STEPS = 3, 1500, 100
+_ENOUGH = 240.0  # seconds, for a search that had none left
 _LIMIT = 2000  # training samples that candidates are compared with
 _FEWEST = 20  # held-out samples that tell their mean and spread
 
@@ -81,35 +82,71 @@ def population_of(subject: Subject, where: Attacked, context: Context) -> Tensor
 def search_samples(
     subject: Subject, start: InitialState, context: Context, seconds: float
 ) -> tuple[Attacked, KnownStartReconstructor, str]:
-    """Search for training samples from the start, with as many restarts as the time allows.
+    """Search for training samples from the start, for as long as the time allows.
 
     Returns:
         What was attacked, the search, and a sentence on what was left out for time.
 
     Raises:
-        SkipProbe: There is nothing to attack, or no time.
+        SkipProbe: There is nothing to attack, or no time is left.
         InvalidInputError: The search does not cover this network.
         NumericalError: The search diverged.
     """
+    if seconds <= 0:
+        raise SkipProbe(
+            f"the time went into guessing the seed; run it alone with more time: {command_for(NAME, _ENOUGH)}"
+        )
     where = attacked(subject, start)
     population = population_of(subject, where, context)
 
-    def fit(n_restarts: int, n_iter: int, *, progress: bool = False) -> KnownStartReconstructor:
+    def fit(n_restarts: int, n_iter: int) -> KnownStartReconstructor:
         search = KnownStartReconstructor(
             where.start,
             population=population,
             n_restarts=n_restarts,
             n_iter=n_iter,
             input_shape=where.reading.shape,
-            progress=progress,
+            progress=context.progress,
             random_state=context.seed,
         )
         return search.fit(where.reading.model)
 
-    budget = {"wanted": _RESTARTS, "fewest": _FEWEST_RESTARTS, "n_iter": _STEPS, "seconds": seconds}
-    n_restarts, timed = restarts_in_time(fit, NAME, **budget)
-    fitted = fit(n_restarts, _STEPS, progress=context.progress)
-    return where, fitted, cut_short(NAME, n_restarts, _RESTARTS, "independent restarts", timed)
+    return (where, *_searched_in_time(fit, seconds))
+
+
+def _searched_in_time(
+    fit: Callable[[int, int], KnownStartReconstructor], seconds: float
+) -> tuple[KnownStartReconstructor, str]:
+    """Search longer and longer until all samples are found exactly or the time is over; say what was left out for it.
+
+    Starting points alone, at the mean and spread of other samples, are enough on many networks.
+    """
+    fitted, alone = _timed(fit, 1, 1)
+    left = seconds - alone
+    if _is_complete(fitted):
+        return fitted, ""
+    if 2 * _RESTARTS * alone > left:  # a search of three restarts costs about as many times more, and its time doubles
+        return fitted, cut_short(NAME, 1, _STEPS, "steps of its search", _ENOUGH + 2 * _RESTARTS * alone)
+    fitted, taken = _timed(fit, _RESTARTS, min(_FIRST_STEPS, _STEPS))
+    left -= taken
+    if _is_complete(fitted):
+        return fitted, ""
+    each = max(taken - alone, 0.0) / _FIRST_STEPS
+    n_iter = affordable(_STEPS, each=each, seconds=left - alone)
+    if n_iter > _FIRST_STEPS:
+        fitted = fit(_RESTARTS, n_iter)
+    return fitted, cut_short(NAME, max(n_iter, _FIRST_STEPS), _STEPS, "steps of its search", alone + _STEPS * each)
+
+
+def _timed(
+    fit: Callable[[int, int], KnownStartReconstructor], n_restarts: int, n_iter: int
+) -> tuple[KnownStartReconstructor, float]:
+    begin = perf_counter()
+    return fit(n_restarts, n_iter), perf_counter() - begin
+
+
+def _is_complete(fitted: KnownStartReconstructor) -> bool:
+    return 0 < fitted.rank_ == fitted.n_exact_
 
 
 def score_candidates(
@@ -128,7 +165,8 @@ def score_candidates(
     def centred(candidates: Tensor) -> Tensor:
         return where.samples(candidates).reshape(-1, *x.shape[1:]).to(x) - mean
 
-    pool, basis = fitted.pool_, fitted.displacement_.basis.to(x)
+    pool = torch.cat([fitted.reconstructions_, fitted.pool_])
+    basis = fitted.displacement_.basis.to(x)
     rows = where.reading.unscaled(basis.reshape(-1, *pool.shape[1:])).flatten(1)
     score = score_reconstructions(
         centred(pool),

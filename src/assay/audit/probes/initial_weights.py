@@ -75,7 +75,7 @@ def run(subject: Subject, context: Context) -> Finding:
     except (SkipProbe, InvalidInputError, NumericalError) as error:
         return _unexplained(search, f"There are no pictures: {str(error).rstrip('.')}.")
     if fitted.verdict_.outcome == "nothing found":
-        return _unexplained(search, joined(str(fitted.verdict_), cut), fitted)
+        return _unexplained(search, joined(str(fitted.verdict_), cut), fitted, in_time=not cut)
     if subject.train is None:
         return _blind(search, fitted, where, cut)
     return _scored(subject, search, fitted, where, context, cut)
@@ -106,10 +106,13 @@ def _untrained(search: StartSearch) -> Finding:
     )
 
 
-def _unexplained(search: StartSearch, why: str, fitted: KnownStartReconstructor | None = None) -> Finding:
+def _unexplained(
+    search: StartSearch, why: str, fitted: KnownStartReconstructor | None = None, *, in_time: bool = True
+) -> Finding:
     """Report a start from which no sample was found."""
+    none = "With it, this attack recovers no training sample here."
     return Finding(
-        headline=f"{_lead(search)} With it, this attack recovers no training sample here.",
+        headline=f"{_lead(search)} {none if in_time else 'The time was too short for the search of samples with it.'}",
         severity="info" if search.is_given else "low",
         rule=_RULE,
         advice=_ADVICE + "Other attacks may find more with it than this one.",
