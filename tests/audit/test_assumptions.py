@@ -164,11 +164,11 @@ def test_a_network_with_masked_gradients_is_no_robust_one(context):
     masked = replace(subject, model=Before(subject.model, before=Quantise()).eval(), initial_state=None)
     masked = replace(masked, train=(subject.train[0], predict(masked.model, subject.train[0]).argmax(1)))
     finding = ask("robustness", masked, context)
-    n = finding.measures["samples with masked gradients"]
-    assert n == 24
-    assert finding.measures["robust accuracy at 8/255"] == 1.0
-    assert "but gradients are masked at 24 samples" in finding.headline
-    assert "The gradient is masked at 24 samples that no attack changed (it vanishes at 24)" in finding.limits
+    n = int(finding.measures["samples with masked gradients"])
+    assert 0 < n < 24  # Square, which needs no gradients, breaks some
+    assert finding.measures["robust accuracy at 8/255"] == n / 24
+    assert f"but gradients are masked at {n} samples" in finding.headline
+    assert f"The gradient is masked at {n} samples that no attack changed (it vanishes at {n})" in finding.limits
     assert finding.advice.startswith("Attack again without gradients")
     assert ask("robustness", subject, context).measures["samples with masked gradients"] == 0
     flat = replace(masked, train=(_on_a_plane(masked.train[0]), masked.train[1]))
