@@ -13,6 +13,7 @@ from assay.audit.probes import membership as probe
 from assay.audit.reinitialization import reinitialized
 from assay.core import accuracy, binary_cross_entropy, cross_entropy, fit, predict, seeded
 from assay.nets import mlp
+from helpers.probe_calls import finding_of
 from helpers.stand_ins import small_regression, small_subject
 
 pytestmark = pytest.mark.usefixtures("quick_attack")
@@ -94,7 +95,7 @@ def test_swapped_sets_are_no_clean_bill(context):
 
 
 def test_the_end_of_the_interval_that_decides_is_in_the_headline(digits_audit):
-    finding = digits_audit.answers[1].finding
+    finding = finding_of(digits_audit, "membership")
     assert finding.severity != "info"
     low = finding.measures["TPR at 0.01 FPR, low end"]
     if low >= 0.02:
@@ -122,22 +123,22 @@ def test_the_loss_of_torch_and_texts_are_taken(context, monkeypatch):
     assert findings[0].measures == findings[1].measures
 
 
-def test_shadows_that_all_agree_are_a_reason(context, monkeypatch):
+def test_shadows_that_answer_as_the_target_does_are_a_reason(context, monkeypatch):
     monkeypatch.setattr(probe, "_SHADOWS", 8)
     monkeypatch.setattr(probe, "reinitialized", lambda model, source: copy.deepcopy(model))
     monkeypatch.setattr(probe, "_train", lambda *given, **options: None)
     with torch.no_grad():
         (subject := random_labels()).model[-1].weight.zero_()
         subject.model[-1].bias.zero_()
-    with pytest.raises(SkipProbe, match="agree exactly"):
+    with pytest.raises(SkipProbe, match="answers every query as that does"):
         probe.run(subject, context)
 
 
 def test_intervals_hold_their_estimates(digits_audit):
-    measures = digits_audit.answers[1].finding.measures
+    measures = finding_of(digits_audit, "membership").measures
     for name in ("AUC", "TPR at 0.01 FPR", "TPR at 0.001 FPR"):
         assert measures[f"{name}, low end"] <= measures[name] <= measures[f"{name}, high end"]
-    assert len(digits_audit.answers[1].finding.tables[0].rows) == 3
+    assert len(finding_of(digits_audit, "membership").tables[0].rows) == 3
 
 
 class Scaled(nn.Module):

@@ -6,7 +6,7 @@ TERMS: dict[str, tuple[str, str]] = {
     "NCC": (r"NCC", "normalised cross-correlation: 1 for images equal up to brightness and contrast, 0 for unrelated."),
     "SSIM": (r"SSIM", "structural similarity, which also compares fine detail: 1 for equal images, 0 for unrelated."),
     "n90, n75": (r"n90|n75", "number of samples whose best candidate reaches an NCC above 0.9, or above 0.75."),
-    "candidate": (r"[Cc]andidates?", "a guess at a training sample, computed from the weights alone."),
+    "candidate": (r"[Cc]andidates?", "a guess at a training sample, computed from the weights."),
     "seed": (r"[Ss]eeds?", "the number that fixes all random draws of a script, so also the weights before training."),
     "start": (r"(?:the|known|given) start", "the network's weights before training."),
     "displacement": (r"[Dd]isplacement", "the difference between the weights after and before training."),

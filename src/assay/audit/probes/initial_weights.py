@@ -43,14 +43,18 @@ _LIMITS_BLIND = (
     "training samples: give the audit training data and held-out data to have them scored."
 )
 _COUNT = "The count is that of linearly independent training samples: copies count once."
-_ADVICE = (
-    "Do not publish the seed, the initial weights or the base checkpoint with the trained weights. A small seed need "
-    "not be published to be known: draw the start from a secret one (torch.seed() draws 64 bits), and keep it as "
-    "secret as the data. "
+_ADVICE_GUESSED = (
+    "Do not release these weights. Train again from a secret seed, drawn by torch.seed() (64 bits), and keep it and "
+    "the weights before training as secret as the data. If the weights are out already, treat the training data as "
+    "exposed."
 )
-_ADVICE_FOUND = (
-    "If the base is public already, treat the training data as exposed: train on more samples or with differential "
-    "privacy, and audit again."
+_ADVICE_GIVEN = (
+    "Do not release these weights where the weights before training are known. If both are out already, treat the "
+    "training data as exposed: train on more samples or with differential privacy, and audit again."
+)
+_ADVICE_NONE = (
+    "Keep the weights before training as secret as the data: train from a secret seed, drawn by torch.seed() (64 "
+    "bits). Other attacks may find more with them than this one."
 )
 _ADVICE_INFO = "Nothing to do now. Keep the seed and the initial weights as secret as the training data."
 
@@ -115,7 +119,7 @@ def _unexplained(
         headline=f"{_lead(search)} {none if in_time else 'The time was too short for the search of samples with it.'}",
         severity="info" if search.is_given else "low",
         rule=_RULE,
-        advice=_ADVICE + "Other attacks may find more with it than this one.",
+        advice=_ADVICE_NONE,
         limits=joined(*_how(search), str(search.start), why),
         measures=_measures(search, fitted),
     )
@@ -134,7 +138,7 @@ def _blind(search: StartSearch, fitted: KnownStartReconstructor, where: Attacked
         ),
         severity=severity,
         rule=_RULE,
-        advice=_ADVICE + _ADVICE_FOUND,
+        advice=_advice(search, severity),
         limits=joined(*_how(search), str(search.start), str(verdict), _COUNT, _LIMITS_BLIND, cut),
         measures=_measures(search, fitted),
         figures=candidate_figures(where.samples(fitted.reconstructions_), fitted.votes_),
@@ -156,13 +160,17 @@ def _scored(
     threshold = CLEAR if severity == "high" else VISIBLE
     ours, chance = matches[0].above(threshold), by_chance(matches, threshold)
     what = "training samples" if where.reading.kind == "samples" else "their features"
-    recovered = f"{ours} of {len(matches[0].ncc)} {what} are recovered at an NCC above {threshold}, by chance {chance}."
+    recovered = f"{ours} of {len(matches[0].ncc)} {what} are recovered (NCC above {threshold}; chance gives {chance})."
     shown = () if severity == "info" else recovered_figures(subject, score, own_scale=True)
     return Finding(
-        headline=joined(_lead(search), _counted(fitted, n_given), f"With it, {recovered}"),
+        headline=joined(
+            _lead(search),
+            _counted(fitted, n_given),
+            f"With the seed, {recovered}" if not search.is_given else f"With it, {recovered}",
+        ),
         severity="low" if severity == "info" and not search.is_given else severity,
         rule=_RULE,
-        advice=_ADVICE + ("" if severity == "info" else _ADVICE_FOUND),
+        advice=_advice(search, severity),
         limits=joined(
             *_how(search),
             _LIMITS.format(population=_population(fitted)),
@@ -176,6 +184,13 @@ def _scored(
         figures=shown,
         tables=(match_table(matches),),
     )
+
+
+def _advice(search: StartSearch, severity: Severity) -> str:
+    """Return what to do where the candidates are of such a severity."""
+    if severity in ("info", "low"):
+        return _ADVICE_NONE
+    return _ADVICE_GIVEN if search.is_given else _ADVICE_GUESSED
 
 
 def _lead(search: StartSearch) -> str:
@@ -224,7 +239,8 @@ def _measures(search: StartSearch, fitted: KnownStartReconstructor | None = None
         verdict = fitted.verdict_
         measures["directions of the displacement"] = float(fitted.rank_)
         measures["reconstructions that restarts agree on"] = float(verdict.n_agreed)
-        if verdict.gap is not None:
+        measures["samples solved for exactly"] = float(fitted.n_exact_)
+        if verdict.gap is not None and not fitted.n_exact_:
             measures["displacement left unexplained"] = verdict.gap
     return measures
 

@@ -1,4 +1,4 @@
-"""Which training samples can be recovered from the weights alone?"""
+"""Which training samples can be recovered without the initial weights?"""
 
 from functools import partial
 
@@ -223,7 +223,7 @@ def _measures(recovered: Recovered) -> dict[str, float]:
 
 PROBE = Probe(
     name="reconstruction",
-    question="Which training samples can be recovered from the weights alone?",
+    question="Which training samples can be recovered without the initial weights?",
     needs=frozenset({"weights", "input_gradients"}),
     run=run,
 )

@@ -96,7 +96,8 @@ class InitialState:
             return f"The weights are those of {what}: the network was not trained (z-score {self.z:.3g})."
         by_name = self.initializer not in (_GIVEN, "build")
         scale = " More than all: the script drew it at another scale." * (by_name and self.share > _ANOTHER_SCALE)
-        left = f"{self.share:.4g} of it is left.{scale}"
+        part = "All" if f"{self.share:.4g}" == "1" else f"{self.share:.4g}"
+        left = f"{part} of it is left.{scale}"
         return f"The weights come from {what}: z-score {self.z:.3g}; {limit}. {left}{frozen}"
 
     @classmethod

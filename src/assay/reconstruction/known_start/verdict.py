@@ -34,6 +34,7 @@ class KnownStartVerdict:
         gap: Smallest part of the displacement, squared and weighted as in the search, that candidates leave; None
             without a search.
         n_agreed: Reconstructions that all restarts agree on.
+        n_exact: Samples that are solved for exactly, by the units that they never activated.
         left_out: Names of the parameters that did not move.
         failures: Why nothing, or not all, is found.
         advice: What to give to go on.
@@ -46,6 +47,7 @@ class KnownStartVerdict:
     correlation: float
     gap: float | None
     n_agreed: int
+    n_exact: int = 0
     left_out: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
@@ -61,7 +63,9 @@ class KnownStartVerdict:
         else:
             decayed = "" if self.share == 1 else f", of which training left {self.share:.1%}"
             yield f"trained on {self.n_samples} samples, as the displacement from the start counts them{decayed}."
-        if self.gap is not None:
+        if self.n_exact:
+            yield f"{self.n_exact} samples are solved for exactly, by the units that each of them never activated."
+        elif self.gap is not None:
             yield f"Candidates leave {self.gap:.1%} of that displacement."
         if self.outcome == "nothing found":
             yield "No candidate is called a reconstruction."
@@ -112,6 +116,7 @@ def judge(
         moved.correlation,
         gap,
         n_agreed,
+        n_exact,
         left_out,
         tuple(failures),
         advice,
