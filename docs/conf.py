@@ -28,7 +28,7 @@ default_role = "literal"
 autodoc_default_options = {
     "members": True,
     "member-order": "bysource",
-    "exclude-members": "set_fit_request, set_score_request",  # scikit-learn writes them, and refers to its own pages
+    "exclude-members": "set_fit_request, set_predict_request, set_score_request",  # written by scikit-learn
 }
 autodoc_typehints = "description"
 napoleon_google_docstring = True
