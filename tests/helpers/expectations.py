@@ -48,6 +48,8 @@ THEORY = (
     "exact_samples",
     "first_layer_inputs",
     "guess_initial_state",
+    "interval_bounds",
+    "interval_certificate",
     "merge_parallel_units",
     "oracle_multipliers",
     "predicted_multipliers",
@@ -75,6 +77,8 @@ THROUGH_LOGARITHM = ("robust_accuracy",)
 
 def applies(entry: Entry, network: Network) -> bool:
     """Tell whether there is a cell: language models have entries of their own."""
+    if entry.name == "Square" and network.name == "float32":  # rounding decides which way a random search goes
+        return False
     return entry.language == network.language and not (
         network.refused in ("always", "but to audit") and entry.name in AS_IT_IS
     )

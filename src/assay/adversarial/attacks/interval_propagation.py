@@ -173,16 +173,22 @@ class _Unknown(nn.Module):
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.name = type(layer).__name__
+        self.name = type(layer).__name__ + (" with hooks" if _has_hooks(layer) else "")
+
+
+def _has_hooks(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def _walk(model: nn.Module) -> "Iterator[nn.Module]":
     """Yield the layers of nested sequences in order."""
-    if type(model) is nn.Sequential:
+    if type(model) is nn.Sequential and not _has_hooks(model):
         for layer in model:
             yield from _walk(layer)
     else:
-        known = type(model) in (*_AFFINE, *_MONOTONE) and getattr(model, "padding_mode", "zeros") == "zeros"
+        of_batch = getattr(model, "running_mean", model) is None  # its outputs depend on the other samples
+        zeros = getattr(model, "padding_mode", "zeros") == "zeros"
+        known = type(model) in (*_AFFINE, *_MONOTONE) and zeros and not of_batch and not _has_hooks(model)
         yield model if known else _Unknown(model)
 
 
