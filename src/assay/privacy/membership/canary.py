@@ -114,7 +114,7 @@ class CanaryAttack(MembershipAttack):
         others = self._other_classes(y, source)
         steps = track(range(self.n_iter), "crafting canaries", enabled=task.progress)
         size = max(1, task.batch_size // self.n_queries)
-        with ExitStack() as stack, torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
             for model in self.ensemble.models:
                 stack.enter_context(preserved(model))
             # Tensors of inference mode cannot take part in derivatives.
