@@ -108,6 +108,16 @@ def test_another_activation_in_training_is_not_called_a_find(digits):
     assert len(found.pool_) > 0
 
 
+@pytest.mark.parametrize("slope", [0.01, 0.003])
+def test_units_that_leak_a_little_are_not_taken_for_inactive_ones(digits, slope):
+    x, y, others = digits
+    leaky, model = build(3), build(3)
+    leaky[2] = nn.LeakyReLU(slope)
+    model.load_state_dict(train(leaky, x, y).state_dict())
+    found = KnownStartReconstructor(build(3).state_dict(), population=others, n_iter=300).fit(model)
+    assert found.n_exact_ <= strict(found.reconstructions_, x, others.mean(0))
+
+
 def test_the_samples_are_exact_though_only_the_first_layers_start_is_right(digits):
     x, y, others = digits
     state = build(3).state_dict()

@@ -19,8 +19,9 @@ OWN = 2.0
 """Least ratio of a candidate's part in one sample's direction to its parts in all others, for it to stand for that
 sample."""
 
-AGREES = 0.75
-"""Least agreement of a direction with its sample, relative to the median."""
+AGREES, LEAST_MEDIAN = 0.75, 2 / 3
+"""Least agreement of a direction with its sample, relative to the median, and the median below which all are relative
+to this instead: units that leak, or the wrong activation, leave zeros that no set of samples explains."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +29,10 @@ class ExactSamples:
     """Hold what directions of single samples tell.
 
     Attributes:
-        n_found: Samples whose direction is known, and agrees with the sample.
+        n_found: Samples that are solved for and agree with their direction; 0 until all directions are known.
         samples: All samples in coordinates of the span, if the direction of each is known; else None.
         agreement: How well the zeros of each sample's direction match the units that the sample leaves inactive on the
-            straight path from start to end, relative to the median sample, at most 1.
+            straight path from start to end, relative to the median sample, or to 2/3 if that is more; at most 1.
         candidates: The candidates, corrected by the directions that are known.
     """
 
@@ -71,6 +72,8 @@ def exact_samples(units: UnitRows, candidates: Float[Tensor, "m r"], *, seed: in
             if float(agreement.min()) > AGREES:
                 break
             known = known[agreement > AGREES]
+            if not len(known):
+                return ExactSamples(0, None, None, candidates)
         drawn = torch.randn(2 * size, size, generator=source).to(candidates)
         drawn = units.prior.mean.to(drawn) + units.prior.spread.to(drawn) * drawn
         free = torch.cat([candidates[~owners(units, known, candidates).any(1)], drawn])
@@ -80,17 +83,17 @@ def exact_samples(units: UnitRows, candidates: Float[Tensor, "m r"], *, seed: in
         return ExactSamples(int((agreement > AGREES).sum()), samples, agreement, candidates)
     if len(known):
         candidates = corrected(units, known, candidates, plane, owners(units, known, candidates))
-    return ExactSamples(len(known), None, None, candidates)
+    return ExactSamples(0, None, None, candidates)
 
 
 def _agreement(units: UnitRows, known: Tensor, samples: Tensor) -> Float[Tensor, " n"]:
-    """Return how well zeros match the units that a sample leaves inactive on the straight path; 1 for the median.
+    """Return how well zeros match the units that a sample leaves inactive on the straight path; 1 for a good median.
 
     Where one direction is a mixture, its zeros are too few, and the samples of its parts but one are wrong.
     """
     zero, inactive = units.is_zero(known), units.largest_activation(samples) <= 0
     shared = (zero & inactive).sum(1) / (zero | inactive).sum(1)
-    return (shared / shared.median()).clamp_max(1)
+    return (shared / shared.median().clamp_min(LEAST_MEDIAN)).clamp_max(1)
 
 
 def _search(units: UnitRows, known: Tensor, candidates: Tensor) -> Float[Tensor, "k r"]:

@@ -66,7 +66,7 @@ class KnownStartReconstructor(BaseEstimator):
 
     What a unit learned from a sample that never activated it is exactly zero. Candidates need only tell some of these
     units: each sample's then follow, and once all samples have theirs, `reconstructions_` are the samples up to
-    rounding. Where some have, all candidates are corrected by them. `n_exact_` counts the samples found so.
+    rounding, and `n_exact_` counts them. Where only some have, these correct the candidates.
 
     `verdict_` tells, without data, whether the initial weights are the start, how many samples there were, and whether
     candidates explain the displacement; if not, there are no `reconstructions_`. Steps of Adam leave the samples' span
@@ -103,7 +103,8 @@ class KnownStartReconstructor(BaseEstimator):
             first, at most `rank_`. None of them where the verdict is "nothing found".
         votes_: Mean correlation of each with the best candidates of the other restarts. 1 for exact
             samples, less where the units that learned from a sample do not match those that it activates.
-        n_exact_: Samples whose inactive units are known; as many as `rank_` where `reconstructions_` are all exact.
+        n_exact_: Samples that are solved for by inactive units: all of `reconstructions_`, less those whose units do not
+            match; 0 where not all samples have theirs.
         pool_: All candidates, `(n_restarts * candidates, *input_shape)`.
         pool_multipliers_: Their multipliers, averaged over the path: `(m,)` for one output, else `(m, c)`.
         rank_: Rank of the displacement: the number of training samples where the verdict says so; 0 without one.

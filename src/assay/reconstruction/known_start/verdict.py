@@ -93,7 +93,7 @@ def judge(
         gaps: Gap of each restart; None where there was nothing to search for.
         votes: Votes on the reconstructions.
         left_out: Names of the parameters that did not move.
-        n_exact: Samples whose inactive units are known. Those of half the samples are proof enough, whatever the gap.
+        n_exact: Samples that are solved for exactly. Half of all are proof enough, whatever the gap.
     """
     gap = None if gaps is None else float(gaps.min())
     n_agreed = 0 if votes is None else int((votes > AGREED).sum())
