@@ -103,7 +103,7 @@ class KnownStartReconstructor(BaseEstimator):
             first, at most `rank_`. None of them where the verdict is "nothing found".
         votes_: Mean correlation of each with the best candidates of the other restarts. 1 for exact
             samples, less where the units that learned from a sample do not match those that it activates.
-        n_exact_: Samples that are solved for by inactive units: all of `reconstructions_`, less those whose units do not
+        n_exact_: Samples that are solved for by inactive units: all `reconstructions_` but those whose units do not
             match; 0 where not all samples have theirs.
         pool_: All candidates, `(n_restarts * candidates, *input_shape)`.
         pool_multipliers_: Their multipliers, averaged over the path: `(m,)` for one output, else `(m, c)`.
