@@ -74,6 +74,9 @@ OF_TOKENS = ("assay.core", "assay.landscape", "assay.audit.probes.curvature", "a
 THROUGH_LOGARITHM = ("robust_accuracy",)
 """What takes probabilities through their logarithm, and says so."""
 
+THROUGH_EXPECTATION = ("robust_accuracy",)
+"""What takes a network that draws random numbers through the mean over draws, and says so."""
+
 
 def applies(entry: Entry, network: Network) -> bool:
     """Tell whether there is a cell: language models have entries of their own."""
@@ -84,9 +87,13 @@ def applies(entry: Entry, network: Network) -> bool:
     )
 
 
+def _averages(entry: Entry, network: Network) -> bool:
+    return network.random and entry.name in THROUGH_EXPECTATION
+
+
 def must_refuse(entry: Entry, network: Network) -> bool:
     """Tell whether an answer would be wrong whatever it is."""
-    if entry.name in WEIGHTS_ONLY + PARTS:
+    if entry.name in WEIGHTS_ONLY + PARTS or _averages(entry, network):
         return False
     if network.probabilities and entry.name not in THROUGH_LOGARITHM:
         return entry.room.startswith(("assay.adversarial", "assay.privacy.membership.canary")) and not entry.trains
@@ -97,6 +104,8 @@ def must_refuse(entry: Entry, network: Network) -> bool:
 
 def must_answer(entry: Entry, network: Network) -> bool:
     """Tell whether a refusal would be a gap."""
+    if _averages(entry, network):
+        return True
     refused = network.refused and not (network.refused == "but to audit" and entry.room.startswith("assay.audit"))
     if refused or network.probabilities or entry.name in THEORY + STACKS:
         return False

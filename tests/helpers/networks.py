@@ -56,6 +56,7 @@ class Network:
             it returns, "but to train" where its outputs are no function of the
             sample alone, or "perhaps" where a right answer is as good.
         probabilities: Whether its outputs are probabilities, which attacks on scores refuse.
+        random: Whether it draws random numbers in evaluation mode.
         frozen: Whether it has nothing to train.
         fatal: Whether an audit refuses it.
         dtype: Type of its inputs; its twin has its own.
@@ -75,6 +76,7 @@ class Network:
     refused: Literal["", "always", "but to audit", "but to train", "perhaps"] = ""
     probabilities: bool = False
     outputs: int = 3
+    random: bool = False
     frozen: bool = False
     fatal: bool = False
     dtype: torch.dtype = torch.float64
@@ -163,8 +165,8 @@ NETWORKS = (
     Network("spectral_norm", nets.spectral_norm, by_hand(nets.spectral_norm, hand.spectral_norm), modes_differ=True),
     Network("full backward hook", nets.hooked, plain),
     Network("unused head", nets.auxiliary, by_hand(nets.auxiliary, hand.auxiliary)),
-    Network("noise", prepares(lambda x: x + 0.1 * torch.randn_like(x)), refused="but to train"),
-    Network("functional dropout", prepares(lambda x: F.dropout(x, 0.5)), refused="but to train"),
+    Network("noise", prepares(lambda x: x + 0.1 * torch.randn_like(x)), refused="but to train", random=True),
+    Network("functional dropout", prepares(lambda x: F.dropout(x, 0.5)), refused="but to train", random=True),
     Network("batch statistics", nets.batch_statistics, refused="but to train"),
     Network(
         "softmax", lambda: nn.Sequential(*plain(), nn.Softmax(1)), by_hand(plain, hand.softmax), probabilities=True

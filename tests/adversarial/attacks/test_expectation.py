@@ -59,6 +59,20 @@ def test_attacks_take_the_mean_where_they_refuse_the_random_network():
     assert broken.float().mean() > 0.5, "what was found on some draws holds on others"
 
 
+def test_robust_accuracy_takes_the_mean_of_a_random_network_itself_and_says_so():
+    noisy, x = Noisy(random_mlp([5, 20, 3], seeded(3)), 1.0), points(30, 5, seeded(4))
+    y = predict(noisy.inner, x).argmax(1)
+    options = {"threat": THREAT, "attacks": {"PGD": PGD(THREAT, n_iter=5)}}
+    report = robust_accuracy(noisy, x, y, random_state=3, **options)
+    expected = robust_accuracy(ExpectedScores(noisy, random_state=3), x, y, **options)
+    assert torch.equal(report.x_adv, expected.x_adv)
+    assert torch.equal(report.broken_by, expected.broken_by)
+    assert "mean of its scores over fixed draws" in str(report)
+    assert not expected.noise
+    noisy.scale = 0.0
+    assert not robust_accuracy(noisy, x, y, **options).noise, "it draws, but answers alike"
+
+
 def test_what_vmap_cannot_run_is_refused():
     class Branching(nn.Linear):
         def forward(self, x):

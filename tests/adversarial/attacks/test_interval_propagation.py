@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from assay.adversarial import PGD, Lp, interval_certificate, robust_accuracy, run_attack
 from assay.adversarial.attacks import interval_bounds
@@ -94,3 +95,27 @@ def test_unknown_layers_and_norms_are_refused():
         interval_certificate(nn.Linear(4, 3), x, y, threat=Lp(norm=2, eps=0.1, input_range=(0.0, 1.0)))
     with pytest.raises(InvalidInputError, match="nowhere exceed high"):
         interval_bounds(nn.Linear(4, 3), x, x - 0.1)
+
+
+def test_hooks_that_watch_are_left_alone_and_hooks_that_change_something_refused():
+    model, x = random_mlp([6, 12, 3], seeded(6)), torch.rand(5, 6, generator=seeded(7), dtype=torch.float64)
+    y, threat = predict(model, x).argmax(1), Lp(norm=math.inf, eps=0.02, input_range=(0.0, 1.0))
+    expected, seen = interval_certificate(model, x, y, threat=threat).margin, []
+    watching = model[0].register_forward_hook(lambda layer, given, outputs: seen.append(outputs))
+    assert torch.equal(interval_certificate(model, x, y, threat=threat).margin, expected)
+    watching.remove()
+    model[0].register_forward_hook(lambda layer, given, outputs: 2 * outputs)
+    with pytest.raises(InvalidInputError, match="a hook changes"):
+        interval_certificate(model, x, y, threat=threat)
+    assert robust_accuracy(model, x, y, threat=threat, attacks={"PGD": PGD(threat, n_iter=2)}).certified is None
+
+
+def test_weights_that_hooks_compute_and_statistics_of_a_batch_are_unknown():
+    x = torch.rand(4, 3, generator=seeded(8))
+    pruned = nn.Linear(3, 3)
+    prune.l1_unstructured(pruned, "weight", 0.5)
+    for layer in (pruned, nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))):
+        with pytest.raises(InvalidInputError, match="Linear is none of these"):
+            interval_bounds(layer, x, x + 0.1)
+    with pytest.raises(InvalidInputError, match="BatchNorm1d is none of these"):
+        interval_bounds(nn.BatchNorm1d(3, track_running_stats=False), x, x + 0.1)

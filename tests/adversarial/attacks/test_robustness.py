@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from assay.adversarial import FGSM, PGD, Lp, robust_accuracy, run_attack
 from assay.adversarial.attacks import check_attackable, standard_attacks
-from assay.core import InvalidInputError, predict, proportion_interval, seeded
+from assay.core import InvalidInputError, inspect_model, predict, proportion_interval, seeded
 from assay.nets import load_pretrained
 from helpers.adversarial_networks import UNBOUNDED, certified, points, random_linear, random_mlp
 
@@ -91,15 +91,16 @@ def test_every_pass_is_counted():
     seen: list[int] = []
     model.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     threat = Lp(norm=math.inf, eps=1e-9, input_range=UNBOUNDED)  # nothing breaks: every sample pays for everything
+    inspect_model(model, x[:3])
     check_attackable(model, x, y)
-    look = sum(seen)
+    looks = sum(seen)
     report = robust_accuracy(
         model, x, y, threat=threat, attacks=standard_attacks(threat, 5, n_iter=7, n_queries=9), batch_size=4
     )
     assert [tally.n_backward for tally in report.tallies] == [70, 70, 10 * 4 + 4 * 70, 0]
-    # Beside what the attacks cost: one look, three samples whose outputs may be probabilities, and each sample once for
-    # its plain prediction and once for masking.
-    assert sum(seen) - 2 * look == sum(tally.n_forward for tally in report.tallies) + 3 + 10 + 10
+    # Beside what the attacks cost: two looks, three samples whose outputs may be probabilities, each sample once for
+    # its plain prediction and once for masking, and one sample twice for whether intervals know the network.
+    assert sum(seen) - 2 * looks == sum(tally.n_forward for tally in report.tallies) + 3 + 10 + 10 + 2
 
 
 def test_probabilities_are_attacked_through_their_logarithm_and_that_is_said():

@@ -111,7 +111,7 @@ def interval_certificate(
 
 def bound_margins(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, batch_size: int) -> Certificate:
     """Do the same for inputs that `check_attackable` returned; the caller holds the model `preserved`."""
-    layers = list(_layers(model))
+    layers = _layers(model, x)
     with torch.no_grad():
         batches = zip(x.split(batch_size), y.split(batch_size), strict=True)
         parts = [_bound_margin(layers, *batch, threat) for batch in batches]
@@ -154,18 +154,19 @@ def interval_bounds(
             f"{tuple(high.shape)}, with low above high at {int((low > high).sum()) if low.shape == high.shape else '?'}"
             " entries"
         )
-    layers = list(_layers(model))
     with preserved(model), torch.no_grad():
-        return _propagate(layers, low, high)
+        return _propagate(_layers(model, low), low, high)
 
 
-def knows_intervals(model: nn.Module) -> bool:
-    """Tell whether a network is a sequence of layers that `interval_bounds` knows.
+def knows_intervals(model: nn.Module, x: Float[Tensor, "n *d"]) -> bool:
+    """Tell whether a network is a sequence of layers that `interval_bounds` knows, and no more than that.
 
-    >>> knows_intervals(nn.Sequential(nn.Linear(2, 3), nn.ReLU())), knows_intervals(nn.LSTM(2, 3))
+    >>> x = torch.zeros(1, 2)
+    >>> knows_intervals(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), x), knows_intervals(nn.LSTM(2, 3), x)
     (True, False)
     """
-    return not any(isinstance(layer, _Unknown) for layer in _walk(model))
+    layers = list(_walk(model))
+    return not any(isinstance(layer, _Unknown) for layer in layers) and _is_sequence_of(layers, model, x)
 
 
 class _Unknown(nn.Module):
@@ -173,42 +174,62 @@ class _Unknown(nn.Module):
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.name = type(layer).__name__ + (" with hooks" if _has_hooks(layer) else "")
-
-
-def _has_hooks(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks)
+        self.name = type(layer).__name__
 
 
 def _walk(model: nn.Module) -> "Iterator[nn.Module]":
     """Yield the layers of nested sequences in order."""
-    if type(model) is nn.Sequential and not _has_hooks(model):
+    if type(model) is nn.Sequential:
         for layer in model:
             yield from _walk(layer)
     else:
-        of_batch = getattr(model, "running_mean", model) is None  # its outputs depend on the other samples
-        zeros = getattr(model, "padding_mode", "zeros") == "zeros"
-        known = type(model) in (*_AFFINE, *_MONOTONE) and zeros and not of_batch and not _has_hooks(model)
-        yield model if known else _Unknown(model)
+        yield model if _has_rule(model) else _Unknown(model)
 
 
-def _layers(model: nn.Module) -> "Iterator[nn.Module]":
-    for layer in _walk(model):
+def _has_rule(layer: nn.Module) -> bool:
+    if isinstance(layer, _AFFINE):
+        # A weight that is no parameter is computed from others, by a hook.
+        return (
+            type(layer) in _AFFINE
+            and "weight" in layer._parameters
+            and getattr(layer, "padding_mode", "zeros") == "zeros"
+        )
+    of_batch = getattr(layer, "running_mean", layer) is None  # its outputs depend on the other samples
+    return type(layer) in _MONOTONE and not of_batch
+
+
+def _is_sequence_of(layers: list[nn.Module], model: nn.Module, x: Tensor) -> bool:
+    """Tell whether the layers, without their hooks, compute what the network computes, by one sample."""
+    with torch.no_grad():
+        expected, outputs = model(x[:1]), x[:1]
+        for layer in layers:
+            outputs = layer.forward(outputs)
+    return outputs.shape == expected.shape and torch.allclose(outputs, expected, equal_nan=True)
+
+
+def _layers(model: nn.Module, x: Tensor) -> list[nn.Module]:
+    """Return the layers of a sequence, each of which has a rule."""
+    layers = list(_walk(model))
+    for layer in layers:
         if isinstance(layer, _Unknown):
             raise InvalidInputError(
                 f"intervals go through sequences of affine layers, monotone activations, batch normalisation and "
                 f"pooling, and {layer.name} is none of these; rebuild the network from them as an nn.Sequential"
             )
-        yield layer
+    if not _is_sequence_of(layers, model, x):
+        raise InvalidInputError(
+            "intervals bound what a network's layers compute, and a hook changes what this one computes; remove it"
+        )
+    return layers
 
 
 def _propagate(layers: list[nn.Module], low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     for layer in layers:
         if isinstance(layer, _AFFINE):
-            middle, half = layer((low + high) / 2), _spread(layer, (high - low) / 2)
+            middle, half = layer.forward((low + high) / 2), _spread(layer, (high - low) / 2)
             low, high = middle - half, middle + half
         else:
-            first, second = layer(low), layer(high)
+            first, second = layer.forward(low), layer.forward(high)
             low, high = torch.minimum(first, second), torch.maximum(first, second)
     return low, high
 

@@ -18,6 +18,7 @@ from assay.adversarial.attacks.base import (
     join_results,
 )
 from assay.adversarial.attacks.door import check_attackable, returns_probabilities
+from assay.adversarial.attacks.expectation import ExpectedScores
 from assay.adversarial.attacks.interval_propagation import bound_margins, knows_intervals
 from assay.adversarial.attacks.malt import MALT
 from assay.adversarial.attacks.masking import find_masking
@@ -28,6 +29,8 @@ from assay.core import (
     InvalidInputError,
     LogProbabilities,
     check_count,
+    check_samples,
+    inspect_model,
     predict,
     preserved,
     spawn_seeds,
@@ -102,7 +105,8 @@ def robust_accuracy(
     the true robust accuracy; its interval covers the choice of samples only. A certified accuracy stands beside it, a
     lower bound, where `interval_certificate` knows the network. Where gradients are masked (they vanish, are not
     finite, or are lost in a saturated softmax, or an attack without gradients breaks what those with gradients left)
-    the report says at how many samples. Probabilities are attacked through their logarithm, and the report says so.
+    the report says at how many samples. Probabilities are attacked through their logarithm, a network that draws random
+    numbers in evaluation mode through `ExpectedScores`, and the report says so.
 
     Args:
         model: Classifier with outputs `(n, c)`, `c >= 2`; it comes back as it was.
@@ -113,7 +117,7 @@ def robust_accuracy(
         batch_size: Samples attacked at once.
         time_limit: Seconds after which no further batch starts. The report then covers the first samples only: put
             them in random order, in batches of a suitable size.
-        random_state: Seed of the standard attacks.
+        random_state: Seed of the standard attacks, and of the draws of a random network.
         progress: Draw a bar on standard error.
 
     Returns:
@@ -125,7 +129,7 @@ def robust_accuracy(
         NumericalError: An attack returned NaN.
 
     Cost: time with the standard attacks at most 11 runs of 100 forward and backward passes and 5000 forward passes a
-    sample, memory that of one batch.
+    sample, memory that of one batch; 20 times both for a random network.
 
     Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks" (2020), section 5; `standard_attacks` says where its ensemble departs from the paper's.
@@ -138,6 +142,8 @@ def robust_accuracy(
     ([False, True], 0.5)
     """
     check_count(batch_size, "batch_size")
+    noise = _noise_of(model, x)
+    model = ExpectedScores(model, random_state=random_state) if noise else model
     x, y, n_classes = check_attackable(model, x, y, threat=threat, allow_probabilities=True)
     of_probabilities = returns_probabilities(model, x)
     model = nn.Sequential(model, LogProbabilities()) if of_probabilities else model
@@ -160,11 +166,19 @@ def robust_accuracy(
     tallies = _tallies(named, joined)
     commonest = y.bincount().max().item() / len(y)
     found = (joined.x_adv, joined.correct, joined.broken_by, joined.distance)
-    return RobustnessReport(threat, tallies, *found, masking, commonest, outputs, certified)
+    return RobustnessReport(threat, tallies, *found, masking, commonest, outputs, certified, noise)
+
+
+def _noise_of(model: nn.Module, x: Tensor) -> str:
+    """Say how a network draws random numbers in evaluation mode; nothing where it does not."""
+    if not isinstance(model, nn.Module):
+        return ""
+    noise = [problem for problem in inspect_model(model, check_samples(x)[:3]) if problem.kind == "noise"]
+    return f"{noise[0].what}; if that is not meant, {noise[0].mend}" if noise else ""
 
 
 def _certified(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, batch_size: int) -> Tensor | None:
-    if threat.norm != math.inf or not knows_intervals(model):
+    if threat.norm != math.inf or not knows_intervals(model, x):
         return None
     return bound_margins(model, x, y, threat, batch_size).certified
 

@@ -53,6 +53,8 @@ class RobustnessReport:
             columns between 0 and 1 whose rows do not sum to one, attacked as they are.
         certified: Samples whose prediction no perturbation within the threat can change, by interval bounds; None where
             the network is no sequence of layers that they know, or the norm is not infinity.
+        noise: How the network draws random numbers in evaluation mode, in which case all figures are of the mean of its
+            scores over draws; empty where it draws none.
     """
 
     threat: Lp
@@ -65,6 +67,7 @@ class RobustnessReport:
     commonest: float
     outputs: Literal["scores", "probabilities", "sigmoids"] = "scores"
     certified: Bool[Tensor, " n"] | None = None
+    noise: str = ""
 
     @property
     def robust(self) -> Bool[Tensor, " n"]:
@@ -99,12 +102,17 @@ class RobustnessReport:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences on what makes the figures say little: masked gradients, an accuracy at chance, squashed outputs."""
+        """Sentences on what makes the figures say little: masked gradients, noise, squashed outputs, chance."""
         said = [str(self.masking)] if self.masking.masked.any() else []
         if self.broken_without_gradients > _UNSUSPICIOUS * len(self.correct):
             said.append(
                 f"An attack without gradients broke {self.broken_without_gradients} samples that the attacks by "
                 "gradient before it left: gradients may be masked, and robust accuracy be lower still."
+            )
+        if self.noise:
+            said.append(
+                f"The network {self.noise}. All figures are of the mean of its scores over fixed draws; single answers "
+                "vary about it."
             )
         said += [_OUTPUTS[self.outputs]] if self.outputs in _OUTPUTS else []
         if self.at_chance:
