@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.ascent import Objective, Start, ascend_from
+from assay.adversarial.attacks.ascent import Start, ascend_from
+from assay.adversarial.attacks.ascent_state import Objective
 from assay.adversarial.attacks.door import attackable
 from assay.adversarial.attacks.starts import start_on_surface
 from assay.adversarial.attacks.threat import Lp

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from assay.adversarial.attacks.sparse_ascent import Broken, Objective, ascend_sparse
+from assay.adversarial.attacks.ascent_state import AscentState, Broken, Objective
+from assay.adversarial.attacks.sparse_ascent import ascend_sparse
 from assay.adversarial.attacks.threat import Lp
-from assay.core import input_gradient
 
 MOMENTUM = 0.75  # Paper: section 3, alpha.
 ASCENT_SHARE = 0.75  # Paper: section 3, rho: the step is halved if a smaller share of steps raised the objective.
@@ -98,25 +98,15 @@ def checkpoints(n_iter: int) -> dict[int, int]:
     return steps
 
 
-class _Ascent:
-    """The state of the ascent, with one row a sample in every tensor."""
+class _Ascent(AscentState):
+    """The state of the ascent with momentum."""
 
     def __init__(self, x: Tensor, labels: Tensor, start: Tensor, threat: Lp) -> None:
-        self.threat = threat
-        self.index = torch.arange(len(x), device=x.device)
-        self.x, self.labels = x, labels
-        self.point = self.previous = self.best = start
-        self.gradient = self.best_gradient = torch.zeros_like(x)
-        self.value = self.best_value = self.checkpoint_value = x.new_full((len(x),), -math.inf)
-        self.step_size = x.new_full((len(x),), 2 * threat.reach(x))
+        super().__init__(x, labels, start, threat, step_size=2 * threat.reach(x))
+        self.previous = start
+        self.checkpoint_value = self.best_value
         self.n_rises = torch.zeros_like(self.index)
         self.halved = torch.zeros_like(self.index, dtype=torch.bool)
-
-    def keep(self, mask: Tensor) -> None:
-        """Drop the samples outside the mask."""
-        if not mask.all():
-            rows = {name: value[mask] for name, value in vars(self).items() if isinstance(value, Tensor)}
-            vars(self).update(rows)
 
     def leave_flat_starts(self, model: nn.Module, objective: Objective) -> None:
         """Start from the sample where the gradient vanishes at a random start, as where the softmax saturates."""
@@ -137,33 +127,16 @@ class _Ascent:
         self.previous, self.point = self.point, stepped
 
     def evaluate(self, model: nn.Module, objective: Objective, *, differentiate: bool) -> Tensor:
-        """Measure the objective and its gradient at the current points; return the predicted classes."""
-        seen: list[Tensor] = []
-
-        def measured(logits: Tensor) -> Tensor:
-            seen.append(logits.detach())
-            return objective(logits, self.labels)
-
-        if differentiate:
-            value, self.gradient = input_gradient(model, self.point, measured)
-        else:
-            with torch.no_grad():
-                value = measured(model(self.point))
-        self.n_rises = self.n_rises + ((value > self.value) & self.value.isfinite())
-        improved = value > self.best_value
-        rows = improved.view(-1, *[1] * (self.x.ndim - 1))
-        self.best = torch.where(rows, self.point, self.best)
-        self.best_gradient = torch.where(rows, self.gradient, self.best_gradient)
-        self.value, self.best_value = value, torch.where(improved, value, self.best_value)
-        return seen[0].argmax(1)
+        """Count the steps that raise the objective, too."""
+        before = self.value
+        classes = super().evaluate(model, objective, differentiate=differentiate)
+        self.n_rises = self.n_rises + ((self.value > before) & before.isfinite())
+        return classes
 
     def halve_where_stalled(self, n_steps: int) -> None:
         """Halve the step of samples whose objective stalled, and restart them from their best point."""
         unchanged = ~self.halved & (self.best_value == self.checkpoint_value)
         self.halved = (self.n_rises < ASCENT_SHARE * n_steps) | unchanged
-        rows = self.halved.view(-1, *[1] * (self.x.ndim - 1))
         self.step_size = torch.where(self.halved, self.step_size / 2, self.step_size)
-        self.point = torch.where(rows, self.best, self.point)
-        self.gradient = torch.where(rows, self.best_gradient, self.gradient)
-        self.value = torch.where(self.halved, self.best_value, self.value)
+        self.return_to_best(self.halved)
         self.checkpoint_value, self.n_rises = self.best_value, torch.zeros_like(self.n_rises)

@@ -1,26 +1,19 @@
 """Gradient ascent of Auto-PGD in the 1-norm, with adaptive sparsity (Croce and Hein, 2021, algorithm 1)."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from assay.adversarial.attacks.ascent_state import AscentState, Broken, Objective
 from assay.adversarial.attacks.threat import Lp
-from assay.core import input_gradient
 
 FIRST_SHARE = 0.2  # Paper: section 3.2, of the entries that the first steps change.
 SPARSER = 1.5  # Paper: the share follows the entries that the best point changes, divided by this.
 STALLED = 0.95  # Paper: a review where more than this share of the changed entries is left shortens the step,
 SHORTER = 1.5  # by this factor,
 SHORTEST = 10.0  # to the radius divided by this at least.
-
-Objective = Callable[[Tensor, Tensor], Tensor]
-"""The function to maximise: scores `(n, c)` and one row of labels a sample to values `(n,)`."""
-
-Broken = Callable[[Tensor, Tensor], Tensor]
-"""The success criterion: predicted classes `(n,)` and the same labels to a mask."""
 
 
 def ascend_sparse(
@@ -61,24 +54,14 @@ def ascend_sparse(
     return x_adv, value
 
 
-class _SparseAscent:
-    """The state of the ascent, with one row a sample in every tensor."""
+class _SparseAscent(AscentState):
+    """The state of the ascent along few entries."""
 
     def __init__(self, x: Tensor, labels: Tensor, start: Tensor, threat: Lp) -> None:
-        self.threat, self.n_features = threat, math.prod(x.shape[1:])
-        self.index = torch.arange(len(x), device=x.device)
-        self.x, self.labels = x, labels
-        self.point = self.best = start
-        self.gradient = self.best_gradient = torch.zeros_like(x)
-        self.best_value = x.new_full((len(x),), -math.inf)
-        self.step_size = x.new_full((len(x),), threat.reach(x))
+        super().__init__(x, labels, start, threat, step_size=threat.reach(x))
+        self.n_features = math.prod(x.shape[1:])
         self.share = x.new_full((len(x),), FIRST_SHARE)
         self.n_changed = x.new_full((len(x),), float(self.n_features))
-
-    def keep(self, mask: Tensor) -> None:
-        """Drop the samples outside the mask."""
-        if not mask.all():
-            vars(self).update({name: value[mask] for name, value in vars(self).items() if isinstance(value, Tensor)})
 
     def advance(self) -> None:
         """Take one step of equal size along the largest entries of the gradient, and project."""
@@ -90,26 +73,6 @@ class _SparseAscent:
         step = self.step_size[:, None] * signs / signs.abs().sum(1, keepdim=True).clamp_min(1)
         self.point = self.threat.project(self.point + step.view_as(self.x), self.x)
 
-    def evaluate(self, model: nn.Module, objective: Objective, *, differentiate: bool) -> Tensor:
-        """Measure the objective and its gradient at the current points; return the predicted classes."""
-        seen: list[Tensor] = []
-
-        def measured(logits: Tensor) -> Tensor:
-            seen.append(logits.detach())
-            return objective(logits, self.labels)
-
-        if differentiate:
-            value, self.gradient = input_gradient(model, self.point, measured)
-        else:
-            with torch.no_grad():
-                value = measured(model(self.point))
-        improved = value > self.best_value
-        rows = improved.view(-1, *[1] * (self.x.ndim - 1))
-        self.best = torch.where(rows, self.point, self.best)
-        self.best_gradient = torch.where(rows, self.gradient, self.best_gradient)
-        self.best_value = torch.where(improved, value, self.best_value)
-        return seen[0].argmax(1)
-
     def adapt(self) -> None:
         """Set the number of entries and the step from the best points."""
         changed = ((self.best - self.x).flatten(1) != 0).sum(1).to(self.x)
@@ -118,6 +81,4 @@ class _SparseAscent:
         radius = self.threat.reach(self.x)
         shortened = (self.step_size / SHORTER).clamp_min(radius / SHORTEST)
         self.step_size = torch.where(sparser, radius, shortened)
-        rows = sparser.view(-1, *[1] * (self.x.ndim - 1))
-        self.point = torch.where(rows, self.best, self.point)
-        self.gradient = torch.where(rows, self.best_gradient, self.gradient)
+        self.return_to_best(sparser)

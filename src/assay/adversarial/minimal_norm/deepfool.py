@@ -86,7 +86,10 @@ class DeepFool:
             return given.returned(point, self.threat)
 
     def _step(self, model: nn.Module, point: Tensor, y: Int[Tensor, " n"], least: float) -> Float[Tensor, "n *d"]:
-        """Return the smallest steps to the nearest boundary of the linearised scores; zero where gradients vanish."""
+        """Return the steps to the nearest boundary of the linearised scores, of length `least` at least.
+
+        They are zero where gradients vanish.
+        """
         options = {"norm": self.threat.norm, "candidates": self.candidates, "batch_size": len(point)}
         distance, nearest = malt_scores(model, point, y, **options).min(1)
         pair = torch.stack([nearest, y], 1)
