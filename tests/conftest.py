@@ -7,6 +7,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from helpers.type_checks import spare_inner_functions
+
+spare_inner_functions()
+
 # An example may take as long as it takes: on a busy machine a limit tells nothing about the code.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")

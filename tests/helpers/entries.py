@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from assay.audit import Subject, known_start, run_audit, start_search
+from assay.audit import Subject, known_start, restarts, run_audit, start_search
 from assay.audit.probes import membership, names, reconstruction, robustness
 from assay.core import (
     InvalidInputError,
@@ -115,11 +115,13 @@ def _of_row(row: TakesModel) -> Entry:
 @contextmanager
 def _tiny() -> Iterator[None]:
     """Make the probes' work small."""
-    search = partial(reconstruction.KKTReconstructor, n_restarts=2, n_iter=5, n_candidates=8)
+    search = partial(reconstruction.KKTReconstructor, n_candidates=8)
     with (
         patch.object(reconstruction, "KKTReconstructor", search),
+        patch.multiple(reconstruction, _STEPS=5, _RESTARTS=3),
+        patch.multiple(restarts, _TRIAL_STEPS=(2,)),
         patch.multiple(membership, _STEPS=20, _SHADOWS=8),
-        patch.multiple(robustness, _STEPS=3),
+        patch.multiple(robustness, _STEPS=3, _QUERIES=5),
         patch.multiple(known_start, _STEPS=3),
         patch.multiple(start_search, SEEDS=tuple(range(12))),
     ):
