@@ -5,7 +5,7 @@ from torch import nn
 from assay.core import seeded
 from assay.reconstruction import normalized_correlation
 from assay.reconstruction.known_start.exact import corrected, exact_samples, owners
-from assay.reconstruction.known_start.inactive_units import certified, read_unit_rows
+from assay.reconstruction.known_start.inactive_units import certified, read_unit_rows, unmixed
 from assay.reconstruction.known_start.path import read_ends
 from assay.reconstruction.known_start.prior import Prior
 
@@ -20,10 +20,11 @@ def network(weight, bias):
     return net
 
 
-def trained(*, biases=True, inactive=True, dtype=torch.float64, size=0.05):
+def trained(*, biases=True, inactive=True, dtype=torch.float64, size=0.05, alike=False):
     """Return both ends of a training that added to each unit multiples of the samples that activate it, and these."""
     source = seeded(0)
     samples = torch.randn(N, D, generator=source).double()
+    samples[1] = samples[0] + 0.5 * samples[1] if alike else samples[1]
     weight = torch.randn(WIDTH, D, generator=source).double() / D**0.5
     bias = 0.1 * torch.randn(WIDTH, generator=source).double() if biases else None
     learned = size * torch.randn(WIDTH, N, generator=source).double()
@@ -93,6 +94,17 @@ def test_mixtures_of_known_directions_are_dropped():
     assert len(kept) == 3
     assert sorted(likeness.argmax(1).tolist()) == [0, 1, 2]
     assert float(likeness.amax(1).min()) > 1 - 1e-9
+
+
+def test_a_mixture_of_two_samples_with_almost_the_same_zeros_is_taken_apart():
+    ends, samples, learned = trained(alike=True)
+    units = read_unit_rows(ends, PRIOR)
+    duals = nn.functional.normalize(torch.linalg.inv(coordinates(ends, samples)).T * units.values, dim=1)
+    mixed = torch.cat([nn.functional.normalize(duals[:1] + 0.7 * duals[1:2], dim=1), duals[1:]])
+    inactive = learned[learned.any(1)].T == 0
+    found = unmixed(units, mixed, inactive)
+    torch.testing.assert_close((found @ duals.T).abs().diagonal(), torch.ones(N).double())
+    assert torch.equal(unmixed(units, mixed, torch.zeros_like(inactive)), mixed)
 
 
 def test_zeros_elsewhere_than_on_the_candidates_least_active_units_certify_nothing():

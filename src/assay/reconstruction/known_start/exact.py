@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from assay.core import seeded
-from assay.reconstruction.known_start.inactive_units import UnitRows, certified, sparse_directions
+from assay.reconstruction.known_start.inactive_units import UnitRows, certified, sparse_directions, unmixed
 
 N_INACTIVE = (1.2, 1.5, 2.0, 3.0, 4.0)
 """Units that are taken for inactive on a candidate, those with the least activations, for each coordinate."""
@@ -67,6 +67,9 @@ def exact_samples(units: UnitRows, candidates: Float[Tensor, "m r"], *, seed: in
         if len(known) < size and _n_zero(units, known) == before:
             break
         if len(known) == size:
+            samples = _solved(units, known, plane, candidates)
+            sure = _agreement(units, known, samples) > AGREES
+            known = unmixed(units, known, (units.largest_activation(samples) <= 0) & sure[:, None])
             samples = _solved(units, known, plane, candidates)
             agreement = _agreement(units, known, samples)
             if float(agreement.min()) > AGREES:

@@ -33,6 +33,10 @@ SAME_DIRECTION, NEW_DIRECTION = 0.9999, 0.02
 SEPARATION = 0.8
 """Least probability that a candidate activates a unit less that is zero in its direction than one that is not."""
 
+LEAST_GAIN, MOST_PARTS = 4, 5
+"""Least number of inactive units that become zero as another sample's part is taken out of a direction, and the most
+parts that are."""
+
 STILL = 1e-4
 """Length of a row, relative to the longest, up to which its unit learned nothing."""
 
@@ -181,3 +185,42 @@ def _is_new(direction: Float[Tensor, " r"], kept: list[Tensor]) -> bool:
         return False
     outside = direction - span @ torch.linalg.lstsq(span, direction[:, None]).solution[:, 0]
     return float(outside.norm()) > NEW_DIRECTION
+
+
+def unmixed(units: UnitRows, known: Float[Tensor, "n r"], inactive: Bool[Tensor, "n h"]) -> Float[Tensor, "n r"]:
+    """Take other samples' parts out of directions that are mixtures, as of two samples with almost the same zeros.
+
+    Without the other's part a direction is zero on more of the units that its sample leaves inactive: at the right
+    factor on several at once. It stays zero where it was.
+
+    Args:
+        units: The displacement by unit.
+        known: A direction for each sample.
+        inactive: Units that are inactive on each direction's sample; none to leave the direction as it is.
+    """
+    known = known.clone()
+    for i, idle in enumerate(inactive):
+        for _ in range(MOST_PARTS):
+            better = _with_more_zeros(units, known, i, idle)
+            found = None if better is None else units.polished(better)
+            if found is None or not _is_new(found[0], [one for j, one in enumerate(known) if j != i]):
+                break
+            known[i] = found[0]
+    return known
+
+
+def _with_more_zeros(units: UnitRows, known: Tensor, i: int, idle: Tensor) -> Tensor | None:
+    """Return direction i without its part in the direction that leaves most idle units at zero; None if none does."""
+    sizes = known @ units.rows.T
+    coarse = units.tolerance * sizes.abs().quantile(0.9, dim=1)
+    zero = sizes.abs() < coarse[:, None]
+    most, best = LEAST_GAIN - 1, None
+    for j, other in enumerate(sizes):
+        factors = (sizes[i] / other)[idle & ~zero[i] & ~zero[j]]
+        if j == i or not len(factors):
+            continue
+        left = (sizes[i] - factors[:, None] * other).abs() < (coarse[i] + factors.abs() * coarse[j])[:, None]
+        gain = (left & idle & ~zero[i]).sum(1) - (~left & zero[i]).sum(1)
+        if int(gain.max()) > most:
+            most, best = int(gain.max()), known[i] - factors[gain.argmax()] * known[j]
+    return best
