@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -177,6 +177,7 @@ def test_a_radius_beyond_the_range_is_the_diameter_of_the_range(norm):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("norm", NORMS)
 @given(seed=seeds, eps=st.floats(1e-3, 1))
+@example(seed=70858, eps=1.0)  # differences from x that are equal up to rounding
 def test_points_of_a_wider_type_are_rounded_into_the_ball(dtype, norm, seed, eps):
     x, moved = image_pair(seed)
     x, moved = x.to(dtype), moved.float()

@@ -250,8 +250,9 @@ def _norms(change: Tensor, norm: float) -> Tensor:
 
 def _rounded_towards(x: Tensor, point: Tensor) -> Tensor:
     """Round points to the type of `x`, no entry further from `x` than it was."""
-    rounded = point.to(x.dtype)
-    too_far = (rounded.to(point) - x.to(point)).abs() > (point - x.to(point)).abs()
+    rounded, centre = point.to(x.dtype), x.to(point)
+    # Comparisons are exact; differences would be rounded.
+    too_far = torch.where(point > centre, rounded.to(point) > point, rounded.to(point) < point)
     return torch.where(too_far, torch.nextafter(rounded, x), rounded)
 
 
