@@ -137,7 +137,9 @@ def robust_accuracy(
     >>> threat = Lp(norm=math.inf, eps=0.5, input_range=(-9.0, 9.0))
     >>> layer = nn.Linear(1, 2, bias=False)
     >>> _ = layer.weight.data.copy_(torch.tensor([[1.0], [-1.0]]))
-    >>> report = robust_accuracy(layer, torch.tensor([[0.4], [0.6]]), torch.tensor([0, 0]), threat=threat)
+    >>> attacks = standard_attacks(threat, n_classes=2, n_queries=100)
+    >>> x, y = torch.tensor([[0.4], [0.6]]), torch.tensor([0, 0])
+    >>> report = robust_accuracy(layer, x, y, threat=threat, attacks=attacks)
     >>> report.robust.tolist(), report.robust_accuracy.mean
     ([False, True], 0.5)
     """

@@ -15,6 +15,9 @@ N_INACTIVE = (1.2, 1.5, 2.0, 3.0, 4.0)
 N_ROUNDS, AT_ONCE = 12, 100
 """Rounds at most, each with the candidates corrected by what the last has found; candidates in one batch."""
 
+PATIENCE = 2
+"""Rounds that end with a direction for each sample, but with no more that agree than before, until the last."""
+
 OWN = 2.0
 """Least ratio of a candidate's part in one sample's direction to its parts in all others, for it to stand for that
 sample."""
@@ -60,7 +63,7 @@ def exact_samples(units: UnitRows, candidates: Float[Tensor, "m r"], *, seed: in
     """
     size, plane, source = len(units.values), _plane(units), seeded(seed)
     known, samples, agreement = units.rows.new_zeros(0, size), None, None
-    tried = candidates
+    tried, most, waited = candidates, 0, 0
     for _ in range(N_ROUNDS):
         before = _n_zero(units, known)
         known = _search(units, known, tried)
@@ -72,7 +75,10 @@ def exact_samples(units: UnitRows, candidates: Float[Tensor, "m r"], *, seed: in
             known = unmixed(units, known, (units.largest_activation(samples) <= 0) & sure[:, None])
             samples = _solved(units, known, plane, candidates)
             agreement = _agreement(units, known, samples)
-            if float(agreement.min()) > AGREES:
+            n_sure = int((agreement > AGREES).sum())
+            waited = 0 if n_sure > most else waited + 1
+            most = max(n_sure, most)
+            if n_sure == size or waited == PATIENCE:
                 break
             known = known[agreement > AGREES]
             if not len(known):
