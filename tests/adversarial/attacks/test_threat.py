@@ -179,9 +179,8 @@ def test_a_radius_beyond_the_range_is_the_diameter_of_the_range(norm):
 @given(seed=seeds, eps=st.floats(1e-3, 1))
 @example(seed=70858, eps=1.0)  # differences from x that are equal up to rounding
 def test_points_of_a_wider_type_are_rounded_into_the_ball(dtype, norm, seed, eps):
-    x, moved = image_pair(seed)
+    (x, moved), threat = image_pair(seed), Lp(norm, eps, (0.0, 1.0))
     x, moved = x.to(dtype), moved.float()
-    threat = Lp(norm, eps, (0.0, 1.0))
     projected, exact = threat.project(moved, x), threat.project(moved, x.float())
     assert projected.dtype == dtype
     distance = (projected.double() - x.double()).flatten(1).norm(p=norm, dim=1)
