@@ -67,5 +67,6 @@ def test_a_broken_off_run_resumes_without_computing_again(
     assert resumed.evidence == run.evidence
 
 
-def test_a_finished_run_is_read_back(run: Run) -> None:
-    assert run_study(run.study, scale="smoke", out=run.folder.parent).resumed
+def test_a_finished_run_is_read_back(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / run.folder.name)
+    assert run_study(run.study, scale="smoke", out=tmp_path).resumed
