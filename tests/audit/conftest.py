@@ -53,7 +53,7 @@ def context():
 
 @pytest.fixture(scope="session")
 def quick_attack():
-    """Give the reconstruction and membership a part of their effort: 8 x 8 images can do with it."""
+    """Give reconstruction, membership and robustness a part of their effort: 8 x 8 images can do with it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "assay.audit.probes.reconstruction.KKTReconstructor",
@@ -63,6 +63,7 @@ def quick_attack():
         patch.setattr("assay.audit.probes.reconstruction._STEPS", 800)
         patch.setattr("assay.audit.known_start._STEPS", 100)
         patch.setattr("assay.audit.probes.membership._SHADOWS", 10)
+        patch.setattr("assay.audit.probes.robustness._QUERIES", 50)
         yield
 
 
