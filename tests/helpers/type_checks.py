@@ -9,7 +9,7 @@ from jaxtyping._import_hook import JaxtypingTransformer
 def spare_inner_functions() -> None:
     """Leave functions within functions unchecked: their checks would be compiled at each call of the outer one.
 
-    That took half the time of the tests. It must come before the first import of what is checked.
+    That took half the time of some tests. It must come before the first import of what is checked.
     """
     visit = JaxtypingTransformer.visit_FunctionDef
 

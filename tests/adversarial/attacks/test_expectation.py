@@ -78,6 +78,9 @@ def test_what_vmap_cannot_run_is_refused():
         def forward(self, x):
             return super().forward(x) if x.sum() > 0 else super().forward(-x)
 
+    noisy, x, y = Noisy(Branching(2, 3)), torch.rand(4, 2, generator=seeded(5)), torch.tensor([0, 1, 2, 0])
+    with pytest.raises(InvalidInputError, match="another answer to the same samples"):
+        robust_accuracy(noisy, x, y, threat=THREAT)
     with pytest.raises(InvalidInputError, match=r"torch\.func\.vmap"):
         ExpectedScores(Branching(2, 3))(torch.ones(2, 2))
     with pytest.raises(InvalidInputError, match="n_draws"):

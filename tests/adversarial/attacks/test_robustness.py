@@ -99,8 +99,8 @@ def test_every_pass_is_counted():
     )
     assert [tally.n_backward for tally in report.tallies] == [70, 70, 10 * 4 + 4 * 70, 0]
     # Beside what the attacks cost: two looks, three samples whose outputs may be probabilities, each sample once for
-    # its plain prediction and once for masking, and one sample twice for whether intervals know the network.
-    assert sum(seen) - 2 * looks == sum(tally.n_forward for tally in report.tallies) + 3 + 10 + 10 + 2
+    # its plain prediction, once for masking, and twice for whether intervals know the network.
+    assert sum(seen) - 2 * looks == sum(tally.n_forward for tally in report.tallies) + 3 + 10 + 10 + 20
 
 
 def test_probabilities_are_attacked_through_their_logarithm_and_that_is_said():

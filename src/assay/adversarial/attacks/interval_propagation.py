@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ENTRIES = 2**25  # of the weights' differences that are held at once
+_AT_ONCE = 256  # samples
 _AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # Monotone in each entry of the input: the ends of an interval go to the ends of its image.
 _MONOTONE = (
@@ -73,7 +74,8 @@ def interval_certificate(
     With the interval $[m - r, m + r]$ of the input of the last layer, of weights $W$ and bias $b$:
     $$f_y(x') - f_k(x') \ge (W_y - W_k)\, m + b_y - b_k - |W_y - W_k|\, r.$$
     The bound is exact for a linear network, and loose for deep ones that were not trained for it. It holds in exact
-    arithmetic: a margin of the size of the scores' rounding proves nothing.
+    arithmetic: a margin of the size of the scores' rounding proves nothing. Forward hooks are not bounded: one that
+    changes nothing at these inputs is taken for one that only watches.
 
     Args:
         model: Classifier with outputs `(n, c)`, a sequence of the layers that `interval_bounds` knows; it comes back as
@@ -159,7 +161,7 @@ def interval_bounds(
 
 
 def knows_intervals(model: nn.Module, x: Float[Tensor, "n *d"]) -> bool:
-    """Tell whether a network is a sequence of layers that `interval_bounds` knows, and no more than that.
+    """Tell whether a network is a sequence of layers that `interval_bounds` knows, whose hooks change nothing at `x`.
 
     >>> x = torch.zeros(1, 2)
     >>> knows_intervals(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), x), knows_intervals(nn.LSTM(2, 3), x)
@@ -199,12 +201,15 @@ def _has_rule(layer: nn.Module) -> bool:
 
 
 def _is_sequence_of(layers: list[nn.Module], model: nn.Module, x: Tensor) -> bool:
-    """Tell whether the layers, without their hooks, compute what the network computes, by one sample."""
-    with torch.no_grad():
-        expected, outputs = model(x[:1]), x[:1]
-        for layer in layers:
-            outputs = layer.forward(outputs)
-    return outputs.shape == expected.shape and torch.allclose(outputs, expected, equal_nan=True)
+    """Tell whether the layers, without their hooks, compute what the network computes of these samples."""
+    for some in x.split(_AT_ONCE):
+        with torch.no_grad():
+            expected, outputs = model(some), some
+            for layer in layers:
+                outputs = layer.forward(outputs)
+        if outputs.shape != expected.shape or not torch.allclose(outputs, expected, equal_nan=True):
+            return False
+    return True
 
 
 def _layers(model: nn.Module, x: Tensor) -> list[nn.Module]:

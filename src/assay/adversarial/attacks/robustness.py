@@ -172,11 +172,18 @@ def robust_accuracy(
 
 
 def _noise_of(model: nn.Module, x: Tensor) -> str:
-    """Say how a network draws random numbers in evaluation mode; nothing where it does not."""
+    """Say how a network draws random numbers in evaluation mode; nothing where it does not or has no mean."""
     if not isinstance(model, nn.Module):
         return ""
     noise = [problem for problem in inspect_model(model, check_samples(x)[:3]) if problem.kind == "noise"]
-    return f"{noise[0].what}; if that is not meant, {noise[0].mend}" if noise else ""
+    if not noise:
+        return ""
+    try:
+        with preserved(model), torch.no_grad():
+            ExpectedScores(model)(x[:1])
+    except InvalidInputError:  # of vmap; what the door says of the noise helps more
+        return ""
+    return f"{noise[0].what}; if that is not meant, {noise[0].mend}"
 
 
 def _certified(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, batch_size: int) -> Tensor | None:

@@ -34,8 +34,8 @@ SEPARATION = 0.8
 """Least probability that a candidate activates a unit less that is zero in its direction than one that is not."""
 
 LEAST_GAIN, MOST_PARTS = 4, 5
-"""Least number of inactive units that become zero as another sample's part is taken out of a direction, and the most
-parts that are."""
+"""Least number of inactive units that become zero as another sample's part is taken out of a direction, less those
+that do not stay zero; and the most parts that are taken out."""
 
 STILL = 1e-4
 """Length of a row, relative to the longest, up to which its unit learned nothing."""
@@ -64,7 +64,11 @@ class UnitRows:
     def is_zero(self, directions: Float[Tensor, "*k r"]) -> Bool[Tensor, "*k h"]:
         """Tell on which units directions are zero."""
         size = (directions @ self.rows.T).abs()
-        return size < self.tolerance * size.quantile(0.9, dim=-1, keepdim=True)
+        return size < self.least_size(size)
+
+    def least_size(self, size: Float[Tensor, "*k h"]) -> Float[Tensor, "*k 1"]:
+        """Return the size below which a direction's entry on a unit counts as zero, from those on all units."""
+        return self.tolerance * size.quantile(0.9, dim=-1, keepdim=True)
 
     def largest_activation(self, samples: Float[Tensor, "m r"]) -> Float[Tensor, "m h"]:
         """Return each unit's largest pre-activation along the straight path, relative to its weight's length."""
@@ -191,7 +195,7 @@ def unmixed(units: UnitRows, known: Float[Tensor, "n r"], inactive: Bool[Tensor,
     """Take other samples' parts out of directions that are mixtures, as of two samples with almost the same zeros.
 
     Without the other's part a direction is zero on more of the units that its sample leaves inactive: at the right
-    factor on several at once. It stays zero where it was.
+    factor on several at once.
 
     Args:
         units: The displacement by unit.
@@ -212,15 +216,15 @@ def unmixed(units: UnitRows, known: Float[Tensor, "n r"], inactive: Bool[Tensor,
 def _with_more_zeros(units: UnitRows, known: Tensor, i: int, idle: Tensor) -> Tensor | None:
     """Return direction i without its part in the direction that leaves most idle units at zero; None if none does."""
     sizes = known @ units.rows.T
-    coarse = units.tolerance * sizes.abs().quantile(0.9, dim=1)
-    zero = sizes.abs() < coarse[:, None]
+    least = units.least_size(sizes.abs())
+    zero = sizes.abs() < least
     most, best = LEAST_GAIN - 1, None
     for j, other in enumerate(sizes):
         factors = (sizes[i] / other)[idle & ~zero[i] & ~zero[j]]
         if j == i or not len(factors):
             continue
-        left = (sizes[i] - factors[:, None] * other).abs() < (coarse[i] + factors.abs() * coarse[j])[:, None]
-        gain = (left & idle & ~zero[i]).sum(1) - (~left & zero[i]).sum(1)
+        now_zero = (sizes[i] - factors[:, None] * other).abs() < least[i] + factors.abs()[:, None] * least[j]
+        gain = (now_zero & idle & ~zero[i]).sum(1) - (~now_zero & zero[i]).sum(1)
         if int(gain.max()) > most:
             most, best = int(gain.max()), known[i] - factors[gain.argmax()] * known[j]
     return best
