@@ -11,11 +11,11 @@ from helpers.stand_ins import a_finding, small_subject
 
 
 def answered(name, severity):
-    return Answer(name, f"{name}?", "answered", 1.0, finding=a_finding(severity))
+    return Answer(name, f"{name}?", "training", "answered", 1.0, finding=a_finding(severity))
 
 
 def missing(name, status, reason="no data"):
-    return Answer(name, f"{name}?", status, 0.0, reason=reason)
+    return Answer(name, f"{name}?", "training", status, 0.0, reason=reason)
 
 
 def result_of(*answers):

@@ -12,6 +12,7 @@ from assay.audit.terms import TERMS, explain
 ANSWERED = {
     "probe": "membership",
     "question": "Who was in it?",
+    "topic": "privacy",
     "status": "answered",
     "seconds": 1.0,
     "headline": "13% of the members are identified.",
@@ -32,6 +33,7 @@ ANSWERED = {
 SKIPPED = {
     "probe": "curvature",
     "question": "How sharp is it?",
+    "topic": "training",
     "status": "skipped",
     "seconds": 0.0,
     "reason": "it needs the training data",
@@ -114,11 +116,35 @@ def test_an_audit_without_an_answer_says_so(tmp_path):
     assert "No question was answered" in first_screen(page_of(tmp_path, worst=None, findings=[SKIPPED]))
 
 
-def test_findings_stand_in_the_order_of_the_file(tmp_path):
-    for findings in ([ANSWERED, SKIPPED], [SKIPPED, ANSWERED]):
-        page = page_of(tmp_path, findings=findings)
-        assert re.findall(r'<article [^>]*id="(\w+)"', page) == [finding["probe"] for finding in findings]
-        assert re.findall(r'<a href="#(\w+)"', page.partition("<nav")[2]) == [finding["probe"] for finding in findings]
+def asked(page):
+    """Return the findings' names in the list of answers, which is the order of the sections."""
+    listed = re.findall(r'<a href="#(\w+)"', page.partition("<nav")[2])
+    assert re.findall(r'<article [^>]*id="(\w+)"', page) == listed
+    return listed
+
+
+def test_findings_stand_by_topic_the_topic_of_the_most_severe_first(tmp_path):
+    severities = {"one": ("training", "low"), "two": ("privacy", "low"), "three": ("training", "high")}
+    findings = [
+        ANSWERED | {"probe": name, "topic": topic, "severity": severity}
+        for name, (topic, severity) in severities.items()
+    ]
+    page = page_of(tmp_path, findings=findings)
+    assert asked(page) == ["one", "three", "two"]  # within a topic in the order of the file
+    assert re.findall(r'<h2 class="topic">(\w+)</h2>', page) == ["Training", "Privacy"]
+
+
+def test_findings_of_earlier_versions_stand_in_the_order_of_the_file(tmp_path):
+    earlier = [{key: value for key, value in finding.items() if key != "topic"} for finding in (SKIPPED, ANSWERED)]
+    page = page_of(tmp_path, findings=earlier)
+    assert asked(page) == ["curvature", "membership"]
+    assert 'class="topic"' not in page.partition("<nav")[2]
+
+
+@pytest.mark.parametrize(("severity", "is_open"), [("info", False), ("low", False), ("medium", True), ("high", True)])
+def test_the_evidence_of_mild_findings_is_folded(tmp_path, severity, is_open):
+    page = page_of(tmp_path, findings=[ANSWERED | {"severity": severity}])
+    assert ('<details class="evidence" open>' in page) == is_open
 
 
 def test_each_section_has_its_headline(tmp_path):

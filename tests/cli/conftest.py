@@ -39,7 +39,7 @@ def quick_probe(monkeypatch):
             return Finding(headline="One.", severity=severity, rule="By decree.", advice="Rest.", figures=(figure,))
 
         monkeypatch.setattr(registry, "names", lambda: ["only"])
-        monkeypatch.setattr(registry, "load", lambda name: Probe("only", "Well?", frozenset(), run))
+        monkeypatch.setattr(registry, "load", lambda name: Probe("only", "Well?", "training", frozenset(), run))
 
     answer_with()
     return answer_with

@@ -56,4 +56,4 @@ def a_finding(severity="info", **changes):
 
 
 def a_probe(name, run, needs=()):
-    return Probe(name, f"What does {name} say?", frozenset(needs), run)
+    return Probe(name, f"What does {name} say?", "training", frozenset(needs), run)

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -137,14 +138,15 @@ def _ask_all(chosen: Sequence[Probe], subject: Subject, context: Context) -> tup
     end = time.perf_counter() + context.seconds
     try:
         for number, probe in enumerate(chosen, 1):
-            _tell([f"[{number}/{len(chosen)}] {probe.question}"], context)  # a line: the probes draw their own bars
             share = max(end - time.perf_counter(), 0.0) / (len(chosen) - len(answers))
+            # a line of its own: the probes draw their own bars
+            _tell([f"[{number}/{len(chosen)}] {probe.question} (up to {share:.0f} s)"], context)
             answers.append(_ask(probe, subject, replace(context, seconds=share)))
             _tell([f"  {answers[-1]}"], context)
     except KeyboardInterrupt:
         for when, probe in zip(chain(("during",), repeat("before")), chosen[len(answers) :], strict=False):
             reason = f"the audit was interrupted {when} this probe"
-            answers.append(Answer(probe.name, probe.question, "interrupted", 0.0, reason=reason))
+            answers.append(Answer(probe.name, probe.question, probe.topic, "interrupted", 0.0, reason=reason))
     return tuple(answers)
 
 
@@ -155,15 +157,16 @@ def _tell(lines: Iterable[str], context: Context) -> None:
 
 
 def _ask(probe: Probe, subject: Subject, context: Context) -> Answer:
+    answer = partial(Answer, probe.name, probe.question, probe.topic)
     for need in sorted(probe.needs):
         if not subject.has(need):
-            return Answer(probe.name, probe.question, "skipped", 0.0, reason=_MISSING[need])
+            return answer("skipped", 0.0, reason=_MISSING[need])
     start = time.perf_counter()
     try:
         finding = probe.run(subject, context)
     except SkipProbe as skipped:
-        return Answer(probe.name, probe.question, "skipped", time.perf_counter() - start, reason=str(skipped))
+        return answer("skipped", time.perf_counter() - start, reason=str(skipped))
     except (Exception, SystemExit) as error:  # one probe's failure must not cost the others' answers
         reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
-        return Answer(probe.name, probe.question, "failed", time.perf_counter() - start, reason=reason)
-    return Answer(probe.name, probe.question, "answered", time.perf_counter() - start, finding=finding)
+        return answer("failed", time.perf_counter() - start, reason=reason)
+    return answer("answered", time.perf_counter() - start, finding=finding)

@@ -16,6 +16,10 @@ Severity = Literal["info", "low", "medium", "high"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from least to most severe
 
+Topic = Literal["privacy", "robustness", "data", "training", "generalisation"]
+
+TOPICS: tuple[Topic, ...] = get_args(Topic)  # in the order of the report, where findings are equally severe
+
 
 class SkipProbe(AssayError):
     """Raised by a probe that does not apply to the subject; the report gives the message as the reason."""
@@ -144,11 +148,13 @@ class Probe:
     Args:
         name: Its name, which is its file's.
         question: Its question, in one sentence.
+        topic: The heading under which the report has it.
         needs: Parts that the subject must have; where one is missing, the probe is skipped with that reason.
         run: Called as ``run(subject, context)``; returns the finding, or raises `SkipProbe`.
     """
 
     name: str
     question: str
+    topic: Topic
     needs: frozenset[Need]
     run: Callable[[Subject, Context], Finding]

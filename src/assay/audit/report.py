@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from assay.audit.probe import TOPICS
 from assay.audit.terms import explain
 from assay.core import AssayError, InvalidInputError, MissingDataError
 from assay.lab.files import write_bytes
@@ -48,7 +49,7 @@ def render_report(facts: dict[str, Any], folder: Path) -> str:
         verdict=_verdict(facts),
         fit=_fit(quality),
         warnings=quality.get("warnings", []),
-        entries=entries,
+        sections=_sections(entries),
         terms_of_answers=explain(" ".join(entry["line"] for entry in entries)),
         grades=_GRADES,
     )
@@ -87,6 +88,17 @@ def rerender(run: Path | str, out: Path | str | None = None) -> Path:
     return target
 
 
+def _sections(entries: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Group findings by topic: the topic with the most severe finding first, then in the order of `TOPICS`.
+
+    Those of earlier versions, which have no topic, are one group without a heading.
+    """
+    grades = list(_GRADES)
+    groups = {topic: [entry for entry in entries if entry["topic"] == topic] for topic in ("", *TOPICS)}
+    found = [(topic, group) for topic, group in groups.items() if group]
+    return sorted(found, key=lambda item: min(grades.index(entry["grade"]) for entry in item[1]))
+
+
 def _entry(finding: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a finding with its pictures as markup; samples of the data and full figures are listed apart."""
     figures = [
@@ -103,6 +115,7 @@ def _entry(finding: dict[str, Any], folder: Path) -> dict[str, Any]:
     tiles = [figure for figure in figures if figure["tile"]]
     common, captions = _share([figure["caption"] for figure in tiles])
     return finding | {
+        "topic": finding.get("topic", ""),
         "grade": finding.get("severity", finding["status"]),
         "line": finding.get("headline") or f"Not answered: {finding['reason'].rstrip('.')}.",
         "common": common,

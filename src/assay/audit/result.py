@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 import assay
-from assay.audit.probe import SEVERITIES, Finding, Picture, Severity
+from assay.audit.probe import SEVERITIES, Finding, Picture, Severity, Topic
 from assay.audit.quality import Quality
 from assay.audit.subject import Subject
 from assay.lab import printable
@@ -28,6 +28,7 @@ class Answer:
     Args:
         probe: The probe's name.
         question: The probe's question.
+        topic: The heading of the question in the report.
         status: ``"answered"`` where there is a finding.
         seconds: Wall-clock time.
         finding: The finding, where there is one.
@@ -36,6 +37,7 @@ class Answer:
 
     probe: str
     question: str
+    topic: Topic
     status: Literal["answered", "skipped", "failed", "interrupted"]
     seconds: float
     finding: Finding | None = None
@@ -178,6 +180,7 @@ def _describe_answer(answer: Answer) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "probe": answer.probe,
         "question": answer.question,
+        "topic": answer.topic,
         "status": answer.status,
         "seconds": round(answer.seconds, 2),
     }

@@ -204,6 +204,7 @@ def _advice(sharpness: float) -> str:
 PROBE = Probe(
     name="curvature",
     question="How sharp is the loss around these weights?",
+    topic="training",
     needs=frozenset({"gradients", "training_data"}),
     run=run,
 )

@@ -178,6 +178,7 @@ def _measures(search: StartSearch, fitted: KnownStartReconstructor | None = None
 PROBE = Probe(
     name=NAME,
     question="Can the seed of training be guessed, and what does it give away?",
+    topic="privacy",
     needs=frozenset({"weights"}),
     run=run,
 )

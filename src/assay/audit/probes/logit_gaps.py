@@ -187,6 +187,7 @@ def _figure(at: Perturbed, predicted: Tensor, curve: ErrorCurve, which: str) -> 
 PROBE = Probe(
     name="logit_gaps",
     question="How many predictions do tiny perturbations flip, and how does the number grow with their size?",
+    topic="robustness",
     needs=frozenset({"gradients", "input_gradients"}),
     run=run,
 )

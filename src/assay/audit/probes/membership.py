@@ -235,6 +235,7 @@ def _of_shadows(subject: Subject, ensemble: ShadowEnsemble, learnt: dict[str, fl
 PROBE = Probe(
     name="membership",
     question="Can members of the training set be identified?",
+    topic="privacy",
     needs=frozenset({"gradients", "training_data", "test_data"}),
     run=run,
 )

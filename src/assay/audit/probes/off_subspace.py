@@ -220,6 +220,7 @@ def _figure(off: Tensor, on: Tensor, farthest: float) -> Figure:
 PROBE = Probe(
     name="off_subspace",
     question="How sensitive are predictions to directions outside the data's subspace?",
+    topic="robustness",
     needs=frozenset({"gradients", "input_gradients", "training_data"}),
     run=run,
 )

@@ -224,6 +224,7 @@ def _measures(recovered: Recovered) -> dict[str, float]:
 PROBE = Probe(
     name="reconstruction",
     question="Which training samples can be recovered without the initial weights?",
+    topic="privacy",
     needs=frozenset({"weights", "input_gradients"}),
     run=run,
 )

@@ -228,6 +228,7 @@ def _examples(
 PROBE = Probe(
     name="robustness",
     question="How easily do small perturbations change the prediction?",
+    topic="robustness",
     needs=frozenset({"gradients", "input_gradients"}),
     run=run,
 )
