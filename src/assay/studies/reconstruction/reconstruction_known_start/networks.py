@@ -148,7 +148,7 @@ def embed(settings: Settings, source: str) -> dict[str, Tensor]:
     data = load(source)
     shape = tuple(data.x_test.shape[1:])
     if settings.stand_in:
-        encoder: nn.Module = small_conv(shape, 200, generator=seeded(0)).eval()
+        encoder: nn.Module = small_conv(shape, 200, generator=seeded(0)).eval()  # pyright: ignore[reportArgumentType]
     else:
         encoder = load_encoder("efficientnet-lite0")
     images = torch.cat([data.x_test[: settings.features], data.x_train[: settings.features]])

@@ -132,7 +132,7 @@ def measure_nulls(lab: Lab, rows: dict[str, Grid]) -> None:
 
 def measure_heads(lab: Lab, settings: Settings) -> None:
     """C6: heads of two layers on features of CIFAR-10 images."""
-    source = lab.data("cifar10")
+    source = lab.data("cifar10") or "fashion"
     stand_in = settings.stand_in or source != "cifar10"
     pool: Any = lab.cached("features", partial(embed, settings, "fashion" if stand_in else source))
     heads = lab.grid(partial(attack_head, pool=pool), settings, name="heads", seed=settings.seeds)
