@@ -5,7 +5,8 @@ Topics:
 - `kkt`: from the stationarity (KKT) conditions of the trained weights: reconstruction-multiclass,
   reconstruction-general-losses, reconstruction-transfer, reconstruction-frontier;
 - `embeddings`: from recovered embeddings to inputs: reconstruction-transfer;
-- `known_start`: from the weights before and after training, the former guessed from the seed: reconstruction-frontier;
+- `known_start`: from the weights before and after training, the former guessed from the seed: reconstruction-frontier,
+  reconstruction-known-start;
 - `scoring`: scores and null distributions: reconstruction-multiclass, reconstruction-frontier;
 - simulated training (`SimulatedDynamicsReconstructor`) and shadow networks (`ShadowReconstructor`):
   reconstruction-frontier;

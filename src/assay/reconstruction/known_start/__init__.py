@@ -1,6 +1,6 @@
 """Reconstruction from a network whose initial weights are known: guessed from the seed, or a public checkpoint.
 
-Papers: reconstruction-frontier.
+Papers: reconstruction-frontier, reconstruction-known-start.
 """
 
 from assay.reconstruction.known_start.displacement import Displacement, measure_displacement
