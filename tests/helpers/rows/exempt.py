@@ -4,6 +4,7 @@ EXEMPT = {
     "adversarial.search_architectures": "takes functions that build and reward; tried with known rewards in its test",
     "core.copy_network": "takes a network alone and returns one; tried on networks that deepcopy refuses in its test",
     "core.find_device": "takes a name; tried in its test",
+    "core.graph_bytes": "returns a number of bytes, which is half in float32; tried on a chain in its test",
     "core.require_inspected": "returns nothing: it refuses what `inspect_model`, which has a row, finds",
     "core.stays_in_unit_interval": "is given a network that was looked at; tried on sigmoids and scores in its test",
     "core.unwrapped": "takes a network alone and returns the one inside; tried on the wrappers in its test",
