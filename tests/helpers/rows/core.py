@@ -45,7 +45,6 @@ from assay.core import (
     preserved,
     project_parameters,
     seeded,
-    select_parameters,
     signs,
     single_logit,
     squared_error,
@@ -73,10 +72,6 @@ def _gauss_newton(model, x, y, generator, batch_size=5):
 
 def _fisher(model, x, y, generator, batch_size=5):
     return FisherOperator(model, x, y, cross_entropy, batch_size=batch_size).to_dense()
-
-
-def _selected(model, x, y, generator):
-    return flatten(select_parameters(model, set(named_parameters(model))))
 
 
 def _as_a_function(model, x, y, generator):
@@ -157,7 +152,6 @@ ROWS = (
     Analysis(HessianOperator, run=_hessian),
     Analysis(GaussNewtonOperator, run=_gauss_newton),
     Analysis(FisherOperator, run=_fisher),
-    Analysis(select_parameters, run=_selected, needs_data=False),
     Analysis(predict),
     Analysis(mean_loss),
     Analysis(mean_over_samples, run=_weighted_mean),

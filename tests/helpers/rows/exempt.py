@@ -6,6 +6,7 @@ EXEMPT = {
     "core.find_device": "takes a name; tried in its test",
     "core.graph_bytes": "returns a number of bytes, which is half in float32; tried on a chain in its test",
     "core.require_inspected": "returns nothing: it refuses what `inspect_model`, which has a row, finds",
+    "core.select_parameters": "takes a network and names alone, and runs nothing; tried on a layer in its test",
     "core.stays_in_unit_interval": "is given a network that was looked at; tried on sigmoids and scores in its test",
     "core.unwrapped": "takes a network alone and returns the one inside; tried on the wrappers in its test",
     "core.unwrapped_state": "takes a state dict alone and returns one; tried on the wrappers in its test",
