@@ -13,6 +13,7 @@ from assay.core.checks import (
     signs,
 )
 from assay.core.cosine import cosine_distance
+from assay.core.curvature import FisherOperator, GaussNewtonOperator, HessianOperator
 from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
 from assay.core.duplicates import find_copies
@@ -47,8 +48,9 @@ from assay.core.look import (
     stays_in_unit_interval,
 )
 from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, single_logit, squared_error
+from assay.core.memory import graph_bytes
 from assay.core.objective import MeanLoss, loss_kind, mean_over_samples
-from assay.core.operators import DenseOperator, GaussNewtonOperator, HessianOperator, MatrixFree
+from assay.core.operators import DenseOperator, MatrixFree
 from assay.core.parameters import (
     Parameters,
     assign_parameters,
@@ -59,6 +61,7 @@ from assay.core.parameters import (
     parameter_distance,
     preserved,
     project_parameters,
+    select_parameters,
     unflatten,
     unwrapped,
     unwrapped_state,
@@ -84,6 +87,7 @@ __all__ = [
     "ROC",
     "AssayError",
     "DenseOperator",
+    "FisherOperator",
     "FitResult",
     "GaussNewtonOperator",
     "HessianOperator",
@@ -137,6 +141,7 @@ __all__ = [
     "forward_product",
     "functional",
     "gradient",
+    "graph_bytes",
     "hessian_vector_product",
     "input_gradient",
     "inspect_model",
@@ -168,6 +173,7 @@ __all__ = [
     "roc",
     "rows_among",
     "seeded",
+    "select_parameters",
     "signs",
     "single_logit",
     "spawn_seeds",

@@ -48,6 +48,34 @@ def named_parameters(model: nn.Module, *, params: Selection = "all") -> Paramete
         }
 
 
+def select_parameters(model: nn.Module, chosen: Selection | Collection[str]) -> Parameters:
+    """Return the parameters of a selection, or those of the given names and below the given modules.
+
+    Args:
+        model: Network.
+        chosen: The selection of `named_parameters`, or names of parameters and modules.
+
+    Raises:
+        InvalidInputError: No parameter has a name, or lies below the module of that name.
+
+    >>> list(select_parameters(nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1)), {"1", "0.bias"}))
+    ['0.bias', '1.weight', '1.bias']
+    """
+    if isinstance(chosen, str):
+        return named_parameters(model, params=chosen)
+    every = named_parameters(model)
+    found: dict[str, set[str]] = {
+        name: {key for key in every if key == name or key.startswith(f"{name}.")} for name in chosen
+    }
+    missing = [name for name, keys in found.items() if not keys]
+    if missing or not found:
+        raise InvalidInputError(
+            f"params names {', '.join(missing) or 'nothing'}, where the model has no parameter; it has "
+            f"{', '.join(list(every)[:8])}{', ...' if len(every) > 8 else ''}"
+        )
+    return {key: value for key, value in every.items() if any(key in keys for keys in found.values())}
+
+
 def _floating_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for name, value in unwrapped(model).named_parameters():
         _require_values(name, value)

@@ -6,12 +6,12 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.core.checks import check_samples
+from assay.core.curvature import HessianOperator
 from assay.core.derivatives import RefusedDerivative, forward_product, pull_back, push_forward
 from assay.core.errors import InvalidInputError
 from assay.core.leaves import check_reached, leaves
 from assay.core.look import check_outputs
 from assay.core.losses import LossFunction
-from assay.core.operators import HessianOperator
 from assay.core.parameters import Selection, flatten, functional, named_parameters, unflatten, unwrapped
 
 

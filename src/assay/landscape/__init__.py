@@ -12,8 +12,10 @@ from assay.landscape.decomposition import (
     gauss_newton_factor,
 )
 from assay.landscape.density import SpectralDensity, spectral_density
+from assay.landscape.eigenpairs import top_eigenpairs
 from assay.landscape.path import PathReport, linear_path
 from assay.landscape.spectrum import SpectrumReport, hessian_spectrum
+from assay.landscape.trace import TraceEstimate, hutch_plus_plus
 from assay.landscape.tridiagonalization import Tridiagonalization, lanczos
 
 __all__ = [
@@ -23,13 +25,16 @@ __all__ = [
     "PathReport",
     "SpectralDensity",
     "SpectrumReport",
+    "TraceEstimate",
     "Tridiagonalization",
     "factor_eigenvalues",
     "gauss_newton_decomposition",
     "gauss_newton_factor",
     "gradient_covariance_alignment",
     "hessian_spectrum",
+    "hutch_plus_plus",
     "lanczos",
     "linear_path",
     "spectral_density",
+    "top_eigenpairs",
 ]

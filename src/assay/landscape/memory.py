@@ -1,15 +1,11 @@
 """Batch size that keeps products with a network's curvature within a bound of memory."""
 
-import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from assay.core import named_parameters
-from assay.core.leaves import leaves
-from assay.core.parameters import unwrapped
+from assay.core import graph_bytes
 
 BYTES = 2**30
-GRAPHS = 2  # a product differentiates the gradient, whose graph holds each activation about twice
 
 
 def affordable_batch(model: nn.Module, x: Shaped[Tensor, "n *d"], *, columns: int, limit: int = BYTES) -> int:
@@ -23,20 +19,8 @@ def affordable_batch(model: nn.Module, x: Shaped[Tensor, "n *d"], *, columns: in
 
     Cost: one forward pass of one sample.
 
+    >>> import torch
     >>> affordable_batch(nn.Linear(4, 3), torch.zeros(10, 4), columns=10)
     10
     """
-    saved = 0
-    names = named_parameters(model).keys()
-    with leaves(model, names) as params:
-        weights = {weight.untyped_storage().data_ptr() for weight in params.values()}
-
-        def count(tensor: Tensor) -> Tensor:
-            nonlocal saved
-            if tensor.untyped_storage().data_ptr() not in weights:
-                saved += tensor.numel() * tensor.element_size()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            unwrapped(model)(x[:1])
-    return max(1, min(len(x), limit // max(GRAPHS * (1 + columns) * saved, 1)))
+    return max(1, min(len(x), limit // max((1 + columns) * graph_bytes(model, x[:1]), 1)))

@@ -7,6 +7,7 @@ from torch import nn
 
 from assay.core import (
     DenseOperator,
+    FisherOperator,
     GaussNewtonOperator,
     HessianOperator,
     SequentialTrainer,
@@ -67,6 +68,10 @@ def _hessian(model, x, y, generator, batch_size=5):
 
 def _gauss_newton(model, x, y, generator, batch_size=5):
     return GaussNewtonOperator(model, x, y, cross_entropy, batch_size=batch_size).to_dense()
+
+
+def _fisher(model, x, y, generator, batch_size=5):
+    return FisherOperator(model, x, y, cross_entropy, batch_size=batch_size).to_dense()
 
 
 def _as_a_function(model, x, y, generator):
@@ -146,6 +151,7 @@ ROWS = (
     Analysis(vector_jacobian_product, options=lambda model, x, y: {"cotangent": torch.ones_like(x[:, :3])}),
     Analysis(HessianOperator, run=_hessian),
     Analysis(GaussNewtonOperator, run=_gauss_newton),
+    Analysis(FisherOperator, run=_fisher),
     Analysis(predict),
     Analysis(mean_loss),
     Analysis(mean_over_samples, run=_weighted_mean),

@@ -10,9 +10,11 @@ from assay.landscape import (
     gauss_newton_factor,
     gradient_covariance_alignment,
     hessian_spectrum,
+    hutch_plus_plus,
     lanczos,
     linear_path,
     spectral_density,
+    top_eigenpairs,
 )
 from helpers.rows.base import Analysis
 from helpers.rows.standalone import Formula, Sampler
@@ -31,6 +33,16 @@ def _lanczos(model, x, y, generator):
     start = torch.randn(operator.shape[0], 2, generator=generator, dtype=torch.float64).to(x)
     found = lanczos(operator, start, n_iter=5, generator=generator)
     return found.diagonal, found.off_diagonal
+
+
+def _trace(model, x, y, generator):
+    found = hutch_plus_plus(HessianOperator(model, x, y, cross_entropy), products=9, generator=generator)
+    return found.value, found.error
+
+
+def _top(model, x, y, generator):
+    values, vectors = top_eigenpairs(HessianOperator(model, x, y, cross_entropy), 2, generator=generator)
+    return values, vectors.abs()  # an eigenvector is known up to its sign
 
 
 def _linear_path(model, x, y, generator, batch_size=256):
@@ -62,6 +74,8 @@ ROWS = (
     Analysis(hessian_spectrum),
     Analysis(hessian_spectrum, variant="by Lanczos", run=_by_lanczos, random=True),
     Analysis(lanczos, run=_lanczos, random=True),
+    Analysis(hutch_plus_plus, run=_trace, random=True),
+    Analysis(top_eigenpairs, run=_top),
     Analysis(gauss_newton_decomposition),
     Analysis(gauss_newton_factor, run=_gauss_newton),
     Analysis(gradient_covariance_alignment, options={"k": 1}),
