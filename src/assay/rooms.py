@@ -42,7 +42,12 @@ ALL_ROOMS = (
     ),
     Room("landscape", "How sharp is the minimum that training found?", "here"),
     Room("attribution", "Which inputs drive a prediction?", "planned"),
-    Room("generalization", "Why do networks do well on new data?", "planned"),
+    Room(
+        "generalization",
+        "Why do networks that fit their training set do well on new data?",
+        "here",
+        topics=("interpolators",),
+    ),
     Room("theory", "What can be computed exactly?", "planned"),
     Room("representation", "What do the layers of a network encode?", "planned"),
     Room("optim", "Optimisers", "planned"),
