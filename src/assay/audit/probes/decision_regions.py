@@ -94,8 +94,8 @@ def _pieces(subject: Subject, planes: list[Plane]) -> Fragmentation:
 
 def _headline(train: float, held: float) -> str:
     return (
-        f"Decision regions fall into {train:.2g} pieces on a plane through training samples, and into {held:.2g} on one "
-        "through held-out samples."
+        f"Decision regions fall into {train:.2g} pieces on a plane through training samples, and into {held:.2g} on "
+        "one through held-out samples."
     )
 
 

@@ -61,7 +61,9 @@ class ReproducibilityMatrix:
 
 
 def reproducibility_score(preds_a: Int64[Tensor, "n r r"], preds_b: Int64[Tensor, "n r r"]) -> Reproducibility:
-    r"""Compute the reproducibility $R = \frac1n \sum_p \frac1{r^2} \lvert\{z \in p : f(z) = g(z)\}\rvert$ of two networks.
+    r"""Compute the reproducibility of two networks, their share of equal predictions on planes.
+
+    $R = \frac1n \sum_p \frac1{r^2} \lvert\{z \in p : f(z) = g(z)\}\rvert$ over n planes of r x r points.
 
     Args:
         preds_a: One network's classes on n planes of r x r points, from `plane_predictions`.
