@@ -70,6 +70,9 @@ STACKS = ("ShadowEnsemble", "StackedTrainer", "evaluate_poison")
 OF_TOKENS = ("assay.core", "assay.landscape", "assay.audit.probes.curvature", "assay.privacy.membership.direct")
 """What asks no derivative in the inputs, and so takes tokens."""
 
+BETWEEN_SAMPLES = ("assay.landscape.regions",)
+"""What evaluates the network between samples, where there are no tokens."""
+
 
 THROUGH_LOGARITHM = ("robust_accuracy",)
 """What takes probabilities through their logarithm, and says so."""
@@ -114,6 +117,7 @@ def must_answer(entry: Entry, network: Network) -> bool:
     if network.fatal and entry.room.startswith("assay.audit"):
         return False
     of_tokens = entry.room.startswith(OF_TOKENS) and entry.name != "input_gradient"  # integers have none
+    of_tokens = of_tokens and not entry.room.startswith(BETWEEN_SAMPLES)
     if network.inputs is words and not network.language and not of_tokens:
         return False
     return not (network.classes == 2 and not entry.chooses_loss)

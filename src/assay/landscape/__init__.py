@@ -1,6 +1,8 @@
-"""Curvature of the loss at a solution, and the loss between solutions.
+"""Curvature of the loss at a solution, the loss between solutions, and decision regions.
 
 Papers: hessian-spectrum.
+
+- `regions`: decision regions on planes through samples (decision-boundaries).
 """
 
 from assay.landscape.alignment import AlignmentReport, gradient_covariance_alignment

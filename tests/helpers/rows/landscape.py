@@ -1,8 +1,9 @@
 """The rows of `assay.landscape`."""
 
+import matplotlib.pyplot
 import torch
 
-from assay.core import DenseOperator, HessianOperator, as_generator, cross_entropy
+from assay.core import DenseOperator, HessianOperator, as_generator, check_samples, cross_entropy
 from assay.landscape import (
     SpectralDensity,
     factor_eigenvalues,
@@ -15,6 +16,18 @@ from assay.landscape import (
     linear_path,
     spectral_density,
     top_eigenpairs,
+)
+from assay.landscape.regions import (
+    Plane,
+    directional_margin,
+    fragmentation_score,
+    path_class_changes,
+    plane_predictions,
+    plot_decision_regions,
+    reproducibility_matrix,
+    reproducibility_score,
+    sample_planes,
+    width_study,
 )
 from helpers.rows.base import Analysis
 from helpers.rows.standalone import Formula, Sampler
@@ -70,6 +83,51 @@ def _density(source, n):
     return points, nodes, weights / weights.sum(1, keepdim=True)
 
 
+def _plane(x):
+    total = check_samples(x).sum(0)
+    return Plane(total, -total, total.flip(0) + total.norm())
+
+
+def _plane_predictions(model, x, y, generator, batch_size=64):
+    samples = torch.cat([x, -x, x.flip(0) + 1])
+    planes = sample_planes(samples, n=2, generator=generator)
+    return plane_predictions(model, planes, resolution=5, batch_size=batch_size)
+
+
+def _margins(model, x, y, generator, batch_size=64):
+    deltas = torch.linspace(0.1, 3, 8)
+    found = directional_margin(model, x, x, n_directions=3, deltas=deltas, generator=generator, batch_size=batch_size)
+    return found.hits
+
+
+def _class_changes(model, x, y, generator, batch_size=64):
+    return path_class_changes(model, x, 1 - x, n=9, batch_size=batch_size)
+
+
+def _map(model, x, y, generator, batch_size=64):
+    axes = plot_decision_regions(_plane(x), model, resolution=5, batch_size=batch_size)
+    matplotlib.pyplot.close(axes.figure)
+    return torch.as_tensor(axes.get_images()[0].get_array().data).to(x.dtype)
+
+
+def _width_study(model, x, y, generator, batch_size=64):
+    options = {"resolution": 5, "batch_size": batch_size, "generator": generator}
+    return width_study(lambda width, source: model, (1, 2), [_plane(x)], **options).fragmentation.to(x.dtype)
+
+
+def _maps(source, n):
+    return tuple(torch.randint(3, (n, 4, 4), generator=source) for _ in range(2))
+
+
+def _triplet(source, n):
+    return tuple(torch.randn(n, generator=source, dtype=torch.float64) for _ in range(3))
+
+
+def _planes_drawn(generator, n):
+    x = torch.linspace(0, 1, 40, dtype=torch.float64).reshape(8, 5).sin()
+    return torch.stack([plane.coords for plane in sample_planes(x, n=n, generator=generator)])
+
+
 ROWS = (
     Analysis(hessian_spectrum),
     Analysis(hessian_spectrum, variant="by Lanczos", run=_by_lanczos, random=True),
@@ -86,5 +144,25 @@ ROWS = (
         factor_eigenvalues,
         lambda source, n: (torch.randn(n, 4, generator=source).double(),),
         rowwise=False,
+    ),
+    Analysis(plane_predictions, run=_plane_predictions, random=True),
+    Analysis(directional_margin, run=_margins),
+    Analysis(path_class_changes, run=_class_changes),
+    Analysis(plot_decision_regions, run=_map),
+    Analysis(width_study, run=_width_study),
+    Sampler(sample_planes, _planes_drawn, (3, 2)),
+    Formula(Plane, _triplet, run=lambda *samples: Plane(*samples).grid(3)[0], rowwise=False, refuses=("rows", "empty")),
+    Formula(
+        reproducibility_score, _maps, run=lambda a, b: reproducibility_score(a, b).per_plane, refuses=("rows", "empty")
+    ),
+    Formula(
+        reproducibility_matrix,
+        _maps,
+        run=lambda a, b: reproducibility_matrix({"one": [a, b]}).scores,
+        rowwise=False,
+        refuses=("rows", "empty"),
+    ),
+    Formula(
+        fragmentation_score, lambda source, n: _maps(source, n)[:1], run=lambda a: fragmentation_score(a).per_plane
     ),
 )
