@@ -2,10 +2,11 @@
 
 Every attack gets the same correct samples, radius and number of gradient steps or queries. Its points are projected
 onto the ball and the range, and success is read by one forward pass of this script. Charged are CPU seconds of one
-thread, and every forward and backward pass, one a sample, counted in a second run. Peers that are not installed are
-left out: `pip install --no-deps pyautoattack torchattacks adv-lib foolbox`.
+thread, and every forward and backward pass, one a sample, counted in the same run. Peers that are not installed are
+left out: `pip install --no-deps pyautoattack torchattacks foolbox eagerpy`. Each result is kept below `--out`: a run
+that was cut short goes on where it stopped, and `--only` adds to what is there.
 
-    ASSAY_DATA=... python benchmarks/attack_peers.py --seeds 0 1 2
+    ASSAY_DATA=... python benchmarks/attack_peers.py --out /tmp/peers --seeds 0 1 2
 """
 
 import importlib.util
@@ -38,14 +39,18 @@ class Options:
     """How much is attacked.
 
     Attributes:
+        out: Folder for what was finished.
         seeds: Seeds of the random starts, one run each.
         samples: First test samples, of which the correct ones are attacked.
         only: Attacks whose name holds this text; all by default.
+        problems: Numbers of the problems, from 0.
     """
 
+    out: Path
     seeds: tuple[int, ...] = (0, 1, 2)
     samples: int = 300
     only: str = ""
+    problems: tuple[int, ...] = (0, 1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -74,20 +79,28 @@ PROBLEMS = (
 
 def main(options: Options) -> None:
     """Run every attack of every library that is installed, write the results and print them."""
-    records = []
-    for problem in PROBLEMS:
+    for problem in (PROBLEMS[number] for number in options.problems):
         data = load(problem.network.removesuffix("-provable"))
         model, x, y = load_pretrained(problem.network), data.x_test[: options.samples], data.y_test[: options.samples]
         correct = predict(model, x).argmax(1) == y
         for seed in options.seeds:
             for attack, library, call in attacks(problem, seed):
-                if options.only in attack:
+                path = options.out / f"{PROBLEMS.index(problem)}-{seed}-{attack}-{library}.json".replace(" ", "-")
+                if options.only in attack and not path.exists():
                     measured = measure(model, x[correct], y[correct], problem.threat, call, seed)
                     row = {"attack": attack, "library": library, "seed": seed, "samples": int(correct.sum())}
-                    records.append(vars(problem) | row | measured)
-                    print(line(records[-1]), flush=True)
+                    keep(path, vars(problem) | row | measured)
+    records = [json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))]
     used = {"versions": versions(), "machine": machine(torch.device("cpu"))}
     RESULTS.write_text(json.dumps(used | {"records": records}, indent=2) + "\n")
+    print("\n".join(table(records)))
+
+
+def keep(path: Path, record: dict[str, Any]) -> None:
+    """Write a record in one step, so that an interruption leaves no half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".part").write_text(json.dumps(record))
+    path.with_suffix(".part").rename(path)
 
 
 def attacks(problem: Problem, seed: int) -> Iterator[tuple[str, str, Call]]:
@@ -152,24 +165,27 @@ def foolbox(problem: Problem, seed: int) -> Iterator[tuple[str, str, Call]]:
 
 def measure(model: nn.Module, x: Tensor, y: Tensor, threat: Lp, call: Call, seed: int) -> dict[str, float]:
     """Return how many samples an attack leaves standing, its CPU seconds and its passes."""
+    counted = PassCounter(model.eval()).eval()
     with isolated_rng(seed):
         start = time.process_time()
-        x_adv = call(model.eval(), x, y)
+        x_adv = call(counted, x, y)
         seconds = time.process_time() - start
     standing = int((predict(model, threat.project(x_adv.detach(), x)).argmax(1) == y).sum())
-    counted = PassCounter(model).eval()
-    with isolated_rng(seed):
-        call(counted, x, y)
     return {"standing": standing, "seconds": seconds, "passes": counted.n_forward + counted.n_backward}
 
 
-def line(record: dict[str, Any]) -> str:
-    """Return a record as a row of a table in Markdown."""
-    where = f"{record['network']}, {record['norm']:g}, {record['eps']:g}, {record['n_iter']}, n={record['samples']}"
-    return (
-        f"| {where} | {record['attack']} | {record['library']} | {record['seed']} | {record['standing']} "
-        f"| {record['passes']:,} | {record['seconds']:.1f} |"
-    )
+def table(records: list[dict[str, Any]]) -> list[str]:
+    """Return a table in Markdown, one row an attack and library: standing by seed, means of passes and seconds."""
+    rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        where = f"{record['network']}, {record['norm']:g}, {record['eps']:g}, {record['n_iter']}, n={record['samples']}"
+        rows.setdefault((where, record["attack"], record["library"]), []).append(record)
+    lines = ["| network, norm, radius, steps | attack | library | standing | passes | CPU s |", "| " + "--- | " * 6]
+    for key, found in sorted(rows.items()):
+        standing = ", ".join(str(record["standing"]) for record in found)
+        passes, seconds = (sum(record[name] for record in found) / len(found) for name in ("passes", "seconds"))
+        lines.append(f"| {' | '.join(key)} | {standing} | {passes:,.0f} | {seconds:.1f} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Parameters, derivatives, losses, training, statistics, seeds and input checks that all rooms share."""
 
 from assay.core.batches import batch_sizes
+from assay.core.broadcasting import per_sample
 from assay.core.checks import (
     check_choice,
     check_count,
@@ -161,6 +162,7 @@ __all__ = [
     "output_parts",
     "parameter_distance",
     "parameter_gradients",
+    "per_sample",
     "per_sample_gradient_norms",
     "per_sample_gradients",
     "plain_attention",

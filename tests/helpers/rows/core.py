@@ -39,6 +39,7 @@ from assay.core import (
     output_jacobian,
     parameter_distance,
     parameter_gradients,
+    per_sample,
     per_sample_gradient_norms,
     per_sample_gradients,
     predict,
@@ -188,6 +189,7 @@ ROWS = (
     ),
     Formula(kernel_distance, _kernels, rowwise=False),
     Formula(cosine_distance, _vectors, options={"floor": 1e-6}, refuses=()),  # other axes broadcast
+    Formula(per_sample, lambda source, n: (torch.randn(n, generator=source), torch.zeros(n, 2, 3)), refuses=()),
     Formula(
         order_statistic_index,
         lambda source, n: (100, 0.5),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from assay.adversarial.attacks.ascent_state import AscentState, Broken, Objective
 from assay.adversarial.attacks.sparse_ascent import ascend_sparse
 from assay.adversarial.attacks.threat import Lp
+from assay.core import per_sample
 
 MOMENTUM = 0.75  # Paper: section 3, alpha.
 ASCENT_SHARE = 0.75  # Paper: section 3, rho: the step is halved if a smaller share of steps raised the objective.
@@ -112,14 +113,14 @@ class _Ascent(AscentState):
         """Start from the sample where the gradient vanishes at a random start, as where the softmax saturates."""
         flat = ~self.gradient.flatten(1).any(1)
         if flat.any():
-            self.point = torch.where(flat.view(-1, *[1] * (self.x.ndim - 1)), self.x, self.point)
+            self.point = torch.where(per_sample(flat, self.x), self.x, self.point)
             self.best_value = torch.full_like(self.best_value, -math.inf)
             self.evaluate(model, objective, differentiate=True)
             self.n_rises = torch.zeros_like(self.n_rises)
 
     def advance(self, *, first: bool) -> None:
         """Take one projected step with momentum; the first step has none."""
-        size = self.step_size.view(-1, *[1] * (self.x.ndim - 1))
+        size = per_sample(self.step_size, self.x)
         stepped = self.threat.project(self.point + size * self.threat.steepest(self.gradient), self.x)
         if not first:
             momentum = (1 - MOMENTUM) * (self.point - self.previous)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.adversarial.attacks.threat import Lp
-from assay.core import input_gradient
+from assay.core import input_gradient, per_sample
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 """The function to maximise: scores `(n, c)` and one row of labels a sample to values `(n,)`."""
@@ -48,7 +48,7 @@ class AscentState:
             with torch.no_grad():
                 self.value = measured(model(self.point))
         improved = self.value > self.best_value
-        rows = improved.view(-1, *[1] * (self.x.ndim - 1))
+        rows = per_sample(improved, self.x)
         self.best = torch.where(rows, self.point, self.best)
         self.best_gradient = torch.where(rows, self.gradient, self.best_gradient)
         self.best_value = torch.where(improved, self.value, self.best_value)
@@ -56,7 +56,7 @@ class AscentState:
 
     def return_to_best(self, mask: Tensor) -> None:
         """Set the samples of the mask back to their best points."""
-        rows = mask.view(-1, *[1] * (self.x.ndim - 1))
+        rows = per_sample(mask, self.x)
         self.point = torch.where(rows, self.best, self.point)
         self.gradient = torch.where(rows, self.best_gradient, self.gradient)
         self.value = torch.where(mask, self.best_value, self.value)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from assay.adversarial.attacks.l1_projection import project_l1_box
-from assay.core import InvalidInputError, check_choice
+from assay.core import InvalidInputError, check_choice, per_sample
 
 NORMS = (1, 2, math.inf)
 ROUNDING = 1e-5  # How far an input may lie outside its range, in units of the range's width.
@@ -115,7 +115,7 @@ class Lp:
             nearest = (centre + project_l1_box(flat, *room, eps).view_as(centre)).clamp(low, high)
         else:
             change = moved - centre
-            shrink = (eps / _norms(change, 2).clamp_min(eps)).view(-1, *[1] * (x.ndim - 1))
+            shrink = per_sample(eps / _norms(change, 2).clamp_min(eps), x)
             nearest = (centre + change * shrink).clamp(low, high)
         return nearest if nearest.dtype == x.dtype else _rounded_towards(x, nearest)
 
@@ -160,7 +160,7 @@ class Lp:
             change = shares.view(x.shape) * (torch.rand(x.shape, **kind) - 0.5).sign()
         else:
             normal, radius = torch.randn(x.shape, **kind), torch.rand(len(x), **kind) ** (1 / math.prod(x.shape[1:]))
-            change = self.steepest(normal) * radius.view(-1, *[1] * (x.ndim - 1))
+            change = self.steepest(normal) * per_sample(radius, x)
         return self.project(x + self.reach(x) * change.to(x), x)
 
     def _scale(self) -> float:

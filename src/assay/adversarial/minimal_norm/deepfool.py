@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks import Lp, attackable, malt_scores
-from assay.core import InvalidInputError, check_count, input_gradient, predict
+from assay.core import InvalidInputError, check_count, input_gradient, per_sample, predict
 
 
 @dataclass(frozen=True)
@@ -99,4 +99,4 @@ class DeepFool:
 
         direction = self.threat.steepest(input_gradient(model, point, gap)[1])
         reachable = torch.where(distance.isfinite(), distance.clamp_min(least), 0).clamp(max=self.threat.reach(point))
-        return reachable.view(-1, *[1] * (point.ndim - 1)) * direction
+        return per_sample(reachable, point) * direction

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.adversarial.attacks import Lp, attackable
-from assay.core import check_choice, check_count, check_fraction, check_positive, input_gradient, margins
+from assay.core import check_choice, check_count, check_fraction, check_positive, input_gradient, margins, per_sample
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _Search:
         """Keep misclassified points that are nearer than those before, and resize the balls."""
         distance, broken = self.threat.distance(self.point, self.x).to(margin), margin < 0
         nearer = broken & (distance < self.smallest)
-        self.nearest = torch.where(self._rows(nearer), self.point, self.nearest)
+        self.nearest = torch.where(per_sample(nearer, self.x), self.point, self.nearest)
         self.smallest = torch.where(nearer, distance, self.smallest)
         steepness = (gradient * self.threat.steepest(gradient)).flatten(1).sum(1)
         to_boundary = distance + margin / steepness.clamp_min(1e-12)
@@ -113,13 +113,10 @@ class _Search:
         """Step down the margin, and project onto each sample's ball and onto the range."""
         flat = gradient.flatten(1)
         direction = (flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)).view_as(gradient)
-        change, radius = self.point - size * direction - self.x, self._rows(self.radius)
+        change, radius = self.point - size * direction - self.x, per_sample(self.radius, self.x)
         if self.threat.norm == math.inf:
             change = torch.minimum(torch.maximum(change, -radius), radius)
         else:
-            length = self._rows(change.flatten(1).norm(dim=1))
+            length = per_sample(change.flatten(1).norm(dim=1), self.x)
             change = change * (radius / length.clamp_min(1e-12)).clamp(max=1)
         self.point = self.threat.project(self.x + change, self.x)
-
-    def _rows(self, values: Float[Tensor, " n"] | Bool[Tensor, " n"]) -> Tensor:
-        return values.view(-1, *[1] * (self.x.ndim - 1))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from assay.adversarial.attacks import Lp, attackable
 from assay.adversarial.subspace.gradient import SubspaceBasis, margin_gradient
-from assay.core import InvalidInputError, check_choice, check_count, check_model, check_positive, margins
+from assay.core import InvalidInputError, check_choice, check_count, check_model, check_positive, margins, per_sample
 from assay.nets import TwoLayerReLU
 
 Direction = Literal["gradient", "universal"]
@@ -93,7 +93,7 @@ class OffSubspaceAttack:
         for _ in range(self.n_iter):
             margin, gradient = margin_gradient(model, point, y)
             step = 2.5 * self.max_norm / self.n_iter * threat.steepest(self.basis.project_off(gradient))
-            point = torch.where(_rows(margin > 0, x), threat.project(point - step, x), point)
+            point = torch.where(per_sample(margin > 0, x), threat.project(point - step, x), point)
         return point
 
     def _move_along(self, step: Tensor, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class OffSubspaceAttack:
         with torch.no_grad():
             for number in range(1, self.n_iter + 1):
                 correct = margins(model(point), y) > 0
-                point = torch.where(_rows(correct, x), x + self.max_norm * number / self.n_iter * step, point)
+                point = torch.where(per_sample(correct, x), x + self.max_norm * number / self.n_iter * step, point)
         return point
 
 
@@ -215,7 +215,7 @@ def _first_flip(
     line = directions(model, x, y, basis, universal)
 
     def flipped(radius: Tensor) -> Tensor:
-        return margins(model(x + _rows(radius, x) * line), y) <= 0
+        return margins(model(x + per_sample(radius, x) * line), y) <= 0
 
     low, high = x.new_zeros(len(x)), x.new_full((len(x),), math.inf)
     for radius in torch.linspace(0, max_norm, GRID + 1).tolist():
@@ -227,8 +227,3 @@ def _first_flip(
         beyond = flipped(middle) & high.isfinite()
         high, low = torch.where(beyond, middle, high), torch.where(beyond, low, middle)
     return high
-
-
-def _rows(values: Tensor, like: Tensor) -> Tensor:
-    """Shape one value a sample to multiply all entries of the sample."""
-    return values.view(-1, *[1] * (like.ndim - 1))

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from assay.core import InvalidInputError, as_generator, check_finite, check_samples, find_copies
+from assay.core import InvalidInputError, as_generator, check_finite, check_samples, find_copies, per_sample
 from assay.reconstruction.scoring.similarity import normalized_correlation, structural_similarity
 
 
@@ -77,7 +77,7 @@ class ReconstructionScore:
         """Return the matches as images: at the best-fitting scale, with the mean added back."""
         size = (self.best * self.train_x).flatten(1).sum(1)
         size = size / self.best.flatten(1).square().sum(1).clamp_min(torch.finfo(size.dtype).tiny)
-        return self.best * size.reshape(-1, *[1] * (self.best.ndim - 1)) + self.mean
+        return self.best * per_sample(size, self.best) + self.mean
 
     def __str__(self) -> str:
         text = (
