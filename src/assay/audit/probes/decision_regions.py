@@ -123,6 +123,7 @@ def _table(found: dict[str, Fragmentation]) -> Table:
 PROBE = Probe(
     name="decision_regions",
     question="Do decision regions break up around the training samples?",
+    topic="generalisation",
     needs=frozenset({"input_gradients", "training_data", "test_data"}),
     run=run,
 )
