@@ -62,7 +62,7 @@ def select_parameters(model: nn.Module, chosen: Selection | Collection[str]) -> 
     ['0.bias', '1.weight', '1.bias']
     """
     if isinstance(chosen, str):
-        return named_parameters(model, params=chosen)
+        return named_parameters(model, params=chosen)  # pyright: ignore[reportArgumentType] - a str is a selection
     every = named_parameters(model)
     found: dict[str, set[str]] = {
         name: {key for key in every if key == name or key.startswith(f"{name}.")} for name in chosen

@@ -48,7 +48,7 @@ def top_eigenpairs(
             matrix = operator.to_dense()
             values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
             return values.flip(0)[:k], vectors.flip(1)[:, :k]
-        values, vectors = eigsh(operator.to_scipy(), k, which="LA", tol=tolerance, v0=start.cpu().numpy())
+        values, vectors = eigsh(operator.to_scipy(), k, which="LA", tol=tolerance, v0=start.cpu().numpy())  # pyright: ignore[reportArgumentType]
     order = values.argsort()[::-1]
     place = {"dtype": operator.dtype, "device": operator.device}
     return torch.as_tensor(values[order].copy(), **place), torch.as_tensor(vectors[:, order].copy(), **place)

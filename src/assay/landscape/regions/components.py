@@ -68,7 +68,7 @@ def fragmentation_score(preds: Int64[Tensor, "n r r"]) -> Fragmentation:
     counts = np.zeros((len(maps), int(maps.max()) + 1), dtype=np.int64)
     for row, regions in zip(counts, maps, strict=True):
         for predicted in np.unique(regions):
-            row[predicted] = label(regions == predicted, _EIGHT)[1]
+            row[predicted] = label(regions == predicted, _EIGHT)[1]  # pyright: ignore[reportIndexIssue]
     pieces = torch.from_numpy(counts)
     per_plane = pieces.sum(1)
     std = per_plane.double().std().item() if len(maps) > 1 else math.nan

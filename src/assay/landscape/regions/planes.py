@@ -145,9 +145,11 @@ def sample_planes(
     check_count(n, "n")
     distinct = distinct_labels and y is not None
     if distinct:
-        if y.ndim != 1 or len(y) != len(x):
-            raise InvalidInputError(f"y must hold one label for each of the {len(x)} samples, got {tuple(y.shape)}")
-        groups = [(y == label).nonzero().flatten() for label in y.unique()]
+        if y.ndim != 1 or len(y) != len(x):  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
+            raise InvalidInputError(
+                f"y must hold one label for each of the {len(x)} samples, got {tuple(y.shape)}"  # pyright: ignore[reportOptionalMemberAccess]
+            )
+        groups = [(y == label).nonzero().flatten() for label in y.unique()]  # pyright: ignore[reportOptionalMemberAccess]
     else:
         groups = [index[None] for index in torch.arange(len(x), device=x.device)]
     if len(groups) < 3:

@@ -97,12 +97,12 @@ def minimum_norm(x: Tensor, y: Tensor, classes: int, width: int, source: torch.G
     model = mlp((x.shape[1], width, classes), bias="first").double()
     hidden, output = model[0], model[2]
     with torch.no_grad():
-        hidden.weight.copy_(torch.randn(hidden.weight.shape, generator=source, dtype=x.dtype) / 8)
-        hidden.bias.copy_(torch.randn(width, generator=source, dtype=x.dtype) / 2)
+        hidden.weight.copy_(torch.randn(hidden.weight.shape, generator=source, dtype=x.dtype) / 8)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        hidden.bias.copy_(torch.randn(width, generator=source, dtype=x.dtype) / 2)  # pyright: ignore[reportCallIssue]
         features = hidden(x).relu() / width**0.5
         targets = nn.functional.one_hot(y, classes).to(x) - 1 / classes
         # The driver "gelsd" gives the solution of least norm where the features are of low rank.
-        output.weight.copy_(torch.linalg.lstsq(features, targets, driver="gelsd").solution.T / width**0.5)
+        output.weight.copy_(torch.linalg.lstsq(features, targets, driver="gelsd").solution.T / width**0.5)  # pyright: ignore[reportCallIssue]
     return model
 
 
