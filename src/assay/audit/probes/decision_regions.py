@@ -16,10 +16,10 @@ from assay.landscape.regions import (
     Plane,
     fragmentation_score,
     plane_predictions,
+    predicted_class,
     plot_decision_regions,
     sample_planes,
 )
-from assay.landscape.regions.predictions import predicted_class
 
 _PLANES, _FEWEST, _TIMED = 60, 5, 1
 _RESOLUTION, _DRAWN = 30, 100  # points along an axis, to count and to draw

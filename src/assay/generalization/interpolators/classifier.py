@@ -89,8 +89,8 @@ class RandomInterpolatorClassifier(ClassifierMixin, BaseEstimator):
         source = seeded(int(check_random_state(self.random_state).randint(2**31 - 1)))
         found = guess_and_check(
             prior,
-            torch.as_tensor(X),
-            torch.as_tensor(labels),
+            torch.tensor(X),  # a copy: a user's array may be read-only
+            torch.tensor(labels),
             max_guesses=self.max_guesses,
             batch_size=self.batch_size,
             generator=source,
@@ -109,7 +109,7 @@ class RandomInterpolatorClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return self.prior_.forward_batch(self.parameters_[None], torch.as_tensor(X))[0].numpy()
+        return self.prior_.forward_batch(self.parameters_[None], torch.tensor(X))[0].numpy()
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each row.

@@ -12,7 +12,7 @@ from assay.landscape.regions.agreement import (
 from assay.landscape.regions.components import Fragmentation, fragmentation_score
 from assay.landscape.regions.drawing import plot_decision_regions
 from assay.landscape.regions.planes import Plane, sample_planes
-from assay.landscape.regions.predictions import plane_predictions
+from assay.landscape.regions.predictions import plane_predictions, predicted_class
 from assay.landscape.regions.segments import DirectionalMargins, directional_margin, path_class_changes
 from assay.landscape.regions.widths import WidthStudy, width_study
 
@@ -28,6 +28,7 @@ __all__ = [
     "path_class_changes",
     "plane_predictions",
     "plot_decision_regions",
+    "predicted_class",
     "reproducibility_matrix",
     "reproducibility_score",
     "sample_planes",

@@ -145,7 +145,8 @@ def path_class_changes(
 
     Cost: time k n forward passes, memory that of one batch.
 
-    Source: Somepalli et al. (2022), arXiv 2203.08124, the authors' code: class changes between images.
+    Source: Somepalli et al. (2022), arXiv 2203.08124, section 5: the straight lines are those of the
+    authors' code.
 
     >>> path_class_changes(nn.Linear(1, 1, bias=False), torch.tensor([[-1.0]]), torch.tensor([[1.0]])).item()
     1
