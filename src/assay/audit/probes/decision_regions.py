@@ -16,8 +16,8 @@ from assay.landscape.regions import (
     Plane,
     fragmentation_score,
     plane_predictions,
-    predicted_class,
     plot_decision_regions,
+    predicted_class,
     sample_planes,
 )
 

@@ -83,6 +83,7 @@ def directional_margin(
     those of the authors' code.
 
     >>> sign = nn.Linear(1, 1, bias=False)
+    >>> _ = nn.init.ones_(sign.weight)
     >>> x, deltas = torch.tensor([[1.0]]), torch.linspace(0.1, 3, 30)
     >>> found = directional_margin(sign, x, -x, n_directions=1, deltas=deltas)
     >>> round(found.margins.item(), 2)
