@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
@@ -128,3 +128,11 @@ def _of_loader(loader: DataLoader[Any]) -> tuple[Pairs, tuple[str, ...]]:
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+
+
+def beside(model: nn.Module, pairs: Pairs | None) -> Pairs | None:
+    """Return inputs and targets on the device of a model's parameters."""
+    weight = next(model.parameters(), None)
+    if pairs is None or weight is None or weight.device.type == "meta":
+        return pairs
+    return pairs[0].to(weight.device), pairs[1].to(weight.device)

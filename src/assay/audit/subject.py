@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from assay.audit import foreign
 from assay.audit.input_shape import dense_input_shape, dense_shape, trial_inputs
-from assay.audit.samples import Pairs, as_pairs
-from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
+from assay.audit.samples import Pairs, as_pairs, beside
+from assay.audit.second import second_network
+from assay.audit.subject_checks import SIGMOIDS, check_data, check_range, complaints, scores_of
 from assay.core import (
     InvalidInputError,
     LossFunction,
@@ -57,6 +58,8 @@ class Subject:
         class_names: One name a class; may be left empty.
         initial_state: The state dict before training, where it was kept.
         groups: Group of each training sample, for analyses by group.
+        second_model: Another network trained on the same data, such as one from another seed, for the question of how
+            alike the two are; in the same forms as `model`.
         input_shape: Shape of one input. Needed only when there is no data and it cannot be read off the first layer.
         name: Name shown in the report.
         notes: How files and data were understood where that can be done otherwise; the report shows them.
@@ -78,6 +81,7 @@ class Subject:
     class_names: tuple[str, ...] = ()
     initial_state: dict[str, Tensor] | None = None
     groups: Tensor | None = None
+    second_model: nn.Module | Any = None
     input_shape: tuple[int, ...] | None = None
     name: str = "subject"
     notes: tuple[str, ...] = ()
@@ -119,12 +123,13 @@ class Subject:
             yield "initial_state has other names than the model; pass the state_dict of the same model before training"
         if not broken:
             self._widen()
-            try:
-                self._take_outputs()
-            except InvalidInputError as error:
-                yield str(error)
+            chosen = self.outputs
+            if refused := [*complaints(self._take_outputs)]:
+                yield from refused
                 return
             yield from self._check_data()
+            if self.second_model is not None:
+                yield from (f"second_model: {problem}" for problem in complaints(self._take_second, chosen))
         if self.groups is not None and (self.train is None or len(self.groups) != len(self.train[0])):
             yield "groups must hold one entry for each training sample; align them with train"
 
@@ -181,11 +186,16 @@ class Subject:
     def _take_outputs(self) -> None:
         """Let the model return the tensor of its scores alone, where it returns several things."""
         model, notes = foreign.select_outputs(self.model, self._samples(), self.outputs)
-        if model is not self.model and self.initial_state is not None:
-            self._set("initial_state", {f"model.{name}": value for name, value in self.initial_state.items()})
+        if model is not self.model:
+            self._prefix_state("model.")
         self._set("model", model)
         self._set("outputs", None)
         self._note(*notes)
+
+    def _prefix_state(self, prefix: str) -> None:
+        """Follow a module that was put around the model in the names of the initial state."""
+        if self.initial_state is not None:
+            self._set("initial_state", {prefix + name: value for name, value in self.initial_state.items()})
 
     def _take_data(self, read: Read) -> Iterator[str]:
         """Bring the data, in whatever form they are given, to two tensors a part."""
@@ -203,10 +213,7 @@ class Subject:
                 except InvalidInputError as error:
                     pairs, notes = None, ()
                     yield f"{part} data: {error}"
-                weight = next(self.model.parameters(), None)
-                if pairs is not None and weight is not None and weight.device.type != "meta":
-                    pairs = pairs[0].to(weight.device), pairs[1].to(weight.device)
-                self._set(part, pairs)
+                self._set(part, beside(self.model, pairs))
                 self._note(*(f"{part} data: {note}" for note in notes))
 
     def _check_data(self) -> Iterator[str]:
@@ -224,15 +231,15 @@ class Subject:
                 sigmoids |= found.sigmoids
                 yield from (f"{part} data: {problem}" for problem in found.problems)
         if sigmoids:
-            self._note(
-                "all outputs lie between 0 and 1 and rows do not sum to one, as those of a sigmoid for each class; "
-                "they are taken as scores as they are; take the sigmoid off if there is one"
-            )
+            self._note(SIGMOIDS)
         if probabilities:
             self._note("the model returns probabilities; their logarithms are taken as its scores")
             self._set("model", foreign.with_logarithm(self.model))
-            if self.initial_state is not None:
-                self._set("initial_state", {f"0.{name}": value for name, value in self.initial_state.items()})
+            self._prefix_state("0.")
+
+    def _take_second(self, outputs: foreign.Selector | None) -> None:
+        """Bring the second network to the form of the first."""
+        self._set("second_model", second_network(self, self._samples(), outputs))
 
     def has(self, need: Need) -> bool:
         """Return whether the subject has what a probe needs; integers, as of tokens, have no gradient."""
@@ -269,10 +276,8 @@ class Subject:
             InvalidInputError: There is no such device here, or the model cannot be copied.
         """
         device = find_device(str(device))
-
-        def move(pairs: Pairs | None) -> Pairs | None:
-            return pairs and (pairs[0].to(device), pairs[1].to(device))
-
-        model = copy_network(self.model).to(device)
         mean = None if self.mean is None else self.mean.to(device)
-        return replace(self, model=model, train=move(self.train), test=move(self.test), mean=mean)
+        model = copy_network(self.model).to(device)
+        second = None if self.second_model is None else copy_network(self.second_model).to(device)
+        data = {part: beside(model, getattr(self, part)) for part in _PARTS}
+        return replace(self, model=model, second_model=second, mean=mean, **data)

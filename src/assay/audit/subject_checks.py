@@ -24,6 +24,10 @@ from assay.core import (
     stays_in_unit_interval,
 )
 
+SIGMOIDS = (
+    "all outputs lie between 0 and 1 and rows do not sum to one, as those of a sigmoid for each class; they are taken "
+    "as scores as they are; take the sigmoid off if there is one"
+)
 _ROUNDING = 1e-5
 _LOOKED_AT = 200  # samples
 

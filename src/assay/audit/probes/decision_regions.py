@@ -14,10 +14,12 @@ from assay.core import loss_kind, predict
 from assay.landscape.regions import (
     Fragmentation,
     Plane,
+    Reproducibility,
     fragmentation_score,
     plane_predictions,
     plot_decision_regions,
     predicted_class,
+    reproducibility_score,
     sample_planes,
 )
 
@@ -34,14 +36,14 @@ _RULE = (
 _LIMITS = (
     f"Pieces are connected regions of one predicted class, on {_RESOLUTION} x {_RESOLUTION} points of each plane: the "
     "number grows with the resolution. Points between samples are no natural inputs, and may lie outside the input "
-    "range. Compare networks at the same resolution and on the same data only. How alike the regions of two runs are "
-    "needs a second network: see assay.landscape.regions.reproducibility_score."
+    "range. Compare networks at the same resolution and on the same data only."
 )
+_ALONE = "How alike the regions of two runs are needs a second network: give the subject a second_model."
 _ADVICE: dict[Severity, str] = {
     "low": "Look for wrong labels among the training samples, and try weight decay or fewer epochs: small regions "
     "around single samples are a mark of memorisation.",
-    "info": "Nothing to do. To see how far regions depend on the seed, train a second network and compare both by "
-    "assay.landscape.regions.reproducibility_score.",
+    "info": "Nothing to do. To see how far regions depend on the seed, train the network again from another one, and "
+    "give it as the subject's second_model.",
 }
 
 
@@ -57,23 +59,26 @@ def run(subject: Subject, context: Context) -> Finding:
         name: sample_planes(x, n=_PLANES, distinct_labels=False, generator=context.generator())
         for name, x in parts.items()
     }
-    each = 2 * measure_seconds(partial(_pieces, subject, planes["training"][:_TIMED])) / _TIMED
+    second = subject.second_model is not None
+    each = (4 if second else 2) * measure_seconds(partial(_pieces, subject, planes["training"][:_TIMED])) / _TIMED
     n = affordable(_PLANES, each=each, seconds=context.seconds)
     if n < _FEWEST:
         raise SkipProbe(too_slow("decision_regions", f"{_FEWEST} planes", each * _FEWEST, context.seconds))
     found = {name: _pieces(subject, some[:n]) for name, some in planes.items()}
     train, held = found["training"], found["held-out"]
+    alike = _agreement(subject, planes["held-out"][:n]) if second else None
     error = 1.96 * (train.standard_error**2 + held.standard_error**2) ** 0.5
     severity: Severity = "low" if train.mean - held.mean > max(error, (_MORE - 1) * held.mean) else "info"
     decided = predicted_class(predict(subject.model, parts["training"]))
     return Finding(
-        headline=_headline(train.mean, held.mean),
+        headline=_headline(train.mean, held.mean) + (_likeness(alike) if alike else ""),
         severity=severity,
         rule=_RULE,
         advice=_ADVICE[severity],
         limits=joined(
             *constant_caveat(decided),
             _LIMITS,
+            "" if second else _ALONE,
             *few_caveat(min(map(len, parts.values()))),
             cut_short("decision_regions", n, _PLANES, "planes", _PLANES * each),
         ),
@@ -82,7 +87,8 @@ def run(subject: Subject, context: Context) -> Finding:
             "pieces on planes through held-out samples": held.mean,
             "error of the difference (95%)": error,
             "planes of each kind": float(n),
-        },
+        }
+        | ({} if alike is None else {"agreement with the second network": alike.score, "by chance": alike.chance}),
         figures=(_figure(subject, planes["held-out"][0]),),
         tables=(_table(found),),
     )
@@ -90,6 +96,15 @@ def run(subject: Subject, context: Context) -> Finding:
 
 def _pieces(subject: Subject, planes: list[Plane]) -> Fragmentation:
     return fragmentation_score(plane_predictions(subject.model, planes, resolution=_RESOLUTION))
+
+
+def _agreement(subject: Subject, planes: list[Plane]) -> Reproducibility:
+    models = subject.model, subject.second_model
+    return reproducibility_score(*(plane_predictions(model, planes, resolution=_RESOLUTION) for model in models))
+
+
+def _likeness(alike: Reproducibility) -> str:
+    return f" The second network agrees at {alike.score:.0%} of the latter's points (by chance {alike.chance:.0%})."
 
 
 def _headline(train: float, held: float) -> str:
