@@ -92,7 +92,13 @@ class _LossCurvature(MatrixFree):
         return self.batch_product(outputs, y, list(params.values()))
 
     def _sum(self, rows: Float[Tensor, "k p"], params: Parameters) -> Float[Tensor, "k p"]:
-        total = torch.zeros_like(rows)
+        parts = self._parts(rows, params)
+        total = next(parts)
+        for part in parts:
+            total += part
+        return total
+
+    def _parts(self, rows: Float[Tensor, "k p"], params: Parameters) -> Iterator[Float[Tensor, "k p"]]:
         each = one_by_one if len(rows) == 1 else batched
         for number, (x, y) in enumerate(self._batches()):
             product = self._kept[number] if number < len(self._kept) else self._product_on(x, y, params)
@@ -101,8 +107,8 @@ class _LossCurvature(MatrixFree):
                 pieces = product(list(unflatten(vector, params).values()))
                 return torch.cat([piece.reshape(-1).to(vector.dtype) for piece in pieces])
 
-            total += len(x) / len(self.x) * each(row, 0)(rows)
-        return total
+            found = each(row, 0)(rows)
+            yield found if len(x) == len(self.x) else found.mul_(len(x) / len(self.x))
 
     @abstractmethod
     def batch_product(self, outputs: Tensor, y: Tensor, weights: list[Tensor]) -> Product:

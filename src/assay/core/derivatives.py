@@ -303,4 +303,4 @@ def _stacked(rows: Sequence[Any], dim: int) -> Any:
         return {name: _stacked([row[name] for row in rows], dim) for name in first}
     if isinstance(first, (tuple, list)):
         return type(first)(_stacked(parts, dim) for parts in zip(*rows, strict=True))
-    return torch.stack(list(rows), dim)
+    return torch.stack(list(rows), dim) if len(rows) > 1 else first.unsqueeze(dim)
