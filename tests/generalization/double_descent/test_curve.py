@@ -42,7 +42,7 @@ def curve(test_loss, train_loss=(0.5, 0.01, 0.0, 0.0), threshold=100.0):
         train_loss=rows(train_loss),
         test_loss=rows(test_loss),
         test_error=None,
-        initial_loss=rows((1.0,) * 4),
+        zero_loss=rows((1.0,) * 4),
         threshold=threshold,
     )
 
@@ -50,7 +50,9 @@ def curve(test_loss, train_loss=(0.5, 0.01, 0.0, 0.0), threshold=100.0):
 def test_peaks_are_found_near_the_threshold_only():
     widths, values = (20, 90, 120, 400), torch.tensor([9.0, 3.0, 4.0, 2.0])
     assert find_peak(widths, values, 100) == Peak(2.0, 120, True)
-    assert find_peak(widths, values) == Peak(4.5, 20, False)
+    assert find_peak(widths, values) == Peak(2.0, 120, True)
+    assert find_peak(widths, values.flip(0)) == Peak(4 / 9, 90, True)
+    assert find_peak(widths, values.sort().values) == Peak(1.0, 400, False)
     assert find_peak(widths, values, 400) == Peak(1.0, 400, False)
     assert find_peak(widths, values, 70) == Peak(1.5, 90, False)
     assert not find_peak(widths, torch.tensor([1.0, 1.0, 1.4, 1.0]), 100).present
@@ -114,8 +116,7 @@ def test_the_built_in_models_give_the_curve_of_their_formula():
     assert found.threshold == 19
     assert found.train_loss.shape == (2, 3)
     assert found.train_loss[:, 2].max() < 1e-15
-    variance = (data[1] - data[1].mean()).square().mean()
-    torch.testing.assert_close(found.initial_loss, variance.expand(2, 3))
+    torch.testing.assert_close(found.zero_loss, data[1].square().mean().expand(2, 3))
     assert found.effective_modes is not None
     assert found.effective_modes[:, 0].tolist() == [5, 5]
     assert found.at("effective_condition_number") == 1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOW_LOSS = 0.15
-"""The training loss at the threshold is low below this fraction of its initial value."""
+"""The training loss at the threshold is low below this fraction of that of outputs that are zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class DoubleDescentCurve:
         train_loss: After training.
         test_loss: After training.
         test_error: Share of test samples with another label; None for real targets.
-        initial_loss: Training loss before training, or of outputs that are zero.
+        zero_loss: Training loss of outputs that are zero, by which training losses are compared.
         threshold: Interpolation threshold; None where no width interpolates.
         condition_number: Of the problem; None where the training function reports none.
         effective_condition_number: As the training procedure meets it; None likewise.
@@ -35,7 +35,7 @@ class DoubleDescentCurve:
     train_loss: Float[Tensor, "s w"]
     test_loss: Float[Tensor, "s w"]
     test_error: Float[Tensor, "s w"] | None
-    initial_loss: Float[Tensor, "s w"]
+    zero_loss: Float[Tensor, "s w"]
     threshold: float | None
     condition_number: Float[Tensor, "s w"] | None = None
     effective_condition_number: Float[Tensor, "s w"] | None = None
@@ -64,13 +64,13 @@ class DoubleDescentCurve:
 
     @property
     def threshold_train_loss(self) -> float:
-        """The training loss at the threshold as a fraction of its initial value, the median over seeds."""
+        """The training loss at the threshold as a fraction of that of zero outputs, the median over seeds."""
         place = self.at_threshold
-        return float(median(self.train_loss[:, place : place + 1] / self.initial_loss[:, place : place + 1])[0])
+        return float(median(self.train_loss[:, place : place + 1] / self.zero_loss[:, place : place + 1])[0])
 
     @property
     def low_loss(self) -> bool:
-        """Whether training at the threshold reaches less than 0.15 of the initial loss."""
+        """Whether training at the threshold reaches less than 0.15 of the loss of zero outputs."""
         return self.threshold_train_loss < LOW_LOSS
 
     def at(self, figure: str) -> float | None:
@@ -91,7 +91,7 @@ class DoubleDescentCurve:
         return (
             f"Test loss peaks at width {peak.width} with {peak.height:.3g} times that of width {self.widths[-1]} "
             f"({'a peak' if peak.present else 'no peak'}, median of {len(self.test_loss)} seeds){errors}; {where}, "
-            f"where training reaches {self.threshold_train_loss:.2g} of the initial loss{kappa}."
+            f"where training reaches {self.threshold_train_loss:.2g} of the loss of zero outputs{kappa}."
         )
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":

@@ -38,7 +38,7 @@ class FactorStudy:
 
     @property
     def train_losses(self) -> dict[str, float]:
-        """Training loss at the threshold as a fraction of its initial value, by setting."""
+        """Training loss at the threshold as a fraction of that of zero outputs, by setting."""
         return {name: curve.threshold_train_loss for name, curve in self.curves.items()}
 
     @property
@@ -105,7 +105,12 @@ class FactorStudy:
             ax.plot(loss, heights[name], "os^Dvx"[place // 6 % 6], color=f"C{place % 6}", label=name)
         ax.axhline(PRESENT, color="0.5", linestyle=":", linewidth=1)
         ax.axvline(LOW_LOSS, color="0.5", linestyle=":", linewidth=1)
-        ax.set(xlabel="training loss at the threshold / initial", ylabel="peak height", xscale="log", yscale="log")
+        ax.set(
+            xlabel="training loss at the threshold / that of zero outputs",
+            ylabel="peak height",
+            xscale="log",
+            yscale="log",
+        )
         ax.legend(fontsize="x-small")
         return ax
 

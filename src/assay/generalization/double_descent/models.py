@@ -27,7 +27,6 @@ class FeatureRegression:
         features: The fitted features.
         weights: A.
         intercept: b, the mean of the targets where features are centred, else zero.
-        initial_loss: Squared error on the training set before training.
         condition_number: $\kappa$ of $\Phi^\top\Phi/n$ over its non-zero eigenvalues.
         effective_condition_number: That which the procedure meets.
         effective_modes: Modes whose residual fell below 1/e of what it was.
@@ -36,7 +35,6 @@ class FeatureRegression:
     features: RandomFeatures
     weights: Float[Tensor, "d c"]
     intercept: Float[Tensor, " c"]
-    initial_loss: float
     condition_number: float
     effective_condition_number: float
     effective_modes: int
@@ -110,7 +108,6 @@ class RandomFeatureModel:
             features=features,
             weights=solution.weights,
             intercept=intercept,
-            initial_loss=initial.square().sum(1).mean().item(),
             condition_number=modes.condition_number,
             effective_condition_number=solution.effective_condition_number,
             effective_modes=modes.fitted_modes(initial, final),

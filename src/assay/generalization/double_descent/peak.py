@@ -38,7 +38,8 @@ def find_peak(widths: Sequence[int], curve: Float[Tensor, " w"], threshold: floa
     Args:
         widths: Widths N, growing.
         curve: Values at them, such as test losses.
-        threshold: Interpolation threshold $N^*$; the whole curve is searched where it is None.
+        threshold: Interpolation threshold $N^*$; where it is None, the highest of all local maxima between the ends is
+            the peak, or the highest point of a curve without any.
 
     Returns:
         The peak.
@@ -57,16 +58,18 @@ def find_peak(widths: Sequence[int], curve: Float[Tensor, " w"], threshold: floa
     widths = check_widths(widths)
     if curve.shape != (len(widths),):
         raise InvalidInputError(f"curve must hold one value for each of {len(widths)} widths, got {tuple(curve.shape)}")
-    near = [place for place, width in enumerate(widths) if threshold is None or abs(width / threshold - 1) <= 0.5]
+    values = curve.tolist()
+    tops = [place for place in range(1, len(values) - 1) if values[place] >= max(values[place - 1], values[place + 1])]
+    if threshold is None:
+        near = tops or list(range(len(values)))
+    else:
+        near = [place for place, width in enumerate(widths) if abs(width / threshold - 1) <= 0.5]
     if not near:
         raise InvalidInputError(f"no width is within half of the threshold {threshold:g}, got {widths}; add some")
-    values = curve.tolist()
     place = max(near, key=values.__getitem__)
-    ends = place in (0, len(values) - 1)
-    is_interior = not ends and values[place] >= max(values[place - 1], values[place + 1])
     if not values[-1] > 0:
         raise NumericalError(f"the curve is {values[-1]:g} at the largest width, so that no height is relative to it")
-    return Peak(values[place] / values[-1], widths[place], is_interior)
+    return Peak(values[place] / values[-1], widths[place], place in tops)
 
 
 def check_widths(widths: Sequence[int]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import as_generator, check_count, check_finite, check_positive
+from assay.core import InvalidInputError, as_generator, check_count, check_finite, check_positive
 from assay.generalization.double_descent.modes import FeatureModes
 from assay.generalization.double_descent.noise import preconditioned_condition_number
 
@@ -241,6 +241,8 @@ def _descend(
     """Take steps on weights in place; a batch as large as the data is all of them."""
     check_count(n_iter, "n_iter")
     check_count(batch_size, "batch_size")
+    if len(y) != len(phi):
+        raise InvalidInputError(f"{len(phi)} rows of features came with {len(y)} targets; give one a row")
     source, n = as_generator(generator), len(phi)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     for _ in range(n_iter):

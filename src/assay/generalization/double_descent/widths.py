@@ -27,7 +27,7 @@ from assay.generalization.double_descent.evaluation import TrainFunction, check_
 from assay.generalization.double_descent.peak import check_widths
 
 INTERPOLATED = 1e-3
-"""A width interpolates if its training loss falls below this fraction of the initial one."""
+"""A width interpolates if its training loss falls below this fraction of that of zero outputs."""
 
 REPORTED = ("condition_number", "effective_condition_number", "effective_modes")
 
@@ -53,7 +53,7 @@ def double_descent_curve(
     `train` is `RandomFeatureModel(...)`, `TwoLayerModel(...)`, or your own function `train(width, x, y, generator)`
     that returns a network, a fitted scikit-learn estimator, or a function of inputs that gives their outputs. The
     generator is seeded alike at all widths of a seed, as are torch's global generators. Attributes of what is returned
-    are read where there are any: `condition_number`, `effective_condition_number`, `effective_modes`, `initial_loss`.
+    are read where there are any: `condition_number`, `effective_condition_number`, `effective_modes`.
 
     Cost: `len(widths) * n_seeds` trainings.
 
@@ -67,7 +67,7 @@ def double_descent_curve(
         n_seeds: Independent repetitions.
         loss: Mean loss over samples that is measured; by default the squared error, to one-hot rows of labels.
         threshold: Interpolation threshold. By default that which `train.threshold(n)` returns, else the smallest width
-            whose median training loss is below a thousandth of its initial value.
+            whose median training loss is below a thousandth of that of zero outputs.
         generator: Source of the seeds; one seeded with 0 by default.
         folder: Where finished trainings are kept, so that the next call resumes. They are known by the data, the width,
             the seed and the settings or the name of `train` and `loss`: use another folder when the code of your
@@ -108,13 +108,13 @@ def double_descent_curve(
     if threshold is None and hasattr(train, "threshold"):
         threshold = train.threshold(len(x))  # pyright: ignore[reportFunctionMemberAccess]
     elif threshold is None:
-        threshold = first_interpolating(places, figures["train_loss"], figures["initial_loss"])  # pyright: ignore[reportArgumentType]
+        threshold = first_interpolating(places, figures["train_loss"], figures["zero_loss"])  # pyright: ignore[reportArgumentType]
     return DoubleDescentCurve(widths=places, threshold=threshold, **figures)  # pyright: ignore[reportArgumentType]
 
 
-def first_interpolating(widths: Sequence[int], train_loss: Tensor, initial_loss: Tensor) -> float | None:
-    """Return the smallest width whose median training loss is below a thousandth of the initial one; None for none."""
-    low = median(train_loss / initial_loss) < INTERPOLATED
+def first_interpolating(widths: Sequence[int], train_loss: Tensor, zero_loss: Tensor) -> float | None:
+    """Return the smallest width whose median training loss is below a thousandth of that of zero outputs, if any."""
+    low = median(train_loss / zero_loss) < INTERPOLATED
     return float(widths[int(low.int().argmax())]) if low.any() else None
 
 
@@ -134,11 +134,9 @@ class _Cell:
             on_train, on_test = (outputs_of(fitted, inputs) for inputs in (x, x_test))
         train_loss, _ = loss_and_error(on_train, y, self.loss)
         test_loss, test_error = loss_and_error(on_test, y_test, self.loss)
-        initial = getattr(fitted, "initial_loss", None)
-        if initial is None or self.loss is not None:
-            initial, _ = loss_and_error(torch.zeros_like(on_train), y, self.loss)
+        zero_loss, _ = loss_and_error(torch.zeros_like(on_train), y, self.loss)
         reported = {name: getattr(fitted, name, None) for name in REPORTED}
-        losses = {"train_loss": train_loss, "test_loss": test_loss, "test_error": test_error, "initial_loss": initial}
+        losses = {"train_loss": train_loss, "test_loss": test_loss, "test_error": test_error, "zero_loss": zero_loss}
         return losses | {name: None if value is None else float(value) for name, value in reported.items()}
 
 
