@@ -53,8 +53,8 @@ def test_decaying_steps_end_below_the_floor_of_constant_ones():
     phi, y, modes, init = problem(12)
     least = loss(phi, y, LeastSquares()(phi, y, modes, init).weights)
     constant, decayed = (
-        loss(phi, y, StochasticGradientDescent(2000, 2, 0.1, decay=decay)(phi, y, modes, init, seeded(1)).weights)
-        for decay in (False, True)
+        loss(phi, y, StochasticGradientDescent(2000, 2, 0.1, cosine=cosine)(phi, y, modes, init, seeded(1)).weights)
+        for cosine in (False, True)
     )
     assert decayed - least < 0.2 * (constant - least)
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 LOW_LOSS = 0.15
 """The training loss at the threshold is low below this fraction of that of outputs that are zero."""
 
+FLOOR = 1e-4
+"""Losses below this fraction of the least test loss are not drawn."""
+
 
 @dataclass(frozen=True, eq=False)
 class DoubleDescentCurve:
@@ -84,14 +87,15 @@ class DoubleDescentCurve:
 
     def __str__(self) -> str:
         peak, error = self.peak, self.error_peak
-        where = "no width interpolates" if self.threshold is None else f"threshold at width {self.threshold:g}"
+        where = "No width interpolates" if self.threshold is None else f"The threshold is at width {self.threshold:g}"
         condition = self.at("condition_number")
         kappa = "" if condition is None else f", condition number {condition:.2g}"
         errors = "" if error is None else f"; the test error's is {error.height:.3g} times"
         return (
             f"Test loss peaks at width {peak.width} with {peak.height:.3g} times that of width {self.widths[-1]} "
-            f"({'a peak' if peak.present else 'no peak'}, median of {len(self.test_loss)} seeds){errors}; {where}, "
-            f"where training reaches {self.threshold_train_loss:.2g} of the loss of zero outputs{kappa}."
+            f"({'a peak' if peak.present else 'no peak'}, median of {len(self.test_loss)} seeds){errors}. {where}; at "
+            f"width {self.widths[self.at_threshold]} training reaches {self.threshold_train_loss:.2g} of the loss of "
+            f"zero outputs{kappa}."
         )
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -109,6 +113,8 @@ class DoubleDescentCurve:
         if self.threshold is not None:
             ax.axvline(self.threshold, color="0.5", linestyle="--", linewidth=1, label="interpolation threshold")
         ax.set(xlabel="width", ylabel="loss", xscale="log", yscale="log")
+        # Training losses of rounding errors, far below all others, would press the curves together.
+        ax.set_ylim(bottom=max(ax.get_ylim()[0], FLOOR * float(self.test_loss.min())))
         ax.legend()
         return ax
 

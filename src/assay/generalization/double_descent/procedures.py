@@ -123,7 +123,7 @@ class StochasticGradientDescent:
         batch_size: Samples a step.
         relative_lr: Learning rate in units of $1/\lambda_1$; batches of few samples diverge well below 1.
         momentum: $\mu$ of `torch.optim.SGD`.
-        decay: Let the learning rate fall to zero along a cosine.
+        cosine: Let the learning rate fall to zero along a cosine.
 
     Source: Liu and Flanigan, Understanding the Role of Optimization in Double Descent (2023), abstract: batch size and
     learning rate.
@@ -137,7 +137,7 @@ class StochasticGradientDescent:
     batch_size: int
     relative_lr: float = 0.1
     momentum: float = 0.0
-    decay: bool = False
+    cosine: bool = False
 
     def __call__(
         self,
@@ -158,7 +158,7 @@ class StochasticGradientDescent:
         initial = modes.right.T @ init
         weights = initial.clone()
         optimizer = torch.optim.SGD([weights], lr=rate, momentum=self.momentum)
-        schedule = (lambda t: (1 + math.cos(math.pi * t / self.n_iter)) / 2) if self.decay else (lambda t: 1.0)
+        schedule = (lambda t: (1 + math.cos(math.pi * t / self.n_iter)) / 2) if self.cosine else (lambda t: 1.0)
         _descend(
             optimizer, weights, modes.left * modes.singular_values, y, self.n_iter, self.batch_size, schedule, generator
         )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from assay.lab import Looks
 
+LOOKS = Looks((8, 14))
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -33,7 +35,7 @@ class Settings:
         practice_epochs: Passes over the data.
     """
 
-    seeds: int | Looks = Looks((8, 14))
+    seeds: int | Looks = LOOKS
     draws: int = 5
     n: int = 200
     widths: tuple[int, ...] = (50, 100, 150, 180, 200, 220, 250, 300, 500, 1500)

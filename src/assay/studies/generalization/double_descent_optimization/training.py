@@ -61,7 +61,7 @@ def settings_of_training(n_iter: int) -> dict[str, RandomFeatureModel]:
         "exact": LeastSquares(),
         "batch 10": StochasticGradientDescent(n_iter, 10, 0.1),
         "batch 50": StochasticGradientDescent(n_iter, 50, 0.1),
-        "batch 10, decaying": StochasticGradientDescent(n_iter, 10, 0.1, decay=True),
+        "batch 10, decaying": StochasticGradientDescent(n_iter, 10, 0.1, cosine=True),
     }
     return {name: replace(base, procedure=procedure) for name, procedure in procedures.items()} | {
         "not normalised": replace(base, normalization=None),
