@@ -12,6 +12,7 @@ EXEMPT = {
     "core.unwrapped": "takes a network alone and returns the one inside; tried on the wrappers in its test",
     "core.unwrapped_state": "takes a state dict alone and returns one; tried on the wrappers in its test",
     "core.write_bytes": "takes a path and bytes; tried with a full disk in its test",
+    "generalization.RandomFeatures": "takes arrays; tried by scikit-learn's own checks in its test",
     "generalization.RandomInterpolatorClassifier": "takes arrays; tried by scikit-learn's own checks in its test",
     "generalization.sample_complexity_bound": "takes numbers; held against the steps of its proof in its test",
     "generalization.teacher_complexity": "takes numbers; held against a count of weights in its test",
