@@ -11,6 +11,10 @@ from assay.generalization.double_descent import FeatureModes, gradient_descent_p
 N_SAMPLES, N_OUTPUTS = 40, 3
 
 
+def descend_two(phi, y, optimizer):
+    return descend(phi, y, torch.zeros(2, 1, dtype=torch.float64), optimizer, 200)
+
+
 def problem(d, seed=0):
     source = seeded(seed)
     draw = lambda *shape: torch.randn(*shape, generator=source, dtype=torch.float64)  # noqa: E731
@@ -87,7 +91,18 @@ def test_modes_that_are_rounding_errors_are_left_out():
     twice = torch.cat([phi, phi @ torch.randn(10, 5, generator=seeded(1), dtype=torch.float64)], 1)
     assert len(FeatureModes.of(twice).singular_values) == 10
     assert len(FeatureModes.of(twice.float()).singular_values) == 10
-    assert len(FeatureModes.of(phi, rtol=0.9).singular_values) < 10
+    assert 0 < FeatureModes.of(phi, rtol=0.9).significant.sum() < 10
+
+
+def test_nearly_zero_modes_count_in_finite_steps_and_not_in_the_limit():
+    phi = torch.diag(torch.tensor([1.0, 1e-7], dtype=torch.float64))
+    y = torch.tensor([[1.0], [1e9]], dtype=torch.float64)
+    early, limit = gradient_descent_path(phi, y, n_iter=(200, math.inf))
+    run = lambda params: torch.optim.SGD(params, lr=2.0)  # noqa: E731
+    torch.testing.assert_close(early, descend_two(phi, y, run), rtol=1e-10, atol=0)
+    assert early[1, 0] > 1e3
+    assert limit.flatten().tolist() == pytest.approx([1.0, 0.0])
+    assert FeatureModes.of(phi).condition_number == 1
 
 
 def test_effective_modes_are_those_whose_residual_fell_below_one_over_e():

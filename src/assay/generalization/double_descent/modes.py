@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from assay.core import InvalidInputError, check_positive, check_samples
@@ -13,7 +13,7 @@ from assay.core import InvalidInputError, check_positive, check_samples
 
 @dataclass(frozen=True, eq=False)
 class FeatureModes:
-    r"""The singular modes of features $\Phi = U S V^\top$; those of a rounding error are left out.
+    r"""The singular modes of features $\Phi = U S V^\top$; those of rounding errors are left out.
 
     Squared loss $\frac1{2n}\lVert\Phi A - Y\rVert^2$ has the Hessian $\Phi^\top\Phi/n$ for each output, with eigenvalue
     $\lambda_i = S_i^2/n$ along mode i. Gradient descent leaves the share $(1 - \eta\lambda_i)^T$ of the residual along
@@ -23,6 +23,8 @@ class FeatureModes:
         left: U.
         singular_values: S, in descending order.
         right: V.
+        rtol: Singular values below this fraction of the largest count as zero in the limit of infinitely many steps,
+            where they would be divided by, and in the condition number.
 
     Source: Liu and Flanigan, Understanding the Role of Optimization in Double Descent (2023), abstract; the formulas
     are derived here.
@@ -35,6 +37,7 @@ class FeatureModes:
     left: Float[Tensor, "n k"]
     singular_values: Float[Tensor, " k"]
     right: Float[Tensor, "d k"]
+    rtol: float
 
     @classmethod
     def of(cls, phi: Float[Tensor, "n d"], *, rtol: float = 1e-6) -> "FeatureModes":
@@ -44,7 +47,8 @@ class FeatureModes:
 
         Args:
             phi: Features.
-            rtol: Singular values below this fraction of the largest, or below what the type resolves, are left out.
+            rtol: Singular values below this fraction of the largest count as zero in the limit and in the condition
+                number; a finite number of steps hardly moves along them, and keeps them.
 
         Raises:
             InvalidInputError: The features are no finite matrix, or all zero.
@@ -54,8 +58,13 @@ class FeatureModes:
         left, values, right = torch.linalg.svd(phi, full_matrices=False)
         if values[0] <= 0:
             raise InvalidInputError("phi is zero; give features that differ from zero somewhere")
-        kept = values > max(rtol, torch.finfo(phi.dtype).eps * max(phi.shape)) * values[0]
-        return cls(left[:, kept], values[kept], right.T[:, kept])
+        kept = values > torch.finfo(phi.dtype).eps * max(phi.shape) * values[0]
+        return cls(left[:, kept], values[kept], right.T[:, kept], rtol)
+
+    @property
+    def significant(self) -> Bool[Tensor, " k"]:
+        """The modes that do not count as zero."""
+        return self.singular_values > self.rtol * self.singular_values[0]
 
     @property
     def eigenvalues(self) -> Float[Tensor, " k"]:
@@ -64,8 +73,9 @@ class FeatureModes:
 
     @property
     def condition_number(self) -> float:
-        r"""$\kappa = \lambda_1/\lambda_k$, the largest over the smallest non-zero eigenvalue."""
-        return ((self.singular_values[0] / self.singular_values[-1]) ** 2).item()
+        r"""$\kappa = \lambda_1/\lambda_k$, the largest over the smallest eigenvalue that does not count as zero."""
+        values = self.singular_values[self.significant]
+        return ((values[0] / values[-1]) ** 2).item()
 
     def check_stable(self, lr: float, momentum: float = 0.0) -> None:
         r"""Require a learning rate below $2(1 + \mu)/\lambda_1$, from where on descent diverges.
@@ -98,7 +108,8 @@ class FeatureModes:
         self.check_stable(lr, momentum)
         step, counts = lr * self.eigenvalues, step_counts(n_iter)
         share = _heavy_ball_share if momentum else _descent_share
-        return torch.stack([torch.ones_like(step) if t == math.inf else share(step, t, momentum) for t in counts])
+        limit = self.significant.to(step)
+        return torch.stack([limit if t == math.inf else share(step, t, momentum) for t in counts])
 
     def effective_modes(self, *, lr: float, n_iter: Sequence[float]) -> Int[Tensor, " t"]:
         r"""Count the modes with $\eta\lambda_i T > 1$, which T steps of gradient descent have mostly fitted.

@@ -37,7 +37,7 @@ def gradient_descent_path(
         lr: Learning rate $\eta$; $1/\lambda_1$ by default.
         momentum: $\mu$ of `torch.optim.SGD`.
         init: $A_0$; zero by default.
-        rtol: Singular values below this fraction of the largest count as zero.
+        rtol: Singular values below this fraction of the largest count as zero in the limit.
 
     Returns:
         The weights after each number of steps, in their order and in the type of `phi`.

@@ -83,7 +83,8 @@ class GradientDescent:
         check_positive(self.relative_lr, "relative_lr")
         lr = self.relative_lr / modes.eigenvalues[0].item()
         share = modes.fitted_share(lr=lr, n_iter=(self.n_iter,), momentum=self.momentum)
-        remaining = 1 - slowest_factor(self.relative_lr * modes.eigenvalues / modes.eigenvalues[0], self.momentum)
+        significant = modes.eigenvalues[modes.significant]
+        remaining = 1 - slowest_factor(self.relative_lr * significant / significant[0], self.momentum)
         return Solution(modes.weights(y, share, init)[0], self.relative_lr / remaining)
 
 
@@ -107,7 +108,7 @@ class LeastSquares:
         generator: torch.Generator | None = None,
     ) -> Solution:
         """Return the weights; nothing is drawn."""
-        return Solution(modes.weights(y, torch.ones_like(modes.singular_values)[None], init)[0], 1.0)
+        return Solution(modes.weights(y, modes.significant.to(y)[None], init)[0], 1.0)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from assay.lab import Grid
 from assay.studies.generalization.double_descent_optimization.settings import Settings
+
+TITLES = {"none": "not normalised", "center": "centred", "standardize": "standardised"}
 
 SHOWN = (100, 1000, 100_000, 10_000_000)
 
@@ -27,7 +30,7 @@ def draw_curves(found: Grid, settings: Settings) -> Figure:
                 label = f"{steps:.0e} steps" if kind == "test" else None
                 axes.loglog(settings.widths, values, style, color=f"C{index}", label=label)
         axes.axvline(settings.n, color="0.5", linestyle="--", linewidth=0.8)
-        axes.set(xlabel="features", title={"none": "not normalised"}.get(name, f"{name.removesuffix('e')}ed"))
+        axes.set(xlabel="features", title=TITLES[name], ylim=(1e-3, 1e2))
     panels[0][0].set_ylabel("squared error (dotted: training)")
     panels[0][0].legend(fontsize="x-small")
     return figure
@@ -53,6 +56,7 @@ def draw_heights(found: Grid, factors: Grid, names: Sequence[str], groups: dict[
     axes.set(
         xscale="log", yscale="log", xlabel="training loss at the threshold / that of zero outputs", ylabel="peak height"
     )
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize="x-small")
     return figure
 

@@ -58,6 +58,16 @@ def measure_loss_and_peak(lab: Lab, found: Grid, varied: Grid, settings: Setting
     agreed = (varied["low loss"] == varied["peak"]).mean(1)
     what = f"share of settings with both low loss and a peak or neither, {len(SETTINGS)} settings of training"
     lab.measure("C3", agreed, at_least=0.9, what=what)
+    for name, grid in (
+        ("3 normalisations x 7 numbers of steps", found),
+        (f"{len(SETTINGS)} settings of training", varied),
+    ):
+        losses, peaks = (
+            np.moveaxis(grid[key], -2, 0).reshape(grid[key].shape[-2], -1) for key in ("train loss", "peak")
+        )
+        order = [separation(loss, peak) for loss, peak in zip(losses, peaks, strict=True)]
+        what = f"chance that a setting with a peak has lower training loss than one without, {name}"
+        lab.measure("C3", order, at_least=0.9, what=what)
     table = varied["table"].sum(0)
     for row, loss in enumerate(("low", "no low")):
         for column, peak in enumerate(("a", "no")):
@@ -126,6 +136,12 @@ def measure_practice(lab: Lab, ordinary: Grid) -> None:
     heights = ordinary.at(recipe=DESIGNED)["loss peak height"].min(0)
     what = "peak height of the test loss of random features solved exactly on clean labels, the lower of 2 data sets"
     lab.measure("C6", heights, at_least=5.0, test="wilcoxon", what=what)
+
+
+def separation(losses: np.ndarray, peaks: np.ndarray) -> float:
+    """Return the share of pairs, one setting with a peak and one without, in which the first has lower loss."""
+    lower = losses[peaks == 1][:, None] < losses[peaks == 0][None]
+    return float(lower.mean()) if lower.size else 1.0
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from assay.lab import Looks
 
-LOOKS = Looks((8, 14))
+LOOKS = Looks((5, 8))
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Settings:
     compared: tuple[int, int] = (1000, 100_000)
     longest: int = 10_000_000
     procedure_iter: int = 5000
-    factor_seeds: int = 5
+    factor_seeds: int | Looks = LOOKS
     factor_draws: int = 3
     factor_n: int = 100
     factor_widths: tuple[int, ...] = (50, 75, 100, 125, 150, 500)
     factor_iter: int = 1500
-    net_seeds: int = 8
+    net_seeds: int | Looks = LOOKS
     net_widths: tuple[int, ...] = (2, 5, 10, 15, 20, 40, 100)
     short: int = 100
     long: int = 2000

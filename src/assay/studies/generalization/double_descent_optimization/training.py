@@ -89,7 +89,7 @@ def factors(settings: Settings, seed: int) -> dict[str, Any]:
 
 
 def two_layers(settings: Settings, seed: int) -> dict[str, Any]:
-    """Train networks of two layers for long and for short, and compare their excess at the threshold of the long."""
+    """Train networks of two layers for long and for short, and compare their excess at the threshold."""
     return compare_lengths(settings, seed, {})
 
 
@@ -99,29 +99,28 @@ def two_layers_arm(settings: Settings, arm: str, seed: int) -> dict[str, Any]:
 
 
 def compare_lengths(settings: Settings, seed: int, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the test loss at the threshold less that at the largest width, after long and short training."""
+    """Return the test loss at the threshold less that at the largest width, after long and short training.
+
+    The threshold is the width whose number of parameters is nearest to that of the targets, 10 n.
+    """
     problem, found = draw_problem("digits", settings.n, seed), {}
     parameters = [width * (problem[0].shape[1] + 11) + 10 for width in settings.net_widths]
     nearest = min(range(len(parameters)), key=lambda place: abs(parameters[place] - 10 * settings.n))
-    threshold = None
     for name, n_iter in (("long", settings.long), ("short", settings.short)):
         train = TwoLayerModel(n_iter, **options)
         curve = double_descent_curve(
             *problem, train=train, widths=settings.net_widths, n_seeds=1, generator=seeded(seed)
         )
-        if name == "long":
-            threshold = curve.threshold
-        place = nearest if threshold is None else settings.net_widths.index(int(threshold))
         test, error = curve.test_loss[0], curve.test_error
         found |= {
-            f"{name} excess": (test[place] - test[-1]).item(),
-            f"{name} train loss": (curve.train_loss[0, place] / curve.zero_loss[0, place]).item(),
+            f"{name} excess": (test[nearest] - test[-1]).item(),
+            f"{name} train loss": (curve.train_loss[0, nearest] / curve.zero_loss[0, nearest]).item(),
             f"{name} peak height": height_anywhere(curve)["loss peak height"],
             f"{name} error peak height": height_anywhere(curve)["error peak height"],
             f"{name} test loss": test.tolist(),
             f"{name} test error": [] if error is None else error[0].tolist(),
         }
-    return found | {"width at the threshold": settings.net_widths[place], "interpolates": float(threshold is not None)}
+    return found
 
 
 def practice(settings: Settings, data: str, recipe: str, seed: int) -> dict[str, float]:
