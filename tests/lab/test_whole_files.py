@@ -1,5 +1,4 @@
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from assay.core import InvalidInputError, seeded
-from assay.lab.files import Encoded, decode, encode, read_json, write_bytes, write_json
+from assay.lab.files import Encoded, decode, encode, read_json, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -151,20 +150,6 @@ def test_a_tensor_without_a_place_is_corrupt(name: str) -> None:
     content = save({name: torch.ones(2)}, {"value": '{"weights": null}'})
     with pytest.raises(InvalidInputError, match="corrupt"):
         decode(Encoded(".safetensors", content))
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "kept.json"
-    write_json(path, {"whole": 1})
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_bytes(path, b"new")
-    assert read_json(path) == {"whole": 1}
-    assert os.listdir(tmp_path) == ["kept.json"]
 
 
 def test_json_files_are_stable_and_strict(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 
 from assay.audit.probe import TOPICS
 from assay.audit.terms import explain
-from assay.core import AssayError, InvalidInputError, MissingDataError
-from assay.lab.files import write_bytes
+from assay.core import AssayError, InvalidInputError, MissingDataError, write_bytes
 from assay.lab.page import inline_figure, number, render
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"

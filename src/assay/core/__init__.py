@@ -27,6 +27,7 @@ from assay.core.errors import (
     require_extra,
 )
 from assay.core.evaluation import accuracy, best_other, check_not_sigmoid, margins, mean_loss, predict
+from assay.core.files import write_bytes
 from assay.core.fitting import FitResult, Step, fit
 from assay.core.flags import check_flags
 from assay.core.gradients import (
@@ -82,6 +83,7 @@ from assay.core.statistics import (
     roc,
     tpr_at_fpr,
 )
+from assay.core.sweeps import sweep
 from assay.core.trainers import SequentialTrainer, StackedTrainer, Trainer
 
 __all__ = [
@@ -181,10 +183,12 @@ __all__ = [
     "spawn_seeds",
     "squared_error",
     "stays_in_unit_interval",
+    "sweep",
     "tpr_at_fpr",
     "track",
     "unflatten",
     "unwrapped",
     "unwrapped_state",
     "vector_jacobian_product",
+    "write_bytes",
 ]

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -16,7 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, write_bytes
 
 Value = Any
 """What `encode` takes: tensors, numbers, strings, None, and lists and dicts of these."""
@@ -30,27 +28,6 @@ class Encoded(NamedTuple):
 
     suffix: str
     content: bytes
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part.
-
-    Args:
-        path: The file; its folder is made if it is missing.
-        content: What it will hold.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from assay.lab.files import write_bytes
+from assay.core import write_bytes
 from assay.lab.page import inline_figure, number, render
 from assay.lab.records import note, read_records
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, write_bytes
 from assay.lab.evidence import NOT_REACHED, Evidence, evidence_to_json, not_tested
 from assay.lab.figures import describe_figure, encode_figure
-from assay.lab.files import plain, write_bytes
+from assay.lab.files import plain
 from assay.lab.store import Store
 
 

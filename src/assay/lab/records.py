@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import assay
-from assay.core import InvalidInputError
+from assay.core import InvalidInputError, write_bytes
 from assay.lab.evidence import evidence_from_json, evidence_to_json, judge
-from assay.lab.files import read_json, write_bytes, write_json
+from assay.lab.files import read_json, write_json
 from assay.lab.runner import Run
 from assay.lab.sources import study_sources
 from assay.lab.store import settings_to_json

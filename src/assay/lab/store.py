@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import assay
-from assay.core import InvalidInputError
-from assay.lab.files import Encoded, Value, decode, plain, read_json, write_bytes, write_json
+from assay.core import InvalidInputError, write_bytes
+from assay.lab.files import Encoded, Value, decode, plain, read_json, write_json
 from assay.lab.identity import digest
 from assay.lab.study import Study, check_name
 

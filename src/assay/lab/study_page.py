@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from assay.lab.files import write_bytes
+from assay.core import write_bytes
 from assay.lab.gallery import TONES, present
 from assay.lab.page import render
 from assay.lab.records import contents
