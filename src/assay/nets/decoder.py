@@ -1,5 +1,7 @@
 """Decoder-only transformer with rotary positions and qk-layernorm (Wortsman et al., 2023)."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -190,7 +192,7 @@ class DecoderTransformer(nn.Module):
             raise InvalidInputError("kappa fixes the norms that qk-layernorm learns; pass qk_layernorm=False with it")
         source, head_dim, full = as_generator(generator), dim // heads, mup_base_dim is not None
         self.embedding = skip_init(nn.Embedding, vocab_size, dim)
-        nn.init.normal_(self.embedding.weight, std=dim**-0.5, generator=source)
+        nn.init.normal_(self.embedding.get_parameter("weight"), std=dim**-0.5, generator=source)
         scale = 1 / head_dim if full else head_dim**-0.5
         self.blocks = nn.ModuleList()
         for _ in range(depth):
@@ -203,8 +205,8 @@ class DecoderTransformer(nn.Module):
             check_count(mup_base_dim, "mup_base_dim")
             with torch.no_grad():
                 self.head.weight.mul_((mup_base_dim / dim) ** 0.5)
-                for block in self.blocks:
-                    block.get_submodule("attention.query").weight.zero_()
+            for block in self.blocks:
+                nn.init.zeros_(block.get_parameter("attention.query.weight"))
 
     def forward(self, tokens: Shaped[Tensor, "n t"]) -> Float[Tensor, "n t v"]:
         """Return the logits of the next token at each position.
@@ -225,7 +227,7 @@ class DecoderTransformer(nn.Module):
 
 def linear(in_features: int, out_features: int, generator: torch.Generator) -> nn.Linear:
     """Build a linear layer without bias, drawn from a truncated normal of variance 1 / fan-in."""
-    layer = skip_init(nn.Linear, in_features, out_features, bias=False)
+    layer: Any = skip_init(nn.Linear, in_features, out_features, bias=False)
     std = in_features**-0.5 / TRUNCATED_STD
     nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
     return layer
