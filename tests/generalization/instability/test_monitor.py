@@ -255,7 +255,7 @@ def test_divergence_is_recorded_and_not_hidden():
 
 def test_what_cannot_be_watched_is_refused():
     model = decoder()
-    with pytest.raises(InvalidInputError, match="no module 'head.0'"):
+    with pytest.raises(InvalidInputError, match=r"no module 'head\.0'"):
         StabilityMonitor(model, blocks=["head.0"])
     with pytest.raises(InvalidInputError, match="no parameter of the model"):
         StabilityMonitor(model, torch.optim.SGD(decoder().parameters()))
