@@ -121,10 +121,10 @@ class LRSweep:
 
     def __str__(self) -> str:
         low, high = self.stable_range()
-        mean = float(self.clipped_losses.mean(0).min())
+        mean, n = float(self.clipped_losses.mean(0).min()), len(self.losses)
         return (
             f"LR sensitivity {self.sensitivity:.3g} over {len(self.lrs)} learning rates from {self.lrs[0]:g} to "
-            f"{self.lrs[-1]:g}, {len(self.losses)} seeds. The lowest mean loss is {mean:.4g}, at {self.best_lr:g}; "
+            f"{self.lrs[-1]:g}, {n} seed{'s' * (n > 1)}. The lowest mean loss is {mean:.4g}, at {self.best_lr:g}; "
             f"from {low:g} to {high:g} it is within 0.1 of that. {int(self.diverged.sum())} of "
             f"{self.losses.numel()} runs ended above the initial loss."
         )

@@ -11,10 +11,10 @@ class Settings:
     """Sizes of the networks and lengths of their training.
 
     Attributes:
-        seeds: Networks at each learning rate, without and with qk-layernorm and with all techniques together.
-        lrs: Learning rates of these.
+        seeds: Networks at each learning rate of every sweep, and of each forecast.
+        lrs: Learning rates of the sweeps without and with qk-layernorm and with all techniques together.
         n_iter: Steps of these, of the runs with a z-loss and of those with enforced logits.
-        effect_seeds: Networks for each other intervention, z-loss, forecast and kappa.
+        few_seeds: Networks for each coefficient of the z-loss and each kappa.
         effect_lrs: Learning rates at which the other interventions are compared.
         effect_iter: Steps of these.
         dim: Width, with one head.
@@ -37,9 +37,9 @@ class Settings:
     seeds: int | Looks = 3
     lrs: tuple[float, ...] = LEARNING_RATES
     n_iter: int = 300
-    effect_seeds: int = 4
-    effect_lrs: tuple[float, ...] = LEARNING_RATES[2:]
-    effect_iter: int = 200
+    few_seeds: int = 4
+    effect_lrs: tuple[float, ...] = LEARNING_RATES[3:]
+    effect_iter: int = 150
     dim: int = 32
     depth: int = 2
     mup_base_dim: int = 16
@@ -47,11 +47,11 @@ class Settings:
     wide: tuple[int, int, int] = (24, 2, 3)
     penalties: tuple[float, ...] = (0.0, 1e-3, 1e-1)
     growth_lrs: tuple[float, ...] = (3e-3, 3e-1)
-    forecast_dims: tuple[int, ...] = (16, 24, 32, 48)
+    forecast_dims: tuple[int, ...] = (8, 16, 24, 32, 40, 48)
     forecast_lrs: tuple[float, ...] = (1e-2, 1e-1)
     forecast_iter: int = 100
-    kappas: tuple[float, ...] = (1.0, 1e2, 1e4)
+    kappas: tuple[float, ...] = (1.0, 1e4)
     context: int = 32
     batch_size: int = 16
     characters: int = 400_000
-    windows: int = 512
+    windows: int = 256

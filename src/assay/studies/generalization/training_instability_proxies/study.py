@@ -6,12 +6,7 @@ parameters in two blocks are trained for 300 steps on the help texts that come w
 decades of learning rates; LR sensitivity is computed from the final validation loss.
 """
 
-import math
-
-import numpy as np
-
-from assay.generalization import lr_sensitivity
-from assay.lab import Claim, Grid, Lab, Looks, Paper, Study
+from assay.lab import Claim, Lab, Looks, Paper, Study
 from assay.studies.generalization.training_instability_proxies.cells import (
     EFFECTS,
     SWEEPS,
@@ -27,7 +22,17 @@ from assay.studies.generalization.training_instability_proxies.figures import (
     draw_effects,
     draw_forecasts,
     draw_sweeps,
-    forecast,
+)
+from assay.studies.generalization.training_instability_proxies.measurements import (
+    measure_combination,
+    measure_effects,
+    measure_eps,
+    measure_forecasts,
+    measure_kappa,
+    measure_logits,
+    measure_mitigations,
+    measure_output,
+    measure_penalty,
 )
 from assay.studies.generalization.training_instability_proxies.settings import Settings
 
@@ -85,7 +90,7 @@ STUDY = Study(
             seeds=2,
             lrs=(3e-3, 1e-2, 1e-1, 3e-1),
             n_iter=12,
-            effect_seeds=2,
+            few_seeds=2,
             effect_lrs=(1e-2, 3e-1),
             effect_iter=8,
             dim=8,
@@ -95,12 +100,11 @@ STUDY = Study(
             wide=(16, 1, 2),
             forecast_dims=(8, 16, 24, 32),
             forecast_iter=4,
-            kappas=(1.0, 1e4),
             context=16,
             characters=40_000,
             windows=16,
         ),
-        "small": Settings(seeds=Looks((3, 5, 8))),
+        "small": Settings(seeds=Looks((3, 5))),
         "paper": Settings(
             seeds=3,
             n_iter=100_000,
@@ -122,20 +126,20 @@ STUDY = Study(
 @STUDY.experiment
 def run(settings: Settings, lab: Lab) -> None:
     """Sweep learning rates without and with each intervention, then follow output logits and forecast."""
-    some, rate = settings.effect_seeds, 3e-2
+    few, rate = settings.few_seeds, 3e-2
     sweeps = lab.grid(sweep_rates, settings, recipe=SWEEPS, seed=settings.seeds)
-    effects = lab.grid(sweep_effect, settings, recipe=EFFECTS, seed=some)
-    penalties = lab.grid(penalised, settings, coefficient=settings.penalties, lr=(rate,), seed=some).at(lr=rate)
-    growth = lab.grid(penalised, settings, name="growth", coefficient=(0.0,), lr=settings.growth_lrs, seed=some)
-    early = lab.grid(early_figures, settings, dim=settings.forecast_dims, lr=settings.forecast_lrs, seed=some)
-    kappas = lab.grid(enforced, settings, kappa=settings.kappas, seed=some)
+    effects = lab.grid(sweep_effect, settings, recipe=EFFECTS, seed=settings.seeds)
+    penalties = lab.grid(penalised, settings, coefficient=settings.penalties, lr=(rate,), seed=few).at(lr=rate)
+    growth = lab.grid(penalised, settings, name="growth", coefficient=(0.0,), lr=settings.growth_lrs, seed=few)
+    early = lab.grid(early_figures, settings, dim=settings.forecast_dims, lr=settings.forecast_lrs, seed=settings.seeds)
+    kappas = lab.grid(enforced, settings, kappa=settings.kappas, seed=few)
     bigram = lab.cached("bigram", lambda: bigram_loss(settings))
     measure_logits(lab, sweeps, settings)
     measure_kappa(lab, kappas, bigram)
     measure_output(lab, growth.at(coefficient=0.0), settings)
     measure_mitigations(lab, sweeps, settings)
     measure_penalty(lab, penalties, settings)
-    measure_effects(lab, effects)
+    measure_effects(lab, effects, settings)
     measure_combination(lab, sweeps, settings)
     measure_forecasts(lab, early, settings)
     measure_eps(lab, lab.cached("eps", vanishing_updates))
@@ -152,123 +156,3 @@ def run(settings: Settings, lab: Lab) -> None:
     lab.figure("sweeps", draw_sweeps(sweeps, settings.lrs), caption="Loss and attention logits against learning rate")
     lab.figure("effects", draw_effects(effects, settings.effect_lrs), caption="Loss under other interventions")
     lab.figure("forecasts", draw_forecasts(early), caption="Attention logits by size, and the forecast of the largest")
-
-
-def measure_logits(lab: Lab, sweeps: Grid, settings: Settings) -> None:
-    """C1: attention logits at the highest rate against qk-layernorm and against a moderate rate."""
-    plain, normalised = (np.log(sweeps.at(recipe=name)["max logit"]) for name in ("plain", "qk-layernorm"))
-    highest, moderate = settings.lrs.index(3e-1), settings.lrs.index(1e-2)
-    what = "log ratio of the largest attention logit of block 0 at learning rate 0.3, without over with qk-layernorm"
-    lab.measure("C1", plain[:, highest] - normalised[:, highest], at_least=math.log(50), what=what)
-    what = "log ratio of the largest attention logit of block 0 without qk-layernorm, learning rate 0.3 over 0.01"
-    lab.measure("C1", plain[:, highest] - plain[:, moderate], at_least=math.log(50), what=what)
-
-
-def measure_kappa(lab: Lab, kappas: Grid, bigram: float) -> None:
-    """C1: what large logits do to the loss where they are enforced."""
-    losses = kappas["loss"]
-    what = "final loss with queries and keys of mean square 1e4, less that with mean square 1, nats"
-    lab.measure("C1", losses[-1] - losses[0], at_least=0.05, what=what)
-    what = "final loss with queries and keys of mean square 1e4, less that of a table of pairs of characters, nats"
-    lab.measure("C1", losses[-1] - bigram, what=what)
-
-
-def measure_output(lab: Lab, growth: Grid, settings: Settings) -> None:
-    """C2: how far output logits are from log-probabilities, at the highest against a low rate."""
-    low, high = settings.growth_lrs
-    sizes = np.log(np.abs(growth["log Z"]))
-    what = f"log ratio of |mean log Z| of the output at learning rate {high:g} over {low:g}, no z-loss, no weight decay"
-    lab.measure("C2", sizes[1] - sizes[0], at_least=math.log(2), what=what)
-    lowest = growth["lowest logit"]
-    what = f"lowest output logit at learning rate {high:g} less that at {low:g}, no z-loss, no weight decay"
-    lab.measure("C2", lowest[1] - lowest[0], what=what)
-
-
-def measure_mitigations(lab: Lab, sweeps: Grid, settings: Settings) -> None:
-    """C3: LR sensitivity and the loss at high rates with qk-layernorm, against those without."""
-    plain, normalised = (sweeps.at(recipe=name) for name in ("plain", "qk-layernorm"))
-    what = "LR sensitivity with qk-layernorm less 0.75 times that without, nats"
-    lab.measure("C3", normalised["sensitivity"] - 0.75 * plain["sensitivity"], at_most=0.0, what=what)
-    for lr in (1e-1, 3e-1):
-        place = settings.lrs.index(lr)
-        excess, rest = (found["loss"][:, place] - found["best loss"] for found in (plain, normalised))
-        what = f"loss above the best at learning rate {lr:g} without qk-layernorm, less twice that with it, nats"
-        lab.measure("C3", excess - 2 * rest, at_least=0.0, what=what)
-    low = [place for place, lr in enumerate(settings.lrs) if lr <= 3e-3]
-    change = np.abs(plain["loss"] - normalised["loss"])[:, low].max(1)
-    what = "largest change of the loss by qk-layernorm at learning rates up to 0.003, nats"
-    lab.measure("C3", change, at_most=0.05, what=what)
-
-
-def measure_penalty(lab: Lab, penalties: Grid, settings: Settings) -> None:
-    """C3: the z-loss at learning rate 0.03 without weight decay."""
-    squares, losses = penalties["squared log Z"], penalties["loss"]
-    for place in (1, 2):
-        weak, strong = settings.penalties[place - 1], settings.penalties[place]
-        what = f"mean squared log Z with z-loss coefficient {strong:g} less that with {weak:g}, learning rate 0.03"
-        lab.measure("C3", squares[place] - squares[place - 1], at_most=0.0, what=what)
-    what = f"change of the loss by a z-loss of coefficient {settings.penalties[1]:g}, learning rate 0.03, nats"
-    lab.measure("C3", np.abs(losses[1] - losses[0]), at_most=0.05, what=what)
-
-
-def measure_effects(lab: Lab, effects: Grid) -> None:
-    """C4: LR sensitivity under other interventions, all with qk-layernorm."""
-    sensitivity = {name: found["sensitivity"] for name, found in effects.by("recipe").items()}
-    best = {name: found["best loss"] for name, found in effects.by("recipe").items()}
-    base = sensitivity["qk-layernorm"]
-    gain = sensitivity["long warm-up"] - sensitivity["short warm-up"]
-    what = "LR sensitivity with a warm-up of a third of all steps less that with a hundredth, nats"
-    lab.measure("C4", gain, at_most=0.0, what=what)
-    what = "LR sensitivity with independent weight decay 1e-4 less that with AdamW's decay 0.1, nats"
-    lab.measure("C4", base - sensitivity["coupled decay"], at_most=0.0, what=what)
-    what = "LR sensitivity of a deeper less that of a wider network with about as many parameters, nats"
-    lab.measure("C4", sensitivity["deep"] - sensitivity["wide"], at_least=0.0, what=what)
-    for name in ("muParam (simple)", "muParam (full)"):
-        what = f"LR sensitivity with {name} less that of the standard parametrisation, nats"
-        lab.measure("C4", sensitivity[name] - base, at_least=-0.02, what=what)
-        what = f"best loss with {name} less that of the standard parametrisation, nats"
-        lab.measure("C4", best[name] - best["qk-layernorm"], at_least=-0.05, what=what)
-
-
-def measure_combination(lab: Lab, sweeps: Grid, settings: Settings) -> None:
-    """C5: the spread of the loss over high rates, and LR sensitivity, with all techniques."""
-    plain, combined = (sweeps.at(recipe=name) for name in ("plain", "combined"))
-    upper = [place for place, lr in enumerate(settings.lrs) if lr >= 1e-2]
-    spread, rest = (np.ptp(found["loss"][:, upper], axis=1) for found in (combined, plain))
-    what = "largest less smallest loss over learning rates 0.01 to 0.3 with all techniques, less half of that without"
-    lab.measure("C5", spread - 0.5 * rest, at_most=0.0, what=what)
-    what = "LR sensitivity with all techniques less 0.75 times that without, nats"
-    lab.measure("C5", combined["sensitivity"] - 0.75 * plain["sensitivity"], at_most=0.0, what=what)
-    upper_lrs = [settings.lrs[place] for place in upper]
-    pairs = zip(combined["loss"][:, upper], combined["initial loss"], strict=True)
-    alone = [lr_sensitivity(losses.tolist(), float(start)) for losses, start in pairs]
-    what = f"LR sensitivity with all techniques over learning rates {upper_lrs[0]:g} to {upper_lrs[-1]:g} alone, nats"
-    lab.measure("C5", alone, what=what)
-
-
-def measure_forecasts(lab: Lab, early: Grid, settings: Settings) -> None:
-    """C6: the forecast of attention logits, and the fall of gradients with size and learning rate."""
-    for lr, found in early.by("lr").items():
-        errors = []
-        for seed in found.factors["seed"]:
-            own = found.at(seed=seed)
-            ahead = forecast(own["parameters"], own["max logit"])
-            errors.append(abs(math.log(ahead.predicted / own["max logit"][-1])))
-        what = (
-            f"|log| of the largest attention logit forecast from three sizes over that measured, learning rate {lr:g}"
-        )
-        lab.measure("C6", errors, at_most=math.log(3), what=what)
-        gradients = np.log(found["gradient RMS"])
-        what = f"log gradient RMS of the first MLP layer, widest less narrowest network, learning rate {lr:g}"
-        lab.measure("C6", gradients[-1] - gradients[0], at_most=0.0, what=what)
-    low, high = settings.forecast_lrs
-    gradients = np.log(early["gradient RMS"])[-1]
-    what = f"log gradient RMS of the first MLP layer at learning rate {high:g} less that at {low:g}, widest network"
-    lab.measure("C6", gradients[1] - gradients[0], at_most=0.0, what=what)
-
-
-def measure_eps(lab: Lab, updates: dict[str, float]) -> None:
-    """C6: updates vanish where gradients are below eps, and a smaller eps brings them back."""
-    what = "update RMS of one layer with gradients scaled by 1e-9, AdamW with eps "
-    lab.measure("C6", updates["1e-08"], at_most=0.2, what=f"{what}1e-8")
-    lab.measure("C6", updates["1e-15"], at_least=0.8, what=f"{what}1e-15")
