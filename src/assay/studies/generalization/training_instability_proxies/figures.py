@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from assay.generalization import predict_instability
-from assay.generalization.instability import InstabilityForecast, LRSweep
+from assay.generalization.instability import LRSweep
 from assay.lab import Grid
+from assay.studies.generalization.training_instability_proxies.measurements import forecast
 
 
 def draw_sweeps(sweeps: Grid, lrs: tuple[float, ...]) -> Figure:
@@ -44,11 +44,6 @@ def draw_forecasts(early: Grid) -> Figure:
     axes.set(xlabel="parameters of the blocks", ylabel="largest attention logit, block 0")
     axes.legend()
     return figure
-
-
-def forecast(sizes: np.ndarray, values: np.ndarray) -> InstabilityForecast:
-    """Forecast the value at the last size from those at the others."""
-    return predict_instability(sizes[:-1].tolist(), values[:-1].tolist(), float(sizes[-1]))
 
 
 def as_sweep(found: Grid, lrs: tuple[float, ...]) -> LRSweep:

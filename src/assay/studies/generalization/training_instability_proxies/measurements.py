@@ -4,10 +4,15 @@ import math
 
 import numpy as np
 
-from assay.generalization import lr_sensitivity
+from assay.generalization import lr_sensitivity, predict_instability
+from assay.generalization.instability import InstabilityForecast
 from assay.lab import Grid, Lab
-from assay.studies.generalization.training_instability_proxies.figures import forecast
 from assay.studies.generalization.training_instability_proxies.settings import Settings
+
+
+def forecast(sizes: np.ndarray, values: np.ndarray) -> InstabilityForecast:
+    """Forecast the value at the last size from those at the others."""
+    return predict_instability(sizes[:-1].tolist(), values[:-1].tolist(), float(sizes[-1]))
 
 
 def measure_logits(lab: Lab, sweeps: Grid, settings: Settings) -> None:
