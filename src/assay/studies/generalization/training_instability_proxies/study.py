@@ -89,10 +89,10 @@ STUDY = Study(
         "smoke": Settings(
             seeds=2,
             lrs=(3e-3, 1e-2, 1e-1, 3e-1),
-            n_iter=12,
+            n_iter=8,
             few_seeds=2,
             effect_lrs=(1e-2, 3e-1),
-            effect_iter=8,
+            effect_iter=5,
             dim=8,
             depth=1,
             mup_base_dim=4,
