@@ -84,7 +84,7 @@ def test_the_stable_range_is_around_the_best_rate():
     assert line.get_ydata().tolist() == [2.0, 1.05, 1.0, 1.09, 1.2, 1.05, 4.0]
 
 
-def test_a_sweep_resumes_and_runs_in_processes(tmp_path):
+def test_a_sweep_goes_on_where_it_was(tmp_path):
     calls = []
 
     def counted(model, lr, generator):

@@ -40,7 +40,7 @@ def draw_forecasts(early: Grid) -> Figure:
         sizes = found["parameters"].mean(1)
         values = np.exp(np.log(found["max logit"]).mean(1))
         forecast(sizes, values).plot(axes, label=f"learning rate {lr:g}")
-        axes.loglog(sizes[-1:], values[-1:], "x", color=f"C{index}", label="measured")
+        axes.loglog(sizes[-1:], values[-1:], "x", color=f"C{index}", label=f"largest size, learning rate {lr:g}")
     axes.set(xlabel="parameters of the blocks", ylabel="largest attention logit, block 0")
     axes.legend()
     return figure
