@@ -26,7 +26,7 @@ def draw_effects(effects: Grid, lrs: tuple[float, ...]) -> Figure:
     """Draw the loss against the learning rate under each other intervention."""
     figure, axes = plt.subplots()
     for index, (name, found) in enumerate(effects.by("recipe").items()):
-        style = "k-" if name == "qk-layernorm" else f"C{index}--"
+        style = "k-" if name == "qk-layernorm" else f"C{(index - 1) % 5}{'--' if index < 6 else ':'}"
         axes.semilogx(lrs, found["loss"].mean(0), style, label=name)
     axes.set(xlabel="learning rate", ylabel="final validation loss, nats")
     axes.legend(fontsize="small")
