@@ -2,6 +2,7 @@
 
 from assay.nets.adapters import LowRankAdapter, add_low_rank_adapters
 from assay.nets.conv import normalized_conv, small_conv
+from assay.nets.decoder import DecoderTransformer, QKLayerNorm
 from assay.nets.encoders import load_encoder
 from assay.nets.perceptron import mlp
 from assay.nets.pretrained import load_pretrained, pretrained_names
@@ -11,8 +12,10 @@ from assay.nets.two_layer import TwoLayerReLU
 
 __all__ = [
     "CifarResNet",
+    "DecoderTransformer",
     "LowRankAdapter",
     "Normalize",
+    "QKLayerNorm",
     "Recipe",
     "TwoLayerReLU",
     "add_low_rank_adapters",

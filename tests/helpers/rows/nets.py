@@ -4,8 +4,10 @@ import torch
 
 from assay.nets import (
     CifarResNet,
+    DecoderTransformer,
     LowRankAdapter,
     Normalize,
+    QKLayerNorm,
     Recipe,
     TwoLayerReLU,
     add_low_rank_adapters,
@@ -23,6 +25,14 @@ def _flat(source, n):
 
 def _images(side, channels=1):
     return lambda source, n: (torch.rand(n, channels, side, side, generator=source).double(),)
+
+
+def _tokens(source, n):
+    return (torch.randint(7, (n, 5), generator=source),)
+
+
+def _queries_and_keys(source, n):
+    return (torch.randn(n, 2, 3, 4, generator=source).double(), torch.randn(n, 2, 3, 4, generator=source).double())
 
 
 def _seeded(build, *arguments, **options):
@@ -59,6 +69,8 @@ ROWS = (
     Module(small_conv, _images(8), build=_seeded(small_conv, (1, 8, 8), 3, channels=(2, 3), hidden=4), refuses=()),
     Module(normalized_conv, _images(8), build=_seeded(normalized_conv, (1, 8, 8), 3, channels=(2, 2, 2)), refuses=()),
     Module(CifarResNet, _images(8, 3), build=_seeded(CifarResNet, 8, 3), modes_differ=True, refuses=()),
+    Module(DecoderTransformer, _tokens, build=_seeded(DecoderTransformer, 7, 8, 2, 2), refuses=("axis",)),
+    Module(QKLayerNorm, _queries_and_keys, options={"head_dim": 4}, refuses=()),
     Module(Recipe, _flat, build=lambda source: Recipe(hidden=6).build((4,), 3, generator=source), refuses=()),
     Module(
         LowRankAdapter,

@@ -1,17 +1,14 @@
-"""The rows of `assay.generalization`."""
+"""The rows of double descent."""
 
 import torch
 
 from assay.core import seeded
 from assay.generalization import (
-    QuantizedMLP,
     RandomFeatureModel,
     TwoLayerModel,
     double_descent_curve,
-    enumerate_functions,
     factor_study,
     gradient_descent_path,
-    guess_and_check,
 )
 from assay.generalization.double_descent import (
     AdamDescent,
@@ -24,26 +21,7 @@ from assay.generalization.double_descent import (
     preconditioned_condition_number,
     sgd_noise_floor,
 )
-from assay.generalization.interpolators import FunctionPrior
-from helpers.rows.standalone import Formula, Sampler
-
-NETWORK = QuantizedMLP((2, 2, 1))
-
-
-def _fitting_weights(generator, n):
-    x = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    found = guess_and_check(NETWORK, x, torch.tensor([1, 0]), n_networks=n, generator=generator)
-    return found.parameters
-
-
-def _domain(source, n):
-    return (torch.randn(n, 2, generator=source, dtype=torch.float64),)
-
-
-def _teacher_probability(teacher):
-    functions = torch.cartesian_prod(*len(teacher) * [torch.tensor([-1, 1])]).reshape(-1, len(teacher))
-    prior = FunctionPrior(functions, torch.ones(len(functions), dtype=torch.long))
-    return prior.teacher_probability(teacher)
+from helpers.rows.standalone import Formula
 
 
 def _features(source, n):
@@ -71,7 +49,7 @@ def _heights(*data):
     )
 
 
-DOUBLE_DESCENT = (
+ROWS = (
     Formula(
         FeatureModes,
         lambda source, n: _features(source, n)[:1],
@@ -106,24 +84,4 @@ DOUBLE_DESCENT = (
     ),
     Formula(TwoLayerModel, _features, run=lambda x, y: TwoLayerModel(n_iter=3)(5, x, y)(x).detach(), rowwise=False),
     Formula((double_descent_curve, factor_study), _regression, run=_heights, rowwise=False, tolerance=1e-3),
-)
-
-ROWS = (
-    *DOUBLE_DESCENT,
-    Sampler(guess_and_check, _fitting_weights, (9,)),
-    Sampler(QuantizedMLP, lambda generator, n: NETWORK.sample(n, generator), (9,)),
-    Formula(
-        enumerate_functions,
-        _domain,
-        run=lambda x: enumerate_functions(QuantizedMLP((2, 1, 1)), x).counts,
-        rowwise=False,
-        refuses=("axis", "empty"),
-    ),
-    Formula(
-        FunctionPrior,
-        lambda source, n: (torch.randint(2, (min(n, 6),), generator=source),),
-        run=_teacher_probability,
-        rowwise=False,
-        refuses=("axis",),
-    ),
 )
