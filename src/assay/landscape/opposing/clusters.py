@@ -1,5 +1,7 @@
 """Clusters of samples by class and penultimate feature, by agglomerative clustering."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int64
 from sklearn.cluster import AgglomerativeClustering
@@ -58,7 +60,8 @@ def main_cluster(
     [3, 2]
     """
     if len(candidates) > 1:
-        clustering = AgglomerativeClustering(n_clusters=None, distance_threshold=distance, linkage="average")
+        options: dict[str, Any] = {"n_clusters": None, "distance_threshold": distance, "linkage": "average"}
+        clustering = AgglomerativeClustering(**options)
         labels = torch.as_tensor(clustering.fit_predict(points[candidates].cpu().numpy()), device=candidates.device)
         totals = torch.zeros(int(labels.max()) + 1, dtype=torch.float64, device=candidates.device)
         totals.index_add_(0, labels, weight[candidates].double())

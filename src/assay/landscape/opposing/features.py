@@ -9,9 +9,7 @@ from assay.core import check_outputs, check_samples, preserved, unwrapped
 
 
 @torch.inference_mode(False)
-def last_layer_inputs(
-    model: nn.Module, x: Shaped[Tensor, "n *d"], *, batch_size: int = 256
-) -> Float[Tensor, "n h"]:
+def last_layer_inputs(model: nn.Module, x: Shaped[Tensor, "n *d"], *, batch_size: int = 256) -> Float[Tensor, "n h"]:
     """Return what the last layer with weights reads of each sample, flat.
 
     The last layer is the module without submodules that the network calls last and that has weights. Where no such

@@ -47,7 +47,8 @@ class OpposingGroups:
         random: As many random samples as the pair has, divided in the same way.
         high_loss: As many samples of highest loss, divided in the same way.
         loss_change: $D_i$ of every sample.
-        sign_flip: Whether the next gradient step moves both groups the other way; None for a step along the eigenvector.
+        sign_flip: Whether the next gradient step moves both groups the other way; None where the step was along the
+            eigenvector.
         top_share: Share of the pair in the list of as many samples with the largest $|D_i|$ as there are candidates.
         class_shares: Share of the most frequent class in each group; None where targets are no classes.
         input_norm: Mean distance of the pair's inputs from the mean input, relative to that of all samples.
@@ -92,18 +93,21 @@ class OpposingGroups:
             index: Samples that are known to be a pair, for example planted ones.
         """
         check_count(len(index), "the number of samples")
-        top = self.loss_change.abs().topk(min(len(index), len(self.loss_change))).indices
-        return torch.isin(top, index).double().mean().item()
+        return _share(self.loss_change, index, len(index))
 
     def __str__(self) -> str:
         pair, held_out = self.pair, self.held_out
         verdict = "show the same" if self.found else "do not show the same: no opposing groups"
-        flips = "" if self.sign_flip is None else f", and the next step {'does' if self.sign_flip else 'does not'} reverse both"
+        words = {
+            None: "",
+            True: ", and the next step reverses both",
+            False: ", and the next step does not reverse both",
+        }
         return (
             f"One step raises the loss of {len(pair.rising)} samples and lowers that of {len(pair.falling)}, with "
             f"{pair.outsize:.1f} times the mean change (random {self.random.outsize:.1f}, high loss "
             f"{self.high_loss.outsize:.1f}); their gradients have a cosine of {pair.gradient_cosine:.2f}, their "
-            f"difference one of {pair.alignment:.2f} with the direction of largest curvature{flips}. "
+            f"difference one of {pair.alignment:.2f} with the direction of largest curvature{words[self.sign_flip]}. "
             f"Held-out samples like these (cosine {held_out.gradient_cosine:.2f}, {held_out.outsize:.1f} times "
             f"the mean change) {verdict}."
         )
@@ -135,10 +139,10 @@ def find_opposing_groups(
     batch_size: int | None = None,
     generator: torch.Generator | None = None,
 ) -> OpposingGroups:
-    r"""Find the groups of samples that one full-batch step moves most, $D_i = \ell_i(w') - \ell_i(w)$, in two directions.
+    r"""Find the two groups of samples that one step moves most, up and down, $D_i = \ell_i(w') - \ell_i(w)$.
 
-    A copy of the network takes one step. The k samples that rise most and the k that fall most are clustered by class
-    and penultimate feature, and the main cluster of each side makes the pair.
+    A copy of the network takes one full-batch step. The k samples that rise most and the k that fall most are clustered
+    by class and penultimate feature, and the main cluster of each side makes the pair.
 
     Args:
         model: Trained network; evaluated in evaluation mode, it comes back as it was.
@@ -188,40 +192,37 @@ def find_opposing_groups(
         check_positive(lr, "lr")
     check_outputs(model, x)
     mean = mean_over_samples(loss, model, x, y)
-    source, everything = as_generator(generator), torch.arange(len(x), device=x.device)
-    size = 256 if batch_size is None else batch_size
+    source, size = as_generator(generator), 256 if batch_size is None else batch_size
     losses = per_sample_losses(model, x, y, mean, batch_size=size)
     curve = largest_curvature(model, x, y, mean, params=params, batch_size=batch_size, generator=source)
-
-    def gradient(network: nn.Module) -> Tensor:
-        return mean_gradient_of(network, x, y, mean, params=params, batch_size=size)(everything)
-
     length = step_length(direction, lr, curve.sharpness, losses.mean().item())
-    along = curve.eigenvector if direction == "eigenvector" else None
-    after = stepped(model, x, gradient, params=params, along=along, length=length)
-    change = per_sample_loss_change(model, after, x, y, loss=mean, batch_size=size)
-    features = last_layer_inputs(model, x, batch_size=size)
-    classes = classes_of(y)
-    points = embed(features, classes)
-    most = min(k, max(1, len(x) // 4))
+    features, classes = last_layer_inputs(model, x, batch_size=size), classes_of(y)
+    points, most, everything = embed(features, classes), min(k, max(1, len(x) // 4)), torch.arange(len(x)).to(x.device)
+
+    def step(network: nn.Module) -> tuple[nn.Module, Tensor]:
+        along = curve.eigenvector if direction == "eigenvector" else None
+        slope = mean_gradient_of(network, x, y, mean, params=params, batch_size=size)(everything)
+        after = stepped(network, x, slope, params=params, along=along, length=length)
+        return after, per_sample_loss_change(network, after, x, y, loss=mean, batch_size=size)
+
+    after, change = step(model)
+    rising, falling = main_pair(everything, change, points, most, distance)
+    flips = None
+    if direction == "gradient":
+        again = step(after)[1]
+        flips = _mean(again, rising) < 0 < _mean(again, falling)
     mean_gradient = mean_gradient_of(model, x, y, mean, params=params, batch_size=size)
     compare = contrasts(change, mean_gradient, curve.eigenvector)
-    rising, falling = main_pair(everything, change, points, most, distance)
     pair = compare(rising, falling)
-    flips = None
-    if along is None:
-        later = stepped(after, x, gradient, params=params, along=None, length=length)
-        again = per_sample_loss_change(after, later, x, y, loss=mean, batch_size=size)
-        flips = _mean(again, rising) < 0 < _mean(again, falling)
-    top = change.abs().topk(min(2 * most, len(x))).indices
+    n = len(pair.samples)
     return OpposingGroups(
         pair=pair,
         held_out=_held_out(compare, change, points, most, distance, source),
-        random=_by_sign(compare, change, _order(len(x), source)[: len(pair.samples)].to(x.device)),
-        high_loss=_by_sign(compare, change, losses.argsort(descending=True, stable=True)[: len(pair.samples)]),
+        random=_by_sign(compare, change, _order(len(x), source)[:n].to(x.device)),
+        high_loss=_by_sign(compare, change, losses.argsort(descending=True, stable=True)[:n]),
         loss_change=change,
         sign_flip=flips,
-        top_share=torch.isin(top, pair.samples).double().mean().item(),
+        top_share=_share(change, pair.samples, 2 * most),
         class_shares=None if classes is None else (_purity(classes, rising), _purity(classes, falling)),
         input_norm=_relative_norm(x, pair.samples),
         feature_norm=_relative_norm(features, pair.samples),
@@ -250,6 +251,12 @@ def _by_sign(compare: Compare, change: Tensor, index: Tensor) -> Contrast:
 
 def _order(n: int, source: torch.Generator) -> Tensor:
     return torch.randperm(n, generator=source, device=source.device)
+
+
+def _share(change: Tensor, index: Tensor, n: int) -> float:
+    """Return the share of some samples in the list of the n with the largest change."""
+    top = change.abs().topk(min(n, len(change))).indices
+    return torch.isin(top, index).double().mean().item()
 
 
 def _mean(change: Tensor, group: Tensor) -> float:

@@ -116,35 +116,40 @@ class OpposingLinearModel:
         return (c * b - self.beta).square().sum() / 2 + self.alpha * (c * opposing).square() / 2
 
     def gradient(self, theta: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-        r"""Return $(r^\top b + \alpha c\, (u^\top b_o)^2,\; c\, r,\; \alpha c^2 (u^\top b_o)\, u)$, $r = cb - \beta$."""
+        r"""Return $(r^\top b + \alpha c (u^\top b_o)^2,\, c r,\, \alpha c^2 (u^\top b_o) u)$ with $r = cb - \beta$."""
         c, b, opposing = self._parts(theta)
         residual = c * b - self.beta
         first = residual @ b + self.alpha * c * opposing**2
         return torch.cat([first[None], c * residual, self.alpha * c**2 * opposing * self._feature()])
 
     def hessian(self, theta: Float[Tensor, " p"]) -> Float[Tensor, "p p"]:
-        r"""Return the Hessian, with blocks $b^\top b + \alpha (u^\top b_o)^2$, $c^2 I$, $\alpha c^2 u u^\top$ and mixed."""
-        c, b, opposing = self._parts(theta)
-        d1, u = len(self.beta), self._feature()
-        matrix = torch.zeros(len(theta), len(theta), dtype=theta.dtype, device=theta.device)
-        matrix[0, 0] = b @ b + self.alpha * opposing**2
-        matrix[0, 1 : 1 + d1] = 2 * c * b - self.beta
-        matrix[0, 1 + d1 :] = 2 * self.alpha * c * opposing * u
-        matrix[1:, 0] = matrix[0, 1:]
-        matrix[1 : 1 + d1, 1 : 1 + d1] = c**2 * torch.eye(d1).to(matrix)
-        matrix[1 + d1 :, 1 + d1 :] = self.alpha * c**2 * torch.outer(u, u)
-        return matrix
+        r"""Return the Hessian; in $b_o$ it acts on the direction $u$ alone."""
+        d1 = len(self.beta)
+        basis = torch.zeros(len(theta), d1 + 2).to(theta)
+        basis[: 1 + d1, : 1 + d1] = torch.eye(1 + d1).to(theta)
+        basis[1 + d1 :, 1 + d1] = self._feature()
+        return basis @ self._curvature(theta) @ basis.T
 
     def sharpness(self, theta: Float[Tensor, " p"]) -> Float[Tensor, ""]:
         """Return the largest eigenvalue of the Hessian."""
-        return torch.linalg.eigvalsh(self.hessian(theta))[-1]
+        largest = torch.linalg.eigvalsh(self._curvature(theta))[-1]
+        return largest.clamp(min=0) if self.d2 > 1 else largest  # across u, the curvature is zero
+
+    def _curvature(self, theta: Tensor) -> Float[Tensor, "k k"]:
+        """Return the Hessian in c, b and the weight on the outliers' feature."""
+        c, b, opposing = self._parts(theta)
+        matrix = torch.diag(torch.cat([theta.new_zeros(1), (c**2).expand(len(b)), (self.alpha * c**2)[None]]))
+        matrix[0, 0] = b @ b + self.alpha * opposing**2
+        matrix[0, 1:-1] = matrix[1:-1, 0] = 2 * c * b - self.beta
+        matrix[0, -1] = matrix[-1, 0] = 2 * self.alpha * c * opposing
+        return matrix
 
     def conserved(self, theta: Float[Tensor, " p"]) -> Float[Tensor, ""]:
         r"""Return $c^2 - \lVert b\rVert^2 - \lVert b_o\rVert^2$, which gradient flow leaves as it is."""
         return theta[0] ** 2 - theta[1:].square().sum()
 
     def final_sharpness(self, theta: Float[Tensor, " p"]) -> float:
-        r"""Return the sharpness where gradient flow from a state ends, $\max(\alpha c^2, c^2 + \lVert\beta\rVert^2/c^2)$.
+        r"""Return the sharpness where gradient flow ends, $\max(\alpha c^2, c^2 + \lVert\beta\rVert^2/c^2)$.
 
         With $q$ the conserved quantity and $\rho = \lVert b_o\rVert^2 - (u^\top b_o)^2$, both at the start,
         $c^2 = \tfrac12\big(q + \rho + \sqrt{(q + \rho)^2 + 4 \lVert\beta\rVert^2}\big)$.
@@ -155,7 +160,7 @@ class OpposingLinearModel:
         return max(self.alpha * square, square + self.beta.square().sum().item() / square)
 
     def gradient_flow(self, theta: Float[Tensor, " p"], *, time: float = 20.0, n_points: int = 201) -> OpposingPath:
-        r"""Solve $\dot\theta = -\nabla L$ by SciPy's implicit Runge-Kutta method.
+        r"""Solve $\dot\theta = -\nabla L$ by SciPy's Runge-Kutta method of order 8.
 
         Args:
             theta: State at the start.
@@ -173,14 +178,9 @@ class OpposingLinearModel:
         def slope(_: float, state: np.ndarray) -> np.ndarray:
             return -wide.gradient(torch.as_tensor(state)).numpy()
 
-        def curvature(_: float, state: np.ndarray) -> np.ndarray:
-            return -wide.hessian(torch.as_tensor(state)).numpy()
-
         wide = OpposingLinearModel(self.beta.detach().double().cpu(), self.alpha, self.d2)
         start = theta.detach().double().cpu().numpy()
-        found = solve_ivp(
-            slope, (0, time), start, method="Radau", t_eval=points, jac=curvature, rtol=1e-9, atol=1e-12
-        )
+        found = solve_ivp(slope, (0, time), start, method="DOP853", t_eval=points, rtol=1e-9, atol=1e-12)
         if not found.success:
             raise NumericalError(f"the gradient flow was not solved to time {time:g}: {found.message}")
         return self._path(torch.as_tensor(points).to(theta), torch.as_tensor(found.y.T.copy()).to(theta))

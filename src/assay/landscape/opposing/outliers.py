@@ -1,4 +1,4 @@
-"""Two classes with planted outliers of opposing signals, after the model of Rosenfeld and Risteski (2024, section 3)."""
+"""Two classes with planted outliers of opposing signals, after Rosenfeld and Risteski (2024, section 3)."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,6 @@
 """One step on a copy of a network: down the gradient, or along the direction of largest curvature."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -94,7 +93,7 @@ def step_length(direction: str, lr: float | None, sharpness: float, loss: float)
 def stepped(
     model: nn.Module,
     x: Shaped[Tensor, "n *d"],
-    gradient: Callable[[nn.Module], Float[Tensor, " p"]],
+    slope: Float[Tensor, " p"],
     *,
     params: Literal["trainable", "all"],
     along: Float[Tensor, " p"] | None,
@@ -105,12 +104,11 @@ def stepped(
     Args:
         model: Network.
         x: Inputs; a few are tried on the copy.
-        gradient: Returns the gradient on all samples.
+        slope: Gradient on all samples.
         params: Parameters that move.
         along: The direction $v$ of unit norm; the gradient where it is None.
         length: $\eta$ or $s$.
     """
-    slope = gradient(model)
     if along is not None:
         slope = along if slope @ along >= 0 else -along
     copy = copy_network(model)

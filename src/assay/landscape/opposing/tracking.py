@@ -1,6 +1,7 @@
 """Training with the loss of every sample recorded at each step (Rosenfeld and Risteski, 2024, section 2)."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from jaxtyping import Int64, Shaped
@@ -19,6 +20,7 @@ from assay.core import (
     check_positive,
     copy_network,
     fit,
+    isolated_rng,
     mean_over_samples,
 )
 from assay.landscape.opposing.changes import per_sample_losses
@@ -68,7 +70,7 @@ def track_opposing(
         measure_every: Steps between two measurements of the sharpness and of the groups' gradients; none by default,
             which leaves these empty. It needs `groups`.
         batch_size: Samples a step of training; the whole set by default.
-        generator: Source of the shuffling and of the starting vector of the sharpness; one seeded with 0 by default.
+        generator: Source of the shuffling, of dropout and of the starting vector of the sharpness; one seeded with 0 by default.
         progress: Draw a bar on standard error.
 
     Returns:
@@ -115,19 +117,16 @@ def track_opposing(
             if groups is not None and measure_every is not None and step.number % measure_every == 0:
                 measured.append((step.number, *_measure(network, x, y, mean, groups, source)))
 
-    fit(
-        network,
-        x,
-        y,
-        loss=loss,
-        optimizer=optimizer,
-        n_iter=n_iter,
-        batch_size=batch_size,
-        callbacks=(record,),
-        stop=lambda step: diverged,
-        generator=source,
-        progress=progress,
-    )
+    draw = int(torch.randint(2**31, (1,), generator=source, device=source.device))
+    options: dict[str, Any] = {
+        "loss": loss,
+        "n_iter": n_iter,
+        "batch_size": batch_size,
+        "generator": source,
+        "progress": progress,
+    }
+    with isolated_rng(draw):  # dropout draws from the global state
+        fit(network, x, y, optimizer=optimizer, callbacks=(record,), stop=lambda step: diverged, **options)
     trace = torch.stack(losses)
     if groups is None:
         groups = _found(network, x, y, trace, k, distance)
@@ -156,8 +155,7 @@ def _checked(group: Tensor, n: int) -> Tensor:
 def _measure(
     network: nn.Module, x: Tensor, y: Tensor, loss: MeanLoss, groups: Groups, source: torch.Generator
 ) -> tuple[float, float]:
-    options = {"params": "trainable", "batch_size": None}
-    curve = largest_curvature(network, x, y, loss, generator=source, **options)
+    curve = largest_curvature(network, x, y, loss, params="trainable", batch_size=None, generator=source)
     mean_gradient = mean_gradient_of(network, x, y, loss, params="trainable", batch_size=256)
     compare = contrasts(torch.ones(len(x), device=x.device), mean_gradient, curve.eigenvector)
     return curve.sharpness, compare(*groups).gradient_cosine
