@@ -71,6 +71,7 @@ TRAINERS = (
     "evaluate_poison",
     "Retraining",
     "simulate_training",
+    "track_opposing",
     "probe membership",
 )
 """What trains copies of the network, beside the rows that say so."""

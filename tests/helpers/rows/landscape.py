@@ -147,15 +147,6 @@ def _loss_change(model, x, y, generator, batch_size=64):
     return per_sample_loss_change(model, after, x, y, loss=cross_entropy, batch_size=batch_size)
 
 
-def _opposing(model, x, y, generator, batch_size=64):
-    return find_opposing_groups(model, x, y, loss=cross_entropy, lr=0.5, batch_size=batch_size, generator=generator)
-
-
-def _opposing_curvature(model, x, y, generator, batch_size=64):
-    options = {"direction": "eigenvector", "batch_size": batch_size, "generator": generator}
-    return find_opposing_groups(model, x, y, loss=cross_entropy, lr=0.1, **options)
-
-
 def _track(model, x, y, generator):
     sgd = partial(torch.optim.SGD, lr=0.5)
     found = track_opposing(model, x, y, loss=cross_entropy, optimizer=sgd, n_iter=4, generator=generator)
@@ -179,8 +170,8 @@ def _split_step(theta, gradient, lr):
 
 ROWS = (
     Analysis(per_sample_loss_change, run=_loss_change),
-    Analysis(find_opposing_groups, run=_opposing),
-    Analysis(find_opposing_groups, variant="along the eigenvector", run=_opposing_curvature),
+    Analysis(find_opposing_groups, options={"lr": 0.5}),
+    Analysis(find_opposing_groups, variant="along the eigenvector", options={"direction": "eigenvector", "lr": 0.1}),
     Analysis(track_opposing, run=_track),
     Analysis(last_layer_inputs),
     Formula(OpposingLinearModel, _linear_model, run=_linear_losses, refuses=("axis", "empty")),

@@ -138,7 +138,6 @@ def test_images_are_drawn_as_images_and_others_as_changes(planted):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"direction": "up"}, "direction"),
         ({"k": 0}, "k must be"),
         ({"lr": -1.0}, "lr must be"),
         ({"distance": 0.0}, "distance must be"),

@@ -73,7 +73,7 @@ def test_unusable_states_and_sizes_are_refused(model, theta):
     with pytest.raises(InvalidInputError, match="8 entries"):
         model.loss(theta[:5])
     with pytest.raises(InvalidInputError, match="beta"):
-        OpposingLinearModel(torch.ones(2, 2))
+        OpposingLinearModel(torch.tensor([1.0, torch.inf]))
     with pytest.raises(InvalidInputError, match="alpha"):
         OpposingLinearModel(torch.ones(2), alpha=0.0)
 

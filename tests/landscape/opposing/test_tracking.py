@@ -54,17 +54,17 @@ def test_measurements_follow_given_groups():
 
 
 def test_a_trace_is_described_by_its_losses():
-    losses = torch.tensor([[1.0, 1.0, 0.0], [4.0, 0.0, 0.0], [0.0, 3.0, 0.0], [1.0, 2.5, 1.0], [0.0, 0.0, 0.0]])
+    losses = torch.tensor([[1.0, 1.0, 0.0], [4.0, 0.0, 0.0], [0.0, 3.0, 0.0], [1.0, 2.5, 1.2], [0.0, 0.0, 0.0]])
     nothing = torch.zeros(0)
     pair = torch.tensor([0]), torch.tensor([1])
     trace = OpposingTrace(losses, *pair, nothing.long(), nothing, nothing, False, nn.Identity())
-    torch.testing.assert_close(trace.total, torch.tensor([2.0, 4.0, 3.0, 4.5, 0.0]) / 3)
+    torch.testing.assert_close(trace.total, torch.tensor([2.0, 4.0, 3.0, 4.7, 0.0]) / 3)
     assert trace.rises.tolist() == [True, False, True, False]
     assert trace.opposite_share == 1.0  # +3 and -1, then +1 and -0.5
     assert trace.flip_share == 0.5  # both turn after the first rise; after the second B goes on to fall
-    assert trace.hit_share(torch.tensor([0])) == 1.0
-    assert trace.hit_share(torch.tensor([2])) == 0.5  # of two equal largest changes at the second rise, or none
-    assert trace.outsize(torch.tensor([0])) == pytest.approx((3 / (4 / 3) + 1 / (2.5 / 3)) / 2)
+    assert trace.hit_share(torch.tensor([0])) == 0.5  # the largest change at the first rise, not at the second
+    assert trace.hit_share(torch.tensor([0, 2])) == 0.75
+    assert trace.outsize(torch.tensor([0])) == pytest.approx((3 / (4 / 3) + 1 / (2.7 / 3)) / 2)
     assert "rises in 2 of 4 steps" in str(trace)
     with pytest.raises(InvalidInputError, match="between 1 and 3"):
         trace.hit_share(torch.tensor([]).long())

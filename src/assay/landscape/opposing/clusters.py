@@ -98,8 +98,8 @@ def main_pair(
 
 def nearest(
     group: Int64[Tensor, " k"], points: Float[Tensor, "n e"], candidates: Int64[Tensor, " m"]
-) -> Int64[Tensor, " k"]:
-    """Return as many candidates as a group has members, those nearest to its centre.
+) -> Int64[Tensor, " found"]:
+    """Return as many candidates as a group has members, as far as there are, those nearest to its centre.
 
     >>> nearest(torch.tensor([0]), torch.tensor([[0.0], [3.0], [1.0]]), torch.tensor([1, 2])).tolist()
     [2]

@@ -28,7 +28,7 @@ class OpposingOutliers:
     feature: Float[Tensor, " d"]
 
     @property
-    def outliers(self) -> Int64[Tensor, " 2k"]:
+    def outliers(self) -> Int64[Tensor, " m"]:
         """Outliers of both classes."""
         return torch.cat([self.positive, self.negative])
 
@@ -70,7 +70,7 @@ def make_opposing_outliers(
     >>> data.y[data.outliers].tolist()
     [1.0, 1.0, -1.0, -1.0]
     """
-    check_count(n, "n", at_least=2)
+    check_count(n, "n")
     check_count(d, "d")
     check_count(n_outliers, "n_outliers", at_least=0)
     check_positive(scale, "scale")

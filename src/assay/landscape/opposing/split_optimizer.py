@@ -62,7 +62,7 @@ class SplitSGD(Optimizer):
         super().__init__(params, {"lr": lr, **options})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step, and return the loss of the closure if one is given."""
         loss = None
         if closure is not None:

@@ -70,7 +70,8 @@ def track_opposing(
         measure_every: Steps between two measurements of the sharpness and of the groups' gradients; none by default,
             which leaves these empty. It needs `groups`.
         batch_size: Samples a step of training; the whole set by default.
-        generator: Source of the shuffling, of dropout and of the starting vector of the sharpness; one seeded with 0 by default.
+        generator: Source of the shuffling, of dropout and of the starting vector of the sharpness; one seeded with 0 by
+            default.
         progress: Draw a bar on standard error.
 
     Returns:
