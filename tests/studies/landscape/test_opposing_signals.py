@@ -1,14 +1,63 @@
-from collections.abc import Callable
-
+import numpy as np
 import pytest
+import torch
 
-from assay.lab import Run
+from assay.studies.landscape.opposing_signals import cells, optimizers, study
 
-
-def test_every_claim_is_measured(smoke_run: Callable[[str], Run]) -> None:
-    run = smoke_run("opposing-signals")
-    assert {evidence.claim for evidence in run.evidence if evidence.values} == {"C1"}
+SMOKE = study.STUDY.scales["smoke"]
 
 
-def test_a_cell_agrees_with_what_is_known() -> None:
-    pytest.fail("FILL_IN: call a function of cells.py on a case whose answer is known")
+@pytest.fixture(scope="module")
+def run(smoke_run):
+    return smoke_run("opposing-signals")
+
+
+def test_every_claim_is_measured(run):
+    measured = {evidence.claim for evidence in run.evidence if evidence.values}
+    assert measured == {"C1", "C2", "C3", "C4", "C5", "C6", "C7"}
+    untested = [evidence.what for evidence in run.evidence if evidence.reason is not None]
+    assert any("grokking" in what for what in untested)
+    assert [figure["name"] for figure in run.figures] == ["antiphase", "spike", "sharpening", "images"]
+
+
+def test_flow_agrees_with_its_formulas():
+    cell = cells.linear_flow(SMOKE, 1)
+    assert cell["formula error"] < 0.01  # at four time units, the flow has nearly ended
+    assert cell["drift"] < 1e-6
+    assert cell["Hessian error"] < 1e-12
+    assert cell["growth"] == pytest.approx(cell["final sharpness"] / cell["initial sharpness"])
+
+
+def test_a_spike_is_read_from_the_losses():
+    cell = cells.linear_descent(study.STUDY.scales["small"], 1.5, 1)
+    losses = cell["loss"].numpy()
+    peak = cell["peak step"]
+    assert losses[peak] == cell["peak"]
+    assert cell["spike"] == pytest.approx(losses[peak] / losses[: peak + 1].min())
+    assert cell["spike"] == pytest.approx((losses / np.minimum.accumulate(losses).clip(1e-12)).max())
+    calm = cells.linear_descent(study.STUDY.scales["small"], 0.8, 1)
+    assert calm["highest over edge"] <= 1
+
+
+def test_the_control_differs_by_the_feature_alone():
+    with_feature, without = (cells.drawn(SMOKE, feature, 3) for feature in (True, False))
+    moved = (with_feature.x != without.x).any(1).nonzero()[:, 0]
+    assert sorted(moved.tolist()) == sorted(with_feature.outliers.tolist())
+
+
+def test_an_optimiser_is_tuned_by_the_rises_of_the_loss(monkeypatch):
+    runs = iter([(100, 0), (60, 0), (40, 3), (70, 9)])
+    monkeypatch.setattr(optimizers, "_train", lambda *given: next(runs))
+    from dataclasses import replace
+
+    found = optimizers.optimizers(replace(SMOKE, rates=4), "Adam", True, 0)
+    assert (found["stable rate"], found["stable steps"]) == (0.0005, 60)
+    assert (found["best rate"], found["best steps"]) == (0.001, 40)
+    assert found["rises"].tolist() == [0, 0, 3, 9]
+
+
+def test_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    cells.images(SMOKE, 0)
+    cells.planted(SMOKE, True, 0)
+    assert torch.equal(before, torch.get_rng_state())

@@ -16,6 +16,7 @@ from assay.core import (
     check_follows_parameters,
     copy_network,
     flatten,
+    seeded,
     select_parameters,
     unflatten,
 )
@@ -63,6 +64,9 @@ def largest_curvature(
     """
     size = affordable_batch(model, x, columns=1) if batch_size is None else batch_size
     operator = HessianOperator(model, x, y, loss, params=params, batch_size=size)
+    trial = torch.randn(operator.shape[0], generator=seeded(0), dtype=torch.float64).to(x.device, operator.dtype)
+    if not (operator @ trial).any():  # the loss is flat, and Lanczos steps would not begin
+        return Curve(0.0, torch.nn.functional.one_hot(torch.tensor(0), len(trial)).to(trial))
     values, vectors = top_eigenpairs(operator, 1, generator=generator)
     check_finite(vectors, "the top eigenvector of the Hessian")
     return Curve(values[0].item(), vectors[:, 0])
