@@ -29,8 +29,8 @@ def last_layer_inputs(model: nn.Module, x: Shaped[Tensor, "n *d"], *, batch_size
 
     Cost: one pass over the data, memory O(n h).
 
-    >>> last_layer_inputs(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)), -torch.eye(2)).tolist()
-    [[-0.0, -0.0], [-0.0, -0.0]]
+    >>> last_layer_inputs(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)), torch.tensor([[1.0, -1.0]])).tolist()
+    [[1.0, 0.0]]
     """
     x = check_samples(x, tokens=True)
     check_outputs(model, x)

@@ -185,11 +185,7 @@ def find_opposing_groups(
     True
     """
     x, y = check_pairs(x, y, tokens=True)
-    check_choice(direction, ("gradient", "eigenvector"), "direction")
-    check_count(k, "k")
-    check_positive(distance, "distance")
-    if lr is not None:
-        check_positive(lr, "lr")
+    _check_options(direction, lr, k, distance)
     check_outputs(model, x)
     mean = mean_over_samples(loss, model, x, y)
     source, size = as_generator(generator), 256 if batch_size is None else batch_size
@@ -207,19 +203,14 @@ def find_opposing_groups(
 
     after, change = step(model)
     rising, falling = main_pair(everything, change, points, most, distance)
-    flips = None
-    if direction == "gradient":
-        again = step(after)[1]
-        flips = _mean(again, rising) < 0 < _mean(again, falling)
-    mean_gradient = mean_gradient_of(model, x, y, mean, params=params, batch_size=size)
-    compare = contrasts(change, mean_gradient, curve.eigenvector)
+    again = step(after)[1] if direction == "gradient" else None
+    flips = None if again is None else _mean(again, rising) < 0 < _mean(again, falling)
+    gradient = mean_gradient_of(model, x, y, mean, params=params, batch_size=size)
+    compare = contrasts(change, gradient, curve.eigenvector)
     pair = compare(rising, falling)
-    n = len(pair.samples)
     return OpposingGroups(
         pair=pair,
-        held_out=_held_out(compare, change, points, most, distance, source),
-        random=_by_sign(compare, change, _order(len(x), source)[:n].to(x.device)),
-        high_loss=_by_sign(compare, change, losses.argsort(descending=True, stable=True)[:n]),
+        **_controls(compare, change, points, losses, len(pair.samples), most, distance, source),
         loss_change=change,
         sign_flip=flips,
         top_share=_share(change, pair.samples, 2 * most),
@@ -230,6 +221,32 @@ def find_opposing_groups(
         length=length,
         examples=(x[rising[:SHOWN]], x[falling[:SHOWN]]),
     )
+
+
+def _check_options(direction: str, lr: float | None, k: int, distance: float) -> None:
+    check_choice(direction, ("gradient", "eigenvector"), "direction")
+    check_count(k, "k")
+    check_positive(distance, "distance")
+    if lr is not None:
+        check_positive(lr, "lr")
+
+
+def _controls(
+    compare: Compare,
+    change: Tensor,
+    points: Tensor,
+    losses: Tensor,
+    n: int,
+    most: int,
+    distance: float,
+    source: torch.Generator,
+) -> dict[str, Contrast]:
+    """Return the held-out groups, and the random and the high-loss samples, n of each."""
+    return {
+        "held_out": _held_out(compare, change, points, most, distance, source),
+        "random": _by_sign(compare, change, _order(len(change), source)[:n].to(change.device)),
+        "high_loss": _by_sign(compare, change, losses.argsort(descending=True, stable=True)[:n]),
+    }
 
 
 def _held_out(

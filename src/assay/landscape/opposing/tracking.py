@@ -97,60 +97,79 @@ def track_opposing(
     check_count(k, "k")
     check_positive(distance, "distance")
     check_outputs(model, x)
-    mean = mean_over_samples(loss, model, x, y)
-    if groups is not None:
-        groups = _checked(groups[0], len(x)), _checked(groups[1], len(x))
-    if measure_every is not None:
-        check_count(measure_every, "measure_every")
-        if groups is None:
-            raise InvalidInputError("measure_every follows the gradients of given groups; pass groups=(a, b) as well")
+    groups = _checked(groups, len(x), measure_every)
     source, network = as_generator(generator), copy_network(model)
-    losses = [per_sample_losses(network, x, y, mean)]
-    measured: list[tuple[int, float, float]] = []
-    diverged = False
-
-    def record(step: Step) -> None:
-        nonlocal diverged
-        found = per_sample_losses(network, x, y, mean, look=False)
-        diverged = not bool(torch.isfinite(found).all())
-        if not diverged:
-            losses.append(found)
-            if groups is not None and measure_every is not None and step.number % measure_every == 0:
-                measured.append((step.number, *_measure(network, x, y, mean, groups, source)))
-
+    record = _Recorder(network, x, y, mean_over_samples(loss, model, x, y), groups, measure_every, source)
     draw = int(torch.randint(2**31, (1,), generator=source, device=source.device))
-    options: dict[str, Any] = {
-        "loss": loss,
-        "n_iter": n_iter,
-        "batch_size": batch_size,
-        "generator": source,
-        "progress": progress,
-    }
+    options: dict[str, Any] = {"n_iter": n_iter, "batch_size": batch_size, "generator": source, "progress": progress}
     with isolated_rng(draw):  # dropout draws from the global state
-        fit(network, x, y, optimizer=optimizer, callbacks=(record,), stop=lambda step: diverged, **options)
-    trace = torch.stack(losses)
+        fit(
+            network,
+            x,
+            y,
+            loss=loss,
+            optimizer=optimizer,
+            callbacks=(record,),
+            stop=lambda _: record.diverged,
+            **options,
+        )
+    losses = torch.stack(record.losses)
     if groups is None:
-        groups = _found(network, x, y, trace, k, distance)
-    steps, sharpness, cosine = zip(*measured, strict=True) if measured else ((), (), ())
+        groups = _found(network, x, y, losses, k, distance)
+    steps, sharpness, cosine = zip(*record.measured, strict=True) if record.measured else ((), (), ())
     return OpposingTrace(
-        losses=trace,
+        losses=losses,
         rising=groups[0],
         falling=groups[1],
-        measured_at=torch.tensor(steps, dtype=torch.int64, device=trace.device),
-        sharpness=trace.new_tensor(sharpness),
-        gradient_cosine=trace.new_tensor(cosine),
-        diverged=diverged,
+        measured_at=torch.tensor(steps, dtype=torch.int64, device=losses.device),
+        sharpness=losses.new_tensor(sharpness),
+        gradient_cosine=losses.new_tensor(cosine),
+        diverged=record.diverged,
         model=network,
     )
 
 
-def _checked(group: Tensor, n: int) -> Tensor:
-    if group.dtype != torch.int64 or group.ndim != 1 or not len(group) or not 0 <= group.min() <= group.max() < n:
-        raise InvalidInputError(
-            f"each of groups must hold places of samples between 0 and {n - 1}, got {group.dtype} of shape "
-            f"{tuple(group.shape)}; pass a non-empty int64 vector"
-        )
-    return group
+class _Recorder:
+    """Records each sample's loss after a step, and every so often the sharpness and the groups' gradients."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        loss: MeanLoss,
+        groups: Groups | None,
+        every: int | None,
+        source: torch.Generator,
+    ) -> None:
+        self._given = network, x, y, loss
+        self._groups, self._every, self._source = groups, every, source
+        self.losses = [per_sample_losses(*self._given)]
+        self.measured: list[tuple[int, float, float]] = []
+        self.diverged = False
+
+    def __call__(self, step: Step) -> None:
+        found = per_sample_losses(*self._given, look=False)
+        self.diverged = not bool(torch.isfinite(found).all())
+        if self.diverged:
+            return
+        self.losses.append(found)
+        if self._groups is not None and self._every is not None and step.number % self._every == 0:
+            self.measured.append((step.number, *_measure(*self._given, self._groups, self._source)))
+
+
+def _checked(groups: Groups | None, n: int, measure_every: int | None) -> Groups | None:
+    if measure_every is not None:
+        check_count(measure_every, "measure_every")
+        if groups is None:
+            raise InvalidInputError("measure_every follows the gradients of given groups; pass groups=(a, b) as well")
+    for group in groups or ():
+        if group.dtype != torch.int64 or group.ndim != 1 or not len(group) or not 0 <= group.min() <= group.max() < n:
+            raise InvalidInputError(
+                f"each of groups must hold places of samples between 0 and {n - 1}, got {group.dtype} of shape "
+                f"{tuple(group.shape)}; pass a non-empty int64 vector"
+            )
+    return groups
 
 
 def _measure(
