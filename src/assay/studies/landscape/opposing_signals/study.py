@@ -132,8 +132,8 @@ def measure_spikes(lab: Lab, descent: Grid, followed: Grid, flow: Grid) -> None:
     lab.measure("C3", flow["valley over sharpening"], at_most=1.0, what=what)
     for ratio in RATIOS[1:]:
         found, size = descent.at(ratio=ratio), f"steps of {ratio:g} times the largest stable size"
-        what = f"linear model: highest loss over the lowest before it, {size}"
-        lab.measure("C3", np.log10(found["spike"]), at_least=2.0, what=f"log10 of the {what}")
+        what = f"linear model: decimal logarithm of the highest loss over the lowest before it, {size}"
+        lab.measure("C3", np.log10(found["spike"]), at_least=2.0, what=what)
         what = (
             f"linear model: steps from the lowest loss to the spike in which the outliers' weight changes sign, {size}"
         )
