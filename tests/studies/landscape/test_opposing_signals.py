@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -48,8 +50,6 @@ def test_the_control_differs_by_the_feature_alone():
 def test_an_optimiser_is_tuned_by_the_rises_of_the_loss(monkeypatch):
     runs = iter([(100, 0), (60, 0), (40, 3), (70, 9)])
     monkeypatch.setattr(optimizers, "_train", lambda *given: next(runs))
-    from dataclasses import replace
-
     found = optimizers.optimizers(replace(SMOKE, rates=4), "Adam", True, 0)
     assert (found["stable rate"], found["stable steps"]) == (0.0005, 60)
     assert (found["best rate"], found["best steps"]) == (0.001, 40)
@@ -59,5 +59,5 @@ def test_an_optimiser_is_tuned_by_the_rises_of_the_loss(monkeypatch):
 def test_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
     cells.images(SMOKE, 0)
-    cells.planted(SMOKE, True, 0)
+    cells.planted(SMOKE, 0.05, True, 0)
     assert torch.equal(before, torch.get_rng_state())

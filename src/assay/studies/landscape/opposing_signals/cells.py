@@ -98,7 +98,7 @@ def network(seed: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     return nn.Sequential(*(activation() if isinstance(layer, nn.ReLU) else layer for layer in layers))
 
 
-def planted(settings: Settings, feature: bool, seed: int) -> dict[str, Any]:
+def planted(settings: Settings, lr: float, feature: bool, seed: int) -> dict[str, Any]:
     """Train by full-batch gradient descent, and follow the planted samples in steps where the loss rises."""
     data, groups = drawn(settings, feature, seed), drawn(settings, True, seed)
     pair = groups.positive, groups.negative

@@ -9,7 +9,8 @@ from assay.lab import Looks
 class Settings:
     """Sizes of the linear model, the networks and the searches.
 
-    The learning rate of 0.04 on the squared error is 0.08 on half of it, the scale of the linear model.
+    The learning rates of 0.04 and 0.05 on the squared error are 0.08 and 0.1 on half of it, the scale of the linear
+    model.
 
     Attributes:
         seeds: Independent repetitions.
@@ -23,7 +24,8 @@ class Settings:
         rates: Learning rates that each optimiser tries.
         images: Training images.
         image_steps: Steps of gradient descent on them.
-        lr: Learning rate on the two classes.
+        lr: Learning rate on the two classes, at which sharpness is measured and groups are searched.
+        unstable_lr: Learning rate on them at which training with the outliers becomes unstable for every seed.
         image_lr: Learning rate on the images.
     """
 
@@ -39,4 +41,5 @@ class Settings:
     images: int = 500
     image_steps: int = 200
     lr: float = 0.04
+    unstable_lr: float = 0.05
     image_lr: float = 0.15

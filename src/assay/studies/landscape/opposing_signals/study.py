@@ -79,19 +79,21 @@ def run(settings: Settings, lab: Lab) -> None:
     seeds = settings.seeds
     flow = lab.grid(linear_flow, settings, seed=seeds)
     descent = lab.grid(linear_descent, settings, ratio=RATIOS, seed=seeds)
-    followed = lab.grid(planted, settings, feature=FEATURE, seed=seeds)
+    rates = settings.lr, settings.unstable_lr
+    trained = lab.grid(planted, settings, lr=rates, feature=FEATURE, seed=seeds)
+    calm, followed = (trained.at(lr=rate) for rate in rates)
     angles = lab.grid(cosine, settings, feature=FEATURE, seed=seeds)
     searched = lab.grid(detection, settings, feature=FEATURE, seed=seeds)
     pictures = lab.grid(images, settings, seed=seeds)
     raced = lab.grid(optimizers, settings, optimizer=tuple(OPTIMIZERS), feature=FEATURE, seed=seeds)
     measure_effect(lab, followed, angles, pictures)
-    measure_sharpening(lab, followed, flow)
+    measure_sharpening(lab, calm, flow)
     measure_spikes(lab, descent, followed, flow)
     measure_detection(lab, searched)
     measure_closed_forms(lab, flow)
-    measure_predictions(lab, flow, searched, followed, descent)
+    measure_predictions(lab, flow, searched, calm, descent)
     measure_optimizers(lab, raced)
-    show_tables(lab, flow, descent, followed, searched, pictures, raced)
+    show_tables(lab, flow, descent, trained, searched, pictures, raced)
     show_figures(lab, flow, descent, followed, pictures)
 
 
@@ -115,9 +117,9 @@ def measure_effect(lab: Lab, followed: Grid, angles: Grid, pictures: Grid) -> No
     lab.measure("C1", untested="no language model is trained at this scale", what=what)
 
 
-def measure_sharpening(lab: Lab, followed: Grid, flow: Grid) -> None:
+def measure_sharpening(lab: Lab, calm: Grid, flow: Grid) -> None:
     """C2: sharpness with the feature over that without it, and along gradient flow of the linear model."""
-    ratio = followed.at(feature=True)["sharpness"] / followed.at(feature=False)["sharpness"]
+    ratio = calm.at(feature=True)["sharpness"] / calm.at(feature=False)["sharpness"]
     what = "sharpness after training with the outliers' feature over that without it, gradient descent"
     lab.measure("C2", ratio, at_least=1.8, what=what)
     what = "linear model: sharpness at the end of gradient flow over that at the start"
@@ -169,7 +171,7 @@ def measure_closed_forms(lab: Lab, flow: Grid) -> None:
     lab.measure("C5", flow["Hessian error"], at_most=1e-8, what=what)
 
 
-def measure_predictions(lab: Lab, flow: Grid, searched: Grid, followed: Grid, descent: Grid) -> None:
+def measure_predictions(lab: Lab, flow: Grid, searched: Grid, calm: Grid, descent: Grid) -> None:
     """C6: growth with the target's norm, and interventions on the samples."""
     what = "linear model: distance from 2 of the ratio of final sharpness for a target of twice the norm"
     lab.measure("C6", abs(flow["doubled target"] - 2), at_most=0.2, what=what)
@@ -181,7 +183,7 @@ def measure_predictions(lab: Lab, flow: Grid, searched: Grid, followed: Grid, de
     what = "control: sharpness of the loss without as many random samples over that with them, trained with the feature"
     lab.measure("C6", with_feature["sharpness without random"], at_least=0.9, what=what)
     what = "control: steps in which the loss rises, gradient descent on the samples without the feature"
-    lab.measure("C6", followed.at(feature=False)["rises"], at_most=0.0, what=what)
+    lab.measure("C6", calm.at(feature=False)["rises"], at_most=0.0, what=what)
 
 
 def measure_optimizers(lab: Lab, raced: Grid) -> None:
@@ -209,7 +211,7 @@ def measure_optimizers(lab: Lab, raced: Grid) -> None:
 
 
 def show_tables(
-    lab: Lab, flow: Grid, descent: Grid, followed: Grid, searched: Grid, pictures: Grid, raced: Grid
+    lab: Lab, flow: Grid, descent: Grid, trained: Grid, searched: Grid, pictures: Grid, raced: Grid
 ) -> None:
     """Keep the figures behind the evidence."""
     columns = ("initial sharpness", "final sharpness", "formula error", "drift", "valley over sharpening")
@@ -217,7 +219,7 @@ def show_tables(
     columns = ("peak", "peak step", "sign flips", "highest over edge", "final over edge", "loss after 50 steps")
     lab.table("descent", descent, columns=columns, caption="Gradient descent on the linear model by size of the step")
     columns = ("rises", "hit share", "opposite", "flips", "outsize", "sharpness")
-    lab.table("planted", followed, columns=columns, caption="Gradient descent with the outliers' feature and without")
+    lab.table("planted", trained, columns=columns, caption="Gradient descent by learning rate and outliers' feature")
     columns = (
         *("found", "precision", "pair outsize", "held-out outsize", "high-loss outsize", "opposition over high loss"),
         *("alignment", "sharpness without planted", "sharpness without pair", "sharpness without random"),
