@@ -9,26 +9,23 @@ from assay.audit.pictures import is_image, plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
 from assay.audit.subject import Subject
 from assay.core import HessianOperator, InvalidInputError, named_parameters
-from assay.landscape.opposing import Contrast, OpposingGroups, find_opposing_groups
+from assay.landscape.opposing import OpposingGroups, find_opposing_groups
 
 _SAMPLES, _FEWEST, _SHOWN = 1000, 50, 8
 _PRODUCTS = 80  # Hessian products of the top eigenvector, with room for the other passes
 _VECTORS, _MEMORY = 25, 1_600_000_000  # vectors of the parameters' length that the search keeps, and bytes for them
 
 _RULE = (
-    "Low when held-out samples like the two groups move at least twice as much as a typical sample, with gradients "
-    "that oppose each other (cosine at most -0.3) more strongly than those of as many random samples and of as many "
-    "samples of highest loss; otherwise info."
+    "Low when held-out samples like the groups move twice as much as a typical sample or more, with gradients that "
+    "oppose each other (cosine at most -0.3) more strongly than in the random and the high-loss control; else info."
 )
 _LIMITS = (
-    "Groups are read from one step along the direction of largest curvature, on a copy; groups that oppose each other "
-    "elsewhere are missed, as are groups with few samples in the sample used. Held-out samples are the nearest by "
-    "class and last-layer feature, in the half of the samples that did not choose the groups."
+    "Read from one step along the direction of largest curvature, on a copy; groups that oppose each other elsewhere "
+    "are missed."
 )
 _ADVICE: dict[Severity, str] = {
-    "low": "Look at the two groups for a shared feature with different targets, such as a background: collect samples "
-    "that separate it, or correct the labels. In training, expect loss spikes from these samples at large learning "
-    "rates; a lower rate or Adam dampens them.",
+    "low": "Look for a feature that both groups share, such as a background: correct labels, or add samples that tell "
+    "them apart. These samples make the loss spike at large learning rates.",
     "info": "Nothing to do.",
 }
 
@@ -109,19 +106,18 @@ def _short(name: str, most: int = 20) -> str:
 
 
 def _measures(groups: OpposingGroups) -> dict[str, float]:
-    def of(name: str, contrast: Contrast) -> dict[str, float]:
-        return {
-            f"movement of the {name}, over a typical sample": contrast.outsize,
-            f"cosine of the {name}' gradients": contrast.gradient_cosine,
-            f"opposition of the {name}": contrast.opposition,
-        }
-
-    found = of("groups", groups.pair) | of("held-out samples", groups.held_out)
-    found |= of("random samples", groups.random) | of("samples of highest loss", groups.high_loss)
-    return found | {
-        "groups' share of the samples that move most": groups.top_share,
-        "alignment with the direction of largest curvature": groups.pair.alignment,
-        "largest eigenvalue": groups.sharpness,
+    """Return what decides; movements are relative to a typical sample."""
+    held_out = groups.held_out
+    strongest = max(groups.random.opposition, groups.high_loss.opposition)
+    return {
+        "movement of the groups": groups.pair.outsize,
+        "cosine of the groups' gradients": groups.pair.gradient_cosine,
+        "movement of held-out samples": held_out.outsize,
+        "movement of the random control": groups.random.outsize,
+        "movement of the high-loss control": groups.high_loss.outsize,
+        "cosine of held-out gradients": held_out.gradient_cosine,
+        "opposition of held-out samples": held_out.opposition,
+        "strongest opposition of a control": strongest,
     }
 
 
