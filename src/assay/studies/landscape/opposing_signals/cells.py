@@ -104,7 +104,7 @@ def planted(settings: Settings, lr: float, feature: bool, seed: int) -> dict[str
     pair = groups.positive, groups.negative
     options: dict[str, Any] = {
         "loss": squared_error,
-        "optimizer": partial(torch.optim.SGD, lr=settings.lr),
+        "optimizer": partial(torch.optim.SGD, lr=lr),
         "groups": pair,
     }
     steps = settings.steps
