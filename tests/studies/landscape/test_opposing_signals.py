@@ -47,6 +47,12 @@ def test_the_control_differs_by_the_feature_alone():
     assert sorted(moved.tolist()) == sorted(with_feature.outliers.tolist())
 
 
+def test_the_network_is_trained_at_the_given_rate():
+    slow, fast = (cells.planted(SMOKE, lr, True, 3)["all"] for lr in (0.001, 0.002))
+    step = (slow[1] - slow[0]) / (fast[1] - fast[0])
+    assert step.item() == pytest.approx(0.5, rel=0.1)  # to first order, the loss falls by the rate
+
+
 def test_an_optimiser_is_tuned_by_the_rises_of_the_loss(monkeypatch):
     runs = iter([(100, 0), (60, 0), (40, 3), (70, 9)])
     monkeypatch.setattr(optimizers, "_train", lambda *given: next(runs))
