@@ -12,8 +12,9 @@ from assay.adversarial.attacks import GradientMasking
 from assay.audit.matches import Matches, match_headline
 from assay.audit.membership_figures import PLAIN, headline
 from assay.audit.perturbations import Perturbed
-from assay.audit.probes import curvature, logit_gaps, membership, off_subspace, reconstruction, robustness
+from assay.audit.probes import curvature, logit_gaps, membership, off_subspace, opposing, reconstruction, robustness
 from assay.core import ROC, Interval
+from assay.landscape.opposing import Contrast, OpposingGroups
 from assay.privacy import MembershipReport
 from assay.reconstruction import ReconstructionScore
 from assay.reconstruction.kkt import ReconstructionVerdict
@@ -52,6 +53,14 @@ def not_learnt():
     return f"No answer: {membership._doubts(learnt, {'subject': labels, 'shadow models': labels})}."
 
 
+def opposed(strength):
+    nobody = torch.arange(20)
+    pair = Contrast(nobody, nobody, 1.0, -1.0, 1234.5, -1.0, strength, 1.0)
+    control = Contrast(nobody, nobody, 1.0, -1.0, 1.0, -1.0, 0.5, 1.0)
+    shown = (torch.zeros(1, 2), torch.zeros(1, 2))
+    return OpposingGroups(pair, pair, control, control, torch.ones(40), None, 1.0, None, 1.0, 1.0, 1.0, 1.0, shown)
+
+
 LONGEST = {
     "curvature": lambda: curvature._headline(-1.2e-30, 1_234_567, 12_345_678_901),
     "curvature that did not converge": lambda: curvature._unresolved_headline(
@@ -68,6 +77,8 @@ LONGEST = {
     "reconstruction by chance": lambda: matched("features", "info", "nothing found"),
     "patterns": lambda: reconstruction._blind_headline(12_345, 10, explained("found")),
     "no patterns": lambda: reconstruction._blind_headline(12_345, 10, explained("nothing found")),
+    "opposing": lambda: opposing._headline(opposed(1.0), 2 * ["a class of a name that is far too long"]),
+    "no opposing": lambda: opposing._headline(opposed(0.0), ["", ""]),
     "robustness": lambda: robustness._headline(FEATURES, attacked(0.1), "200 held-out samples", 1.0),
     "robustness at chance": lambda: robustness._headline(FEATURES, attacked(1.0), "200 training samples", 1.0),
 }

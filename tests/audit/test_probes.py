@@ -49,11 +49,15 @@ def test_every_probe_answers_for_digits(digits_audit):
         ("decision_regions", "answered"),
         ("logit_gaps", "answered"),
         ("off_subspace", "answered"),
+        ("opposing", "answered"),
         ("robustness", "answered"),
     ]
     jsonschema.validate(json.loads((digits_audit.folder / "findings.json").read_text()), schema())
     shown = {answer.probe for answer in digits_audit.answers if answer.finding.figures}
-    assert shown >= {answer.probe for answer in digits_audit.answers} - {"initial_weights"}  # none without a find
+    assert shown >= {answer.probe for answer in digits_audit.answers} - {
+        "initial_weights",
+        "opposing",
+    }  # none without a find
 
 
 def test_training_samples_are_recovered_beyond_the_nulls(digits_audit):

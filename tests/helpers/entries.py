@@ -71,6 +71,7 @@ TRAINERS = (
     "evaluate_poison",
     "Retraining",
     "simulate_training",
+    "track_opposing",
     "probe membership",
 )
 """What trains copies of the network, beside the rows that say so."""
@@ -84,8 +85,10 @@ STRUCTURAL = (
     "guess_initial_state",
     "InitialState",
     "start_share",
+    "last_layer_inputs",
     "probe initial_weights",
     "probe membership",
+    "probe opposing",
 )
 """What answers with modules of the network, or about them; or draws new weights by each module's own rule."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from assay.core import (
     vector_jacobian_product,
 )
 from assay.landscape import hessian_spectrum, lanczos, linear_path
+from assay.landscape.opposing import find_opposing_groups, per_sample_loss_change, track_opposing
 from assay.privacy import CanaryAttack, DirectAttack, ShadowEnsemble
 from assay.privacy.condensation import kernel_velocity
 from assay.privacy.membership import canary_objective
@@ -67,6 +69,21 @@ class Given:
 def _linear_path(given: Given) -> object:
     report = linear_path(given.model, given.other(), given.x, given.y, loss=given.loss, n=3)
     return report.losses, report.distance
+
+
+def _loss_change(given: Given) -> object:
+    return per_sample_loss_change(given.model, given.other(), given.x, given.y, loss=given.loss)
+
+
+def _moved(given: Given, direction: Literal["gradient", "eigenvector"]) -> object:
+    """Leave out the clusters, which depend on the features of the last layer that a twin need not have."""
+    found = find_opposing_groups(given.model, given.x, given.y, loss=given.loss, direction=direction, lr=0.1)
+    return found.loss_change, found.sharpness
+
+
+def _track(given: Given) -> object:
+    options = {"loss": given.loss, "optimizer": partial(torch.optim.SGD, lr=0.01), "n_iter": 2}
+    return track_opposing(given.model, given.x, given.y, **options).losses
 
 
 def _shadows(given: Given) -> ShadowEnsemble:
@@ -209,6 +226,10 @@ OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
     "hessian_spectrum by Lanczos": _spectrum_by_lanczos,
     "lanczos": _tridiagonal,
     "linear_path": _linear_path,
+    "per_sample_loss_change": _loss_change,
+    "track_opposing": _track,
+    "find_opposing_groups": lambda given: _moved(given, "gradient"),
+    "find_opposing_groups along the eigenvector": lambda given: _moved(given, "eigenvector"),
     "mean_over_samples": _weighted_mean,
     "DirectAttack": _direct,
     "CanaryAttack": _canary,
@@ -233,5 +254,14 @@ OF_THE_NETWORK: dict[str, Callable[[Given], object]] = {
 }
 """Calls of rows that name shapes or networks of their own, by the name of the row."""
 
-OWN_LOSS = ("hessian_spectrum by Lanczos", "lanczos", "linear_path", "ShadowEnsemble")
+OWN_LOSS = (
+    "find_opposing_groups",
+    "find_opposing_groups along the eigenvector",
+    "hessian_spectrum by Lanczos",
+    "lanczos",
+    "linear_path",
+    "per_sample_loss_change",
+    "track_opposing",
+    "ShadowEnsemble",
+)
 """Those among them that are given the network's loss."""

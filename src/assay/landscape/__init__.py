@@ -1,7 +1,8 @@
-"""Curvature of the loss at a solution, the loss between solutions, and decision regions.
+"""Curvature of the loss at a solution, the loss between solutions, opposing samples, and decision regions.
 
 Papers: hessian-spectrum.
 
+- `opposing`: groups of samples that pull the network in opposite directions (opposing-signals).
 - `regions`: decision regions on planes through samples (decision-boundaries).
 """
 

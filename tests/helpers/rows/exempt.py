@@ -20,6 +20,8 @@ EXEMPT = {
     "generalization.predict_instability": "takes numbers; held against quadratic laws in its test",
     "generalization.sample_complexity_bound": "takes numbers; held against the steps of its proof in its test",
     "generalization.teacher_complexity": "takes numbers; held against a count of weights in its test",
+    "landscape.opposing.OpposingGroups": "the answer of `find_opposing_groups`, whose test tries its methods",
+    "landscape.opposing.OpposingTrace": "the answer of `track_opposing`, whose test tries its methods",
     "landscape.regions.predicted_class": "takes scores alone and returns their highest; tried by the maps of planes",
     "nets.load_encoder": "reads weights from an installed package; tried where that is installed",
     "nets.load_pretrained": "reads weights from files; tried where these are",

@@ -1,5 +1,7 @@
 """The rows of `assay.landscape`."""
 
+from functools import partial
+
 import matplotlib.pyplot
 import torch
 
@@ -17,6 +19,15 @@ from assay.landscape import (
     spectral_density,
     top_eigenpairs,
 )
+from assay.landscape.opposing import (
+    OpposingLinearModel,
+    SplitSGD,
+    find_opposing_groups,
+    last_layer_inputs,
+    make_opposing_outliers,
+    per_sample_loss_change,
+    track_opposing,
+)
 from assay.landscape.regions import (
     Plane,
     directional_margin,
@@ -30,7 +41,7 @@ from assay.landscape.regions import (
     width_study,
 )
 from helpers.rows.base import Analysis
-from helpers.rows.standalone import Formula, Sampler
+from helpers.rows.standalone import Formula, Optimizer, Sampler
 from helpers.rows.subjects import classifier
 
 
@@ -128,7 +139,48 @@ def _planes_drawn(generator, n):
     return torch.stack([plane.coords for plane in sample_planes(x, n=n, generator=generator)])
 
 
+def _loss_change(model, x, y, generator, batch_size=64):
+    after = classifier().to(x)
+    with torch.no_grad():
+        for parameter in after.parameters():
+            parameter.mul_(1.1)
+    return per_sample_loss_change(model, after, x, y, loss=cross_entropy, batch_size=batch_size)
+
+
+def _track(model, x, y, generator):
+    sgd = partial(torch.optim.SGD, lr=0.5)
+    found = track_opposing(model, x, y, loss=cross_entropy, optimizer=sgd, n_iter=4, generator=generator)
+    return found.losses, found.rising, found.falling
+
+
+def _linear_model(source, n):
+    model = OpposingLinearModel(torch.randn(3, generator=source, dtype=torch.float64), d2=4)
+    return (torch.stack([model.balanced_start(generator=source) for _ in range(n)]),)
+
+
+def _linear_losses(theta):
+    model = OpposingLinearModel(torch.tensor([3.0, 1.0, -1.0]).to(theta), d2=4)
+    return torch.stack([torch.stack([model.loss(each), model.sharpness(each)]) for each in theta])
+
+
+def _split_step(theta, gradient, lr):
+    large = gradient.abs() > gradient.abs().sort().values[1]
+    return theta - torch.where(large, lr / 100 * gradient.sign(), lr * gradient)
+
+
 ROWS = (
+    Analysis(per_sample_loss_change, run=_loss_change),
+    Analysis(find_opposing_groups, options={"lr": 0.5}),
+    Analysis(find_opposing_groups, variant="along the eigenvector", options={"direction": "eigenvector", "lr": 0.1}),
+    Analysis(track_opposing, run=_track),
+    Analysis(last_layer_inputs),
+    Formula(OpposingLinearModel, _linear_model, run=_linear_losses, refuses=("axis", "empty")),
+    Sampler(
+        make_opposing_outliers,
+        lambda generator, n: make_opposing_outliers(n, d=3, n_outliers=0, generator=generator).x,
+        (3,),
+    ),
+    Optimizer(SplitSGD, _split_step, options={"lr": 0.1, "threshold": 0.5, "momentum": 0.0, "dampening": 0.0}),
     Analysis(hessian_spectrum),
     Analysis(hessian_spectrum, variant="by Lanczos", run=_by_lanczos, random=True),
     Analysis(lanczos, run=_lanczos, random=True),

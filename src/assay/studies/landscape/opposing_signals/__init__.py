@@ -1,0 +1,1 @@
+"""Study of outliers with opposing signals (Rosenfeld and Risteski, 2024)."""
