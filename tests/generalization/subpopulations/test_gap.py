@@ -81,17 +81,18 @@ def test_counts_follow_the_network():
     """A loop over samples, for class scores and for one logit with signs as labels."""
     source = seeded(5)
     x, y, groups = torch.randn(60, 3, generator=source).double(), torch.arange(60) % 2, torch.arange(60) % 3
-    net = nn.Linear(3, 1).double()
-    both = nn.Sequential(net, nn.Linear(1, 2, bias=False).double())
+    net: nn.Module = nn.Linear(3, 1).double()
+    sides = nn.Linear(1, 2, bias=False).double()
     with torch.no_grad():
-        both[1].weight.copy_(torch.tensor([[-1.0], [1.0]]))
+        sides.weight.copy_(torch.tensor([[-1.0], [1.0]]))
+    both = nn.Sequential(net, sides)
     found, signed = subgroup_accuracy(both, x, y, groups=groups), subgroup_accuracy(net, x, 2 * y - 1, groups=groups)
     expected = torch.zeros(2, 3, dtype=torch.long)
     for sample, label, group in zip(x, y, groups, strict=True):
         expected[label, group] += int((net(sample) > 0) == (label == 1))
     assert torch.equal(found.right, expected)
     assert torch.equal(signed.right, expected)
-    assert signed.labels == (-1, 1)
+    assert signed.labels == (0, 1)
     interval = found.accuracy(2)
     exact = stats.binomtest(int(expected[:, 2].sum()), 20).proportion_ci(method="exact")
     assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high))

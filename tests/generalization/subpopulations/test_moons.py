@@ -23,16 +23,16 @@ def test_fits_and_test_are_those_of_ordinary_least_squares():
     """The normal equations of each degree, and F from their errors."""
     a, b = noisy_moon()
     found = moon_shape(a, b, **SIZES)
-    errors, coefficients = [], None
+    errors, solutions = [], []
     for degree in (1, 2, 3):
         design = torch.stack([a**power for power in range(degree + 1)], 1)
         solution = torch.linalg.solve(design.T @ design, design.T @ b)
         errors.append(float(((b - design @ solution) ** 2).sum()))
-        coefficients = solution if degree == 2 else coefficients
+        solutions.append(solution)
     total = float(((b - b.mean()) ** 2).sum())
     fits = found.fits
     assert (fits.r2_linear, fits.r2_quadratic, fits.r2_cubic) == pytest.approx([1 - e / total for e in errors])
-    assert fits.curvature == pytest.approx(float(coefficients[2]))
+    assert fits.curvature == pytest.approx(float(solutions[1][2]))
     statistic = (errors[0] - errors[1]) / (errors[1] / 37)
     assert fits.f_statistic == pytest.approx(statistic)
     assert fits.p_value == pytest.approx(float(f_distribution.sf(statistic, 1, 37)))
@@ -112,7 +112,7 @@ def test_the_knee_is_where_two_segments_meet():
 
 def test_the_figure_has_the_models_and_the_chord():
     axes = moon_shape(*noisy_moon(), **SIZES).plot()
-    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    names = axes.get_legend_handles_labels()[1]
     assert names == ["equal accuracy", "coin between the ends", "two segments", "model"]
 
 

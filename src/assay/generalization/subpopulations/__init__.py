@@ -15,10 +15,11 @@ from assay.generalization.subpopulations.counts import balanced_subgroups, draw_
 from assay.generalization.subpopulations.curves import Knee, PolynomialFits
 from assay.generalization.subpopulations.gap import AccuracyGap, accuracy_gap, accuracy_gap_theorem
 from assay.generalization.subpopulations.moons import MoonShape, moon_shape
-from assay.generalization.subpopulations.pools import ModelPool, train_model_pool
+from assay.generalization.subpopulations.pools import Configuration, ModelPool, train_model_pool
 
 __all__ = [
     "AccuracyGap",
+    "Configuration",
     "Knee",
     "ModelPool",
     "MoonShape",

@@ -8,7 +8,16 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped
 from torch import Tensor, nn
 
-from assay.core import Interval, InvalidInputError, check_choice, check_pairs, margins, predict, proportion_interval
+from assay.core import (
+    Interval,
+    InvalidInputError,
+    check_choice,
+    check_pairs,
+    margins,
+    predict,
+    proportion_interval,
+    signs,
+)
 from assay.generalization.subpopulations.counts import check_cells
 
 
@@ -130,7 +139,7 @@ def subgroup_accuracy(
     Args:
         model: Classifier with a score for each class, or one logit; it comes back as it was.
         x: Inputs; integers for a network that reads tokens.
-        y: Class indices, or binary labels in {0, 1} or {-1, 1} for one logit.
+        y: Class indices, or binary labels in {0, 1} or {-1, 1} for one logit, which count as 0 and 1.
         groups: Subgroup of each sample.
         batch_size: Samples a forward pass.
         progress: Draw a bar on standard error.
@@ -142,7 +151,7 @@ def subgroup_accuracy(
         InvalidInputError: The data do not fit the model or each other.
         NumericalError: Some scores are NaN or infinite.
 
-    Source: Liang, Mao et al., Accuracy on the Curve (2023), accuracies of the majority and the minority subgroup.
+    Source: Liang, Mao et al., Accuracy on the Curve (2023), main text, accuracies of majority and minority.
 
     >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     >>> found = subgroup_accuracy(nn.Identity(), x, torch.tensor([0, 1, 0]), groups=torch.tensor([0, 0, 1]))
@@ -150,8 +159,10 @@ def subgroup_accuracy(
     (1.0, 0.0)
     """
     x, y = check_pairs(x, y, tokens=True)
-    is_right = margins(predict(model, x, batch_size=batch_size, progress=progress), y) > 0
-    return count_cells(is_right, y.flatten().long() if y.numel() == len(y) else y, groups)
+    scores = predict(model, x, batch_size=batch_size, progress=progress)
+    is_right = margins(scores, y) > 0
+    one_logit = scores.ndim == 1 or scores.shape[1] == 1
+    return count_cells(is_right, (signs(y) > 0).long() if one_logit else y.flatten(), groups)
 
 
 def count_cells(
@@ -172,7 +183,7 @@ def count_cells(
     Raises:
         InvalidInputError: The three do not fit each other.
 
-    Source: Liang, Mao et al., Accuracy on the Curve (2023), accuracies of the majority and the minority subgroup.
+    Source: Liang, Mao et al., Accuracy on the Curve (2023), main text, accuracies of majority and minority.
 
     >>> count_cells(torch.tensor([True, False]), torch.tensor([0, 0]), torch.tensor([3, 5])).accuracy(3).mean
     1.0
@@ -229,7 +240,7 @@ def mixture_accuracy(majority: Float[Tensor, " m"], minority: Float[Tensor, " _"
     Raises:
         InvalidInputError: The share is no probability, or the shapes differ.
 
-    Source: Liang, Mao et al., Accuracy on the Curve (2023), mixtures of subpopulations in training and test sets.
+    Source: Liang, Mao et al., Accuracy on the Curve (2023), main text, mixtures of subpopulations.
 
     >>> round(float(mixture_accuracy(torch.tensor(0.9), torch.tensor(0.5), 0.75)), 6)
     0.8

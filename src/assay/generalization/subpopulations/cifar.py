@@ -64,7 +64,7 @@ def modified_cifar4(
     Raises:
         InvalidInputError: There is no such version, or there are fewer images of a class.
 
-    Source: Liang, Mao et al., Accuracy on the Curve (2023), Modified-CIFAR4 V1 and V2.
+    Source: Liang, Mao et al., Accuracy on the Curve (2023), main text, Modified-CIFAR4 V1 and V2.
 
     >>> chosen = modified_cifar4(torch.arange(10).repeat(3), n_majority=2, n_minority=1)
     >>> [int(((chosen.y == label) & (chosen.z == value)).sum()) for label in (0, 1) for value in (0, 1)]

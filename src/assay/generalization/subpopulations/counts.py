@@ -72,7 +72,7 @@ def draw_cells(
     Raises:
         InvalidInputError: A cell has fewer samples than the table asks for, or the arguments do not fit each other.
 
-    Source: Liang, Mao et al., Accuracy on the Curve (2023), construction of the subpopulation shifts.
+    Source: Liang, Mao et al., Accuracy on the Curve (2023), main text, construction of the subpopulation shifts.
 
     >>> y, z = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
     >>> draw_cells(y, z, torch.tensor([[1, 0], [0, 1]])).sort().values.tolist()
@@ -118,7 +118,7 @@ def balanced_subgroups(
     Raises:
         InvalidInputError: A subgroup lacks a label, or labels and groups do not fit each other.
 
-    Source: Liang, Mao et al., Accuracy on the Curve (2023), evaluation on majority and minority test sets.
+    Source: Liang, Mao et al., Accuracy on the Curve (2023), main text, evaluation on majority and minority test sets.
 
     >>> sets = balanced_subgroups(torch.tensor([0, 0, 1, 0, 1]), torch.tensor([0, 0, 0, 1, 1]))
     >>> {group: len(places) for group, places in sets.items()}
@@ -158,8 +158,9 @@ def check_cells(y: Tensor, z: Tensor) -> tuple[Int64[Tensor, " n"], Int64[Tensor
 
 
 def _is_table(counts: object) -> bool:
-    is_whole = isinstance(counts, Tensor) and counts.ndim == 2 and not counts.is_floating_point()
-    return is_whole and bool((counts >= 0).all()) and bool(counts.any())
+    if not isinstance(counts, Tensor) or counts.ndim != 2 or counts.is_floating_point():
+        return False
+    return bool((counts >= 0).all()) and bool(counts.any())
 
 
 def _shuffled(n: int, source: torch.Generator) -> Int64[Tensor, " n"]:

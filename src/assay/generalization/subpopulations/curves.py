@@ -130,7 +130,7 @@ def check_points(a: np.ndarray, b: np.ndarray) -> float:
     >>> check_points(np.arange(5.0), np.arange(5.0))
     10.0
     """
-    total = float(((b - b.mean()) ** 2).sum())
+    total = float(((b - b.mean()) ** 2).sum()) if len(b) else 0.0
     if len(np.unique(a)) < FEWEST or total <= np.finfo(float).eps * len(b):
         raise InvalidInputError(
             f"the curve needs {FEWEST} distinct accuracies on the majority, got {len(np.unique(a))}, and accuracies on "

@@ -94,7 +94,7 @@ def train_model_pool(
     Raises:
         InvalidInputError: There is no configuration, or the data do not fit each other or the models.
 
-    Source: Liang, Mao et al., Accuracy on the Curve (2023), the grid of 500 models of each data set.
+    Source: Liang, Mao et al., Accuracy on the Curve (2023), main text, the grid of 500 models of each data set.
 
     >>> from assay.core import StackedTrainer, cross_entropy
     >>> x, y = torch.eye(2).repeat(4, 1), torch.tensor([0, 1]).repeat(4)
