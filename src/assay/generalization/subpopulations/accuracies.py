@@ -154,7 +154,10 @@ def subgroup_accuracy(
     Source: Liang, Mao et al., Accuracy on the Curve (2023), main text, accuracies of majority and minority.
 
     >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    >>> found = subgroup_accuracy(nn.Identity(), x, torch.tensor([0, 1, 0]), groups=torch.tensor([0, 0, 1]))
+    >>> model = nn.Linear(2, 2, bias=False)
+    >>> with torch.no_grad():
+    ...     _ = model.weight.copy_(torch.eye(2))
+    >>> found = subgroup_accuracy(model, x, torch.tensor([0, 1, 0]), groups=torch.tensor([0, 0, 1]))
     >>> found.accuracy(0).mean, found.accuracy(1).mean
     (1.0, 0.0)
     """
@@ -227,7 +230,9 @@ def balanced_accuracy(
     return ((right * cells).sum(-1).double() / samples).mean(-1)
 
 
-def mixture_accuracy(majority: Float[Tensor, " m"], minority: Float[Tensor, " _"], share: float) -> Float[Tensor, " m"]:
+def mixture_accuracy(
+    majority: Float[Tensor, "*m"], minority: Float[Tensor, "..."], share: float
+) -> Float[Tensor, "*m"]:
     r"""Return the accuracy where the majority has a given share of the samples: $r\,a + (1 - r)\,b$.
 
     In distribution r is the majority's share of the training set; the shifted test set of the paper has r = 1/2.

@@ -97,13 +97,14 @@ def train_model_pool(
     Source: Liang, Mao et al., Accuracy on the Curve (2023), main text, the grid of 500 models of each data set.
 
     >>> from assay.core import StackedTrainer, cross_entropy
+    >>> from assay.nets import mlp
     >>> x, y = torch.eye(2).repeat(4, 1), torch.tensor([0, 1]).repeat(4)
     >>> def trainer(options):
     ...     return StackedTrainer(cross_entropy, partial(torch.optim.SGD, lr=options["lr"]), epochs=1)
     >>> test = (x, y, torch.tensor([0, 0, 1, 1]).repeat(2))
+    >>> build = lambda options, source: mlp((2, 2), generator=source)
     >>> everything = torch.ones(1, 8, dtype=torch.bool)
-    >>> pool = train_model_pool(lambda options, source: nn.Linear(2, 2), trainer, [{"lr": 9.0}], x, y, everything,
-    ...     test=test)
+    >>> pool = train_model_pool(build, trainer, [{"lr": 9.0}], x, y, everything, test=test)
     >>> pool.accuracy(torch.eye(2).bool()).tolist()
     [[1.0]]
     """
