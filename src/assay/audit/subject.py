@@ -22,11 +22,13 @@ from assay.core import (
     inspect_model,
     unwrapped,
 )
+from assay.data import Dataset
 
 # Of what core.inspect_model reports, these make every probe's numbers meaningless. The rest (in-place operations,
 # tied parameters, ...) matters to some probes only, which say so themselves.
 _FATAL = ("dropout", "batch-norm")
 _PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
+_GROUPS = {"train": "groups", "test": "test_groups"}
 
 Read = Callable[[object, Literal["train", "test"]], tuple[Pairs, tuple[str, ...]]]
 Need = Literal["weights", "gradients", "input_gradients", "training_data", "test_data", "initial_weights"]
@@ -56,7 +58,9 @@ class Subject:
             are given with the mean subtracted.
         class_names: One name a class; may be left empty.
         initial_state: The state dict before training, where it was kept.
-        groups: Group of each training sample, for analyses by group.
+        groups: Group of each training sample, a whole number, for analyses by group. A data set of `assay` brings its
+            own where it has them.
+        test_groups: Group of each held-out sample, in the same numbers.
         input_shape: Shape of one input. Needed only when there is no data and it cannot be read off the first layer.
         name: Name shown in the report.
         notes: How files and data were understood where that can be done otherwise; the report shows them.
@@ -77,7 +81,8 @@ class Subject:
     mean: Tensor | None = None
     class_names: tuple[str, ...] = ()
     initial_state: dict[str, Tensor] | None = None
-    groups: Tensor | None = None
+    groups: Tensor | Any = None  # given as whole numbers in any form, and kept as a tensor
+    test_groups: Tensor | Any = None
     input_shape: tuple[int, ...] | None = None
     name: str = "subject"
     notes: tuple[str, ...] = ()
@@ -125,8 +130,7 @@ class Subject:
                 yield str(error)
                 return
             yield from self._check_data()
-        if self.groups is not None and (self.train is None or len(self.groups) != len(self.train[0])):
-            yield "groups must hold one entry for each training sample; align them with train"
+        yield from self._check_groups()
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # while it is made, a frozen subject takes its final form
@@ -189,9 +193,13 @@ class Subject:
 
     def _take_data(self, read: Read) -> Iterator[str]:
         """Bring the data, in whatever form they are given, to two tensors a part."""
-        shuffled = isinstance(self.train, DataLoader) and not isinstance(self.train.sampler, SequentialSampler)
-        if shuffled and self.groups is not None:
-            yield "groups follow the order of the samples, which the loader shuffles; give its data set as train"
+        for part, name in _GROUPS.items():
+            given = getattr(self, part)
+            shuffled = isinstance(given, DataLoader) and not isinstance(given.sampler, SequentialSampler)
+            if shuffled and getattr(self, name) is not None:
+                yield f"{name} follow the order of the samples, which the loader shuffles; give its data set as {part}"
+            if isinstance(given, Dataset) and getattr(self, name) is None:
+                self._set(name, getattr(given, f"groups_{part}"))
         if self.mean is not None and not isinstance(self.mean, Tensor):
             self._set("mean", torch.as_tensor(self.mean, dtype=next(self.model.parameters()).dtype))
         self._set("class_names", tuple(self.class_names))
@@ -208,6 +216,24 @@ class Subject:
                     pairs = pairs[0].to(weight.device), pairs[1].to(weight.device)
                 self._set(part, pairs)
                 self._note(*(f"{part} data: {note}" for note in notes))
+
+    def _check_groups(self) -> Iterator[str]:
+        """Bring the groups to one form, and check them against the data."""
+        for part, name in _GROUPS.items():
+            given, pairs = getattr(self, name), getattr(self, part)
+            if given is None:
+                continue
+            samples = "training sample" if part == "train" else "held-out sample"
+            try:
+                groups = torch.as_tensor(given)
+            except (TypeError, ValueError, RuntimeError):
+                groups = torch.empty(0, 0)  # text, for example
+            if groups.ndim != 1 or groups.is_floating_point() or groups.is_complex():
+                yield f"{name} must be a vector of whole numbers; number the groups from 0"
+            elif pairs is None or len(groups) != len(pairs[0]):
+                yield f"{name} must hold one entry for each {samples}; align them with {part}"
+            else:
+                self._set(name, groups)
 
     def _check_data(self) -> Iterator[str]:
         """Check the data against the model, the loss and the range, and put labels into one form."""
