@@ -12,14 +12,19 @@ from assay.adversarial.attacks import GradientMasking
 from assay.audit.matches import Matches, match_headline
 from assay.audit.membership_figures import PLAIN, headline
 from assay.audit.perturbations import Perturbed
-from assay.audit.probes import curvature, logit_gaps, membership, off_subspace, reconstruction, robustness
+from assay.audit.probes import curvature, logit_gaps, membership, off_subspace, reconstruction, robustness, subgroups
 from assay.core import ROC, Interval
 from assay.privacy import MembershipReport
 from assay.reconstruction import ReconstructionScore
 from assay.reconstruction.kkt import ReconstructionVerdict
+from helpers.stand_ins import small_subject
 
 MOST = 160  # characters
 FEATURES = Perturbed(nn.Identity(), torch.zeros(1, 2), 1 / 80, (0.0, 1.0), False, "cross_entropy")
+
+LONG = ("c" * 25, "d" * 24, "e" * 24)
+WORST = subgroups._Comparison(123_456_789, 1, Interval(0.0012, 0.0012, 0.0012))
+CHANCE = subgroups._Comparison(123_456_789, 1, Interval(0.0012, -0.0012, 0.0012))
 
 
 def attacked(commonest):
@@ -69,6 +74,9 @@ LONGEST = {
     "patterns": lambda: reconstruction._blind_headline(12_345, 10, explained("found")),
     "no patterns": lambda: reconstruction._blind_headline(12_345, 10, explained("nothing found")),
     "robustness": lambda: robustness._headline(FEATURES, attacked(0.1), "200 held-out samples", 1.0),
+    "subgroups": lambda: subgroups._headline(small_subject(class_names=LONG), WORST, 50),
+    "subgroups by chance": lambda: subgroups._headline(small_subject(), CHANCE, 50),
+    "subgroups without a class in common": lambda: subgroups._headline(small_subject(), None, 50),
     "robustness at chance": lambda: robustness._headline(FEATURES, attacked(1.0), "200 training samples", 1.0),
 }
 
@@ -81,5 +89,5 @@ def test_the_longest_headline_is_short(longest):
 
 
 def test_the_headlines_of_an_audit_are_short(digits_audit):
-    headlines = [answer.finding.headline for answer in digits_audit.answers]
+    headlines = [answer.finding.headline for answer in digits_audit.answers if answer.finding is not None]
     assert [said for said in headlines if len(said) > MOST] == []
