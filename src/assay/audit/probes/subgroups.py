@@ -139,16 +139,21 @@ def _headline(subject: Subject, worst: _Comparison | None, n_groups: int) -> str
     if worst.deficit.low <= 0:
         return (
             f"No group of {n_groups} is less accurate than the others at equal classes beyond chance; the largest "
-            f"difference is {percent(max(worst.deficit.mean, 0.0))}."
+            f"difference is {_points(max(worst.deficit.mean, 0.0))} points."
         )
     who = f"group {worst.group}"
     if worst.label is not None:
         name = subject.class_name(worst.label)
         who = f"{name if len(name) <= 24 else f'class {worst.label}'} in group {worst.group}"
     return (
-        f"Accuracy on {who} is {percent(worst.deficit.mean)} lower than on the same classes elsewhere, at least "
-        f"{percent(worst.deficit.low)}."
+        f"Accuracy on {who} is {_points(worst.deficit.mean)} points lower than on the same classes elsewhere, at least "
+        f"{_points(worst.deficit.low)}."
     )
+
+
+def _points(difference: float) -> str:
+    """Return a difference of shares in percentage points, with two digits."""
+    return percent(difference).removesuffix("%")
 
 
 def _uncompared(comparisons: list[_Comparison]) -> Iterator[str]:
@@ -170,10 +175,10 @@ def _rarity(subject: Subject, kind: str, worst: _Comparison | None) -> Iterator[
 def _against_others(cells: SubgroupAccuracy, group: int) -> AccuracyGap:
     """Return the gap of all others to one group, in the two parts of the theorem."""
     column = cells.groups.index(group)
-    merged = [
+    right, count = (
         torch.stack([table.sum(1) - table[:, column], table[:, column]], 1) for table in (cells.right, cells.count)
-    ]
-    return accuracy_gap(SubgroupAccuracy(*merged, cells.labels, (0, 1)), 0, 1)
+    )
+    return accuracy_gap(SubgroupAccuracy(right, count, cells.labels, (0, 1)), 0, 1)
 
 
 def _measures(cells: SubgroupAccuracy, worst: _Comparison | None, comparisons: list[_Comparison]) -> dict[str, float]:
