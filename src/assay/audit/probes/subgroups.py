@@ -1,5 +1,6 @@
 """Are some groups of samples treated worse than others?"""
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from assay.generalization.subpopulations import AccuracyGap, SubgroupAccuracy, a
 _SAMPLES, _TIMED, _FEWEST = 20_000, 50, 20
 _JUDGED = 10  # samples that a group or a cell needs on either side
 _MOST = 50  # groups
-_SHOWN = 12  # groups in the figure
+_SHOWN, _LONGEST = 10, 24  # comparisons in the figure, and characters of their names
 _LEVEL = 0.95  # of all comparisons together
 _HIGH, _MEDIUM = 0.2, 0.05
 
@@ -91,7 +92,7 @@ def run(subject: Subject, context: Context) -> Finding:
             cut_short("subgroups", n, wanted, f"{which} samples", wanted * each),
         ),
         measures=_measures(cells, worst, comparisons),
-        figures=(_figure(cells, comparisons, which),),
+        figures=(_figure(subject, comparisons, which),) if comparisons else (),
         tables=(_table(subject, cells, comparisons, which),),
     )
 
@@ -232,29 +233,29 @@ def _say(interval: Interval) -> str:
     return f"{percent(interval.mean)} [{percent(interval.low)}, {percent(interval.high)}]"
 
 
-def _figure(cells: SubgroupAccuracy, comparisons: list[_Comparison], which: str) -> Figure:
-    """Draw the accuracy of each group, the worst first, beside that of the others at the same classes."""
-    deficits = {found.group: found.deficit.mean for found in comparisons if found.label is None}
-    shown = sorted(cells.groups, key=lambda group: cells.accuracy(group).mean)[:_SHOWN]
-    accuracies = [cells.accuracy(group) for group in shown]
+def _figure(subject: Subject, comparisons: list[_Comparison], which: str) -> Figure:
+    """Draw the worst comparisons with their joint intervals."""
+    worst = sorted(comparisons, key=lambda found: -found.deficit.low)[:_SHOWN]
+    names = [
+        f"group {each.group}" if each.label is None else f"{subject.class_name(each.label)} in group {each.group}"
+        for each in worst
+    ]
 
     def draw(axes: Axes) -> None:
-        means = [each.mean for each in accuracies]
-        ends = [[each.mean - each.low for each in accuracies], [each.high - each.mean for each in accuracies]]
-        places = list(range(len(shown)))
-        axes.errorbar(means, places, xerr=ends, fmt="o", capsize=3, label="group")
-        known = [place for place in places if shown[place] in deficits]
-        expected = [means[place] + deficits[shown[place]] for place in known]
-        axes.plot(expected, known, "|", color="C1", markersize=14, label="others at the same classes")
-        axes.set_yticks(places, [str(group) for group in shown])
+        means, places = [each.deficit.mean for each in worst], list(range(len(worst)))
+        below = [each.deficit.mean - each.deficit.low for each in worst]
+        above = [each.deficit.high - each.deficit.mean for each in worst]
+        axes.errorbar(means, places, xerr=[below, above], fmt="o", capsize=3)
+        for bar in (0.0, _MEDIUM, _HIGH):
+            axes.axvline(bar, color="0.6", linewidth=0.8, linestyle="--" if bar else "-")
+        axes.set_yticks(places, [textwrap.shorten(name, _LONGEST, placeholder="...") for name in names])
         axes.invert_yaxis()
-        axes.set(xlabel="accuracy", ylabel="group")
-        axes.legend()
+        axes.set_xlabel("others are better by, at equal classes")
 
-    first, last = percent(accuracies[0].mean), percent(accuracies[-1].mean)
-    alt = f"Accuracy by group with exact 95% intervals, from {first} in group {shown[0]} to {last} in group {shown[-1]}"
-    left_out = f"; the {_SHOWN} worst of {len(cells.groups)} groups" if len(shown) < len(cells.groups) else ""
-    caption = f"Accuracy by group on {which} samples, and of the others at the same classes{left_out}."
+    first = worst[0]
+    alt = f"Largest differences at equal classes with 95% intervals; {names[0]}: {_say(first.deficit)}"
+    left_out = f"the {len(worst)} worst of {len(comparisons)} comparisons; " if len(worst) < len(comparisons) else ""
+    caption = f"How much better the others are on {which} samples: {left_out}dashed: bars of medium and high severity."
     return Figure((plot_picture("groups", draw, alt),), caption)
 
 
