@@ -9,6 +9,7 @@ from torch import nn
 
 from assay.adversarial import Lp, RobustnessReport
 from assay.adversarial.attacks import GradientMasking
+from assay.audit.group_comparisons import Comparison
 from assay.audit.matches import Matches, match_headline
 from assay.audit.membership_figures import PLAIN, headline
 from assay.audit.perturbations import Perturbed
@@ -23,8 +24,8 @@ MOST = 160  # characters
 FEATURES = Perturbed(nn.Identity(), torch.zeros(1, 2), 1 / 80, (0.0, 1.0), False, "cross_entropy")
 
 LONG = ("c" * 25, "d" * 24, "e" * 24)
-WORST = subgroups._Comparison(123_456_789, 1, Interval(0.0012, 0.0012, 0.0012))
-CHANCE = subgroups._Comparison(123_456_789, 1, Interval(0.0012, -0.0012, 0.0012))
+WORST = Comparison(123_456_789, 1, Interval(0.0012, 0.0012, 0.0012))
+CHANCE = Comparison(123_456_789, 1, Interval(0.0012, -0.0012, 0.0012))
 
 
 def attacked(commonest):

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, SequentialSampler
 
 from assay.audit import foreign
 from assay.audit.input_shape import dense_input_shape, dense_shape, trial_inputs
 from assay.audit.samples import Pairs, as_pairs
 from assay.audit.subject_checks import check_data, check_range, complaints, scores_of
+from assay.audit.subject_groups import check_groups, take_groups
 from assay.core import (
     InvalidInputError,
     LossFunction,
@@ -22,13 +22,11 @@ from assay.core import (
     inspect_model,
     unwrapped,
 )
-from assay.data import Dataset
 
 # Of what core.inspect_model reports, these make every probe's numbers meaningless. The rest (in-place operations,
 # tied parameters, ...) matters to some probes only, which say so themselves.
 _FATAL = ("dropout", "batch-norm")
 _PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
-_GROUPS = {"train": "groups", "test": "test_groups"}
 
 Read = Callable[[object, Literal["train", "test"]], tuple[Pairs, tuple[str, ...]]]
 Need = Literal["weights", "gradients", "input_gradients", "training_data", "test_data", "initial_weights"]
@@ -130,7 +128,7 @@ class Subject:
                 yield str(error)
                 return
             yield from self._check_data()
-        yield from self._check_groups()
+        yield from check_groups(self, self._set)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # while it is made, a frozen subject takes its final form
@@ -193,13 +191,7 @@ class Subject:
 
     def _take_data(self, read: Read) -> Iterator[str]:
         """Bring the data, in whatever form they are given, to two tensors a part."""
-        for part, name in _GROUPS.items():
-            given = getattr(self, part)
-            shuffled = isinstance(given, DataLoader) and not isinstance(given.sampler, SequentialSampler)
-            if shuffled and getattr(self, name) is not None:
-                yield f"{name} follow the order of the samples, which the loader shuffles; give its data set as {part}"
-            if isinstance(given, Dataset) and getattr(self, name) is None:
-                self._set(name, getattr(given, f"groups_{part}"))
+        yield from take_groups(self, self._set)
         if self.mean is not None and not isinstance(self.mean, Tensor):
             self._set("mean", torch.as_tensor(self.mean, dtype=next(self.model.parameters()).dtype))
         self._set("class_names", tuple(self.class_names))
@@ -216,24 +208,6 @@ class Subject:
                     pairs = pairs[0].to(weight.device), pairs[1].to(weight.device)
                 self._set(part, pairs)
                 self._note(*(f"{part} data: {note}" for note in notes))
-
-    def _check_groups(self) -> Iterator[str]:
-        """Bring the groups to one form, and check them against the data."""
-        for part, name in _GROUPS.items():
-            given, pairs = getattr(self, name), getattr(self, part)
-            if given is None:
-                continue
-            samples = "training sample" if part == "train" else "held-out sample"
-            try:
-                groups = torch.as_tensor(given)
-            except (TypeError, ValueError, RuntimeError):
-                groups = torch.empty(0, 0)  # text, for example
-            if groups.ndim != 1 or groups.is_floating_point() or groups.is_complex():
-                yield f"{name} must be a vector of whole numbers; number the groups from 0"
-            elif pairs is None or len(groups) != len(pairs[0]):
-                yield f"{name} must hold one entry for each {samples}; align them with {part}"
-            else:
-                self._set(name, groups)
 
     def _check_data(self) -> Iterator[str]:
         """Check the data against the model, the loss and the range, and put labels into one form."""
