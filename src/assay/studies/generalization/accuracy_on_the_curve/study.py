@@ -11,7 +11,7 @@ and initial weights. Training sets of images overlap between seeds, since they a
 C1, C2 and C4 are undecided as a whole. All bars on the synthetic pool are cleared except one of C4: without spurious
 correlation a line explains 0.82 of the variance, and 0.85 was asked for. On Modified-CIFAR4 the accuracy gap grows with
 the correlation, as claimed, but the curve of the rare subpopulation (V2) bends as much as that of the spurious one
-(V1), and in the controlled experiment most heads lie above the chord: heads on frozen features of 500 images are not
+(V1), and in the controlled experiment heads lie above the chord on average: heads on features of 500 images are not
 the fine-tuned networks of the paper. Nothing else was tried. The theorem fits the gap between attributes in the
 synthetic pool, since what networks do worse within the two labels has opposite signs and cancels: cells of label and
 attribute show it, that gap does not.
