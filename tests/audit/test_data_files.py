@@ -1,5 +1,6 @@
 """Files of data and weights that go together: numbered alike, chosen by key, and said."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -7,6 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from assay.audit import load_subject
+from assay.audit.data_files import read_parts
 from assay.core import InvalidInputError, cross_entropy
 from helpers.stand_ins import small_network
 
@@ -99,3 +101,16 @@ def test_the_loss_is_asked_of_the_outputs_not_of_the_last_parameter(folder):
     (folder / "scaled.py").write_text(SCALED)
     save_file({"body.weight": torch.ones(3, 16), "body.bias": torch.zeros(3), "scale": torch.ones(())}, "s.safetensors")
     assert load_subject("scaled:Scaled", weights="s.safetensors", train="data.npz").loss is cross_entropy
+
+
+def test_groups_are_those_of_the_parts_that_are_used(tmp_path):
+    x, y = np.random.default_rng(0).random((4, 3)), np.array([0, 1, 0, 1])
+    both, held = tmp_path / "both.npz", tmp_path / "held.npz"
+    np.savez(both, x_train=x, y_train=y, groups_train=y, x_test=x[:2], y_test=y[:2], groups_test=y[:2] + 7)
+    np.savez(held, x=x[:3], y=y[:3], groups=y[:3] + 5)
+    parts = read_parts(both, None, (0.0, 1.0), torch.float32)
+    assert (parts.groups.tolist(), parts.test_groups.tolist()) == ([0, 1, 0, 1], [7, 8])
+    parts = read_parts(both, held, (0.0, 1.0), torch.float32)
+    assert (parts.groups.tolist(), parts.test_groups.tolist()) == ([0, 1, 0, 1], [5, 6, 5])
+    parts = read_parts(None, both, (0.0, 1.0), torch.float32)
+    assert (parts.groups, parts.test_groups.tolist()) == (None, [7, 8])

@@ -9,18 +9,33 @@ from torch import nn
 
 from assay.adversarial import Lp, RobustnessReport
 from assay.adversarial.attacks import GradientMasking
+from assay.audit.group_comparisons import Comparison
 from assay.audit.matches import Matches, match_headline
 from assay.audit.membership_figures import PLAIN, headline
 from assay.audit.perturbations import Perturbed
-from assay.audit.probes import curvature, logit_gaps, membership, off_subspace, opposing, reconstruction, robustness
+from assay.audit.probes import (
+    curvature,
+    logit_gaps,
+    membership,
+    off_subspace,
+    opposing,
+    reconstruction,
+    robustness,
+    subgroups,
+)
 from assay.core import ROC, Interval
 from assay.landscape.opposing import Contrast, OpposingGroups
 from assay.privacy import MembershipReport
 from assay.reconstruction import ReconstructionScore
 from assay.reconstruction.kkt import ReconstructionVerdict
+from helpers.stand_ins import small_subject
 
 MOST = 160  # characters
 FEATURES = Perturbed(nn.Identity(), torch.zeros(1, 2), 1 / 80, (0.0, 1.0), False, "cross_entropy")
+
+LONG = ("c" * 25, "d" * 24, "e" * 24)
+WORST = Comparison(123_456_789, 1, Interval(0.0012, 0.0012, 0.0012))
+CHANCE = Comparison(123_456_789, 1, Interval(0.0012, -0.0012, 0.0012))
 
 
 def attacked(commonest):
@@ -80,6 +95,9 @@ LONGEST = {
     "opposing": lambda: opposing._headline(opposed(1.0), 2 * ["a class of a name that is far too long"]),
     "no opposing": lambda: opposing._headline(opposed(0.0), ["", ""]),
     "robustness": lambda: robustness._headline(FEATURES, attacked(0.1), "200 held-out samples", 1.0),
+    "subgroups": lambda: subgroups._headline(small_subject(class_names=LONG), WORST, 50),
+    "subgroups by chance": lambda: subgroups._headline(small_subject(), CHANCE, 50),
+    "subgroups without a class in common": lambda: subgroups._headline(small_subject(), None, 50),
     "robustness at chance": lambda: robustness._headline(FEATURES, attacked(1.0), "200 training samples", 1.0),
 }
 
@@ -92,5 +110,5 @@ def test_the_longest_headline_is_short(longest):
 
 
 def test_the_headlines_of_an_audit_are_short(digits_audit):
-    headlines = [answer.finding.headline for answer in digits_audit.answers]
+    headlines = [answer.finding.headline for answer in digits_audit.answers if answer.finding is not None]
     assert [said for said in headlines if len(said) > MOST] == []

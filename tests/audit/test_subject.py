@@ -44,6 +44,8 @@ def test_a_healthy_subject_says_what_it_brings():
         ({"model": small_network(outputs=1)}, "the model has 1", "use binary_cross_entropy"),
         ({"initial_state": {"weight": IMAGES}}, "other names", "state_dict of the same model"),
         ({"groups": LABELS}, "one entry for each training sample", "align them"),
+        ({"test_groups": LABELS}, "test_groups must hold one entry for each held-out sample", "align them with test"),
+        ({"test_groups": ["a", "b", "a", "b", "a"]}, "test_groups must be a vector of whole numbers", "number"),
     ],
 )
 def test_a_problem_is_named_with_its_mend(changes, problem, mend):

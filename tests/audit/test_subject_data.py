@@ -11,6 +11,7 @@ from assay.audit import Subject, run_audit
 from assay.audit.classifier import RawClassifier
 from assay.audit.subject import _unstated
 from assay.core import InvalidInputError, binary_cross_entropy, cross_entropy, seeded, squared_error
+from assay.data import Dataset
 from helpers.stand_ins import small_network, small_subject
 
 IMAGES, LABELS = torch.full((2, 1, 4, 4), 0.5), torch.tensor([0, 1])
@@ -126,7 +127,21 @@ def test_labels_of_every_form_become_a_vector_of_int64(labels, loss):
 
 def test_groups_align_with_a_loader_that_keeps_the_order():
     loader = DataLoader(TensorDataset(IMAGES, LABELS))
-    assert small_subject(train=loader, groups=LABELS).groups is LABELS
+    subject = small_subject(train=loader, groups=LABELS, test=loader, test_groups=[7, 9])
+    assert subject.groups is LABELS
+    assert subject.test_groups.tolist() == [7, 9]
+    with pytest.raises(InvalidInputError, match="test_groups follow the order of the samples, which the loader"):
+        small_subject(test=DataLoader(TensorDataset(IMAGES, LABELS), shuffle=True), test_groups=LABELS)
+
+
+def test_a_data_set_brings_its_groups():
+    names = ("red", "green", "blue")
+    groups = {"groups_train": LABELS + 3, "groups_test": LABELS + 5}
+    data = Dataset("mine", IMAGES, LABELS, IMAGES, LABELS, class_names=names, **groups)
+    subject = small_subject(train=data, test=data)
+    assert subject.groups.tolist() == [3, 4]
+    assert subject.test_groups.tolist() == [5, 6]
+    assert small_subject(train=data, test=data, test_groups=LABELS).test_groups is LABELS
 
 
 def test_data_in_other_forms_are_kept_as_tensors_and_said():

@@ -14,12 +14,14 @@ Pairs = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Parts:
-    """Training and held-out pairs, the classes' names, and notes on how the files were read."""
+    """Training and held-out pairs with their groups, the classes' names, and notes on how the files were read."""
 
     train: Pairs | None = None
     test: Pairs | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    groups: Tensor | None = None
+    test_groups: Tensor | None = None
 
 
 def read_parts(
@@ -66,6 +68,8 @@ def read_parts(
         test=_held_out(held_out, dtype, given=test is not None),
         class_names=_names((training or held_out).class_names),
         notes=tuple(notes),
+        groups=None if training is None else training.groups_train,
+        test_groups=held_out.groups_test if len(held_out.x_test) or test is None else held_out.groups_train,
     )
 
 

@@ -168,6 +168,8 @@ def _with_data(
         test=parts.test,
         input_range=input_range,
         class_names=parts.class_names or found.class_names,
+        groups=parts.groups,
+        test_groups=parts.test_groups,
         input_shape=input_shape,
         name=found.name,
         notes=(*found.notes, *parts.notes, *selected),

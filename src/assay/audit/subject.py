@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, SequentialSampler
 
 from assay.audit import foreign
 from assay.audit.input_shape import dense_input_shape, dense_shape, trial_inputs
 from assay.audit.samples import Pairs, as_pairs, beside
 from assay.audit.second import second_network
 from assay.audit.subject_checks import SIGMOIDS, check_data, check_range, complaints, scores_of
+from assay.audit.subject_groups import check_groups, take_groups
 from assay.core import (
     InvalidInputError,
     LossFunction,
@@ -57,7 +57,9 @@ class Subject:
             are given with the mean subtracted.
         class_names: One name a class; may be left empty.
         initial_state: The state dict before training, where it was kept.
-        groups: Group of each training sample, for analyses by group.
+        groups: Group of each training sample, a whole number, for analyses by group. A data set of `assay` brings its
+            own where it has them.
+        test_groups: Group of each held-out sample, in the same numbers.
         second_model: Another network trained on the same data, such as one from another seed, for the question of how
             alike the two are; in the same forms as `model`.
         input_shape: Shape of one input. Needed only when there is no data and it cannot be read off the first layer.
@@ -80,7 +82,8 @@ class Subject:
     mean: Tensor | None = None
     class_names: tuple[str, ...] = ()
     initial_state: dict[str, Tensor] | None = None
-    groups: Tensor | None = None
+    groups: Tensor | Any = None  # given as whole numbers in any form, and kept as a tensor
+    test_groups: Tensor | Any = None
     second_model: nn.Module | Any = None
     input_shape: tuple[int, ...] | None = None
     name: str = "subject"
@@ -130,8 +133,7 @@ class Subject:
             yield from self._check_data()
             if self.second_model is not None:
                 yield from (f"second_model: {problem}" for problem in complaints(self._take_second, chosen))
-        if self.groups is not None and (self.train is None or len(self.groups) != len(self.train[0])):
-            yield "groups must hold one entry for each training sample; align them with train"
+        yield from check_groups(self, self._set)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # while it is made, a frozen subject takes its final form
@@ -199,9 +201,7 @@ class Subject:
 
     def _take_data(self, read: Read) -> Iterator[str]:
         """Bring the data, in whatever form they are given, to two tensors a part."""
-        shuffled = isinstance(self.train, DataLoader) and not isinstance(self.train.sampler, SequentialSampler)
-        if shuffled and self.groups is not None:
-            yield "groups follow the order of the samples, which the loader shuffles; give its data set as train"
+        yield from take_groups(self, self._set)
         if self.mean is not None and not isinstance(self.mean, Tensor):
             self._set("mean", torch.as_tensor(self.mean, dtype=next(self.model.parameters()).dtype))
         self._set("class_names", tuple(self.class_names))

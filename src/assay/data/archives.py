@@ -27,10 +27,11 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0),
     """Read a data set from a NumPy archive.
 
     Its arrays are `x` and `y`, or `x_train` and `y_train`, with an optional `x_test` and `y_test` (or `x_val` and
-    `y_val`), and an optional `class_names`. Samples in float32 or float64 are unchanged, so images must have the axes
-    that the network expects. Bytes are images of shape `(n, h, w)`, `(n, h, w, channels)` or `(n, channels, h, w)`;
-    they are divided by 255 and get the axes `(n, channels, h, w)`. Labels are integers from 0, or names that
-    `class_names` holds. What is left out or could be read otherwise is said in the notes.
+    `y_val`), and an optional `class_names`. Whole numbers in `groups`, or `groups_train` and `groups_test`, name the
+    group of each sample. Samples in float32 or float64 are unchanged, so images must have the axes that the network
+    expects. Bytes are images of shape `(n, h, w)`, `(n, h, w, channels)` or `(n, channels, h, w)`; they are divided by
+    255 and get the axes `(n, channels, h, w)`. Labels are integers from 0, or names that `class_names` holds. What is
+    left out or could be read otherwise is said in the notes.
 
     Args:
         path: The `.npz` file.
@@ -57,7 +58,7 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0),
             )
     test = next((part for part in _HELD_OUT if {f"x{part}", f"y{part}"} <= set(names)), None)
     parts = [train] if test is None else [train, test]
-    used = [f"{letter}{part}" for part in parts for letter in "xy"] + ["class_names"]
+    used = [f"{name}{part}" for part in parts for name in ("x", "y", "groups")] + ["class_names"]
     arrays = _read(path, {name: members[name] for name in used if name in members})
     left_out = [name for name in names if name not in arrays]
     notes = [f"arrays of {path.name} are left out: {', '.join(left_out)}"] if left_out else []
@@ -74,7 +75,8 @@ def load_npz(path: str | Path, *, input_range: tuple[float, float] = (0.0, 1.0),
     class_names = class_names or tuple(map(str, range(int(torch.cat(labels).max()) + 1 if len(labels[0]) else 1)))
     x_test, y_test = (samples[1], labels[1]) if test is not None else (samples[0][:0], labels[0][:0])
     notes = tuple(dict.fromkeys(notes))
-    return Dataset(path.stem, samples[0], labels[0], x_test, y_test, input_range, class_names, notes)
+    groups = [_groups(arrays.get(f"groups{part}"), f"groups{part} in {path}") for part in (*parts, None)[:2]]
+    return Dataset(path.stem, samples[0], labels[0], x_test, y_test, input_range, class_names, notes, *groups)
 
 
 def _members(path: Path) -> dict[str, ZipInfo]:
@@ -147,6 +149,16 @@ def _class_names(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, ...]:
             "the order of the labels"
         )
     return tuple(read_text(given).tolist())
+
+
+def _groups(given: np.ndarray | None, name: str) -> Int[Tensor, " _"] | None:
+    """Return the groups of samples, None where the archive has none."""
+    if given is not None and (given.ndim != 1 or given.dtype.kind not in "biu"):
+        raise InvalidInputError(
+            f"{name} has shape {given.shape} and type {given.dtype}; save a whole number for each sample, such as "
+            "numpy.unique(groups, return_inverse=True)[1]"
+        )
+    return None if given is None else torch.from_numpy(given.astype(np.int64))
 
 
 def _range_notes(labels: list[Int[Tensor, " _"]], class_names: tuple[str, ...], path: Path) -> list[str]:

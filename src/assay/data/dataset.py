@@ -23,6 +23,8 @@ class Dataset:
         input_range: Lowest and highest value of a sample that is no token.
         class_names: One name for each class, in the order of the labels.
         notes: How a reader understood the files where they could be read otherwise, and what it left out.
+        groups_train: Group of each training sample, a whole number; None where it is not known.
+        groups_test: Group of each test sample.
 
     Raises:
         InvalidInputError: Samples are empty, not finite or out of range, or labels do not fit them.
@@ -41,6 +43,8 @@ class Dataset:
     input_range: tuple[float, float] = (0.0, 1.0)
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    groups_train: Int[Tensor, " _"] | None = None
+    groups_test: Int[Tensor, " _"] | None = None
 
     def __post_init__(self) -> None:
         if not self.class_names:
@@ -62,6 +66,12 @@ class Dataset:
         self._check_part(self.x_train, self.y_train, "train")
         if len(self.x_test) or len(self.y_test):
             self._check_part(self.x_test, self.y_test, "test")
+        for part, groups in (("train", self.groups_train), ("test", self.groups_test)):
+            n = len(getattr(self, f"y_{part}"))
+            if groups is not None and len(groups) != n:
+                raise InvalidInputError(
+                    f"groups_{part} of {self.name!r} holds {len(groups)} groups for {n} samples; give one a sample"
+                )
 
     @classmethod
     def undecoded(

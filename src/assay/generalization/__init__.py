@@ -4,6 +4,7 @@
 - `instability`: transformers that diverge at high learning rates, what foretells it and what prevents it
   (training-instability-proxies).
 - `interpolators`: the functions that random weights favour (random-interpolators).
+- `subpopulations`: accuracies of subpopulations over many models (accuracy-on-the-curve).
 """
 
 from assay.generalization.double_descent import (
@@ -34,11 +35,22 @@ from assay.generalization.interpolators import (
     sample_complexity_bound,
     teacher_complexity,
 )
+from assay.generalization.subpopulations import (
+    MoonShape,
+    accuracy_gap,
+    accuracy_gap_theorem,
+    modified_cifar4,
+    moon_shape,
+    spurious_counts,
+    subgroup_accuracy,
+    train_model_pool,
+)
 
 __all__ = [
     "DoubleDescentCurve",
     "FactorStudy",
     "IndependentAdamW",
+    "MoonShape",
     "QuantizedMLP",
     "RandomFeatureModel",
     "RandomFeatures",
@@ -46,6 +58,8 @@ __all__ = [
     "StabilityMonitor",
     "TwoLayerModel",
     "WarmupCosine",
+    "accuracy_gap",
+    "accuracy_gap_theorem",
     "double_descent_curve",
     "enumerate_functions",
     "factor_study",
@@ -53,9 +67,14 @@ __all__ = [
     "guess_and_check",
     "lr_sensitivity",
     "lr_sweep",
+    "modified_cifar4",
+    "moon_shape",
     "mup_param_groups",
     "predict_instability",
     "sample_complexity_bound",
+    "spurious_counts",
+    "subgroup_accuracy",
     "teacher_complexity",
+    "train_model_pool",
     "z_loss",
 ]

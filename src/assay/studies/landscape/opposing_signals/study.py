@@ -1,15 +1,16 @@
 """Outliers with Opposing Signals Have an Outsized Effect on Neural Network Optimization (Rosenfeld and Risteski, 2024).
 
-Small groups of samples share a large feature but not the label; they pull the network in opposite directions. Training
-enters the valley where the two balance, useful learning sharpens it, and the loss spikes when steps become too large
-for it. The two-layer linear model shows this in closed form. Networks are trained on two classes with planted outliers
-and on the same samples without their feature, and a small convolution network on Fashion-MNIST.
+Small groups of samples share a large feature but not the label; they pull the network in opposite directions.
+Training enters the valley where the two balance, useful learning sharpens it, and the loss spikes when steps become
+too large for it. The two-layer linear model shows this in closed form. Networks are trained on two classes with
+planted outliers and on the same samples without their feature, and a small convolution network on Fashion-MNIST.
 
 C1 fails on images: the pair found at the largest rise of the loss moves in opposite directions in more rising steps
 than random groups of its sizes, but by less than the bar; other pairs take over in other steps. C4 is undecided: in
-three of eight networks other samples of high loss oppose each other more strongly at the step of the search. C7 holds at the largest learning rates without a rise of the loss. At the fastest rates of the
-grid, where gradient descent passes through rises, outliers slow it no more than Adam. Nothing else was tried, but for
-the first look at C1: it followed the groups at the rate of 0.04, at which two of eight seeds never became unstable.
+three of eight networks other samples of high loss oppose each other more strongly at the step of the search. C7 holds
+at the largest learning rates without a rise of the loss. At the fastest rates of the grid, where gradient descent
+passes through rises, outliers slow it no more than Adam. Nothing else was tried, but for the first look at C1: it
+followed the groups at the rate of 0.04, at which two of eight seeds never became unstable.
 
 Only the paper's abstract and public reviews were read: the linear model and its closed forms are derived here, and
 SplitSGD is a reconstruction from memory. Residual networks, vision transformers and text models are not trained here.

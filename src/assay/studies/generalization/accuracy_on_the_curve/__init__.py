@@ -1,0 +1,1 @@
+"""Accuracy on the Curve (Liang, Mao et al., 2023)."""
