@@ -71,6 +71,8 @@ TRAINERS = (
     "evaluate_poison",
     "Retraining",
     "simulate_training",
+    "effective_model_complexity",
+    "label_gap",
     "probe membership",
 )
 """What trains copies of the network, beside the rows that say so."""

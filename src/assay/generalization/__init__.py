@@ -1,8 +1,10 @@
 """Why networks that fit their training set do well on new data: prior over functions, width and optimisation.
 
-Random interpolators, the functions that random weights favour. Papers: random-interpolators.
+Random interpolators, the functions that random weights favour; effective model complexity, the number of samples that
+training can fit. Papers: random-interpolators, effective-model-complexity.
 """
 
+from assay.generalization.capacity import effective_model_complexity, label_gap, minimum_check
 from assay.generalization.interpolators import (
     QuantizedMLP,
     RandomInterpolatorClassifier,
@@ -15,8 +17,11 @@ from assay.generalization.interpolators import (
 __all__ = [
     "QuantizedMLP",
     "RandomInterpolatorClassifier",
+    "effective_model_complexity",
     "enumerate_functions",
     "guess_and_check",
+    "label_gap",
+    "minimum_check",
     "sample_complexity_bound",
     "teacher_complexity",
 ]

@@ -1,11 +1,9 @@
-"""Effective model complexity: the largest training set that a network and its training fit (Shwartz-Ziv et al., 2024).
-"""
+"""Effective model complexity: the largest training set that is fitted (Shwartz-Ziv et al., 2024)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
@@ -248,10 +246,6 @@ def _prepare(
     check_count(restarts, "restarts")
     check_positive(gradient_tolerance, "gradient_tolerance")
     check_positive(slope_tolerance, "slope_tolerance")
-    if not callable(train):
-        raise InvalidInputError(
-            f"train must be a function of model, x, y and generator, got {type(train).__name__}; see TrainingProcedure"
-        )
     model, estimator = check_fresh(build), isinstance(train, EstimatorProcedure)
     if isinstance(model, nn.Module):
         check_outputs(model, x)
@@ -292,9 +286,9 @@ def _search(
     while wanted:
         asked = [[kind, seeds[repeat], n] for (kind, repeat), n in wanted.items()]
         together = isinstance(trials.train, StackedProcedure)
-        items = [{"trials": group} for group in ([asked] if together else [[each] for each in asked])]
+        groups = [asked] if together else [[each] for each in asked]
+        items = [{"trials": group} | trials.identity() for group in groups]
         note = f"up to {max(wanted.values())} samples"
-        items = [item | {"restarts": trials.restarts} for item in items]
         found = [runs for result in sweep(trials, items, description=note, **keeping) for runs in result["runs"]]
         after: dict[tuple[Labels, int], int] = {}
         for (place, n), runs in zip(wanted.items(), found, strict=True):

@@ -1,5 +1,7 @@
 """Networks with fewer degrees of freedom: a random subspace of the weights, and quantised weights."""
 
+from operator import attrgetter
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from torch.nn.utils import parametrize
 
 from assay.core import (
     InvalidInputError,
+    Parameters,
     as_generator,
     check_count,
     check_model,
@@ -65,13 +68,15 @@ class SubspaceNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs at the weights that the coordinates give."""
-        origin = {name: self.network.get_parameter(name) for name in self._names}
-        return functional_call(self.network, unflatten(self.weights(), origin), (x,))
+        return functional_call(self.network, unflatten(self.weights(), self._origin()), (x,))
 
     def weights(self) -> Float[Tensor, " p"]:
         """Return the weights of the network, as one vector."""
-        origin = {name: self.network.get_parameter(name) for name in self._names}
-        return flatten(origin) + self.basis @ self.coordinates
+        return flatten(self._origin()) + self.basis @ self.coordinates
+
+    def _origin(self) -> Parameters:
+        # By getattr: in `functional_call` a parameter is a plain tensor, which get_parameter refuses.
+        return {name: attrgetter(name)(self.network) for name in self._names}
 
 
 class _Rounding(nn.Module):

@@ -134,7 +134,8 @@ class EffectiveModelComplexity:
 
     def __str__(self) -> str:
         n = len(self.n_fitted)
-        found = ", ".join(f"{'≥ ' if cap else ''}{value}" for value, cap in zip(self.n_fitted, self.censored, strict=True))
+        bracket = zip(self.n_fitted, self.censored, strict=True)
+        found = ", ".join(f"{'≥ ' if capped else ''}{value}" for value, capped in bracket)
         size = "" if self.n_parameters is None else f" of a model with {self.n_parameters} parameters"
         text = f"Effective model complexity{size} on {self.labels} labels, {n} repeat{'s' * (n > 1)}: {found} samples."
         if any(self.censored):

@@ -77,9 +77,7 @@ class TrainingProcedure:
             if getattr(self, name) is not None:
                 check_count(getattr(self, name), name)
 
-    def __call__(
-        self, model: nn.Module, x: Shaped[Tensor, "n *d"], y: Tensor, generator: torch.Generator
-    ) -> FitResult:
+    def __call__(self, model: nn.Module, x: Shaped[Tensor, "n *d"], y: Tensor, generator: torch.Generator) -> FitResult:
         """Train in place and return the losses; a generator in the same state gives the same weights."""
 
         def fitted(step: Step) -> bool:
@@ -191,9 +189,7 @@ class EstimatorProcedure:
     def __post_init__(self) -> None:
         check_positive(self.tolerance, "tolerance")
 
-    def __call__(
-        self, model: Any, x: Shaped[Tensor, "n *d"], y: Tensor, generator: torch.Generator
-    ) -> EstimatorReport:
+    def __call__(self, model: Any, x: Shaped[Tensor, "n *d"], y: Tensor, generator: torch.Generator) -> EstimatorReport:
         """Fit in place and tell whether the estimator converged."""
         options = model.get_params()
         if "random_state" in options:

@@ -1,5 +1,6 @@
 """Training runs of a search: data and weights of a repeat, training one by one or in a stack, checks of failures."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -70,6 +71,14 @@ class Trials:
             return {"runs": self._stacked(item["trials"])}
         return {"runs": [self._one_by_one(*trial) for trial in item["trials"]]}
 
+    def identity(self) -> dict[str, Any]:
+        """Return what, beside the trials, decides the runs as far as it can be told: all but `build` and `train`."""
+        content = hashlib.blake2b(digest_size=16)
+        for values in (self.x, self.y):
+            content.update(values.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        tolerances = [self.checks.gradient_tolerance, self.checks.slope_tolerance, self.checks.eigenvalues]
+        return {"data": content.hexdigest(), "restarts": self.restarts, "checks": tolerances}
+
     def fresh(self, seed: int, restart: int) -> Any:
         """Build the network of a restart, whether it draws its weights from the generator or from the global state."""
         own = spawn_seeds(spawn_seeds(seed, 4)[2], restart + 1)[restart]
@@ -110,7 +119,7 @@ class Trials:
                 break
         return rows
 
-    def _stacked(self, trials: Sequence[tuple[Labels, int, int]]) -> list[list[Row]]:
+    def _stacked(self, trials: Sequence[Sequence[Any]]) -> list[list[Row]]:
         """Train all restarts of all trials at once, and the undecided failures once more."""
         cells = [(*trial, restart) for trial in trials for restart in range(self.restarts)]
         parts = [self.samples(labels, seed, n) for labels, seed, n, _ in cells]
