@@ -17,7 +17,7 @@ EXEMPT = {
     "generalization.teacher_complexity": "takes numbers; held against a count of weights in its test",
     "generalization.capacity.EstimatorProcedure": "trains an estimator of scikit-learn in place; tried in its test",
     "generalization.capacity.StackedProcedure": "trains networks in place by core's stacked trainer; tried in its test",
-    "generalization.capacity.SubspaceNetwork": "is built from a network; its weights and gradients are tried in its test",
+    "generalization.capacity.SubspaceNetwork": "is built from a network; weights and gradients are tried in its test",
     "generalization.capacity.TrainingProcedure": "trains a network in place by core's `fit`; tried in its test",
     "generalization.capacity.cover_probability": "takes numbers; held against a count of labellings in its test",
     "generalization.capacity.quantized_network": "takes a network alone and returns one; tried in its test",

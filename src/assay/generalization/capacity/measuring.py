@@ -121,8 +121,13 @@ def effective_model_complexity(
     >>> print(effective_model_complexity(nearest, EstimatorProcedure(), x, y, labels="random"))
     Effective model complexity on random labels, 1 repeat: ≥ 40 samples. 1 fitted all 40 samples there are.
     """
-    options = {"restarts": restarts, "share_fitted": share_fitted, "loss": loss, "eigenvalues": eigenvalues}
-    tolerances = {"gradient_tolerance": gradient_tolerance, "slope_tolerance": slope_tolerance}
+    options: dict[str, Any] = {
+        "restarts": restarts,
+        "share_fitted": share_fitted,
+        "loss": loss,
+        "eigenvalues": eigenvalues,
+    }
+    tolerances: dict[str, Any] = {"gradient_tolerance": gradient_tolerance, "slope_tolerance": slope_tolerance}
     trials, n_parameters = _prepare(build, train, x, y, labels=labels, **options, **tolerances)
     check_count(repeats, "repeats")
     seeds = _repeat_seeds(generator, repeats)
@@ -204,8 +209,13 @@ def label_gap(
     >>> gap.values[0] > 1
     True
     """
-    options = {"restarts": restarts, "share_fitted": share_fitted, "loss": loss, "eigenvalues": eigenvalues}
-    tolerances = {"gradient_tolerance": gradient_tolerance, "slope_tolerance": slope_tolerance}
+    options: dict[str, Any] = {
+        "restarts": restarts,
+        "share_fitted": share_fitted,
+        "loss": loss,
+        "eigenvalues": eigenvalues,
+    }
+    tolerances: dict[str, Any] = {"gradient_tolerance": gradient_tolerance, "slope_tolerance": slope_tolerance}
     trials, n_parameters = _prepare(build, train, x, y, labels="random", **options, **tolerances)
     check_count(repeats, "repeats")
     found = _search(
@@ -278,7 +288,7 @@ def _search(
     if not 0 <= search["tolerance"] < 1:
         raise InvalidInputError(f"tolerance must lie in [0, 1), got {search['tolerance']!r}; 0 is exact")
     most = len(trials.x)
-    places = [(kind, repeat) for kind in kinds for repeat in range(len(seeds))]
+    places: list[tuple[Labels, int]] = [(kind, repeat) for kind in kinds for repeat in range(len(seeds))]
     searches = {place: growth_and_bisection(**search, most=most) for place in places}
     wanted = {place: next(each) for place, each in searches.items()}
     brackets: dict[tuple[Labels, int], tuple[int, int | None]] = {}

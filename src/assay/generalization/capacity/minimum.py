@@ -162,6 +162,6 @@ def _ends(operator: HessianOperator, generator: torch.Generator) -> tuple[float,
         # The other end, as the largest distance from the end that is known: small eigenvalues themselves would take
         # Lanczos long to resolve.
         scale = abs(extreme)
-        shifted = scale * aslinearoperator(identity(p, dtype=start.dtype)) - np.sign(extreme) * hessian
+        shifted = scale * aslinearoperator(identity(p, dtype=str(start.dtype))) - np.sign(extreme) * hessian
         other = float(np.sign(extreme) * (scale - eigsh(shifted, which="LA", **options)[0]))
     return min(extreme, other), max(extreme, other)

@@ -75,7 +75,7 @@ class Trials:
         """Return what, beside the trials, decides the runs as far as it can be told: all but `build` and `train`."""
         content = hashlib.blake2b(digest_size=16)
         for values in (self.x, self.y):
-            content.update(values.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            content.update(values.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         tolerances = [self.checks.gradient_tolerance, self.checks.slope_tolerance, self.checks.eigenvalues]
         return {"data": content.hexdigest(), "restarts": self.restarts, "checks": tolerances}
 
@@ -109,7 +109,7 @@ class Trials:
             model, source = self.fresh(seed, restart), self._source(seed, restart)
             # Where training had not ended, a second call goes on: the budget is doubled once.
             for last in (False, True):
-                with isolated_rng(source.initial_seed()):
+                with isolated_rng(source.initial_seed()), torch.enable_grad():
                     report = self.train(model, x, y, source)
                 row = self._judge(model, x, y, report, last=last)
                 if row.get("decided") is not False:
