@@ -18,6 +18,7 @@ from assay.data import load
 from assay.generalization.capacity import (
     EffectiveModelComplexity,
     EstimatorProcedure,
+    LabelGap,
     StackedProcedure,
     SubspaceNetwork,
     TrainingProcedure,
@@ -132,7 +133,7 @@ def linear_oracles(settings: Settings) -> dict[str, Any]:
 def described(found: EffectiveModelComplexity, name: str) -> dict[str, Any]:
     """Return what the evidence needs of a search."""
     failures = [probe for probe in found.probes if probe.decided is not None]
-    flat = [not probe.smallest_eigenvalue < -1e-3 * probe.largest_eigenvalue for probe in failures]  # type: ignore
+    flat = [(probe.smallest_eigenvalue or 0) >= -1e-3 * (probe.largest_eigenvalue or 0) for probe in failures]
     return {
         name: list(found.n_fitted),
         f"{name}, censored": [float(value) for value in found.censored],
@@ -188,6 +189,7 @@ def convolution(settings: Settings) -> dict[str, Any]:
         "parameters": original.n_parameters,
         **described(original, "original"),
         **described(random, "random"),
+        "gap": list(LabelGap(original, random).values),
         **errors(settings, "CNN 6-6-6 ReLU"),
     }
 
@@ -200,7 +202,7 @@ def reparametrized(settings: Settings) -> dict[str, Any]:
         "subspace": lambda generator: SubspaceNetwork(network(), SUBSPACE, generator),
         "quantised": lambda generator: quantized_network(network(), BITS),
     }
-    options = {"labels": "random", "repeats": settings.repeats, "tolerance": 0.1, "start": 64, "loss": None}
+    options = {"labels": "random", "repeats": settings.other_repeats, "tolerance": 0.1, "start": 64, "loss": None}
     found = {name: effective_model_complexity(build, adam(settings), x, y, **options) for name, build in builds.items()}
     return {name: list(each.n_fitted) for name, each in found.items()}
 
@@ -217,7 +219,8 @@ def descent(settings: Settings, method: str, budget: str, lr: float) -> dict[str
     size = 16 if method == "SGD" else None
     sgd = partial(torch.optim.SGD, lr=lr, momentum=0.9)
     train = TrainingProcedure(cross_entropy, sgd, batch_size=size, **spent)
-    options = {"labels": "random", "repeats": settings.descent_repeats, "tolerance": 0.1, "start": 16, "loss": None}
+    options = {"labels": "random", "repeats": settings.descent_repeats, "tolerance": 0.1, "loss": None}
+    options |= {"start": settings.descent_start}
     found = effective_model_complexity(builder("MLP 8-8 ReLU"), train, x, y, **options)
     # None at all counts as one: where budgets are too small for a single sample, ratios are still numbers.
     return {"fitted": [max(1, n) for n in found.n_fitted], "parameters": found.n_parameters}
@@ -228,7 +231,12 @@ def activation(settings: Settings, nonlinearity: str) -> dict[str, Any]:
     source = seeded(0)
     x = torch.randn(settings.gaussian_samples, 32, generator=source)
     y = torch.arange(len(x)) % 10
-    options = {"labels": "random", "repeats": settings.repeats, "tolerance": 0.1, "start": settings.gaussian_start}
+    options = {
+        "labels": "random",
+        "repeats": settings.other_repeats,
+        "tolerance": 0.1,
+        "start": settings.gaussian_start,
+    }
     found = effective_model_complexity(
         lambda generator: dense((32, 24, 24, 10), ACTIVATIONS[nonlinearity]),
         adam(settings),
