@@ -14,7 +14,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from assay.audit import Subject, known_start, restarts, run_audit, start_search
-from assay.audit.probes import membership, names, reconstruction, robustness
+from assay.audit.probes import capacity, membership, names, reconstruction, robustness
 from assay.core import (
     InvalidInputError,
     LossFunction,
@@ -73,6 +73,7 @@ TRAINERS = (
     "simulate_training",
     "effective_model_complexity",
     "label_gap",
+    "probe capacity",
     "probe membership",
 )
 """What trains copies of the network, beside the rows that say so."""
@@ -86,6 +87,7 @@ STRUCTURAL = (
     "guess_initial_state",
     "InitialState",
     "start_share",
+    "probe capacity",
     "probe initial_weights",
     "probe membership",
 )
@@ -122,6 +124,7 @@ def _tiny() -> Iterator[None]:
         patch.object(reconstruction, "KKTReconstructor", search),
         patch.multiple(reconstruction, _STEPS=5, _RESTARTS=3),
         patch.multiple(restarts, _TRIAL_STEPS=(2,)),
+        patch.multiple(capacity, _STEPS=20, _FEWEST_STEPS=5),
         patch.multiple(membership, _STEPS=20, _SHADOWS=8),
         patch.multiple(robustness, _STEPS=3, _QUERIES=5),
         patch.multiple(known_start, _STEPS=3),

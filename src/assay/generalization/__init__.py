@@ -1,7 +1,7 @@
 """Why networks that fit their training set do well on new data: prior over functions, width and optimisation.
 
-Random interpolators, the functions that random weights favour; effective model complexity, the number of samples that
-training can fit. Papers: random-interpolators, effective-model-complexity.
+`interpolators`: the functions that random weights favour; `capacity`: the number of samples that training can fit.
+Papers: random-interpolators, effective-model-complexity.
 """
 
 from assay.generalization.capacity import effective_model_complexity, label_gap, minimum_check

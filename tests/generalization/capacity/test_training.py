@@ -36,6 +36,13 @@ def test_a_budget_is_spent_where_they_are_not():
     assert TrainingProcedure(cross_entropy, ADAM, epochs=10, batch_size=2)(model, x, y, seeded(0)).n_iter == 30
 
 
+def test_one_sample_is_enough_for_batch_norm():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    report = TrainingProcedure(cross_entropy, ADAM, n_iter=100)(model, torch.ones(1, 3), torch.tensor([1]), seeded(0))
+    assert report.n_iter == 25
+    assert model(torch.ones(1, 3)).argmax() == 1
+
+
 def test_a_stack_takes_the_steps_of_core():
     x, y = easy()
     membership = torch.zeros(2, 40, dtype=torch.bool)
@@ -58,6 +65,14 @@ def test_an_estimator_that_does_not_converge_gets_twice_the_iterations():
     short = LogisticRegression(max_iter=1, C=1e9)
     assert not EstimatorProcedure()(short, x, y, seeded(0)).converged
     assert short.max_iter == 2
+
+
+def test_one_class_is_fitted_without_training():
+    x, y = easy()
+    model = LogisticRegression()
+    assert EstimatorProcedure()(model, x, torch.ones_like(y), seeded(0)).converged
+    assert not hasattr(model, "coef_")
+    assert EstimatorProcedure().share_fitted(model, x, torch.ones_like(y)) == 1
 
 
 def test_an_estimator_draws_from_the_generator():

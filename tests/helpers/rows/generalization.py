@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from assay.core import accuracy, cross_entropy, predict
+from assay.core import cross_entropy
 from assay.generalization import (
     QuantizedMLP,
     effective_model_complexity,
@@ -44,18 +44,13 @@ def _rows_of(found, x):
     return torch.tensor([*found.n_fitted], dtype=x.dtype), torch.tensor(rows, dtype=x.dtype)
 
 
-def _share(model, x, y):
-    # Batch-norm cannot be trained on one sample, which a search reaches where nothing is fitted.
-    return 1.0 if len(x) == 2 else accuracy(predict(model, x), y)
-
-
 def _complexity(model, x, y, generator):
-    options = {"labels": "random", "start": 2, "eigenvalues": False, "share_fitted": _share, "generator": generator}
+    options = {"labels": "random", "start": 2, "eigenvalues": False, "generator": generator}
     return _rows_of(effective_model_complexity(lambda source: copied(model), TRAIN, x, y, **options), x)
 
 
 def _gap(model, x, y, generator):
-    options = {"start": 2, "eigenvalues": False, "share_fitted": _share, "generator": generator}
+    options = {"start": 2, "eigenvalues": False, "generator": generator}
     found = label_gap(lambda source: copied(model), TRAIN, x, y, **options)
     return *_rows_of(found.original, x), *_rows_of(found.random, x)
 

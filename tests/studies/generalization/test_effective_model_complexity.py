@@ -6,7 +6,7 @@ import torch
 
 from assay.generalization.capacity import cover_probability
 from assay.lab import Run
-from assay.studies.generalization.effective_model_complexity import cells, study
+from assay.studies.generalization.effective_model_complexity import cells, study, summaries
 
 SMOKE = study.STUDY.scales["smoke"]
 
@@ -42,4 +42,4 @@ def test_the_networks_have_the_sizes_that_the_claims_speak_of(name: str, paramet
 def test_a_correlation_has_one_value_for_each_repeat() -> None:
     one = np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 1.0], [3.0, 3.0, 1.0]])
     other = np.array([[5.0, 9.0, 1.0], [6.0, 8.0, 2.0], [9.0, 1.0, 3.0]])
-    assert study.correlations(one, other) == pytest.approx([1.0, -1.0, 0.0])
+    assert summaries.correlations(one, other) == pytest.approx([1.0, -1.0, 0.0])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Shaped
-from sklearn.base import is_regressor
+from sklearn.base import is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -79,6 +79,8 @@ class TrainingProcedure:
 
     def __call__(self, model: nn.Module, x: Shaped[Tensor, "n *d"], y: Tensor, generator: torch.Generator) -> FitResult:
         """Train in place and return the losses; a generator in the same state gives the same weights."""
+        if len(x) == 1:  # which batch-norm cannot train on; the mean loss of two copies is that of one
+            x, y = torch.cat([x, x]), torch.cat([y, y])
 
         def fitted(step: Step) -> bool:
             return step.number % _LOOK_EVERY == 0 and share_classified(model, x, y) == 1
@@ -165,7 +167,8 @@ class EstimatorReport:
 class EstimatorProcedure:
     """Fit a scikit-learn estimator, as the `train` of `effective_model_complexity`, whose `build` then returns one.
 
-    Where the estimator warns that it has not converged, its `max_iter` is doubled once.
+    Where the estimator warns that it has not converged, its `max_iter` is doubled once. Samples of one class are fitted
+    by any classifier; since many refuse them, none is trained then.
 
     Args:
         tolerance: Error up to which a regressor has fitted a target.
@@ -191,6 +194,8 @@ class EstimatorProcedure:
 
     def __call__(self, model: Any, x: Shaped[Tensor, "n *d"], y: Tensor, generator: torch.Generator) -> EstimatorReport:
         """Fit in place and tell whether the estimator converged."""
+        if _one_class(model, y):
+            return EstimatorReport(converged=True)
         options = model.get_params()
         if "random_state" in options:
             model.set_params(random_state=int(torch.randint(2**31, (1,), generator=generator)))
@@ -203,10 +208,16 @@ class EstimatorProcedure:
 
     def share_fitted(self, model: Any, x: Shaped[Tensor, "n *d"], y: Tensor) -> float:
         """Return the share of labels that a fitted estimator returns, or of targets within the tolerance."""
+        if _one_class(model, y):
+            return 1.0
         predicted, wanted = model.predict(_rows(x)), y.reshape(len(y), -1).cpu().numpy()
         predicted = np.asarray(predicted).reshape(wanted.shape)
         right = abs(predicted - wanted) <= self.tolerance if is_regressor(model) else predicted == wanted
         return float(right.all(1).mean())
+
+
+def _one_class(model: Any, y: Tensor) -> bool:
+    return is_classifier(model) and len(y.unique(dim=0)) == 1
 
 
 def _rows(x: Tensor) -> np.ndarray:

@@ -10,7 +10,6 @@ descent at equal steps and at equal passes over the data.
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from assay.lab import Claim, Grid, Lab, Paper, Study
 from assay.studies.generalization.effective_model_complexity.cells import (
@@ -29,6 +28,13 @@ from assay.studies.generalization.effective_model_complexity.cells import (
 )
 from assay.studies.generalization.effective_model_complexity.figures import draw_capacities, draw_cover, draw_gap
 from assay.studies.generalization.effective_model_complexity.settings import Settings
+from assay.studies.generalization.effective_model_complexity.summaries import (
+    NETWORKS_CAPTION,
+    activation_row,
+    correlations,
+    geometric,
+    row,
+)
 
 MLP, CNN = "MLP 12-12 ReLU", "CNN 6-6-6 ReLU"
 
@@ -128,32 +134,6 @@ def run(settings: Settings, lab: Lab) -> None:
     )
 
 
-NETWORKS_CAPTION = (
-    "Digits that are fitted by network, geometric means over repeats; undecided: repeats in which training had not "
-    "ended at the failure that bounds them; minima: share of failed runs without significantly negative curvature"
-)
-
-
-def row(name: str, cell: dict[str, Any]) -> dict[str, Any]:
-    """Return a network's row of the table."""
-    failures = cell["original, failures"] + cell["random, failures"]
-    return {
-        "network": name,
-        "parameters": cell["parameters"],
-        "original": round(geometric(cell["original"])),
-        "censored": int(sum(cell["original, censored"])),
-        "random": round(geometric(cell["random"])),
-        "undecided": int(sum(cell["original, undecided"]) + sum(cell["random, undecided"])),
-        "minima": round((cell["original, minima"] + cell["random, minima"]) / max(1, failures), 2),
-        "test error": round(float(np.mean(cell["test error"])), 3),
-    }
-
-
-def geometric(values: Any) -> float:
-    """Return the geometric mean."""
-    return float(np.exp(np.log(values).mean()))
-
-
 def measure_oracles(lab: Lab, cover: Grid, oracles: dict[str, Any], settings: Settings) -> None:
     """C1: the protocol on models whose complexity is known."""
     what = (
@@ -237,14 +217,6 @@ def measure_gap(lab: Lab, networks: dict[str, dict[str, Any]], settings: Setting
     lab.measure("C4", correlations(original, tested), what=what)
 
 
-def correlations(one: np.ndarray, other: np.ndarray) -> list[float]:
-    """Return Spearman's correlation over networks for each repeat; 0 where all are equal and have no ranks."""
-    return [
-        float(np.asarray(spearmanr(a, b))[0]) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
-        for a, b in zip(one.T, other.T, strict=True)
-    ]
-
-
 def measure_activations(lab: Lab, found: Grid) -> None:
     """C5: ReLU against the others, on Gaussian inputs."""
     fitted = {name: grid["random"].reshape(-1) for name, grid in found.by("nonlinearity").items()}
@@ -254,13 +226,5 @@ def measure_activations(lab: Lab, found: Grid) -> None:
     for name, values in fitted.items():
         what = f"samples of Gaussian inputs with random labels that an MLP 32-24-24-10 fits with {name}"
         lab.measure("C5", values, what=what)
-    columns = [
-        {
-            "activation": name,
-            "fitted": round(geometric(values)),
-            "at the first start": round(float(np.mean(found.at(nonlinearity=name)["at the first start"]))),
-            "undecided repeats": int(found.at(nonlinearity=name)["random, undecided"].sum()),
-        }
-        for name, values in fitted.items()
-    ]
-    lab.table("activations", columns, caption="Gaussian samples fitted with random labels, by activation")
+    rows = [activation_row(name, found.at(nonlinearity=name)) for name in fitted]
+    lab.table("activations", rows, caption="Gaussian samples fitted with random labels, by activation")
