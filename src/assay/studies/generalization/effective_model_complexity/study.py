@@ -8,8 +8,8 @@ descent at equal steps and at equal passes over the data.
 
 The paper's networks are far larger, and its thresholds were not available. Failures count where the gradient's norm is
 at most 0.05; the budget is doubled once for others. A first run at this scale, of four repeats and 1000 steps, left C2,
-C3 and C4 undecided. Its search by passes over the data began at 16 digits, where 100 passes are only 100 steps and fail;
-it begins at 48 now. Ratios are judged as logarithms since then; no bar was changed.
+C3 and C4 undecided. Its search by passes over the data began at 16 digits, where 100 passes are only 100 steps and
+fail; it begins at 48 now. Ratios are judged as logarithms since then; no bar was changed.
 """
 
 from typing import Any
