@@ -191,7 +191,7 @@ def test_the_model_comes_back_as_it_was(tmp_path):
 def test_an_unknown_probe_is_refused_with_the_nearest_name(tmp_path):
     with pytest.raises(InvalidInputError, match="did you mean 'curvature'"):
         run_audit(small_subject(), probes=["curvatur"], out=tmp_path / "audit")
-    with pytest.raises(InvalidInputError, match="choose from reconstruction, initial_weights, membership, curvature"):
+    with pytest.raises(InvalidInputError, match="choose from reconstruction, initial_weights, membership, capacity"):
         registry.load("xyz")
 
 
@@ -201,6 +201,26 @@ def test_every_probe_asks_what_its_file_says():
         probe = registry.load(name)
         assert (probe.name, probe.question) == (name, question)
         assert question.endswith("?")
+        assert probe.opt_in == (name in registry.opt_in_names())
+
+
+def test_an_opt_in_probe_runs_only_where_it_is_named(with_probes, tmp_path):
+    def answers(**options):
+        audit = run_audit(small_subject(), out=tmp_path / str(len(options)), **options)
+        return [answer.probe for answer in audit.answers], json.loads((audit.folder / "findings.json").read_text())
+
+    usual = a_probe("usual", lambda subject, context: a_finding())
+    with_probes(usual, a_probe("long", lambda subject, context: a_finding(), opt_in=True))
+    asked, facts = answers()
+    assert asked == ["usual"]
+    assert facts["not_asked"] == [{"probe": "long", "question": "What does long say?"}]
+    jsonschema.validate(facts, schema())
+    page = (tmp_path / "0" / "report.html").read_text()
+    assert "What does long say?" in page
+    assert "assay audit SUBJECT --probe long" in page
+    asked, facts = answers(probes=["long"])
+    assert asked == ["long"]
+    assert facts["not_asked"] == []
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,7 @@ def test_a_regression_is_attacked_with_multipliers_of_either_sign(context):
     [
         pytest.param(name, marks=[pytest.mark.slow] if name in ("reconstruction", "membership") else [])
         for name in registry.names()
+        if name not in registry.opt_in_names()
     ],
 )
 def test_the_same_seed_gives_the_same_finding(digits, digits_audit, context, name):

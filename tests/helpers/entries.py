@@ -14,7 +14,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from assay.audit import Subject, known_start, restarts, run_audit, start_search
-from assay.audit.probes import membership, names, reconstruction, robustness
+from assay.audit.probes import capacity, membership, names, reconstruction, robustness
 from assay.core import (
     InvalidInputError,
     LossFunction,
@@ -72,6 +72,9 @@ TRAINERS = (
     "Retraining",
     "simulate_training",
     "track_opposing",
+    "effective_model_complexity",
+    "label_gap",
+    "probe capacity",
     "probe membership",
 )
 """What trains copies of the network, beside the rows that say so."""
@@ -86,6 +89,7 @@ STRUCTURAL = (
     "InitialState",
     "start_share",
     "last_layer_inputs",
+    "probe capacity",
     "probe initial_weights",
     "probe membership",
     "probe opposing",
@@ -123,6 +127,7 @@ def _tiny() -> Iterator[None]:
         patch.object(reconstruction, "KKTReconstructor", search),
         patch.multiple(reconstruction, _STEPS=5, _RESTARTS=3),
         patch.multiple(restarts, _TRIAL_STEPS=(2,)),
+        patch.multiple(capacity, _STEPS=20, _FEWEST_STEPS=5),
         patch.multiple(membership, _STEPS=20, _SHADOWS=8),
         patch.multiple(robustness, _STEPS=3, _QUERIES=5),
         patch.multiple(known_start, _STEPS=3),

@@ -55,5 +55,5 @@ def a_finding(severity="info", **changes):
     return Finding(**(given | changes))
 
 
-def a_probe(name, run, needs=()):
-    return Probe(name, f"What does {name} say?", "training", frozenset(needs), run)
+def a_probe(name, run, needs=(), **options):
+    return Probe(name, f"What does {name} say?", "training", frozenset(needs), run, **options)

@@ -48,7 +48,7 @@ def run_audit(
 
     Args:
         subject: The subject; its model is left unchanged.
-        probes: Names of the probes to run; all by default.
+        probes: Names of the probes to run; by default all but those that are opt-in.
         out: Folder to write, which must not exist or be empty; by default ``assay-audit/<subject>-<n>``.
         seed: Seed of the probes' random draws.
         device: Device to compute on; by default the model's.
@@ -66,7 +66,7 @@ def run_audit(
     >>> run_audit(load_subject("digits"), probes=["curvature"]).report.as_posix()
     'assay-audit/digits-1/report.html'
     """
-    chosen = [registry.load(name) for name in dict.fromkeys(probes or registry.names())]
+    chosen = registry.choose(probes or ())
     options = {"seed": seed, "device": device, "progress": progress, "minutes": minutes}
     with reserved(out, subject.name) as folder:
         result = ask_probes(subject, chosen, folder=folder, **options)
@@ -107,7 +107,10 @@ def ask_probes(
     if all(answer.status == "skipped" for answer in answers):
         reasons = " | ".join(f"{answer.probe}: {answer.reason}" for answer in answers)
         raise InvalidInputError(f"no probe applies to subject {subject.name!r}: {reasons}")
-    return AuditResult(subject=subject, answers=answers, seed=seed, folder=folder, quality=quality)
+    asked = {probe.name for probe in chosen}
+    not_asked = tuple(probe for probe in map(registry.load, registry.names()) if probe.opt_in)
+    not_asked = tuple((probe.name, probe.question) for probe in not_asked if probe.name not in asked)
+    return AuditResult(subject, answers, seed=seed, folder=folder, quality=quality, not_asked=not_asked)
 
 
 def write_audit(result: AuditResult) -> None:

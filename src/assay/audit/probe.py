@@ -151,6 +151,7 @@ class Probe:
         topic: The heading under which the report has it.
         needs: Parts that the subject must have; where one is missing, the probe is skipped with that reason.
         run: Called as ``run(subject, context)``; returns the finding, or raises `SkipProbe`.
+        opt_in: Run it only where it is named, as for a probe that takes minutes.
     """
 
     name: str
@@ -158,3 +159,4 @@ class Probe:
     topic: Topic
     needs: frozenset[Need]
     run: Callable[[Subject, Context], Finding]
+    opt_in: bool = False

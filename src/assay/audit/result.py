@@ -63,6 +63,7 @@ class AuditResult:
         seed: The audit's seed.
         folder: Folder of ``report.html``, ``findings.json`` and ``figures/``.
         quality: Fit of the model to its data, and warnings where they may not belong together.
+        not_asked: Names and questions of the probes that run only where they are named, and were not.
     """
 
     subject: Subject
@@ -70,6 +71,7 @@ class AuditResult:
     seed: int
     folder: Path
     quality: Quality
+    not_asked: tuple[tuple[str, str], ...] = ()
 
     @property
     def report(self) -> Path:
@@ -157,6 +159,7 @@ def describe(result: AuditResult) -> tuple[dict[str, Any], dict[str, bytes]]:
         "subject": _describe_subject(result.subject),
         "quality": asdict(result.quality),
         "findings": [_describe_answer(answer) for answer in result.ranked],
+        "not_asked": [{"probe": probe, "question": question} for probe, question in result.not_asked],
     }
     return facts, pictures
 

@@ -63,7 +63,8 @@ class Audit(_Command):
     probe: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME", help_behavior_hint="")
     ] = ()
-    """Run only this probe; may be repeated."""
+    """Run only this probe; may be repeated. Probes that take minutes run only where they are named; `assay list` says
+    which."""
     fail_on: FailOn = "never"
     """Gate: exit with 1 when a finding has at least this severity, and with 3 when that cannot be told, because a
     probe failed or most were skipped. Other exit codes: 0 done; 2 bad input, or the report cannot be written; 130
@@ -246,7 +247,9 @@ def _list(command: List) -> int:
         cells = [[(slug, titles[slug]), ("", ", ".join(methods[slug]))] for slug in titles if rooms[slug] == room]
         say(f"Studies: {room} (assay study SLUG)")
         say(columns([row for study in cells for row in study if any(row)]) + "\n")
-    say(f"Probes (assay audit SUBJECT --probe PROBE)\n{columns(list(probes.questions().items()))}\n")
+    only_named = dict.fromkeys(probes.opt_in_names(), " Runs only where it is named.")
+    questions = [(name, question + only_named.get(name, "")) for name, question in probes.questions().items()]
+    say(f"Probes (assay audit SUBJECT --probe PROBE)\n{columns(questions)}\n")
     say(f"Built-in subjects (assay audit SUBJECT)\n{columns(list(BUILT_IN.items()))}")
     return 0
 

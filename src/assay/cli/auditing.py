@@ -39,7 +39,7 @@ def audit(command: "Audit") -> int:
         )
         result = ask_probes(
             subject,
-            [registry.load(name) for name in dict.fromkeys(command.probe or registry.names())],
+            registry.choose(command.probe),
             folder=folder or stack.enter_context(reserved(None, subject.name)),
             seed=command.seed,
             device=command.device,

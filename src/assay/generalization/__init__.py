@@ -1,5 +1,6 @@
 """Why networks that fit their training set do well on new data: prior over functions, width and optimisation.
 
+- `capacity`: the number of samples that training can fit (effective-model-complexity).
 - `double_descent`: test loss against width, and the part of optimisation in its peak (double-descent-optimization).
 - `instability`: transformers that diverge at high learning rates, what foretells it and what prevents it
   (training-instability-proxies).
@@ -7,6 +8,7 @@
 - `subpopulations`: accuracies of subpopulations over many models (accuracy-on-the-curve).
 """
 
+from assay.generalization.capacity import effective_model_complexity, label_gap, minimum_check
 from assay.generalization.double_descent import (
     DoubleDescentCurve,
     FactorStudy,
@@ -61,12 +63,15 @@ __all__ = [
     "accuracy_gap",
     "accuracy_gap_theorem",
     "double_descent_curve",
+    "effective_model_complexity",
     "enumerate_functions",
     "factor_study",
     "gradient_descent_path",
     "guess_and_check",
+    "label_gap",
     "lr_sensitivity",
     "lr_sweep",
+    "minimum_check",
     "modified_cifar4",
     "moon_shape",
     "mup_param_groups",
