@@ -47,6 +47,11 @@ def interleaved_rows(net: Any, x: Tensor) -> Tensor:
     return net.out(torch.tanh(net.inner(x.movedim(1, 0).reshape(-1, 4))).reshape(-1, len(x), 5).mean(0))
 
 
+def frames(net: Any, x: Tensor) -> Tensor:
+    hidden = net.norm(net.wide(torch.tanh(net.conv(x.flatten(0, 1)))))
+    return net.out(torch.tanh(hidden).mean((2, 3)).unflatten(0, (len(x), -1)).mean(1))
+
+
 def twice(net: Any, x: Tensor) -> Tensor:
     return net.out(torch.tanh(net.inner(torch.tanh(net.inner(x)))).mean(1))
 
@@ -82,6 +87,19 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], str], set
     "even kernel, same size": (images(convolution(4, (4, 2), padding="same", dilation=(1, 2))), PICTURES, set()),
     "valid, depthwise": (images(convolution(3, 3, groups=3, padding="valid", bias=False)), PICTURES, set()),
     "reflected": (images(convolution(4, 3, padding=1, padding_mode="reflect"), nn.Tanh()), PICTURES, set()),
+    "wide": (
+        images(convolution(16, 3, padding=1), nn.Tanh(), nn.Conv2d(16, 16, (3, 2), stride=(2, 1), groups=2)),
+        PICTURES,
+        set(),
+    ),
+    "frames": (
+        lambda: Net(
+            frames, conv=nn.Conv2d(3, 8, 1), wide=nn.Conv2d(8, 8, 3), norm=nn.BatchNorm2d(8), out=nn.Linear(8, 3)
+        ),
+        ((2, 2, 3, 6, 7), "images"),
+        set(),
+    ),
+    "few positions": (images(convolution(16, 3), nn.Conv2d(16, 16, 4)), PICTURES, set()),
     "one dimension": (images(nn.Conv1d(3, 4, 3, padding=1, stride=2), nn.Tanh()), STEPS, set()),
     "batch-norm": (images(convolution(4, 3), nn.BatchNorm2d(4), nn.ReLU()), PICTURES, set()),
     "other norms": (

@@ -1,16 +1,20 @@
 """Squared norms of per-sample gradients from inputs and output gradients of layers (Goodfellow, 2015)."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
 from assay.core.layer_calls import LayerCall, Role
 
 _LARGEST = 2**24  # entries of a temporary matrix
+_FEW_CHANNELS = 8  # below which kernels of grouped convolutions are slow
 
 _CONVOLUTIONS = (F.conv1d, F.conv2d)
 _OF_LAST_AXES = (F.layer_norm, F.rms_norm)
@@ -38,6 +42,8 @@ def ghost_square_norms(
         The squared norms; None where the samples' shares cannot be told apart, or uses of different kinds meet.
     """
     found = []
+    if len(uses) == 1 and uses[0][1] == "weight" and uses[0][0].operation in _CONVOLUTIONS:
+        return _single_convolution(uses[0][0], references[0][0], slopes, n)
     for (call, role), (reference, _) in zip(uses, references, strict=True):
         axis = _sample_axis(call, reference, n)
         slope = slopes.get(call)
@@ -58,6 +64,15 @@ def ghost_square_norms(
     return _sparse_square_norms(torch.cat(tokens, 1), torch.cat(outputs, 1), sizes[0])
 
 
+def _single_convolution(
+    call: LayerCall, reference: LayerCall, slopes: Mapping[LayerCall, Tensor], n: int
+) -> Float[Tensor, " n"] | None:
+    if call not in slopes or _sample_axis(call, reference, n) != 0:
+        return None
+    images = _convolution(call.arguments, _wide(slopes[call]))
+    return None if images is None else images.square_norms(n)
+
+
 def _share(call: LayerCall, role: Role, slope: Tensor, axis: int, n: int) -> tuple[Any, ...] | None:
     """Return the gradient of each sample, or the factors of which it is the product, or the rows that it fills."""
     slope = _wide(slope)
@@ -76,7 +91,8 @@ def _share(call: LayerCall, role: Role, slope: Tensor, axis: int, n: int) -> tup
     if call.operation is F.linear:
         rows = _wide(inputs)
         return tuple(_split(part, axis, n).reshape(n, 1, -1, part.shape[-1]) for part in (rows, slope))
-    return _patch_rows(call.arguments, slope, n) if axis == 0 else None
+    images = _convolution(call.arguments, slope) if axis == 0 else None
+    return None if images is None else images.rows(n)
 
 
 def _sample_axis(call: LayerCall, reference: LayerCall, n: int) -> int | None:
@@ -127,8 +143,48 @@ def _token_rows(arguments: Mapping[str, Any], slope: Tensor, axis: int, n: int) 
     return tokens, slope, size
 
 
-def _patch_rows(arguments: Mapping[str, Any], slope: Tensor, n: int) -> tuple[Tensor, Tensor] | None:
-    """Return the patches that a convolution multiplies by its weight, and the gradients of its outputs."""
+@dataclass(frozen=True)
+class _Convolution:
+    """A convolution of padded images, and the gradients of its outputs."""
+
+    inputs: Float[Tensor, "m c h w"]
+    slope: Float[Tensor, "m o u v"]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def rows(self, n: int) -> tuple[Tensor, Tensor]:
+        """Return the patches that the weight multiplies, and the gradients of its outputs."""
+        patches = self.inputs
+        for axis, (size, stride, step) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True), 2):
+            patches = patches.unfold(axis, step * (size - 1) + 1, stride)[..., ::step]
+        columns = patches.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)
+        return _grouped(columns, n, self.groups), _grouped(self.slope.flatten(2), n, self.groups)
+
+    def square_norms(self, n: int) -> Float[Tensor, " n"]:
+        """Return the squared norms of the weight's gradients, in the form that is computed fastest."""
+        m, channels = self.inputs.shape[:2]
+        positions, fan_out = self.slope.numel() // self.slope.shape[1] // n, self.slope.shape[1] // self.groups
+        fan_in = channels // self.groups * math.prod(self.kernel)
+        if _is_small(positions, fan_in, fan_out) or channels // self.groups < _FEW_CHANNELS:
+            return _product_square_norms(*self.rows(n))
+        at_once = max(1, _LARGEST // (fan_in * fan_out * self.groups))
+        found = []
+        for images, slope in zip(
+            self.inputs.reshape(n, m // n, *self.inputs.shape[1:]).split(at_once),
+            self.slope.reshape(n, m // n, *self.slope.shape[1:]).split(at_once),
+            strict=True,
+        ):  # samples as groups of channels
+            size = (len(images) * slope.shape[2], channels // self.groups, *self.kernel)
+            options = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups * len(images)}
+            joined = (part.transpose(0, 1).flatten(1, 2) for part in (images, slope))
+            gradient = conv2d_weight(next(joined), size, next(joined), **options)
+            found.append(gradient.reshape(len(images), -1).square().sum(1))
+        return torch.cat(found)
+
+
+def _convolution(arguments: Mapping[str, Any], slope: Tensor) -> _Convolution | None:
     inputs, weight = _wide(arguments["input"]), arguments["weight"]
     spatial = weight.ndim - 2
     if inputs.ndim != weight.ndim:
@@ -137,17 +193,22 @@ def _patch_rows(arguments: Mapping[str, Any], slope: Tensor, n: int) -> tuple[Te
     padding, kernel = arguments.get("padding", 0), tuple(weight.shape[2:])
     if padding == "same":  # an odd total goes to the end
         total = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
-        inputs = F.pad(inputs, [side for full in reversed(total) for side in (full // 2, full - full // 2)])
-    sides = (0,) * spatial if isinstance(padding, str) else _pair(padding, spatial)
-    if spatial == 1:  # a picture of one row
-        inputs, kernel = inputs[:, :, None], (1, *kernel)
-        stride, dilation, sides = (1, *stride), (1, *dilation), (0, *sides)
-    patches = F.unfold(inputs, kernel, dilation=dilation, padding=sides, stride=stride)
-    groups = arguments.get("groups", 1)
-    return _grouped(patches, n, groups), _grouped(slope.flatten(2), n, groups)
+        sides = [(full // 2, full - full // 2) for full in total]
+    else:
+        sides = [(side, side) for side in ((0,) * spatial if padding == "valid" else _pair(padding, spatial))]
+    inputs = F.pad(inputs, [side for pair in reversed(sides) for side in pair])
+    if spatial == 1:  # an image of one row
+        inputs, slope, kernel, stride, dilation = (
+            inputs[:, :, None],
+            slope[:, :, None],
+            (1, *kernel),
+            (1, *stride),
+            (1, *dilation),
+        )
+    return _Convolution(inputs, slope, kernel, stride, dilation, arguments.get("groups", 1))
 
 
-def _grouped(channels: Float[Tensor, "m c t"], n: int, groups: int) -> Float[Tensor, "n groups t i"]:
+def _grouped(channels: Float[Tensor, "m c t"], n: int, groups: int) -> Float[Tensor, "n g positions i"]:
     parts = channels.reshape(n, len(channels) // n, groups, -1, channels.shape[-1])
     return parts[:, 0].mT if parts.shape[1] == 1 else parts.permute(0, 2, 1, 4, 3).flatten(2, 3)
 
@@ -157,14 +218,12 @@ def _pair(value: int | Sequence[int], spatial: int) -> tuple[int, ...]:
     return values * spatial if len(values) == 1 else values
 
 
-def _product_square_norms(
-    inputs: Float[Tensor, "n groups t i"], outputs: Float[Tensor, "n groups t o"]
-) -> Float[Tensor, " n"]:
+def _product_square_norms(inputs: Float[Tensor, "n g t i"], outputs: Float[Tensor, "n g t o"]) -> Float[Tensor, " n"]:
     groups, positions, fan_in = inputs.shape[1:]
     fan_out = outputs.shape[-1]
     if positions == 1:
         return (inputs.square().sum(3) * outputs.square().sum(3)).sum((1, 2))
-    gram = positions * (fan_in + fan_out) < fan_in * fan_out
+    gram = _is_small(positions, fan_in, fan_out)
     at_once = max(1, _LARGEST // (groups * (positions**2 if gram else fan_in * fan_out)))
     found = []
     for left, right in zip(inputs.split(at_once), outputs.split(at_once), strict=True):
@@ -174,6 +233,11 @@ def _product_square_norms(
             values = (right.mT @ left).flatten(1).square().sum(1)
         found.append(values)
     return torch.cat(found)
+
+
+def _is_small(positions: int, fan_in: int, fan_out: int) -> bool:
+    """Tell whether the products between positions are fewer operations than the gradient of each sample."""
+    return positions * (fan_in + fan_out) < fan_in * fan_out
 
 
 def _sparse_square_norms(
