@@ -46,7 +46,7 @@ ALL_ROOMS = (
         "generalization",
         "Why do networks that fit their training set do well on new data?",
         "here",
-        topics=("interpolators",),
+        topics=("coherence", "interpolators"),
     ),
     Room("theory", "What can be computed exactly?", "planned"),
     Room("representation", "What do the layers of a network encode?", "planned"),

@@ -2,9 +2,19 @@
 
 import torch
 
-from assay.generalization import QuantizedMLP, enumerate_functions, guess_and_check
+from assay.core import cross_entropy
+from assay.generalization import (
+    M3,
+    RM3,
+    CoherenceTracker,
+    QuantizedMLP,
+    enumerate_functions,
+    gradient_coherence,
+    guess_and_check,
+)
 from assay.generalization.interpolators import FunctionPrior
-from helpers.rows.standalone import Formula, Sampler
+from helpers.rows.base import Analysis
+from helpers.rows.standalone import Formula, Optimizer, Sampler
 
 NETWORK = QuantizedMLP((2, 2, 1))
 
@@ -25,7 +35,20 @@ def _teacher_probability(teacher):
     return prior.teacher_probability(teacher)
 
 
+def _tracked(model, x, y, generator, batch_size=5):
+    tracker = CoherenceTracker(x, y, loss=cross_entropy, every=1, batch_size=batch_size)
+    return tracker.record(model, 0)
+
+
+def _still(theta, gradient, lr):
+    return theta  # three gradients make a step
+
+
 ROWS = (
+    Analysis(gradient_coherence),
+    Analysis(CoherenceTracker, run=_tracked),
+    Optimizer(RM3, _still),
+    Optimizer(M3, _still),
     Sampler(guess_and_check, _fitting_weights, (9,)),
     Sampler(QuantizedMLP, lambda generator, n: NETWORK.sample(n, generator), (9,)),
     Formula(
