@@ -191,7 +191,7 @@ def test_the_model_comes_back_as_it_was(tmp_path):
 def test_an_unknown_probe_is_refused_with_the_nearest_name(tmp_path):
     with pytest.raises(InvalidInputError, match="did you mean 'curvature'"):
         run_audit(small_subject(), probes=["curvatur"], out=tmp_path / "audit")
-    with pytest.raises(InvalidInputError, match="choose from reconstruction, initial_weights, membership, curvature"):
+    with pytest.raises(InvalidInputError, match="choose from reconstruction, initial_weights, membership, coherence"):
         registry.load("xyz")
 
 

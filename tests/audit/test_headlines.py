@@ -12,7 +12,7 @@ from assay.adversarial.attacks import GradientMasking
 from assay.audit.matches import Matches, match_headline
 from assay.audit.membership_figures import PLAIN, headline
 from assay.audit.perturbations import Perturbed
-from assay.audit.probes import curvature, logit_gaps, membership, off_subspace, reconstruction, robustness
+from assay.audit.probes import coherence, curvature, logit_gaps, membership, off_subspace, reconstruction, robustness
 from assay.core import ROC, Interval
 from assay.privacy import MembershipReport
 from assay.reconstruction import ReconstructionScore
@@ -53,6 +53,7 @@ def not_learnt():
 
 
 LONGEST = {
+    "coherence": lambda: coherence._headline(-1.2e-30, 1000, 1_234_567, 0.12),
     "curvature": lambda: curvature._headline(-1.2e-30, 1_234_567, 12_345_678_901),
     "curvature that did not converge": lambda: curvature._unresolved_headline(
         curvature._Ends(-1.2e-30, 1.2e30, -1.2e30, 320)
