@@ -20,12 +20,20 @@ _CONVOLUTIONS = (F.conv1d, F.conv2d)
 _OF_LAST_AXES = (F.layer_norm, F.rms_norm)
 
 
+@dataclass(frozen=True)
+class Ghost:
+    """Squared norms of the gradients of samples, and their sum where it is a by-product."""
+
+    square_norms: Float[Tensor, " n"]
+    total: Tensor | None = None
+
+
 def ghost_square_norms(
     uses: Sequence[tuple[LayerCall, Role]],
     references: Sequence[tuple[LayerCall, Role]],
     slopes: Mapping[LayerCall, Tensor],
     n: int,
-) -> Float[Tensor, " n"] | None:
+) -> Ghost | None:
     r"""Compute $\lVert \nabla_w \ell_i \rVert^2$ of every sample for one parameter, from all its uses in a batch.
 
     A weight that multiplies inputs $a_{it}$ at positions t, whose outputs have gradients $b_{it}$, has the gradient
@@ -39,7 +47,8 @@ def ghost_square_norms(
         n: Samples, at least two.
 
     Returns:
-        The squared norms; None where the samples' shares cannot be told apart, or uses of different kinds meet.
+        The squared norms, and the sum of the gradients where it is at hand; None where the samples' shares cannot be
+        told apart, or uses of different kinds meet.
     """
     found = []
     if len(uses) == 1 and uses[0][1] == "weight" and uses[0][0].operation in _CONVOLUTIONS:
@@ -54,23 +63,24 @@ def ghost_square_norms(
     if len({len(share) for share in found}) > 1:
         return None
     if len(found[0]) == 1:  # the gradient itself, of each sample
-        return torch.stack([share[0] for share in found]).sum(0).reshape(n, -1).square().sum(1)
+        gradients = torch.stack([share[0] for share in found]).sum(0)
+        return Ghost(gradients.reshape(n, -1).square().sum(1), gradients.sum(0))
     if len(found[0]) == 2:
         inputs, outputs = zip(*found, strict=True)
         if len({part.shape[1] for part in inputs}) > 1:
             return None
-        return _product_square_norms(torch.cat(inputs, 2), torch.cat(outputs, 2))
+        return Ghost(_product_square_norms(torch.cat(inputs, 2), torch.cat(outputs, 2)))
     tokens, outputs, sizes = zip(*found, strict=True)
-    return _sparse_square_norms(torch.cat(tokens, 1), torch.cat(outputs, 1), sizes[0])
+    return Ghost(_sparse_square_norms(torch.cat(tokens, 1), torch.cat(outputs, 1), sizes[0]))
 
 
 def _single_convolution(
     call: LayerCall, reference: LayerCall, slopes: Mapping[LayerCall, Tensor], n: int
-) -> Float[Tensor, " n"] | None:
+) -> Ghost | None:
     if call not in slopes or _sample_axis(call, reference, n) != 0:
         return None
     images = _convolution(call.arguments, _wide(slopes[call]))
-    return None if images is None else images.square_norms(n)
+    return None if images is None else images.ghost(n, call.arguments["weight"].shape)
 
 
 def _share(call: LayerCall, role: Role, slope: Tensor, axis: int, n: int) -> tuple[Any, ...] | None:
@@ -162,15 +172,15 @@ class _Convolution:
         columns = patches.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)
         return _grouped(columns, n, self.groups), _grouped(self.slope.flatten(2), n, self.groups)
 
-    def square_norms(self, n: int) -> Float[Tensor, " n"]:
-        """Return the squared norms of the weight's gradients, in the form that is computed fastest."""
+    def ghost(self, n: int, shape: Sequence[int]) -> Ghost:
+        """Return the squared norms of the gradients of a weight, in the form that is computed fastest."""
         m, channels = self.inputs.shape[:2]
         positions, fan_out = self.slope.numel() // self.slope.shape[1] // n, self.slope.shape[1] // self.groups
         fan_in = channels // self.groups * math.prod(self.kernel)
         if _is_small(positions, fan_in, fan_out) or channels // self.groups < _FEW_CHANNELS:
-            return _product_square_norms(*self.rows(n))
+            return Ghost(_product_square_norms(*self.rows(n)))
         at_once = max(1, _LARGEST // (fan_in * fan_out * self.groups))
-        found = []
+        found, total = [], self.inputs.new_zeros(shape)
         for images, slope in zip(
             self.inputs.reshape(n, m // n, *self.inputs.shape[1:]).split(at_once),
             self.slope.reshape(n, m // n, *self.slope.shape[1:]).split(at_once),
@@ -179,9 +189,10 @@ class _Convolution:
             size = (len(images) * slope.shape[2], channels // self.groups, *self.kernel)
             options = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups * len(images)}
             joined = (part.transpose(0, 1).flatten(1, 2) for part in (images, slope))
-            gradient = conv2d_weight(next(joined), size, next(joined), **options)
-            found.append(gradient.reshape(len(images), -1).square().sum(1))
-        return torch.cat(found)
+            gradients = conv2d_weight(next(joined), size, next(joined), **options).reshape(len(images), *shape)
+            found.append(gradients.reshape(len(images), -1).square().sum(1))
+            total += gradients.sum(0)
+        return Ghost(torch.cat(found), total)
 
 
 def _convolution(arguments: Mapping[str, Any], slope: Tensor) -> _Convolution | None:

@@ -1,6 +1,6 @@
 """Mean and squared norms of per-sample gradients, without the per-sample gradients themselves (Goodfellow, 2015)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from assay.core.checks import check_count, check_pairs
-from assay.core.ghost_norms import ghost_square_norms
+from assay.core.ghost_norms import Ghost, ghost_square_norms
 from assay.core.gradients import sample_derivatives
 from assay.core.layer_calls import LayerCall, LayerCalls
 from assay.core.leaves import check_reached, leaves
@@ -128,33 +128,46 @@ class _Batches:
         self.totals = {name: torch.zeros_like(value, dtype=_wide(value.dtype)) for name, value in own.items()}
         self.square_norms: dict[str, list[Tensor]] = {name: [] for name in own}
         self.slow: set[str] = set()
+        self.summed: set[str] = set()  # whose total the squared norms bring along, checked: autograd leaves it out
         self.single: LayerCalls | None = None
         self.checked = False
 
     def add(self, x: Tensor, y: Tensor) -> None:
-        calls, slopes, gradients = self._run(x, y)
+        known = self.summed if len(x) > 1 else set()
+        calls, slopes, gradients = self._run(x, y, known)
+        unused = self.own.keys() - gradients.keys() - known
+        if len(x) == 1:
+            found = {name: Ghost(gradient.square().sum()[None]) for name, gradient in gradients.items()}
+        else:
+            found = self._ghosts(x, calls, slopes)
+        found |= {name: Ghost(self.totals[name].new_zeros(len(x))) for name in unused}
+        if any(name not in found or found[name].total is None for name in known):  # this batch took another way
+            self.summed = set()
+            self.add(x, y)
+            return
+        self.slow |= self.own.keys() - found.keys()
+        if not self.checked and len(x) > 1:
+            self._check(x, y, found)
+            self.summed = {name for name, ghost in found.items() if ghost.total is not None} - self.slow
+        self.checked = True
+        for name, ghost in found.items():
+            self.square_norms[name].append(ghost.square_norms)
+            if name in known and ghost.total is not None:
+                self.totals[name] += ghost.total
         for name, gradient in gradients.items():
             self.totals[name] += gradient
-        if len(x) == 1:
-            found = {name: gradient.square().sum()[None] for name, gradient in gradients.items()}
-        else:
-            found = self._ghost(x, calls, slopes)
-        unused = {name: self.totals[name].new_zeros(len(x)) for name in self.own.keys() - gradients.keys()}
-        found |= unused
-        self.slow |= self.own.keys() - found.keys()
-        for name, values in found.items():
-            self.square_norms[name].append(values)
-        if not self.checked and len(x) > 1 and found:
-            self._check(x, y, found)
-        self.checked = True
 
-    def _run(self, x: Tensor, y: Tensor) -> tuple[LayerCalls, dict[LayerCall, Tensor], Parameters]:
+    def _run(
+        self, x: Tensor, y: Tensor, known: Set[str] = frozenset()
+    ) -> tuple[LayerCalls, dict[LayerCall, Tensor], Parameters]:
+        """Return the recorded calls, the gradients in their outputs, and those in the parameters but for the known."""
         with LayerCalls(self.own) as calls:
             outputs = self.network(x)
         check_reached(outputs)
         recorded = list({call: None for uses in calls.uses.values() for call, _ in uses if call.edge is not None})
         total = self.mean(outputs, y) * len(x)
-        inputs = [*(call.edge for call in recorded), *self.own.values()]
+        asked = {name: value for name, value in self.own.items() if name not in known}
+        inputs = [*(call.edge for call in recorded), *asked.values()]
         found = torch.autograd.grad(total, inputs, allow_unused=True)
         slopes = {
             call: outputs.new_zeros(call.shape) if slope is None else slope
@@ -162,12 +175,12 @@ class _Batches:
         }
         gradients = {
             name: slope.to(_wide(slope.dtype))
-            for name, slope in zip(self.own, found[len(recorded) :], strict=True)
+            for name, slope in zip(asked, found[len(recorded) :], strict=True)
             if slope is not None
         }
         return calls, slopes, gradients
 
-    def _ghost(self, x: Tensor, calls: LayerCalls, slopes: dict[LayerCall, Tensor]) -> Parameters:
+    def _ghosts(self, x: Tensor, calls: LayerCalls, slopes: dict[LayerCall, Tensor]) -> dict[str, Ghost]:
         if self.single is None:
             with LayerCalls(self.own) as self.single, torch.no_grad():
                 self.network(x[:1])
@@ -176,19 +189,19 @@ class _Batches:
             alone = self.single.uses.get(name, [])
             alike = [call.operation for call, _ in uses] == [call.operation for call, _ in alone]
             if alike and name not in calls.others | self.slow:
-                values = ghost_square_norms(uses, alone, slopes, len(x))
-                found |= {} if values is None else {name: values}
+                ghost = ghost_square_norms(uses, alone, slopes, len(x))
+                found |= {} if ghost is None else {name: ghost}
         return found
 
-    def _check(self, x: Tensor, y: Tensor, found: Parameters) -> None:
+    def _check(self, x: Tensor, y: Tensor, found: dict[str, Ghost]) -> None:
         """Compare one sample's squared norms with autograd's, and take the other way for those that differ."""
-        largest = int(torch.stack(list(found.values())).sum(0).argmax())
+        largest = int(torch.stack([ghost.square_norms for ghost in found.values()]).sum(0).argmax()) if found else 0
         *_, gradients = self._run(x[largest : largest + 1], y[largest : largest + 1])
         truth = {name: gradients[name].square().sum().item() if name in gradients else 0.0 for name in found}
         whole = sum(truth.values())
-        for name, values in found.items():
+        for name, ghost in found.items():
             share, rest = _CLOSE.get(self.own[name].dtype, _CLOSE_IN_HALF)
-            if not abs(values[largest].item() - truth[name]) <= share * truth[name] + rest * whole:
+            if not abs(ghost.square_norms[largest].item() - truth[name]) <= share * truth[name] + rest * whole:
                 self.slow.add(name)
 
 

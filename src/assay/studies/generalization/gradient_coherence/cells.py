@@ -120,7 +120,7 @@ def trace(settings: Settings, labels: str, seed: int) -> dict[str, Any]:
             right.append(accuracy(predict(step.model, x), y))
             tested.append(accuracy(predict(step.model, x_test), y_test))
             tracker(step)
-        return len(right) > 60 and right[-1] == 1.0 and step.number % each_epoch == 0
+        return len(right) > settings.least_epochs and 1.0 in right and step.number % each_epoch == 0
 
     sgd = partial(torch.optim.SGD, lr=0.1)
     training = {"optimizer": sgd, "epochs": settings.trace_epochs, "batch_size": BATCH, "generator": seeded(order)}

@@ -14,7 +14,9 @@ class Settings:
     Attributes:
         n_train: Training samples; the other digits are test samples.
         n_eval: Training samples of which coherence is measured.
-        trace_epochs: Most epochs of training on true and on random labels, while coherence is traced.
+        least_epochs: Epochs of training on true and on random labels, while coherence is traced, where all labels are
+            fitted by then.
+        trace_epochs: Most epochs of it.
         noisy_epochs: Epochs of training on labels of which half are permuted.
         sgd_epochs: Epochs of the baseline of robust descent.
         robust_epochs: Epochs of robust descent.
@@ -28,7 +30,8 @@ class Settings:
     seeds: int | Looks = LOOKS
     n_train: int = 1000
     n_eval: int = 500
-    trace_epochs: int = 200
+    least_epochs: int = 200
+    trace_epochs: int = 600
     noisy_epochs: int = 400
     sgd_epochs: int = 300
     robust_epochs: int = 150
