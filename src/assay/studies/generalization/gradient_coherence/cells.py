@@ -155,9 +155,9 @@ def stability(settings: Settings, seed: int) -> dict[str, float]:
     for labels in ("true", "random"):
         y = permuted(true, 1.0, noise) if labels == "random" else true
         ends, n = [], 200
+        origin = flatten(named_parameters(mlp(NOISY, generator=seeded(start))))
         for replaced in range(-1, settings.replacements):
             model = mlp(NOISY, generator=seeded(start))
-            origin = flatten(named_parameters(model)).clone()
             rows = torch.arange(n)
             if replaced >= 0:
                 rows[replaced] = n + replaced
