@@ -36,7 +36,7 @@ class Settings:
     sgd_epochs: int = 300
     robust_epochs: int = 150
     sgd_lrs: tuple[float, ...] = (0.1, 0.3, 0.5)
-    clipped: tuple[int, ...] = (1, 2)
+    clipped: tuple[int, ...] = (2,)
     batches: int = 2000
     stability_steps: int = 200
     replacements: int = 5

@@ -71,13 +71,14 @@ STUDY = Study(
             sgd_epochs=8,
             robust_epochs=4,
             sgd_lrs=(0.1, 0.3),
-            clipped=(2,),
             batches=200,
             stability_steps=20,
             replacements=2,
         ),
         "small": Settings(),
-        "paper": Settings(seeds=20, trace_epochs=1000, noisy_epochs=1000, sgd_epochs=600, robust_epochs=600),
+        "paper": Settings(
+            seeds=20, clipped=(1, 2), trace_epochs=1000, noisy_epochs=1000, sgd_epochs=600, robust_epochs=600
+        ),
     },
 )
 
