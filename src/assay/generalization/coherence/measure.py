@@ -22,7 +22,7 @@ from assay.core import (
     jacobian_vector_product,
     mean_over_samples,
     named_parameters,
-    predict,
+    preserved,
 )
 
 if TYPE_CHECKING:
@@ -183,8 +183,10 @@ def _products(
     found = []
     for samples, targets in zip(x.split(batch_size), y.split(batch_size), strict=True):
         moved = jacobian_vector_product(model, samples, vector, params="all")
-        outputs = predict(model, samples, batch_size=batch_size).detach().clone().requires_grad_()
+        with preserved(model), torch.no_grad():
+            outputs = model(samples)
         with torch.enable_grad():
+            outputs = outputs.detach().requires_grad_()
             (slopes,) = torch.autograd.grad(mean(outputs, targets) * len(samples), outputs)
         found.append((slopes.double() * moved.double()).reshape(len(samples), -1).sum(1))
     return torch.cat(found)
@@ -229,5 +231,5 @@ def _cosines(
     others = (n**2 * square_mean - 2 * n * products + squares).clamp(min=0)
     lengths = (squares * others).sqrt()
     # What is left of a sum of gradients that cancel is rounding.
-    known = lengths > 1e-6 * squares.sum()
+    known = (squares > 0) & (others.sqrt() > 1e-6 * squares.sqrt().sum())
     return torch.where(known, to_others / lengths.clamp(min=torch.finfo(lengths.dtype).tiny), 0.0).clamp(-1, 1)
