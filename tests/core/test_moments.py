@@ -109,6 +109,16 @@ def test_the_mean_is_the_gradient_of_a_weighted_loss() -> None:
         torch.testing.assert_close(value, slope)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_near_single(dtype: torch.dtype) -> None:
+    x, y = data(*CASES["batch-norm"][1], 6)
+    model = built(CASES["batch-norm"][0], x).float()
+    norms = gradient_moments(model, x.float(), y, cross_entropy).norms
+    found = gradient_moments(model.to(dtype), x.to(dtype), y, cross_entropy).norms
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, norms, rtol=0.1, atol=0.0)
+
+
 def test_layers_are_left_without_records_after_an_error() -> None:
     model = nn.Sequential(nn.Linear(4, 3))
     broken = {"calls": 0}

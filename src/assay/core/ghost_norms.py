@@ -137,7 +137,11 @@ def _summed(parts: Tensor, features: Sequence[int]) -> Float[Tensor, "n *d"]:
 
 def _normalised(call: LayerCall) -> Tensor:
     """Return the input of the scale of a normalisation: its output without scale and shift."""
-    kept = {name: value for name, value in call.arguments.items() if name not in ("input", "weight", "bias")}
+    kept = {
+        name: _wide(value) if isinstance(value, Tensor) else value
+        for name, value in call.arguments.items()
+        if name not in ("input", "weight", "bias")
+    }
     return call.operation(_wide(call.arguments["input"]), **kept)
 
 
