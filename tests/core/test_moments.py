@@ -111,8 +111,10 @@ def test_the_mean_is_the_gradient_of_a_weighted_loss() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_near_single(dtype: torch.dtype) -> None:
-    x, y = data(*CASES["batch-norm"][1], 6)
-    model = built(CASES["batch-norm"][0], x).float()
+    x, y = data((2, 3, 6, 7), "image", 6)
+    with isolated_rng(0):
+        layers = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.GroupNorm(2, 8), nn.ReLU(), nn.Flatten(), nn.Linear(160, 3)
+    model = nn.Sequential(*layers).eval()
     norms = gradient_moments(model, x.float(), y, cross_entropy).norms
     found = gradient_moments(model.to(dtype), x.to(dtype), y, cross_entropy).norms
     assert found.dtype == torch.float32
