@@ -16,7 +16,6 @@ from assay.core import (
     named_parameters,
     parameter_gradients,
     per_sample_gradients,
-    predict,
     seeded,
     spawn_seeds,
     squared_error,
@@ -55,6 +54,12 @@ def permuted(y: Tensor, share: float, seed: int) -> Tensor:
     labels = y.clone()
     labels[chosen] = y[chosen[torch.randperm(len(chosen), generator=source)]]
     return labels
+
+
+@torch.no_grad()
+def answers(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the scores of a perceptron, which are the same in training and in evaluation mode."""
+    return model(x)
 
 
 def identities(settings: Settings) -> dict[str, float]:
@@ -113,12 +118,12 @@ def trace(settings: Settings, labels: str, seed: int) -> dict[str, Any]:
     options = {"loss": cross_entropy, "every": each_epoch, "batch_size": 250}
     tracker = CoherenceTracker(x[: settings.n_eval], y[: settings.n_eval], **options)
     tracker.record(model, 0)
-    right, tested = [accuracy(predict(model, x), y)], [accuracy(predict(model, x_test), y_test)]
+    right, tested = [accuracy(answers(model, x), y)], [accuracy(answers(model, x_test), y_test)]
 
     def watch(step: Any) -> bool:
         if step.number % each_epoch == 0:
-            right.append(accuracy(predict(step.model, x), y))
-            tested.append(accuracy(predict(step.model, x_test), y_test))
+            right.append(accuracy(answers(step.model, x), y))
+            tested.append(accuracy(answers(step.model, x_test), y_test))
             tracker(step)
         return len(right) > settings.least_epochs and 1.0 in right and step.number % each_epoch == 0
 
@@ -258,7 +263,7 @@ def _trained(
             optimizer.zero_grad()
             cross_entropy(model(x[rows]), y[rows]).backward()
             optimizer.step()
-        right.append(predict(model, x).argmax(1) == y)
-        tested.append(accuracy(predict(model, x_test), y_test))
+        right.append(answers(model, x).argmax(1) == y)
+        tested.append(accuracy(answers(model, x_test), y_test))
         measure(epoch)
     return torch.stack(right), tested
