@@ -8,17 +8,15 @@ samples.
 """
 
 import numpy as np
-
 from assay.lab import Claim, Grid, Lab, Paper, Study
 from assay.studies.generalization.gradient_coherence.cells import (
     from_batches,
     identities,
-    noisy,
-    robust,
     stability,
     trace,
 )
 from assay.studies.generalization.gradient_coherence.figures import draw_robust, draw_traces
+from assay.studies.generalization.gradient_coherence.noise import noisy, robust
 from assay.studies.generalization.gradient_coherence.settings import Settings
 
 STUDY = Study(
