@@ -10,7 +10,9 @@ from assay.generalization import WinsorizedSGD
 from assay.generalization.coherence.winsorized import winsorized_mean
 
 
-@pytest.mark.parametrize(("n", "percentile", "clipped"), [(50, 4, 2), (50, 2, 1), (50, 10, 5), (9, 50, 4), (1, 30, 0)])
+@pytest.mark.parametrize(
+    ("n", "percentile", "clipped"), [(50, 4, 2), (50, 2, 1), (50, 10, 5), (50, 30, 15), (9, 50, 4), (1, 30, 0)]
+)
 def test_the_mean_is_that_of_scipy(n: int, percentile: float, clipped: int) -> None:
     values = torch.randn(n, 6, generator=seeded(n)).double()
     expected = [float(winsorize(column.numpy(), limits=(clipped / n, clipped / n)).mean()) for column in values.T]

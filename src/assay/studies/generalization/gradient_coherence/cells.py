@@ -4,6 +4,8 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from assay.core import (
     accuracy,
     cross_entropy,
@@ -24,7 +26,6 @@ from assay.generalization import (
 )
 from assay.nets import mlp
 from assay.studies.generalization.gradient_coherence.settings import Settings
-from torch import Tensor, nn
 
 BATCH = 50
 SIZES = 4, 200  # of the batches of the estimate without gradients of samples

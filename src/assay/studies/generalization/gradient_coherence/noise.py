@@ -5,12 +5,13 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from assay.core import accuracy, cross_entropy, mean_over_samples, parameter_gradients, seeded, spawn_seeds
 from assay.generalization import M3, RM3, WinsorizedSGD, gradient_coherence, learning_times
 from assay.nets import mlp
 from assay.studies.generalization.gradient_coherence.cells import BATCH, NOISY, answers, digits, lengthened, permuted
 from assay.studies.generalization.gradient_coherence.settings import Settings
-from torch import Tensor, nn
 
 ROBUST = (64, 96, 10)
 
@@ -59,14 +60,15 @@ def robust(settings: Settings, arm: str, seed: int) -> dict[str, Any]:
     y = permuted(true, 0.5, noise)
     corrupt = y != true
     model = mlp(ROBUST, generator=seeded(start))
-    kind, _, value = arm.partition(" ")
+    kind, *options = arm.split()
+    rate = float(options[-1]) if options else 0.3
     epochs = settings.robust_epochs if kind == "winsorized" else settings.sgd_epochs
     weights = model.parameters()
     optimizer: Any = {
-        "SGD": lambda: torch.optim.SGD(weights, lr=float(value)),
-        "RM3": lambda: RM3(weights, lr=0.3),
-        "M3": lambda: M3(weights, lr=0.3),
-        "winsorized": lambda: WinsorizedSGD(weights, lr=0.3, percentile=100 * int(value) / (BATCH - 1)),
+        "SGD": lambda: torch.optim.SGD(weights, lr=rate),
+        "RM3": lambda: RM3(weights, lr=rate),
+        "M3": lambda: M3(weights, lr=rate),
+        "winsorized": lambda: WinsorizedSGD(weights, lr=rate, percentile=100 * int(options[0]) / (BATCH - 1)),
     }[kind]()
     right, tested = _trained(model, x, y, x_test, y_test, optimizer, epochs, order)
     halfway = min(settings.robust_epochs, epochs) - 1

@@ -20,7 +20,7 @@ class Settings:
         noisy_epochs: Epochs of training on labels of which half are permuted.
         sgd_epochs: Epochs of the baseline of robust descent.
         robust_epochs: Epochs of robust descent.
-        sgd_lrs: Learning rates of the baseline, the best of which counts; that of robust descent is 0.3.
+        lrs: Learning rates of the baseline and of winsorized descent, the best of which counts; that of medians is 0.3.
         clipped: Samples that are clipped on each side, of 50.
         batches: Mini-batches of each size in the estimate without gradients of samples.
         stability_steps: Steps of full-batch descent on data of which one sample is replaced.
@@ -35,7 +35,7 @@ class Settings:
     noisy_epochs: int = 400
     sgd_epochs: int = 300
     robust_epochs: int = 150
-    sgd_lrs: tuple[float, ...] = (0.1, 0.3, 0.5)
+    lrs: tuple[float, ...] = (0.1, 0.3, 0.5)
     clipped: tuple[int, ...] = (2,)
     batches: int = 2000
     stability_steps: int = 200

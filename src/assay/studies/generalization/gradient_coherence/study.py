@@ -2,12 +2,17 @@
 
 The gradients of different samples agree on real data and hardly on random labels; agreement makes gradient descent
 stable, and what is learned early is what many samples share. Coherence is measured here on perceptrons of digits while
-they fit true, random and half permuted labels; descent that leaves out directions of few samples is compared with SGD
-at its best of three learning rates, after equally many epochs and at the end. Coherence is always that of equally many
-samples.
+they fit true, random and half permuted labels; descent that leaves out directions of few samples is compared with SGD,
+each at its best of the same three learning rates, after equally many epochs and at the end. Coherence is always that of
+equally many samples.
+
+In a first run, only SGD had its best of three rates (0.1), and winsorized SGD kept 0.3: it gained 0.10 in test
+accuracy, below the bar of C4, and memorised 0.30 less. With 0.3 for both, it gained 0.23. The second run, recorded
+here, gives both the three rates; bars are as before.
 """
 
 import numpy as np
+
 from assay.lab import Claim, Grid, Lab, Paper, Study
 from assay.studies.generalization.gradient_coherence.cells import (
     from_batches,
@@ -68,7 +73,7 @@ STUDY = Study(
             noisy_epochs=6,
             sgd_epochs=6,
             robust_epochs=3,
-            sgd_lrs=(0.3,),
+            lrs=(0.3,),
             batches=200,
             stability_steps=10,
             replacements=2,
@@ -89,14 +94,15 @@ def run(settings: Settings, lab: Lab) -> None:
     traces = lab.grid(trace, settings, labels=("true", "random"), seed=settings.seeds)
     replaced = lab.grid(stability, settings, seed=settings.seeds)
     halves = lab.grid(noisy, settings, seed=settings.seeds)
-    rates = tuple(f"SGD {rate:g}" for rate in settings.sgd_lrs)
-    clipped = tuple(f"winsorized {count}" for count in settings.clipped)
-    arms = lab.grid(robust, settings, arm=(*rates, "RM3", "M3", *clipped), seed=settings.seeds)
+    families = {"SGD": [f"SGD {rate:g}" for rate in settings.lrs]}
+    families |= {f"winsorized {n}": [f"winsorized {n} {rate:g}" for rate in settings.lrs] for n in settings.clipped}
+    every = [arm for family in families.values() for arm in family]
+    arms = lab.grid(robust, settings, arm=(*every, "RM3", "M3"), seed=settings.seeds)
     measure_metric(lab, exact, batches, traces, settings)
     measure_training(lab, traces, replaced, settings)
     measure_difficulty(lab, halves)
-    best = max(rates, key=lambda arm: float(np.mean(arms.at(arm=arm)["test"])))
-    measure_robust(lab, arms, best, clipped, settings)
+    best = {name: max(arm, key=lambda one: float(np.mean(arms.at(arm=one)["test"]))) for name, arm in families.items()}
+    measure_robust(lab, arms, best, settings)
     why = "a survey of other explanations is a text, and nothing in it can be measured here"
     lab.measure("C5", untested=why, what="explanations by flatness, norms, margins, compression and kernels")
     columns = ("first, least", "first, most", "memorising", "peak", "fitted", "end", "train", "test")
@@ -104,7 +110,8 @@ def run(settings: Settings, lab: Lab) -> None:
     columns = ("corrupt", "pristine", "test", "best test", "corrupt at equal epochs", "test at equal epochs")
     lab.table("arms", arms, columns=columns, caption="Accuracy of each optimiser on labels of which half are permuted")
     lab.figure("traces", draw_traces(traces), caption="m-coherence along training on true and on random labels")
-    names = {best: "SGD", "RM3": "RM3", clipped[-1]: f"winsorized, {settings.clipped[-1]} of 50 a side"}
+    names = {best["SGD"]: "SGD", "RM3": "RM3"}
+    names |= {best[f"winsorized {n}"]: f"winsorized, {n} of 50 a side" for n in settings.clipped}
     caption = "Test accuracy after training on labels of which half are permuted; the band is the range over seeds"
     lab.figure("robust", draw_robust(arms, names), caption=caption)
 
@@ -163,20 +170,26 @@ def measure_difficulty(lab: Lab, halves: Grid) -> None:
     lab.measure("C3", halves["memorised"], what=f"accuracy on corrupt training labels at the end of {on}")
 
 
-def measure_robust(lab: Lab, arms: Grid, best: str, clipped: tuple[str, ...], settings: Settings) -> None:
-    """C4: winsorized descent against SGD at its best learning rate; the medians are reported."""
-    sgd, strong = arms.at(arm=best), arms.at(arm=clipped[-1])
-    against = f"SGD ({best.partition(' ')[2]}, the best of its rates, {settings.sgd_epochs} epochs)"
-    by = f"winsorized SGD that clips {settings.clipped[-1]} of 50 a side ({settings.robust_epochs} epochs)"
+def measure_robust(lab: Lab, arms: Grid, best: dict[str, str], settings: Settings) -> None:
+    """C4: winsorized descent against SGD, each at the best of the same learning rates; the medians are reported."""
+    count = settings.clipped[-1]
+    sgd, strong = arms.at(arm=best["SGD"]), arms.at(arm=best[f"winsorized {count}"])
+    against = f"SGD ({settings.sgd_epochs} epochs, {_rate(best['SGD'])})"
+    by = f"winsorized SGD ({count} of 50 a side, {settings.robust_epochs} epochs, {_rate(best[f'winsorized {count}'])})"
     what = f"accuracy on corrupt training labels of {against} less that of {by}"
     lab.measure("C4", sgd["corrupt"] - strong["corrupt"], at_least=0.4, what=what)
     what = f"final test accuracy of {by} less that of {against}"
     lab.measure("C4", strong["test"] - sgd["test"], at_least=0.12, what=what)
     what = f"test accuracy of {by} less that of SGD after as many epochs"
     lab.measure("C4", strong["test"] - sgd["test at equal epochs"], at_least=0.0, what=what)
-    for arm in (*clipped[:-1], "RM3", "M3"):
+    others = {f"winsorized SGD with {n} a side": best[f"winsorized {n}"] for n in settings.clipped[:-1]}
+    for name, arm in (others | {"RM3": "RM3", "M3": "M3"}).items():
         other = arms.at(arm=arm)
-        what = f"final test accuracy of {arm} less that of {against}"
+        what = f"final test accuracy of {name} less that of {against}"
         lab.measure("C4", other["test"] - sgd["test"], what=what)
-        what = f"accuracy on corrupt training labels of {against} less that of {arm}"
+        what = f"accuracy on corrupt training labels of {against} less that of {name}"
         lab.measure("C4", sgd["corrupt"] - other["corrupt"], what=what)
+
+
+def _rate(arm: str) -> str:
+    return f"learning rate {arm.split()[-1]}, its best"
