@@ -46,7 +46,7 @@ ALL_ROOMS = (
         "generalization",
         "Why do networks that fit their training set do well on new data?",
         "here",
-        topics=("capacity", "double_descent", "instability", "interpolators", "subpopulations"),
+        topics=("capacity", "coherence", "double_descent", "instability", "interpolators", "subpopulations"),
     ),
     Room("theory", "What can be computed exactly?", "planned"),
     Room("representation", "What do the layers of a network encode?", "planned"),

@@ -34,7 +34,10 @@ def test_what_fits_and_what_is_said_of_the_rest():
 
 @pytest.mark.parametrize(
     "name",
-    ["curvature", "decision_regions", "logit_gaps", "off_subspace", "opposing", "reconstruction", "robustness"],
+    [
+        *("coherence", "curvature", "decision_regions", "logit_gaps"),
+        *("off_subspace", "opposing", "reconstruction", "robustness"),
+    ],
 )
 def test_without_time_a_probe_is_skipped_with_the_command_that_runs_it(digits, name):
     with pytest.raises(SkipProbe, match=rf"one probe may take .* here; run it alone .*--probe {name} --minutes"):

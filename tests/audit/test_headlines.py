@@ -14,6 +14,7 @@ from assay.audit.matches import Matches, match_headline
 from assay.audit.membership_figures import PLAIN, headline
 from assay.audit.perturbations import Perturbed
 from assay.audit.probes import (
+    coherence,
     curvature,
     logit_gaps,
     membership,
@@ -77,6 +78,7 @@ def opposed(strength):
 
 
 LONGEST = {
+    "coherence": lambda: coherence._headline(-1.2e-30, 1000, 1_234_567, 0.12),
     "curvature": lambda: curvature._headline(-1.2e-30, 1_234_567, 12_345_678_901),
     "curvature that did not converge": lambda: curvature._unresolved_headline(
         curvature._Ends(-1.2e-30, 1.2e30, -1.2e30, 320)

@@ -45,6 +45,7 @@ def test_every_probe_answers_for_digits(digits_audit):
         ("reconstruction", "answered"),
         ("initial_weights", "answered"),
         ("membership", "answered"),
+        ("coherence", "answered"),
         ("curvature", "answered"),
         ("decision_regions", "answered"),
         ("logit_gaps", "answered"),

@@ -32,6 +32,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "a network like the audited one, trained for comparison on samples that are known.",
     ),
     "LiRA": (r"LiRA", "likelihood-ratio attack, which compares the model's score of a sample with shadow models'."),
+    "m-coherence": (
+        r"m-coherence",
+        "number of samples that a step along one sample's gradient helps, itself included.",
+    ),
     "Hessian": (r"Hessian", "matrix of the loss's second derivatives in the weights; it describes the curvature."),
     "eigenvalue": (r"[Ee]igenvalues?", "of the Hessian: the curvature along one direction of the weights."),
     "Lanczos": (r"Lanczos", "a method that estimates eigenvalues without writing the matrix down."),

@@ -34,7 +34,6 @@ from assay.core.gradients import (
     input_gradient,
     output_jacobian,
     parameter_gradients,
-    per_sample_gradient_norms,
     per_sample_gradients,
 )
 from assay.core.inspection import inspect_model, require_inspected
@@ -51,6 +50,7 @@ from assay.core.look import (
 )
 from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, single_logit, squared_error
 from assay.core.memory import graph_bytes
+from assay.core.moments import GradientMoments, gradient_moments, per_sample_gradient_norms
 from assay.core.objective import MeanLoss, loss_kind, mean_over_samples
 from assay.core.operators import DenseOperator, MatrixFree
 from assay.core.parameters import (
@@ -93,6 +93,7 @@ __all__ = [
     "FisherOperator",
     "FitResult",
     "GaussNewtonOperator",
+    "GradientMoments",
     "HessianOperator",
     "Interval",
     "InvalidInputError",
@@ -144,6 +145,7 @@ __all__ = [
     "forward_product",
     "functional",
     "gradient",
+    "gradient_moments",
     "graph_bytes",
     "hessian_vector_product",
     "input_gradient",

@@ -1,6 +1,6 @@
 """Gradients in the parameters and in the inputs: per sample, of a batch, and Jacobians of the outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import torch
 from jaxtyping import Float, Shaped
@@ -58,29 +58,10 @@ def per_sample_gradients(
     >>> per_sample_gradients(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
     torch.Size([3, 3])
     """
-    return _loss_gradients(model, x, y, loss, params, batch_size, _rows)
-
-
-def per_sample_gradient_norms(
-    model: nn.Module,
-    x: Shaped[Tensor, "n *d"],
-    y: Tensor,
-    loss: LossFunction,
-    *,
-    params: Selection = "trainable",
-    batch_size: int = 64,
-) -> Float[Tensor, " n"]:
-    r"""Compute the norm of every sample's loss gradient, $\lVert \nabla_\theta\, \ell(f(x_i), y_i)\rVert_2$.
-
-    Arguments and errors are those of `per_sample_gradients`. Norms of half-precision gradients come in float32.
-
-    Cost: time n forward and backward passes, memory O(`batch_size` p).
-
-    >>> from assay.core.losses import squared_error
-    >>> per_sample_gradient_norms(nn.Linear(2, 1), torch.ones(3, 2), torch.zeros(3), squared_error).shape
-    torch.Size([3])
-    """
-    return _loss_gradients(model, x, y, loss, params, batch_size, _norms)
+    x, y = check_pairs(x, y, tokens=True)
+    check_outputs(model, x)
+    mean = mean_over_samples(loss, model, x, y)
+    return sample_derivatives(model, x, y, mean, params, batch_size, _rows)
 
 
 def parameter_gradients(
@@ -121,7 +102,7 @@ def parameter_gradients(
     fixed, y = check_pairs(x, y, tokens=True)
     mean = mean_over_samples(loss, model, fixed, y)
     if per_sample and not followed:
-        return _sample_derivatives(model, fixed, y, mean, params, len(fixed), _rows)
+        return sample_derivatives(model, fixed, y, mean, params, len(fixed), _rows)
     with leaves(model, params) as own:
         if not followed:
             outputs = unwrapped(model)(fixed)
@@ -209,30 +190,15 @@ def output_jacobian(
     """
     x = check_samples(x, tokens=True)
     check_outputs(model, x)
-    return _sample_derivatives(model, x, None, _flat, params, batch_size, _matrices)
+    return sample_derivatives(model, x, None, _flat, params, batch_size, _matrices)
 
 
-def _loss_gradients(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    loss: LossFunction,
-    params: Selection,
-    batch_size: int,
-    reduce: Callable[[Parameters], Tensor],
-) -> Tensor:
-    x, y = check_pairs(x, y, tokens=True)
-    check_outputs(model, x)
-    mean = mean_over_samples(loss, model, x, y)
-    return _sample_derivatives(model, x, y, mean, params, batch_size, reduce)
-
-
-def _sample_derivatives(
+def sample_derivatives(
     model: nn.Module,
     x: Tensor,
     y: Tensor | None,
     value: Callable[..., Tensor],
-    params: Selection,
+    params: Selection | Set[str],
     batch_size: int,
     reduce: Callable[[Parameters], Tensor],
 ) -> Tensor:
@@ -277,15 +243,6 @@ def _flat(outputs: Tensor) -> Float[Tensor, " c"]:
 
 def _rows(gradients: Parameters) -> Float[Tensor, "b p"]:
     return torch.cat([value.reshape(len(value), -1) for value in gradients.values()], 1)
-
-
-def _norms(gradients: Parameters) -> Float[Tensor, " b"]:
-    return _rows(
-        {
-            name: value.to(torch.promote_types(value.dtype, torch.float32)).reshape(len(value), -1).norm(dim=1)
-            for name, value in gradients.items()
-        }
-    ).norm(dim=1)
 
 
 def _matrices(jacobians: Parameters) -> Float[Tensor, "b c p"]:

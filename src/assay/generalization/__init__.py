@@ -1,6 +1,7 @@
 """Why networks that fit their training set do well on new data: prior over functions, width and optimisation.
 
 - `capacity`: the number of samples that training can fit (effective-model-complexity).
+- `coherence`: agreement of the gradients of different samples (gradient-coherence).
 - `double_descent`: test loss against width, and the part of optimisation in its peak (double-descent-optimization).
 - `instability`: transformers that diverge at high learning rates, what foretells it and what prevents it
   (training-instability-proxies).
@@ -9,6 +10,17 @@
 """
 
 from assay.generalization.capacity import effective_model_complexity, label_gap, minimum_check
+from assay.generalization.coherence import (
+    M3,
+    RM3,
+    CoherenceTracker,
+    GradientCoherence,
+    WinsorizedSGD,
+    coherence_from_batches,
+    gradient_coherence,
+    learning_times,
+    stability_bound,
+)
 from assay.generalization.double_descent import (
     DoubleDescentCurve,
     FactorStudy,
@@ -49,8 +61,12 @@ from assay.generalization.subpopulations import (
 )
 
 __all__ = [
+    "M3",
+    "RM3",
+    "CoherenceTracker",
     "DoubleDescentCurve",
     "FactorStudy",
+    "GradientCoherence",
     "IndependentAdamW",
     "MoonShape",
     "QuantizedMLP",
@@ -60,15 +76,19 @@ __all__ = [
     "StabilityMonitor",
     "TwoLayerModel",
     "WarmupCosine",
+    "WinsorizedSGD",
     "accuracy_gap",
     "accuracy_gap_theorem",
+    "coherence_from_batches",
     "double_descent_curve",
     "effective_model_complexity",
     "enumerate_functions",
     "factor_study",
+    "gradient_coherence",
     "gradient_descent_path",
     "guess_and_check",
     "label_gap",
+    "learning_times",
     "lr_sensitivity",
     "lr_sweep",
     "minimum_check",
@@ -78,6 +98,7 @@ __all__ = [
     "predict_instability",
     "sample_complexity_bound",
     "spurious_counts",
+    "stability_bound",
     "subgroup_accuracy",
     "teacher_complexity",
     "train_model_pool",

@@ -26,6 +26,7 @@ from assay.core import (
     fit,
     flatten,
     functional,
+    gradient_moments,
     hessian_vector_product,
     input_gradient,
     inspect_model,
@@ -98,6 +99,11 @@ def _problems(model, x, y, generator):
     return len(inspect_model(model, x)) + len(inspect_model(model))
 
 
+def _moments(model, x, y, generator, batch_size=5):
+    moments = gradient_moments(model, x, y, cross_entropy, batch_size=batch_size)
+    return flatten(moments.mean), moments.norms
+
+
 def _projected(model, x, y, generator):
     return project_parameters(model, classifier().to(x).requires_grad_(False), 0.1)
 
@@ -145,6 +151,7 @@ def _vector(source, n):
 ROWS = (
     Analysis(per_sample_gradients),
     Analysis(per_sample_gradient_norms),
+    Analysis(gradient_moments, run=_moments),
     Analysis(parameter_gradients),
     Analysis(output_jacobian),
     Analysis(hessian_vector_product, options=_ones),
