@@ -17,6 +17,7 @@ from assay.landscape import (
     spectral_density,
     top_eigenpairs,
 )
+from assay.landscape.learning_rates import measure_batch_size_learning_rates
 from assay.landscape.regions import (
     Plane,
     directional_margin,
@@ -129,6 +130,7 @@ def _planes_drawn(generator, n):
 
 
 ROWS = (
+    Analysis(measure_batch_size_learning_rates),  # FILL_IN: its kind and options
     Analysis(hessian_spectrum),
     Analysis(hessian_spectrum, variant="by Lanczos", run=_by_lanczos, random=True),
     Analysis(lanczos, run=_lanczos, random=True),
