@@ -23,8 +23,8 @@ def max_learning_rate(
     With the largest eigenvalue $\lambda'$ of the batch's matrix, SGD with heavy-ball momentum $\rho$ is stable on a
     quadratic below $2(1 + \rho)/\lambda'$: proportional to the batch size where noise makes most of $\lambda'$, and
     constant where it does not. Adam divides by about $H^{1/2} + \delta$, so that it sees
-    $\lambda'/(\sqrt{\lambda'} + \delta)$, and the limit is $2(\sqrt{\lambda'} + \delta)/\lambda'$: as the square root of
-    the batch size for small damping $\delta$, linear again for a large one.
+    $\lambda'/(\sqrt{\lambda'} + \delta)$, and the limit is $2(\sqrt{\lambda'} + \delta)/\lambda'$: it grows as the
+    square root of the batch size for small damping $\delta$, and linearly again for a large one.
 
     The limit belongs to the weights where the curvature was measured: it moves as training goes on. For Adam its
     scale is that of the assumption on the preconditioner; rely on its ratio between batch sizes.

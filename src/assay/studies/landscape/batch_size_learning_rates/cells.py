@@ -35,7 +35,7 @@ from assay.studies.landscape.batch_size_learning_rates.settings import Settings
 SPIKES = {"largest": 5.0, "smallest": -4.0}  # the eigenvalues of the full matrix that are not zero
 HIDDEN = (1.0, 200)  # an eigenvalue below the threshold, and its effective batch size
 POPULATION = 10.0  # eigenvalue above a bulk at 1 of the covariance model
-BELOW = 1.5  # one below the threshold at every ratio of P to b that is tried
+BELOW = 1.2  # one below the threshold at every ratio of P to b that is tried
 HAND_TUNED = (0.01, 0.03, 0.1, 0.3, 1.0)
 LOST = 1e6  # stands for the loss of a run that diverged
 CONDITION, CURVATURES = 100.0, 100  # of the quadratic
@@ -88,11 +88,9 @@ def covariance(settings: Settings, ratio: float, seed: int) -> dict[str, float]:
     means = {POPULATION: 0.0, BELOW: 0.0}
     for _ in range(settings.draws):
         x = torch.randn(b, p, generator=source)
+        gram = (x @ x.T if b < p else x.T @ x) / b
         for spike in means:
-            samples = x.clone()
-            samples[:, 0] *= math.sqrt(spike)
-            gram = samples @ samples.T if b < p else samples.T @ samples
-            means[spike] += _extreme(gram / b, "largest") / settings.draws
+            means[spike] += _extreme(_with_spike(gram, x[:, 0], spike), "largest") / settings.draws
     formulas = {spike: batch_gauss_newton_extremes(spike, 1.0, p / b) for spike in means}
     return {
         "mean": means[POPULATION],
@@ -100,6 +98,15 @@ def covariance(settings: Settings, ratio: float, seed: int) -> dict[str, float]:
         "above": abs(means[POPULATION] / formulas[POPULATION] - 1),
         "below": abs(means[BELOW] / formulas[BELOW] - 1),
     }
+
+
+def _with_spike(gram: Tensor, first: Tensor, spike: float) -> Tensor:
+    """Return the covariance, or the samples' own products, with the variance of the first feature raised from one."""
+    if len(gram) == len(first):
+        return gram + (spike - 1) / len(first) * torch.outer(first, first)
+    scale = torch.ones(len(gram))
+    scale[0] = math.sqrt(spike)
+    return scale[:, None] * gram * scale
 
 
 def digits() -> tuple[Tensor, Tensor]:
