@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from assay.core import cross_entropy, mean_loss, seeded
-from assay.studies.landscape.batch_size_learning_rates import ceilings, cells, study
+from assay.studies.landscape.batch_size_learning_rates import ceilings, cells, matrices, measures, study
 
 SMOKE = study.STUDY.scales["smoke"]
 
@@ -76,15 +76,15 @@ def test_a_spike_changes_one_feature_only():
     x = torch.randn(30, 5, generator=seeded(0))
     raised = x.clone()
     raised[:, 0] *= math.sqrt(7)
-    torch.testing.assert_close(cells._with_spike(x.T @ x, x[:, 0], 7.0), raised.T @ raised)
-    torch.testing.assert_close(cells._with_spike(x @ x.T / 30, x[:, 0], 7.0), raised @ raised.T / 30)
+    torch.testing.assert_close(matrices._with_spike(x.T @ x, x[:, 0], 7.0), raised.T @ raised)
+    torch.testing.assert_close(matrices._with_spike(x @ x.T / 30, x[:, 0], 7.0), raised @ raised.T / 30)
 
 
 def test_slopes_are_those_of_a_power_law():
     sizes = (2, 8, 32, 128)
     log_rates = np.array([[1.0, 3.0, 5.0, 5.5], [2.0, 2.0, 2.0, 4.0]]).T
-    assert study.slopes(log_rates, sizes) == pytest.approx([1.0, 0.0])
-    assert study.slopes(log_rates, sizes, above=True) == pytest.approx([0.25, 1.0])
+    assert measures.slopes(log_rates, sizes) == pytest.approx([1.0, 0.0])
+    assert measures.slopes(log_rates, sizes, above=True) == pytest.approx([0.25, 1.0])
 
 
 def test_the_learner_is_polyaks_on_the_quadratic():

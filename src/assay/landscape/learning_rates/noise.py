@@ -182,26 +182,25 @@ def estimate_hessian_noise(
     at_once = affordable_batch(model, x, columns=probes)
     full = kind(model, x, y, mean, params=params, batch_size=at_once)
     source = as_generator(generator)
-    lowest, highest = _ends(full, n_iter, source)
-    size, ends, squares = full.shape[0], [], []
+    ends, squares = [_ends(full, n_iter, source)], []
     with full.prepared():
         for _ in track(range(n_batches), "batches", enabled=progress):
             some = torch.randperm(len(x), generator=source, device=source.device)[:batch_size].to(x.device)
             batch = kind(model, x[some], y[some], mean, params=params, batch_size=at_once)
             ends.append(_ends(batch, n_iter, source))
             vectors = sign_probes(full, probes, source)
-            squares.append(((batch @ vectors) - (full @ vectors)).square().sum(0).mean() / size)
+            squares.append(((batch @ vectors) - (full @ vectors)).square().sum(0).mean() / len(vectors))
     noise = torch.stack(squares).double()
     smallest, largest = torch.tensor(ends, dtype=full.dtype, device=full.device).T
     return HessianNoise(
         matrix=matrix,
         batch_size=batch_size,
         dataset_size=len(x),
-        n_parameters=size,
-        largest=highest,
-        smallest=lowest,
-        batch_largest=largest,
-        batch_smallest=smallest,
+        n_parameters=full.shape[0],
+        largest=ends[0][1],
+        smallest=ends[0][0],
+        batch_largest=largest[1:],
+        batch_smallest=smallest[1:],
         q=noise.mean().item(),
         q_error=(noise.std() / n_batches**0.5).item(),
     )

@@ -68,7 +68,7 @@ def survivors(
     everywhere = vmap(lambda values: functional_call(model, values, (x,)))
     start = nn.functional.cross_entropy(model(x), y).item()
     draws = torch.stack([batches_of(len(x), batch_size, n_iter, seeded(seed + order)) for order in range(orders)], 1)
-    highest = torch.zeros(len(scale))
+    highest, ends = torch.zeros(len(scale)), torch.full((len(scale),), torch.inf)
     for step, index in enumerate(draws.repeat(1, len(rates), 1), 1):
         before = {name: value.detach().clone() for name, value in weights.items()}
         run.zero_grad()
@@ -81,8 +81,8 @@ def survivors(
             if step % EVERY == 0 or step == n_iter:
                 ends = _losses(everywhere(weights), y.expand(len(scale), -1)).nan_to_num(torch.inf)
                 highest = torch.maximum(highest, ends)
-    lower = (ends < start).reshape(len(rates), orders)
-    return Survival(lower & (highest <= TWICE * start).reshape(len(rates), orders), lower)
+    lower, mild = ((values < limit).reshape(-1, orders) for values, limit in ((ends, start), (highest, TWICE * start)))
+    return Survival(lower & mild, lower)
 
 
 def log_ceiling(log_rates: Float[Tensor, " r"], survived: Bool[Tensor, "r o"]) -> float:
