@@ -32,7 +32,9 @@ def test_what_fits_and_what_is_said_of_the_rest():
     assert say_seconds(720.0) == "12 minutes"
 
 
-@pytest.mark.parametrize("name", ["curvature", "logit_gaps", "off_subspace", "reconstruction", "robustness"])
+@pytest.mark.parametrize(
+    "name", ["curvature", "learning_rate", "logit_gaps", "off_subspace", "reconstruction", "robustness"]
+)
 def test_without_time_a_probe_is_skipped_with_the_command_that_runs_it(digits, name):
     with pytest.raises(SkipProbe, match=rf"one probe may take .* here; run it alone .*--probe {name} --minutes"):
         ask(name, digits, seconds=1e-6)

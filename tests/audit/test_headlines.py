@@ -12,7 +12,15 @@ from assay.adversarial.attacks import GradientMasking
 from assay.audit.matches import Matches, match_headline
 from assay.audit.membership_figures import PLAIN, headline
 from assay.audit.perturbations import Perturbed
-from assay.audit.probes import curvature, logit_gaps, membership, off_subspace, reconstruction, robustness
+from assay.audit.probes import (
+    curvature,
+    learning_rate,
+    logit_gaps,
+    membership,
+    off_subspace,
+    reconstruction,
+    robustness,
+)
 from assay.core import ROC, Interval
 from assay.privacy import MembershipReport
 from assay.reconstruction import ReconstructionScore
@@ -57,6 +65,7 @@ LONGEST = {
     "curvature that did not converge": lambda: curvature._unresolved_headline(
         curvature._Ends(-1.2e-30, 1.2e30, -1.2e30, 320)
     ),
+    "learning rates": lambda: learning_rate._headline(1.2e-30, 64, 1.2e-30, 1000),
     "gaps": lambda: logit_gaps._headline(FEATURES.phrase(1), 0.0012, 0.0012),
     "subspace": lambda: off_subspace._headline(torch.tensor([1.2e30]), torch.tensor([1.2e-30]), 1.2e30, "4095 of 4096"),
     "membership": lambda: headline(members(0.998), PLAIN, "high"),

@@ -46,6 +46,7 @@ def test_every_probe_answers_for_digits(digits_audit):
         ("initial_weights", "answered"),
         ("membership", "answered"),
         ("curvature", "answered"),
+        ("learning_rate", "answered"),
         ("logit_gaps", "answered"),
         ("off_subspace", "answered"),
         ("robustness", "answered"),
