@@ -66,9 +66,9 @@ def test_batches_are_epochs_without_repetition():
 
 
 def test_networks_start_at_the_same_loss():
-    x, y = cells.digits()
+    x, y = cells.digits(SMOKE)
     model = cells.warmed_up(SMOKE, 1)
-    assert mean_loss(model, x, y, cross_entropy) == pytest.approx(SMOKE.loss, rel=0.05)
+    assert mean_loss(model, x, y, cross_entropy) == pytest.approx(SMOKE.loss, rel=0.1)
     torch.testing.assert_close(x.mean(0), torch.zeros(64), atol=1e-5, rtol=0)
 
 

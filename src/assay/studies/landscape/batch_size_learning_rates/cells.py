@@ -35,16 +35,16 @@ LOST = 1e6  # stands for the loss of a run that diverged
 CONDITION, CURVATURES = 100.0, 100  # of the quadratic
 
 
-def digits() -> tuple[Tensor, Tensor]:
+def digits(settings: Settings) -> tuple[Tensor, Tensor]:
     """Return the training images with each pixel standardised, and their labels."""
     data = load("digits")
-    x = data.x_train.flatten(1)
-    return (x - x.mean(0)) / (x.std(0) + 1e-2), data.y_train
+    x = data.x_train[: settings.samples].flatten(1)
+    return (x - x.mean(0)) / (x.std(0) + 1e-2), data.y_train[: settings.samples]
 
 
 def warmed_up(settings: Settings, seed: int) -> nn.Module:
     """Train a tanh network of 64, 8 and 10 units by Adam on all samples a step, down to a given loss."""
-    x, y = digits()
+    x, y = digits(settings)
     model, adam = tanh_network(seed), partial(torch.optim.Adam, lr=0.01)
     fit(model, x, y, loss=cross_entropy, optimizer=adam, n_iter=5000, stop=lambda step: step.loss <= settings.loss)
     return model
@@ -58,7 +58,7 @@ def tanh_network(seed: int) -> nn.Module:
 
 def inflation(settings: Settings, matrix: Any, batch: int, seed: int) -> dict[str, float]:
     """Measure the extreme eigenvalues of a warmed-up network's curvature on batches, and of all samples."""
-    x, y = digits()
+    x, y = digits(settings)
     options = {"batch_size": batch, "n_batches": settings.batches, "matrix": matrix, "generator": seeded(seed)}
     return described(estimate_hessian_noise(warmed_up(settings, seed), x, y, loss=cross_entropy, **options))
 
@@ -96,7 +96,7 @@ def convolutional(settings: Settings, batch: int, seed: int) -> dict[str, float]
 
 def ceiling(settings: Settings, optimizer: str, batch: int, seed: int) -> dict[str, float]:
     """Find log2 of the largest rate at which the warmed-up network's training is stable, or ends lower."""
-    x, y = digits()
+    x, y = digits(settings)
     rates = LOG_RATES[optimizer]
     options = {"n_iter": settings.n_iter, "orders": settings.orders, "seed": seed % 2**31}
     found = survivors(warmed_up(settings, seed), x, y, 2**rates, optimizer=optimizer, batch_size=batch, **options)
@@ -105,7 +105,7 @@ def ceiling(settings: Settings, optimizer: str, batch: int, seed: int) -> dict[s
 
 def predictions(settings: Settings, seed: int) -> dict[str, list[float]]:
     """Predict log2 of the largest rates of SGD from the Hessian of batches of one size."""
-    x, y = digits()
+    x, y = digits(settings)
     options = {"batch_size": settings.fitted, "n_batches": settings.batches, "generator": seeded(seed)}
     noise = estimate_hessian_noise(warmed_up(settings, seed), x, y, loss=cross_entropy, **options)
     kinds: tuple[Literal["fit", "iid"], ...] = ("fit", "iid")
@@ -144,7 +144,7 @@ def _heavy_ball_steps(curvatures: Tensor, start: Tensor, lr: float, momentum: fl
 
 def learner(settings: Settings, seed: int) -> dict[str, Any]:
     """Train on digits with the learner, and with SGD of momentum 0.9 at five rates, and compare the steps."""
-    x, y = digits()
+    x, y = digits(settings)
     n, batch = settings.learner_steps, settings.learner_batch
 
     def losses(model: nn.Module, schedule: Any, n_iter: int, **options: Any) -> list[float]:

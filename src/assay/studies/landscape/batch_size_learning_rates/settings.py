@@ -15,6 +15,7 @@ class Settings:
         draws: Random matrices whose mean is compared with a formula; one draw fluctuates by about a percent.
         matrix_batches: Effective batch sizes b of the additive model.
         ratios: P over b of the covariance model.
+        samples: Training images of digits, of which there are 1347.
         loss: Training loss to which the tanh network of 64, 8 and 10 units is warmed up.
         curvature_batches: Batch sizes at which its curvature is measured, `batches` times.
         fitted: Batch size at which the coefficient of the fit is measured.
@@ -34,6 +35,7 @@ class Settings:
     draws: int = 10
     matrix_batches: tuple[int, ...] = (50, 200, 1000, 5000)
     ratios: tuple[float, ...] = (0.25, 1.0, 4.0)
+    samples: int = 1347
     loss: float = 0.46
     curvature_batches: tuple[int, ...] = (4, 16, 64, 256, 1024)
     batches: int = 20

@@ -85,6 +85,7 @@ STUDY = Study(
             draws=2,
             matrix_batches=(50, 1000),
             ratios=(1.0,),
+            samples=300,
             loss=1.5,
             curvature_batches=(16, 64, 256),
             batches=3,
