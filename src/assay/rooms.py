@@ -40,7 +40,12 @@ ALL_ROOMS = (
         "here",
         topics=("attacks", "logit_gaps", "minimal_norm", "subspace"),
     ),
-    Room("landscape", "How sharp is the minimum that training found?", "here", topics=("opposing", "regions")),
+    Room(
+        "landscape",
+        "How sharp is the minimum that training found?",
+        "here",
+        topics=("learning_rates", "opposing", "regions"),
+    ),
     Room("attribution", "Which inputs drive a prediction?", "planned"),
     Room(
         "generalization",

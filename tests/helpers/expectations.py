@@ -67,7 +67,13 @@ samples, and says so of the others."""
 STACKS = ("ShadowEnsemble", "StackedTrainer", "evaluate_poison")
 """What trains several networks as one, and sends those that it cannot to another trainer."""
 
-OF_TOKENS = ("assay.core", "assay.landscape", "assay.audit.probes.curvature", "assay.privacy.membership.direct")
+OF_TOKENS = (
+    "assay.core",
+    "assay.landscape",
+    "assay.audit.probes.curvature",
+    "assay.audit.probes.learning_rate",
+    "assay.privacy.membership.direct",
+)
 """What asks no derivative in the inputs, and so takes tokens."""
 
 BETWEEN_SAMPLES = ("assay.landscape.regions",)

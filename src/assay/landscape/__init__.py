@@ -2,6 +2,7 @@
 
 Papers: hessian-spectrum.
 
+- `learning_rates`: the largest stable learning rate by batch size (batch-size-learning-rates).
 - `opposing`: groups of samples that pull the network in opposite directions (opposing-signals).
 - `regions`: decision regions on planes through samples (decision-boundaries).
 """
@@ -16,6 +17,13 @@ from assay.landscape.decomposition import (
 )
 from assay.landscape.density import SpectralDensity, spectral_density
 from assay.landscape.eigenpairs import top_eigenpairs
+from assay.landscape.learning_rates import (
+    LanczosLR,
+    batch_hessian_extremes,
+    estimate_hessian_noise,
+    max_learning_rate,
+    scale_learning_rate,
+)
 from assay.landscape.path import PathReport, linear_path
 from assay.landscape.spectrum import SpectrumReport, hessian_spectrum
 from assay.landscape.trace import TraceEstimate, hutch_plus_plus
@@ -25,11 +33,14 @@ __all__ = [
     "AlignmentReport",
     "Bulk",
     "HessianDecomposition",
+    "LanczosLR",
     "PathReport",
     "SpectralDensity",
     "SpectrumReport",
     "TraceEstimate",
     "Tridiagonalization",
+    "batch_hessian_extremes",
+    "estimate_hessian_noise",
     "factor_eigenvalues",
     "gauss_newton_decomposition",
     "gauss_newton_factor",
@@ -38,6 +49,8 @@ __all__ = [
     "hutch_plus_plus",
     "lanczos",
     "linear_path",
+    "max_learning_rate",
+    "scale_learning_rate",
     "spectral_density",
     "top_eigenpairs",
 ]

@@ -19,6 +19,7 @@ from assay.landscape import (
     spectral_density,
     top_eigenpairs,
 )
+from assay.landscape.learning_rates import LanczosLR, estimate_hessian_noise, polyak_heavy_ball
 from assay.landscape.opposing import (
     OpposingLinearModel,
     SplitSGD,
@@ -41,7 +42,7 @@ from assay.landscape.regions import (
     width_study,
 )
 from helpers.rows.base import Analysis
-from helpers.rows.standalone import Formula, Optimizer, Sampler
+from helpers.rows.standalone import Formula, Optimizer, Sampler, Scheduler
 from helpers.rows.subjects import classifier
 
 
@@ -81,6 +82,13 @@ def _linear_path(model, x, y, generator, batch_size=256):
 def _gauss_newton(model, x, y, generator, batch_size=64):
     factor = gauss_newton_factor(model, x, y, loss=cross_entropy, batch_size=batch_size)
     return factor.T @ factor  # a factor is known up to a rotation
+
+
+def _hessian_noise(model, x, y, generator):
+    samples, labels = torch.cat([x, 1 - x]), torch.cat([y, y])  # a set of one sample has no batches
+    options = {"batch_size": 1, "n_batches": 3, "n_iter": 8, "generator": generator}
+    found = estimate_hessian_noise(model, samples, labels, loss=cross_entropy, **options)
+    return found.largest, found.batch_largest, found.q
 
 
 def _nodes_drawn(generator, n):
@@ -196,6 +204,12 @@ ROWS = (
         factor_eigenvalues,
         lambda source, n: (torch.randn(n, 4, generator=source).double(),),
         rowwise=False,
+    ),
+    Analysis(estimate_hessian_noise, run=_hessian_noise, random=True),
+    Scheduler(
+        LanczosLR,
+        lambda t: polyak_heavy_ball(1.0, 9.0)[0] / 0.5,  # over the largest of the groups' rates
+        options={"curvature": DenseOperator(torch.diag(torch.tensor([1.0, 9.0]).double())), "every": 4, "margin": 1.0},
     ),
     Analysis(plane_predictions, run=_plane_predictions, random=True),
     Analysis(directional_margin, run=_margins),
