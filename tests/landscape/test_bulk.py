@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import DenseOperator, cross_entropy, seeded, squared_error
+from assay.core import DenseOperator, affordable_batch, cross_entropy, seeded, squared_error
 from assay.landscape import hessian_spectrum, lanczos
 from assay.landscape.bulk import estimated_bulk
 from assay.landscape.density import sign_probes
-from assay.landscape.memory import affordable_batch
 
 
 def spread_spectrum(n: int = 500) -> torch.Tensor:

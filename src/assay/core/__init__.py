@@ -49,7 +49,7 @@ from assay.core.look import (
     stays_in_unit_interval,
 )
 from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, single_logit, squared_error
-from assay.core.memory import graph_bytes
+from assay.core.memory import affordable_batch, graph_bytes
 from assay.core.moments import GradientMoments, gradient_moments, per_sample_gradient_norms
 from assay.core.objective import MeanLoss, loss_kind, mean_over_samples
 from assay.core.operators import DenseOperator, MatrixFree
@@ -112,6 +112,7 @@ __all__ = [
     "Step",
     "Trainer",
     "accuracy",
+    "affordable_batch",
     "as_generator",
     "assign_parameters",
     "auc_interval",

@@ -12,6 +12,7 @@ from assay.core import (
     InvalidInputError,
     LossFunction,
     MatrixFree,
+    affordable_batch,
     as_generator,
     check_choice,
     check_finite,
@@ -21,7 +22,6 @@ from assay.core import (
 )
 from assay.landscape.bulk import Bulk, estimated_bulk
 from assay.landscape.density import SpectralDensity, kernel_standard_deviation, sign_probes
-from assay.landscape.memory import affordable_batch
 from assay.landscape.tridiagonalization import Tridiagonalization, lanczos
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Public callables without a row in the battery, each with its reason."""
 
 EXEMPT = {
+    "core.affordable_batch": "returns a number of samples; tried with known bounds of memory in its test",
     "adversarial.search_architectures": "takes functions that build and reward; tried with known rewards in its test",
     "core.copy_network": "takes a network alone and returns one; tried on networks that deepcopy refuses in its test",
     "core.find_device": "takes a name; tried in its test",

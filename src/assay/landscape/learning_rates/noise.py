@@ -13,6 +13,7 @@ from assay.core import (
     InvalidInputError,
     LossFunction,
     MatrixFree,
+    affordable_batch,
     as_generator,
     check_choice,
     check_count,
@@ -22,7 +23,6 @@ from assay.core import (
 )
 from assay.landscape.density import sign_probes
 from assay.landscape.learning_rates.inflation import batch_hessian_extremes, effective_batch_size
-from assay.landscape.memory import affordable_batch
 from assay.landscape.tridiagonalization import lanczos
 
 Prediction = Literal["fit", "iid"]

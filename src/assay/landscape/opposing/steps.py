@@ -12,6 +12,7 @@ from assay.core import (
     HessianOperator,
     InvalidInputError,
     MeanLoss,
+    affordable_batch,
     check_finite,
     check_follows_parameters,
     copy_network,
@@ -21,7 +22,6 @@ from assay.core import (
     unflatten,
 )
 from assay.landscape.eigenpairs import top_eigenpairs
-from assay.landscape.memory import affordable_batch
 
 # A step along the eigenvector raises the loss by this part of it, to second order: above rounding, and so short that
 # the first order decides how a sample moves, even where one sample in a hundred carries all curvature.
