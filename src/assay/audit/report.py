@@ -25,6 +25,8 @@ _GRADES = {
     "interrupted": ("mute", "…"),
 }
 
+_MILD = ("info", "skipped")  # nothing to act on
+
 _VERDICTS = {
     "high": "Worst severity: high. Do not release this model yet.",
     "medium": "Worst severity: medium. Decide what to do about it before you release this model.",
@@ -49,7 +51,8 @@ def render_report(facts: dict[str, Any], folder: Path) -> str:
         fit=_fit(quality),
         warnings=quality.get("warnings", []),
         sections=_sections(entries),
-        terms_of_answers=explain(" ".join(entry["line"] for entry in entries)),
+        mild=_MILD,
+        terms_of_answers=explain(" ".join(entry["line"] for entry in entries if entry["grade"] not in _MILD)),
         grades=_GRADES,
     )
 
@@ -90,10 +93,13 @@ def rerender(run: Path | str, out: Path | str | None = None) -> Path:
 def _sections(entries: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Group findings by topic: the topic with the most severe finding first, then in the order of `TOPICS`.
 
-    Those of earlier versions, which have no topic, are one group without a heading.
+    Within a topic those with nothing to act on come last. Those of earlier versions, which have no topic, are one group
+    without a heading, in their own order.
     """
     grades = list(_GRADES)
-    groups = {topic: [entry for entry in entries if entry["topic"] == topic] for topic in ("", *TOPICS)}
+    last = sorted(entries, key=lambda entry: entry["grade"] in _MILD)
+    groups = {"": [entry for entry in entries if not entry["topic"]]}
+    groups |= {topic: [entry for entry in last if entry["topic"] == topic] for topic in TOPICS}
     found = [(topic, group) for topic, group in groups.items() if group]
     return sorted(found, key=lambda item: min(grades.index(entry["grade"]) for entry in item[1]))
 
