@@ -85,8 +85,8 @@ def _gauss_newton(model, x, y, generator, batch_size=64):
 
 
 def _hessian_noise(model, x, y, generator):
-    samples, labels = torch.cat([x, 1 - x]), torch.cat([y, y])  # a set of one sample has no batches
-    options = {"batch_size": 1, "n_batches": 3, "n_iter": 8, "generator": generator}
+    samples, labels = torch.cat([x, x, x, x]), torch.cat([y, y, y, y])  # a set of one sample has no batches
+    options = {"batch_size": 3, "n_batches": 3, "n_iter": 12, "generator": generator}
     found = estimate_hessian_noise(model, samples, labels, loss=cross_entropy, **options)
     return found.largest, found.batch_largest, found.q
 
