@@ -18,7 +18,7 @@ def draw_traces(found: Grid) -> Figure:
             axes.plot(epochs, values.T, f"C{index}", linewidth=0.7, alpha=0.4)
             axes.plot(epochs, values.mean(0), f"C{index}", linewidth=1.6, label=f"{labels} labels")
     above.axhline(1, color="0.5", linestyle="--", linewidth=0.8)
-    above.set(ylabel="m-coherence", yscale="log", xscale="symlog")
+    above.set(ylabel="m-coherence", yscale="log", xscale="symlog", xlim=(0, None))
     below.set(xlabel="epochs", ylabel="training accuracy")
     above.legend()
     return figure
