@@ -66,8 +66,9 @@ def covariance(settings: Settings, ratio: float, seed: int) -> dict[str, float]:
     for _ in range(settings.draws):
         x = torch.randn(b, p, generator=source)
         gram = (x @ x.T if b < p else x.T @ x) / b
+        raised = _between_samples if b < p else _between_features
         for spike in means:
-            means[spike] += _extreme(_with_spike(gram, x[:, 0], spike), "largest") / settings.draws
+            means[spike] += _extreme(raised(gram, x[:, 0], spike), "largest") / settings.draws
     formulas = {spike: batch_gauss_newton_extremes(spike, 1.0, p / b) for spike in means}
     return {
         "mean": means[POPULATION],
@@ -77,10 +78,14 @@ def covariance(settings: Settings, ratio: float, seed: int) -> dict[str, float]:
     }
 
 
-def _with_spike(gram: Tensor, first: Tensor, spike: float) -> Tensor:
-    """Return the covariance, or the samples' own products, with the variance of the first feature raised from one."""
-    if len(gram) == len(first):
-        return gram + (spike - 1) / len(first) * torch.outer(first, first)
+def _between_samples(gram: Tensor, first: Tensor, spike: float) -> Tensor:
+    """Return the products of samples with each other, with the variance of the first feature raised from one."""
+    return gram + (spike - 1) / len(first) * torch.outer(first, first)
+
+
+def _between_features(gram: Tensor, first: Tensor, spike: float) -> Tensor:
+    """Return the covariance with the variance of the first feature raised from one."""
+    del first
     scale = torch.ones(len(gram))
     scale[0] = math.sqrt(spike)
     return scale[:, None] * gram * scale
