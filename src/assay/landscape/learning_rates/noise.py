@@ -210,5 +210,5 @@ def _ends(operator: MatrixFree, n_iter: int, source: torch.Generator) -> tuple[f
     """Return the smallest and the largest Ritz value from a random start."""
     start = torch.randn(operator.shape[0], 1, generator=source, dtype=torch.float64, device=source.device)
     start = start.to(operator.device, operator.dtype)
-    values = lanczos(operator, start, n_iter=n_iter, generator=source).ritz()[0][0]
+    values = lanczos(operator, start, n_iter=n_iter).ritz()[0][0]  # its restarts draw from a source of their own
     return values[0].item(), values[-1].item()
