@@ -36,3 +36,17 @@ def test_curvature_leaves_frozen_parameters_out(context):
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
     finding = ask("curvature", small_subject(model=model, train=(x, y), test=None), context)
     assert f" of {trained:,} eigenvalues" in finding.headline
+
+
+def test_with_little_time_the_ends_of_the_spectrum_are_found_by_a_few_steps(context, monkeypatch):
+    x, y = torch.rand(80, 1, 4, 4, generator=seeded(0), dtype=torch.float64), torch.arange(80) % 3
+    subject = small_subject(model=small_network().double(), train=(x, y), test=None)
+    enough = ask("curvature", small_subject(model=subject.model, train=context.sample((x, y), 50), test=None), context)
+    # Seconds that a step takes on one sample: 40 steps do not fit, 15 steps with half of the vectors do.
+    monkeypatch.setattr("assay.audit.probes.curvature._time_each", lambda *_: (False, context.seconds / 50 / 8))
+    finding = ask("curvature", subject, context)
+    assert finding.measures["Lanczos steps"] == 15
+    assert finding.measures["samples used"] == 50
+    assert finding.headline.startswith("The loss curves by at least")
+    assert finding.measures["largest eigenvalue"] == pytest.approx(enough.measures["largest eigenvalue"], rel=1e-3)
+    assert "used 50 of 80 training samples" in finding.limits

@@ -17,6 +17,7 @@ from assay.landscape.spectrum import DENSE_LIMIT
 
 _STEPS, _MOST_STEPS, _PROBES = 40, 320, 2
 _MEMORY = 1_600_000_000  # bytes: Lanczos keeps steps x probes vectors of the parameters' length
+_BRIEF = 15  # steps with one vector, where time allows no more: the ends of the spectrum alone
 _SAMPLES, _FEWEST = 1000, 50
 _FIRST = 0.3  # of the time: for the first steps, so that twice as many can follow where they do not converge
 _NEGATIVE = 0.05
@@ -64,13 +65,17 @@ def run(subject: Subject, context: Context) -> Finding:
     dense, each = _time_each(subject, trained, context)
     x, y = context.sample(subject.train, _SAMPLES)
     n_wanted, least = len(x), each * (trained if dense else _STEPS / _FIRST)
-    n = affordable(n_wanted, each=least, seconds=context.seconds)
-    if n < min(n_wanted, _FEWEST):
-        work = f"{_STEPS} steps on {_FEWEST} samples"
-        raise SkipProbe(too_slow("curvature", work, least * _FEWEST, context.seconds))
+    n, few = affordable(n_wanted, each=least, seconds=context.seconds), min(len(x), _FEWEST)
+    brief = n < few
+    if brief and few * each * _BRIEF / _PROBES > context.seconds:
+        work = f"{_BRIEF} steps on {few} samples"
+        raise SkipProbe(too_slow("curvature", work, few * each * _BRIEF / _PROBES, context.seconds))
+    n = max(n, few)
     x, y = x[:n], y[:n]
     if dense:
         found = hessian_spectrum(subject.model, x, y, loss=subject.loss, method="dense")
+    elif brief:
+        found = _ends(subject, x, y, _BRIEF, context)
     else:
         found = _search(subject, x, y, min(most, _MOST_STEPS), context)
     slope = parameter_gradients(subject.model, x, y, subject.loss, per_sample=False).double().norm().item()
