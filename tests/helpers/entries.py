@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+import torch
+
 from assay.audit import Subject, known_start, restarts, run_audit, start_search
 from assay.audit.probes import capacity, membership, names, reconstruction, robustness
 from assay.core import (
@@ -144,7 +146,8 @@ def _of_probe(name: str) -> Entry:
         pairs = {"train": (x, given.y), "test": (others, given.y)}
         bounds = (0.0, 1.0) if x.is_floating_point() else (0.0, 4.0)
         with tempfile.TemporaryDirectory() as place, _tiny():
-            subject = Subject(given.model, given.loss, **pairs, input_range=bounds)
+            groups = torch.arange(len(x)) // 3 % 2
+            subject = Subject(given.model, given.loss, **pairs, input_range=bounds, test_groups=groups)
             try:
                 (answer,) = run_audit(subject, probes=[name], out=Path(place) / "audit").answers
             except InvalidInputError as error:
