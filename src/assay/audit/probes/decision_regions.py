@@ -24,7 +24,7 @@ from assay.landscape.regions import (
 )
 
 _PLANES, _FEWEST, _TIMED = 60, 5, 1
-_RESOLUTION, _DRAWN = 30, 100  # points along an axis, to count and to draw
+_RESOLUTION, _DRAWN = 30, 60  # points along an axis, to count and to draw
 _SAMPLES = 1000
 _MORE = 1.1  # times the pieces of the null
 
@@ -60,10 +60,11 @@ def run(subject: Subject, context: Context) -> Finding:
         for name, x in parts.items()
     }
     second = subject.second_model is not None
-    each = (4 if second else 2) * measure_seconds(partial(_pieces, subject, planes["training"][:_TIMED])) / _TIMED
-    n = affordable(_PLANES, each=each, seconds=context.seconds)
+    plane = measure_seconds(partial(_pieces, subject, planes["training"][:_TIMED])) / _TIMED
+    each, drawing = (4 if second else 2) * plane, plane * (_DRAWN / _RESOLUTION) ** 2
+    n = affordable(_PLANES, each=each, seconds=context.seconds - drawing)
     if n < _FEWEST:
-        raise SkipProbe(too_slow("decision_regions", f"{_FEWEST} planes", each * _FEWEST, context.seconds))
+        raise SkipProbe(too_slow("decision_regions", f"{_FEWEST} planes", each * _FEWEST + drawing, context.seconds))
     found = {name: _pieces(subject, some[:n]) for name, some in planes.items()}
     train, held = found["training"], found["held-out"]
     alike = _agreement(subject, planes["held-out"][:n]) if second else None
@@ -80,7 +81,7 @@ def run(subject: Subject, context: Context) -> Finding:
             _LIMITS,
             "" if second else _ALONE,
             *few_caveat(min(map(len, parts.values()))),
-            cut_short("decision_regions", n, _PLANES, "planes", _PLANES * each),
+            cut_short("decision_regions", n, _PLANES, "planes", _PLANES * each + drawing),
         ),
         measures={
             "pieces on planes through training samples": train.mean,
