@@ -63,8 +63,7 @@ class Audit(_Command):
     probe: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME", help_behavior_hint="")
     ] = ()
-    """Run only this probe; may be repeated. Probes that take minutes run only where they are named; `assay list` says
-    which."""
+    """Run only this probe; may be repeated. Slow ones run only where they are named, as `assay list` says."""
     fail_on: FailOn = "never"
     """Gate: exit with 1 when a finding has at least this severity, and with 3 when that cannot be told, because a
     probe failed or most were skipped. Other exit codes: 0 done; 2 bad input, or the report cannot be written; 130

@@ -1,22 +1,23 @@
 """Just How Flexible are Neural Networks in Practice? (Shwartz-Ziv, Goldblum, Bansal, Bruss, LeCun, Wilson, 2024).
 
-The effective model complexity is the largest training set that a network and its training procedure fit. The search is
-first held against models whose complexity is known: linear separation, least squares and the nearest neighbour. Then
-networks of some hundred parameters are searched on 1797 digits of 8 x 8 pixels with original and with random labels,
-all with the same stacked Adam; activations are compared on Gaussian inputs, and stochastic with full-batch gradient
-descent at equal steps and at equal passes over the data.
+The effective model complexity is the largest training set that a network and its training procedure fit. The search
+is first held against models whose complexity is known: linear separation, least squares and the nearest neighbour.
+Then networks of some hundred parameters are searched on 1797 digits of 8 x 8 pixels with original and with random
+labels, all with the same stacked Adam; activations are compared on Gaussian inputs, and stochastic with full-batch
+gradient descent at equal steps and at equal passes over the data.
 
-The paper's networks are far larger, and its thresholds were not available. Failures count where the gradient's norm is
-at most 0.05; the budget is doubled once for others. Adam's learning rate of 0.01 fitted more than 0.003 in a trial with
-one network, and is that of all.
+The paper's networks are far larger, and its thresholds were not available. Failures count where the gradient's norm
+is at most 0.05; the budget is doubled once for others. Adam's learning rate of 0.01 fitted more than 0.003 in a trial
+with one network, and is that of all.
 
-Two runs were made at this scale; the second is recorded. The first, of four repeats and 1000 steps, left C2, C3 and C4
-undecided (C4: a mean correlation of -0.26) and C5 held. After it the search by passes over the data began at 48 digits
-instead of 16, where 100 passes are only 100 steps; digits got six repeats, and the comparison of activations three to
-pay for them, with 800 steps; ratios are judged as logarithms. No bar was changed. In the second run C4 fails, with
+Two runs were made at this scale; the second is recorded. The first, of four repeats and 1000 steps, left C2, C3 and
+C4 undecided (C4: a mean correlation of -0.26) and C5 held. After it the search by passes over the data began at 48
+digits instead of 16, where 100 passes are only 100 steps; digits got six repeats, and the comparison of activations
+three to pay for them, with 800 steps; in the pool of C4 one convolution network took the place of another; ratios are
+judged as logarithms. No bar was changed. C3 holds with what was set after that look. In the second run C4 fails, with
 correlations of the other sign: single searches are so noisy that the gap of one network varies more over repeats than
-between networks. C5 is undecided, since three repeats are too few for its spread; more repeats would tell. C3 holds at
-equal passes only: at equal steps full-batch descent fits more in three of four repeats.
+between networks. C5 is undecided, since three repeats are too few for its spread; more repeats would tell. C3 holds
+at equal passes only: at equal steps full-batch descent fits more in three of four repeats.
 """
 
 from typing import Any
