@@ -46,7 +46,12 @@ ALL_ROOMS = (
         "here",
         topics=("learning_rates", "opposing", "regions"),
     ),
-    Room("attribution", "Which inputs drive a prediction?", "planned"),
+    Room(
+        "attribution",
+        "Which inputs drive a prediction?",
+        "here",
+        topics=("causal_paths", "disparities", "faithfulness", "saliency"),
+    ),
     Room(
         "generalization",
         "Why do networks that fit their training set do well on new data?",
@@ -54,7 +59,12 @@ ALL_ROOMS = (
         topics=("capacity", "coherence", "double_descent", "instability", "interpolators", "subpopulations"),
     ),
     Room("theory", "What can be computed exactly?", "planned"),
-    Room("representation", "What do the layers of a network encode?", "planned"),
+    Room(
+        "representation",
+        "What do the layers of a network encode?",
+        "here",
+        topics=("cca", "diffusion_entropy", "information_plane", "latent_variables", "matching", "similarity"),
+    ),
     Room("optim", "Optimisers", "planned"),
     Room("training", "Training methods", "planned"),
     Room("sequence", "Transformers and recurrent networks", "planned"),

@@ -1,0 +1,3 @@
+"""Which units and edges carry a class (causal-explanation)."""
+
+__all__: list[str] = []

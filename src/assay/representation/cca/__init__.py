@@ -1,0 +1,3 @@
+"""Canonical correlations by stochastic gradients (stochastic-cca)."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Active and passive variables of variational autoencoders (vae-active-variables)."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Units of one network in another (convergent-learning)."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Similarity of the representations of two networks, layer by layer."""
+
+__all__: list[str] = []
