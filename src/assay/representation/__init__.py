@@ -8,4 +8,6 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
-__all__: list[str] = []
+from assay.representation.matching import convergent_learning, match_units, sparse_prediction, unit_statistics
+
+__all__ = ["convergent_learning", "match_units", "sparse_prediction", "unit_statistics"]

@@ -89,8 +89,8 @@ def test_what_cannot_be_compared_is_refused():
     a, b = two_networks()
     with pytest.raises(InvalidInputError, match="no layer"):
         unit_statistics(a, b, inputs(), "7")
-    with pytest.raises(InvalidInputError, match="two rows"):
-        unit_statistics(a, b, inputs(1), "1")
+    with pytest.raises(InvalidInputError, match="all units"):
+        unit_statistics(a, b, inputs(1), "1").live()
     conv = small_conv((1, 8, 8), 3, channels=(4, 4), hidden=4)
     with pytest.raises(InvalidInputError, match="same positions"):
         unit_statistics(conv, conv, torch.rand(3, 1, 8, 8), "1", layer_b="3")

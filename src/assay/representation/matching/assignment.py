@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from assay.core import check_choice, check_samples
+from assay.core import InvalidInputError, check_choice, check_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,9 @@ def match_units(between: Float[Tensor, "a b"], *, method: Literal["bipartite", "
     [0, 0]
     """
     check_choice(method, ("bipartite", "semi"), "method")
-    between = check_samples(between, "between").flatten(1)
+    between = check_samples(between, "between")
+    if between.ndim != 2:
+        raise InvalidInputError(f"between must be a matrix of units by units, got shape {tuple(between.shape)}")
     if method == "semi":
         best = between.max(1)
         return UnitMatching(best.indices, best.values)

@@ -53,8 +53,8 @@ class UnitClusters:
     def __str__(self) -> str:
         return (
             f"{len(self.sizes)} clusters, {self.n_one_sided} of them with units of one network only. Units of "
-            f"different networks correlate by {self.inside:.2f} inside shared clusters, {self.outside:.2f} outside, and "
-            f"{self.permuted:.2f} with permuted labels."
+            f"different networks correlate by {self.inside:.2f} inside shared clusters, {self.outside:.2f} outside, "
+            f"and {self.permuted:.2f} with permuted labels."
         )
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -64,7 +64,9 @@ class UnitClusters:
 
             ax = plt.subplots()[1]
         ordered = self.between[self.labels_a.argsort(stable=True)][:, self.labels_b.argsort(stable=True)]
-        image = ax.imshow(ordered.cpu().float(), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+        image = ax.imshow(
+            ordered.cpu().float().numpy(), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto", interpolation="nearest"
+        )
         for edge in self.sizes.cumsum(0)[:-1]:
             ax.axhline(float(edge[0]) - 0.5, color="0.3", linewidth=0.4)
             ax.axvline(float(edge[1]) - 0.5, color="0.3", linewidth=0.4)

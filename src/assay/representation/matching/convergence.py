@@ -89,7 +89,7 @@ class ConvergentLearningReport:
         for place, pair in enumerate(self.pairs):
             drawn = ((pair.semi, "C0"), (pair.bipartite, "C1"), (pair.shuffled, "0.6"))
             for (matching, color), label in zip(drawn, ("semi-matching", "one to one", "shuffled rows"), strict=True):
-                scores = matching.scores.sort(descending=True).values.cpu()
+                scores = matching.scores.sort(descending=True).values.cpu().numpy()
                 ax.plot(scores, color=color, linewidth=1, label=label if place == 0 else None)
         ax.set(xlabel="unit, in the order of its matched correlation", ylabel="matched correlation", ylim=(None, 1.02))
         ax.legend()

@@ -96,7 +96,7 @@ class UnitStatistics:
         )
 
 
-def activation_statistics(activations_a: Float[Tensor, "s a"], activations_b: Float[Tensor, "s b"]) -> UnitStatistics:
+def activation_statistics(activations_a: Float[Tensor, "s a"], activations_b: Float[Tensor, "_ b"]) -> UnitStatistics:
     """Compute means, standard deviations and correlations of two matrices of activations.
 
     Args:
@@ -148,10 +148,10 @@ def unit_statistics(
         progress: Draw a bar on standard error.
 
     Returns:
-        The statistics of all units, accumulated in float64; dead units have correlations 0.
+        The statistics of all units, accumulated in float64; dead units, all of a single row, have correlations 0.
 
     Raises:
-        InvalidInputError: A model, `x` or a layer is unusable, or there is a single row.
+        InvalidInputError: A model, `x` or a layer is unusable.
         NumericalError: An activation is NaN or infinite.
 
     Cost: n forward passes of both networks; time O(s (a + b)²), memory O((a + b)²) and the rows of a batch.
@@ -190,8 +190,6 @@ def _statistics(batches: Iterable[list[Tensor]]) -> UnitStatistics:
         change, total = own - mean, n + len(rows)
         scatter = scatter + rows.T @ rows + torch.outer(change, change) * (n * len(rows) / total)
         mean, n = mean + change * (len(rows) / total), total
-    if n < 2:
-        raise InvalidInputError("correlations need two rows or more; give more samples")
     std = (scatter.diagonal() / n).sqrt()
     live = std > ROUNDING * mean.abs()
     inverse = torch.where(live, 1 / std, 0.0)

@@ -12,7 +12,7 @@ _ROWS = 4096  # whose bins are counted at once
 
 
 def percentile_mutual_information(
-    activations_a: Float[Tensor, "s a"], activations_b: Float[Tensor, "s b"], *, bins: int = 10
+    activations_a: Float[Tensor, "s a"], activations_b: Float[Tensor, "_ b"], *, bins: int = 10
 ) -> Float[Tensor, "a b"]:
     r"""Estimate the mutual information of each unit of network a with each unit of network b, in nats.
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,15 +99,13 @@ def _lasso(sources: Tensor, targets: Tensor, penalties: list[float]) -> list[Ten
     """Return the weights of all targets for each penalty, the largest first."""
     if not penalties:
         return []
-    design = np.asfortranarray(sources.numpy())
-    gram, found = design.T @ design, []
+    design, found = np.asfortranarray(sources.numpy()), []
+    options: Any = {"alphas": penalties, "precompute": design.T @ design, "tol": 1e-5, "max_iter": 100_000}
     for target in targets.T.numpy():
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
             try:
-                _, coefficients, _ = lasso_path(
-                    design, target, alphas=penalties, precompute=gram, tol=1e-5, max_iter=100_000
-                )
+                _, coefficients, _ = lasso_path(design, target, random_state=0, **options)
             except ConvergenceWarning as warning:
                 raise NumericalError(
                     f"coordinate descent did not converge at the penalties {penalties}; leave out the smallest"
