@@ -9,5 +9,14 @@
 """
 
 from assay.representation.matching import convergent_learning, match_units, sparse_prediction, unit_statistics
+from assay.representation.similarity import SimilarityMap, compare_networks, linear_cka
 
-__all__ = ["convergent_learning", "match_units", "sparse_prediction", "unit_statistics"]
+__all__ = [
+    "SimilarityMap",
+    "compare_networks",
+    "convergent_learning",
+    "linear_cka",
+    "match_units",
+    "sparse_prediction",
+    "unit_statistics",
+]

@@ -17,7 +17,7 @@ from helpers.rows.standalone import Formula
 from helpers.rows.subjects import copied
 
 
-def _other(model):
+def moved_copy(model):
     """Return a copy whose weights are moved."""
     other = copied(model)
     with torch.no_grad():
@@ -27,7 +27,7 @@ def _other(model):
     return other
 
 
-def _more(x):
+def more_samples(x):
     """Return samples around each, so that a batch of one has correlations too."""
     if not x.is_floating_point() or x.numel() == 0:
         return x
@@ -39,12 +39,12 @@ def _matrices(source, n):
 
 
 def _statistics(model, x, y, generator, batch_size=64):
-    return unit_statistics(model, _other(model), x, layer_names(model, x)[-1], batch_size=batch_size)
+    return unit_statistics(model, moved_copy(model), x, layer_names(model, x)[-1], batch_size=batch_size)
 
 
 def _report(model, x, y, generator, batch_size=64):
-    x, layer = _more(x), layer_names(model, x)[-1]
-    networks = [model, _other(model)]
+    x, layer = more_samples(x), layer_names(model, x)[-1]
+    networks = [model, moved_copy(model)]
     report = convergent_learning(networks, x, layer, penalties=(0.0, 0.1), n_clusters=2, batch_size=batch_size)
     (pair,) = report.pairs
     return {"scores": pair.bipartite.scores, "errors": pair.prediction.errors, "between": pair.statistics.between}
