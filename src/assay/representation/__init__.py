@@ -8,7 +8,13 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
-from assay.representation.matching import convergent_learning, match_units, sparse_prediction, unit_statistics
+from assay.representation.matching import (
+    convergent_learning,
+    match_units,
+    sparse_prediction,
+    unit_redundancy,
+    unit_statistics,
+)
 from assay.representation.similarity import SimilarityMap, compare_networks, linear_cka
 
 __all__ = [
@@ -18,5 +24,6 @@ __all__ = [
     "linear_cka",
     "match_units",
     "sparse_prediction",
+    "unit_redundancy",
     "unit_statistics",
 ]

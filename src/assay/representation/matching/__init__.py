@@ -9,11 +9,19 @@ from assay.representation.matching.convergence import ConvergentLearningReport, 
 from assay.representation.matching.correlations import UnitStatistics, activation_statistics, unit_statistics
 from assay.representation.matching.information import percentile_mutual_information
 from assay.representation.matching.prediction import SparsePredictionPath, sparse_prediction
+from assay.representation.matching.redundancy import (
+    LayerRedundancy,
+    RedundancyReport,
+    hidden_layers,
+    unit_redundancy,
+)
 from assay.representation.matching.rows import unit_rows
 
 __all__ = [
     "ConvergentLearningReport",
+    "LayerRedundancy",
     "PairAlignment",
+    "RedundancyReport",
     "SparsePredictionPath",
     "UnitClusters",
     "UnitMatching",
@@ -21,9 +29,11 @@ __all__ = [
     "activation_statistics",
     "cluster_units",
     "convergent_learning",
+    "hidden_layers",
     "match_units",
     "percentile_mutual_information",
     "sparse_prediction",
+    "unit_redundancy",
     "unit_rows",
     "unit_statistics",
 ]

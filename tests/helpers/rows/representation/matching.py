@@ -4,11 +4,12 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from assay.core import layer_names, seeded
-from assay.representation import convergent_learning, match_units, sparse_prediction, unit_statistics
+from assay.representation import convergent_learning, match_units, sparse_prediction, unit_redundancy, unit_statistics
 from assay.representation.matching import (
     UnitMatching,
     activation_statistics,
     cluster_units,
+    hidden_layers,
     percentile_mutual_information,
     unit_rows,
 )
@@ -50,9 +51,15 @@ def _report(model, x, y, generator, batch_size=64):
     return {"scores": pair.bipartite.scores, "errors": pair.prediction.errors, "between": pair.statistics.between}
 
 
+def _redundancy(model, x, y, generator, batch_size=64):
+    (found, *_) = unit_redundancy(model, x, layer_names(model, x)[-1:], batch_size=batch_size).layers
+    return {"largest": found.largest, "rank": found.largest.new_tensor([found.effective_rank])}
+
+
 ROWS = (
     Analysis(unit_statistics, run=_statistics),
     Analysis(convergent_learning, run=_report, tolerance=1e-3),
+    Analysis((unit_redundancy, hidden_layers), run=_redundancy),
     Formula(
         activation_statistics,
         _matrices,
