@@ -169,8 +169,8 @@ def _headline(layers: tuple[LayerRedundancy, ...]) -> str:
     )
     where = f"{units:,} units in {len(layers)} layer{'s' if len(layers) > 1 else ''}"
     return (
-        f"{percent((dead + repeated) / units)} of {where} could be left out: {dead:,} are dead, and {repeated:,} repeat "
-        "another."
+        f"{percent((dead + repeated) / units)} of {where} could be left out: {dead:,} are dead, and {repeated:,} "
+        "repeat another."
     )
 
 
