@@ -68,12 +68,13 @@ STUDY = Study(
     scales={
         "smoke": Settings(
             seeds=2,
-            dense=Recipe(hidden=(32, 32), epochs=8, lr=3e-3, batch_size=64, schedule=None),
-            wide=Recipe(hidden=64, epochs=8, lr=3e-3, batch_size=64, schedule=None),
-            conv=Recipe(channels=(8, 8, 8), hidden=16, epochs=2, batch_size=64),
-            conv_samples=300,
-            held_out=100,
+            dense=Recipe(hidden=(12, 12), epochs=2, lr=3e-3, batch_size=64, schedule=None),
+            wide=Recipe(hidden=24, epochs=2, lr=3e-3, batch_size=64, schedule=None),
+            conv=Recipe(channels=(6, 6, 6), hidden=8, epochs=1, batch_size=64),
+            conv_samples=128,
+            held_out=50,
             penalties=(0.0, 1e-2, 1e-1),
+            clusters=4,
         ),
         "small": Settings(seeds=Looks((3, 5, 8))),
         "paper": Settings(
