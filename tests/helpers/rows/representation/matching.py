@@ -7,6 +7,7 @@ from assay.core import layer_names, seeded
 from assay.representation import convergent_learning, match_units, sparse_prediction, unit_redundancy, unit_statistics
 from assay.representation.matching import (
     UnitMatching,
+    UnitStatistics,
     activation_statistics,
     cluster_units,
     hidden_layers,
@@ -57,7 +58,7 @@ def _redundancy(model, x, y, generator, batch_size=64):
 
 
 ROWS = (
-    Analysis(unit_statistics, run=_statistics),
+    Analysis((unit_statistics, UnitStatistics), run=_statistics),
     Analysis(convergent_learning, run=_report, tolerance=1e-3),
     Analysis((unit_redundancy, hidden_layers), run=_redundancy),
     Formula(
