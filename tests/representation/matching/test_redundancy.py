@@ -60,12 +60,24 @@ def test_positions_are_drawn_for_convolutions():
     assert "effective rank" in str(report)
 
 
+class WithoutModules(nn.Module):
+    """A linear network that names no layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 2))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
 def test_a_network_without_activation_modules_is_read_at_all_but_its_last_layer():
     network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4), nn.Linear(4, 1))
     x = torch.randn(9, 2)
     assert hidden_layers(network, x) == ["0", "1"]
-    with pytest.raises(InvalidInputError, match="no hidden layer"):
-        unit_redundancy(network[:1], x)
+    assert hidden_layers(network[:1], x) == ["0"]
+    with pytest.raises(InvalidInputError, match="modules that run once"):
+        unit_redundancy(WithoutModules(), x)
     with pytest.raises(InvalidInputError, match="more than 4096"):
         unit_redundancy(nn.Sequential(nn.Linear(2, 5000), nn.ReLU(), nn.Linear(5000, 1)), x)
     with pytest.raises(InvalidInputError, match="duplicate"):

@@ -18,6 +18,7 @@ from assay.core import (
     find_layer,
     layer_names,
     layer_outputs,
+    predict,
     symmetric_eigenvalues,
     track,
 )
@@ -102,12 +103,18 @@ class RedundancyReport:
 
 
 def hidden_layers(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> list[str]:
-    """Name the layers whose outputs are taken as units: activations, or all but the last where there is none.
+    """Name the layers whose outputs are taken as units: activation modules, or all where there is none.
+
+    Layers that give the network's own outputs are left out, unless no other has a name.
 
     >>> hidden_layers(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(4, 2))
     ['1']
     """
-    names = layer_names(model, x)[:-1]
+    few = x[:2]
+    final = predict(model, few).flatten(1)
+    every = layer_names(model, x)
+    outputs = layer_outputs(model, few, every) if every else {}
+    names = [name for name, output in outputs.items() if not torch.equal(output.flatten(1), final)] or every
     activations = [name for name in names if type(find_layer(model, name)).__module__.endswith("modules.activation")]
     return activations or names
 
@@ -132,7 +139,7 @@ def unit_redundancy(
     Args:
         model: Network; it comes back as it was.
         x: Inputs; integers for a network that reads tokens.
-        layers: Layers by name; by default the activation modules, or all layers but the last where there are none.
+        layers: Layers by name; by default the activation modules, or all hidden layers where there are none.
         duplicate: Absolute correlation from which a unit repeats another.
         n_rows: Rows of a layer that are kept: of more, positions are drawn at random.
         batch_size: Samples a forward pass.
@@ -165,7 +172,9 @@ def unit_redundancy(
         check_count(value, name)
     names = list(layers) if layers is not None else hidden_layers(model, x)
     if not names:
-        raise InvalidInputError("the network has no hidden layer of its own to look at; name modules in layers")
+        raise InvalidInputError(
+            "the network has no layer with a name of its own; compute layers in modules that run once"
+        )
     source = as_generator(generator)
     per_sample = max(1, n_rows // len(x))
     kept: dict[str, list[Tensor]] = {name: [] for name in names}
