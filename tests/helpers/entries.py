@@ -91,6 +91,8 @@ STRUCTURAL = (
     "InitialState",
     "start_share",
     "last_layer_inputs",
+    "layer_names",
+    "watch_layers",
     "probe capacity",
     "probe initial_weights",
     "probe membership",

@@ -18,6 +18,7 @@ from assay.core.curvature import FisherOperator, GaussNewtonOperator, HessianOpe
 from assay.core.derivatives import batched, forward_product, gradient, plain_attention
 from assay.core.devices import find_device
 from assay.core.duplicates import find_copies
+from assay.core.eigen import symmetric_eigenpairs, symmetric_eigenvalues
 from assay.core.errors import (
     AssayError,
     InvalidInputError,
@@ -38,6 +39,7 @@ from assay.core.gradients import (
 )
 from assay.core.inspection import inspect_model, require_inspected
 from assay.core.kernels import kernel_distance
+from assay.core.layers import LayerWatch, find_layer, layer_names, layer_outputs, watch_layers
 from assay.core.leaves import check_follows_parameters
 from assay.core.look import (
     LogProbabilities,
@@ -97,6 +99,7 @@ __all__ = [
     "HessianOperator",
     "Interval",
     "InvalidInputError",
+    "LayerWatch",
     "LogProbabilities",
     "LossFunction",
     "MatrixFree",
@@ -140,6 +143,7 @@ __all__ = [
     "cross_entropy",
     "find_copies",
     "find_device",
+    "find_layer",
     "fit",
     "fit_power_law",
     "flatten",
@@ -155,6 +159,8 @@ __all__ = [
     "isolated_rng",
     "jacobian_vector_product",
     "kernel_distance",
+    "layer_names",
+    "layer_outputs",
     "log_log_line",
     "loss_kind",
     "margins",
@@ -187,11 +193,14 @@ __all__ = [
     "squared_error",
     "stays_in_unit_interval",
     "sweep",
+    "symmetric_eigenpairs",
+    "symmetric_eigenvalues",
     "tpr_at_fpr",
     "track",
     "unflatten",
     "unwrapped",
     "unwrapped_state",
     "vector_jacobian_product",
+    "watch_layers",
     "write_bytes",
 ]

@@ -18,6 +18,8 @@ from assay.core import (
     mean_over_samples,
     output_jacobian,
     predict,
+    symmetric_eigenpairs,
+    symmetric_eigenvalues,
 )
 
 
@@ -158,7 +160,7 @@ def factor_eigenvalues(factor: Float[Tensor, "r p"]) -> Float[Tensor, " k"]:
         )
     factor = factor.to(torch.promote_types(factor.dtype, torch.float32))  # eigensolvers take no half precision
     gram = factor @ factor.T if len(factor) < factor.shape[1] else factor.T @ factor
-    return torch.linalg.eigvalsh(gram).flip(0)
+    return symmetric_eigenvalues(gram).flip(0)
 
 
 def _output_curvature(logits: Tensor, y: Tensor, loss: LossFunction) -> Float[Tensor, "n c c"]:
@@ -176,7 +178,7 @@ def _output_curvature(logits: Tensor, y: Tensor, loss: LossFunction) -> Float[Te
 
 
 def _root(curvature: Float[Tensor, "n c c"]) -> Float[Tensor, "n c c"]:
-    values, vectors = torch.linalg.eigh((curvature + curvature.mT) / 2)
+    values, vectors = symmetric_eigenpairs(curvature)
     if values.min() < -1e-5 * values.abs().max():
         raise InvalidInputError(
             f"the loss is not convex in the outputs (curvature {values.min().item():.3g}); "

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
-from assay.core import InvalidInputError, MatrixFree, as_generator, check_count, check_finite
+from assay.core import InvalidInputError, MatrixFree, as_generator, check_count, check_finite, symmetric_eigenpairs
 
 
 @torch.inference_mode(False)
@@ -45,8 +45,7 @@ def top_eigenpairs(
     with operator.prepared():
         check_finite(operator @ start.to(operator.device), "a product with the operator")
         if 2 * k + 1 >= size:  # ARPACK's basis would fill the space
-            matrix = operator.to_dense()
-            values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+            values, vectors = symmetric_eigenpairs(operator.to_dense())
             return values.flip(0)[:k], vectors.flip(1)[:, :k]
         values, vectors = eigsh(operator.to_scipy(), k, which="LA", tol=tolerance, v0=start.cpu().numpy())  # pyright: ignore[reportArgumentType]
     order = values.argsort()[::-1]

@@ -19,6 +19,7 @@ from assay.core import (
     check_fraction,
     check_outputs,
     check_pairs,
+    symmetric_eigenvalues,
 )
 from assay.landscape.bulk import Bulk, estimated_bulk
 from assay.landscape.density import SpectralDensity, kernel_standard_deviation, sign_probes
@@ -188,8 +189,7 @@ def hessian_spectrum(
 def _dense(operator: MatrixFree, kernel_width: float) -> tuple[Float[Tensor, " p"], SpectralDensity]:
     matrix = operator.to_dense(columns=COLUMNS_AT_ONCE)
     check_finite(matrix, "the Hessian")
-    # Products round: the two triangles differ in the last digits.
-    eigenvalues = torch.linalg.eigvalsh((matrix + matrix.T) / 2).flip(0)
+    eigenvalues = symmetric_eigenvalues(matrix).flip(0)
     weights = torch.full_like(eigenvalues, 1 / len(eigenvalues))
     nodes = eigenvalues[None]
     return eigenvalues, SpectralDensity(nodes, weights[None], kernel_standard_deviation(nodes, kernel_width))

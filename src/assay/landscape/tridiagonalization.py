@@ -6,7 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import InvalidInputError, MatrixFree, as_generator, check_count, check_finite, track
+from assay.core import (
+    InvalidInputError,
+    MatrixFree,
+    as_generator,
+    check_count,
+    check_finite,
+    symmetric_eigenpairs,
+    track,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +52,7 @@ class Tridiagonalization:
         """
         matrix = torch.diag_embed(self.diagonal.to(torch.promote_types(self.diagonal.dtype, torch.float32)))
         matrix += torch.diag_embed(self.off_diagonal, 1) + torch.diag_embed(self.off_diagonal, -1)
-        values, vectors = torch.linalg.eigh(matrix)
+        values, vectors = symmetric_eigenpairs(matrix)
         return values, vectors[:, 0].square(), self.residual[:, None] * vectors[:, -1].abs()
 
 

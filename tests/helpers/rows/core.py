@@ -32,6 +32,8 @@ from assay.core import (
     inspect_model,
     jacobian_vector_product,
     kernel_distance,
+    layer_names,
+    layer_outputs,
     margins,
     mean_loss,
     mean_over_samples,
@@ -52,6 +54,7 @@ from assay.core import (
     squared_error,
     unflatten,
     vector_jacobian_product,
+    watch_layers,
 )
 from helpers.rows.base import Analysis
 from helpers.rows.standalone import Formula
@@ -93,6 +96,17 @@ def _preserved(model, x, y, generator):
 
 def _input_gradient(model, x, y, generator):
     return input_gradient(model, x, lambda outputs: outputs.sum(1))
+
+
+def _layers(model, x, y, generator, batch_size=4):
+    outputs = layer_outputs(model, x, layer_names(model, x)[:3], batch_size=batch_size)
+    return [value.flatten(1) for value in outputs.values()]
+
+
+def _watched(model, x, y, generator):
+    with preserved(model), watch_layers(model, layer_names(model, x)[:1]) as watch:
+        score = model(x).sum()
+    return [torch.autograd.grad(score, value)[0] for value in watch.outputs.values()]
 
 
 def _problems(model, x, y, generator):
@@ -169,6 +183,8 @@ ROWS = (
     Analysis(preserved, run=_preserved, needs_data=False),
     Analysis(input_gradient, run=_input_gradient, model=relu_network, needs_data=False),
     Analysis((functional, named_parameters), run=_as_a_function, model=relu_network, needs_data=False),
+    Analysis((layer_names, layer_outputs), run=_layers),
+    Analysis(watch_layers, run=_watched),
     Analysis(inspect_model, run=_problems, needs_data=False),
     Analysis(parameter_distance, options=lambda model, x, y: {"other": classifier().to(x)}, needs_data=False),
     Analysis(project_parameters, run=_projected, trains=True, needs_data=False),

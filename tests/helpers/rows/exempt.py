@@ -4,6 +4,8 @@ EXEMPT = {
     "core.affordable_batch": "returns a number of samples; tried with known bounds of memory in its test",
     "adversarial.search_architectures": "takes functions that build and reward; tried with known rewards in its test",
     "core.copy_network": "takes a network alone and returns one; tried on networks that deepcopy refuses in its test",
+    "core.find_layer": "takes a network and a name, and runs nothing; tried in its test",
+    "core.LayerWatch": "what `watch_layers`, which has a row, hands out",
     "core.find_device": "takes a name; tried in its test",
     "core.graph_bytes": "returns a number of bytes, which is half in float32; tried on a chain in its test",
     "core.require_inspected": "returns nothing: it refuses what `inspect_model`, which has a row, finds",

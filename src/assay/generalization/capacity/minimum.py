@@ -20,6 +20,7 @@ from assay.core import (
     check_fraction,
     mean_loss,
     parameter_gradients,
+    symmetric_eigenvalues,
 )
 
 _DENSE = 40  # parameters up to which all eigenvalues are computed
@@ -150,7 +151,7 @@ def _ends(operator: HessianOperator, generator: torch.Generator) -> tuple[float,
         if p <= _DENSE:
             dense = operator.to_dense()
             check_finite(dense, "the Hessian")
-            values = torch.linalg.eigvalsh((dense + dense.T).double() / 2)
+            values = symmetric_eigenvalues(dense.double())
             return values[0].item(), values[-1].item()
         start = torch.randn(p, generator=generator, dtype=operator.dtype).numpy()
         check_finite(operator @ torch.as_tensor(start, device=operator.device), "the curvature")

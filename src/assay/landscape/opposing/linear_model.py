@@ -9,7 +9,15 @@ from jaxtyping import Float
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from assay.core import InvalidInputError, NumericalError, as_generator, check_count, check_finite, check_positive
+from assay.core import (
+    InvalidInputError,
+    NumericalError,
+    as_generator,
+    check_count,
+    check_finite,
+    check_positive,
+    symmetric_eigenvalues,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,7 +140,7 @@ class OpposingLinearModel:
 
     def sharpness(self, theta: Float[Tensor, " p"]) -> Float[Tensor, ""]:
         """Return the largest eigenvalue of the Hessian."""
-        largest = torch.linalg.eigvalsh(self._curvature(theta))[-1]
+        largest = symmetric_eigenvalues(self._curvature(theta))[-1]
         return largest.clamp(min=0) if self.d2 > 1 else largest  # across u, the curvature is zero
 
     def _curvature(self, theta: Tensor) -> Float[Tensor, "k k"]:

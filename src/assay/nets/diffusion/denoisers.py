@@ -9,7 +9,7 @@ from jaxtyping import Float
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, check_count, check_fraction, preserved, require_extra
+from assay.core import InvalidInputError, check_count, check_fraction, preserved, require_extra, symmetric_eigenpairs
 
 
 @runtime_checkable
@@ -118,7 +118,7 @@ class GaussianMixtureDenoiser(nn.Module):
         super().__init__()
         if not (bool((weights >= 0).all()) and 0 < float(weights.sum()) < torch.inf):
             raise InvalidInputError(f"weights are shares, at least 0 and not all 0; got {weights.tolist()}")
-        variances, axes = torch.linalg.eigh(covariances)
+        variances, axes = symmetric_eigenpairs(covariances)
         if variances.min() < -1e-5 * variances.max():
             raise InvalidInputError(
                 f"a covariance has the eigenvalue {float(variances.min()):g}; fit the mixture with more regularisation"

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from assay.core import symmetric_eigenpairs
 from assay.reconstruction.kkt.multipliers import Multipliers
 from assay.reconstruction.kkt.search import StationarityGap
 
@@ -64,7 +65,7 @@ def _contributions(
 def _rest(rows: Float[Tensor, "k e"], goal: Float[Tensor, " e"]) -> float:
     """Return the relative residual of a least-squares fit of the goal by rows, whose lengths do not matter."""
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-    values, vectors = torch.linalg.eigh(rows @ rows.T)
+    values, vectors = symmetric_eigenpairs(rows @ rows.T)
     explained = (vectors.T @ (rows @ goal)).square() / values
     kept = values > 1e-10 * values.max()
     return float((1 - explained[kept].sum() / goal.square().sum()).clamp_min(0).sqrt())

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from assay.core import InvalidInputError, Parameters
+from assay.core import InvalidInputError, Parameters, symmetric_eigenpairs
 
 _MAX_ROWS, _MAX_DIRECTIONS = 512, 100
 _MAX_ITER, _CONVERGED = 10, 1e-12
@@ -138,7 +138,7 @@ class _Outside:
 
     def regress(self, share: float) -> tuple[float, float, float]:
         """Return the next share, and the energies of start and end that are left."""
-        values, vectors = torch.linalg.eigh(self.bb - share * (self.ab + self.ab.T) + share**2 * self.aa)
+        values, vectors = symmetric_eigenpairs(self.bb - share * (self.ab + self.ab.T) + share**2 * self.aa)
         kept = values[-self.n :] > 1e-14 * (self.aa.trace() + self.bb.trace())
         directions = vectors[:, -self.n :][:, kept] / values[-self.n :][kept].sqrt()
         along_a = (self.ab - share * self.aa) @ directions
