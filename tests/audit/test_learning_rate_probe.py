@@ -51,7 +51,7 @@ def test_with_less_time_fewer_samples_are_used_and_that_is_said(subject, monkeyp
     assert [row[0] for row in finding.tables[0].rows] == ["16", "64", "256", "400"]
     assert finding.measures["samples used"] == 400
     assert "measured on 3 batches of 16" in finding.tables[0].caption
-    with pytest.raises(SkipProbe, match="8 steps on 64 samples and on 3 batches .* one probe may take"):
+    with pytest.raises(SkipProbe, match=r"8 steps on 64 samples and on 3 batches .* one probe may take"):
         ask("learning_rate", subject, Context(seconds=1.0))
 
 
