@@ -22,6 +22,7 @@ from assay.audit.probes import (
     off_subspace,
     opposing,
     reconstruction,
+    redundancy,
     robustness,
     subgroups,
 )
@@ -30,6 +31,7 @@ from assay.landscape.opposing import Contrast, OpposingGroups
 from assay.privacy import MembershipReport
 from assay.reconstruction import ReconstructionScore
 from assay.reconstruction.kkt import ReconstructionVerdict
+from assay.representation.matching import LayerRedundancy
 from helpers.stand_ins import small_subject
 
 MOST = 160  # characters
@@ -98,6 +100,9 @@ LONGEST = {
     "no patterns": lambda: reconstruction._blind_headline(12_345, 10, explained("nothing found")),
     "opposing": lambda: opposing._headline(opposed(1.0), 2 * ["a class of a name that is far too long"]),
     "no opposing": lambda: opposing._headline(opposed(0.0), ["", ""]),
+    "redundancy": lambda: redundancy._headline(
+        tuple(LayerRedundancy(str(place), 999_999, 99_999, 99_999, torch.ones(9), 9.0, 9) for place in range(150))
+    ),
     "robustness": lambda: robustness._headline(FEATURES, attacked(0.1), "200 held-out samples", 1.0),
     "subgroups": lambda: subgroups._headline(small_subject(class_names=LONG), WORST, 50),
     "subgroups by chance": lambda: subgroups._headline(small_subject(), CHANCE, 50),

@@ -52,6 +52,7 @@ def test_every_probe_answers_for_digits(digits_audit):
         ("logit_gaps", "answered"),
         ("off_subspace", "answered"),
         ("opposing", "answered"),
+        ("redundancy", "answered"),
         ("robustness", "answered"),
         ("subgroups", "skipped"),  # no groups are given
     ]

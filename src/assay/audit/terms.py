@@ -36,6 +36,8 @@ TERMS: dict[str, tuple[str, str]] = {
         r"m-coherence",
         "number of samples that a step along one sample's gradient helps, itself included.",
     ),
+    "effective rank": (r"[Ee]ffective rank", "number of uncorrelated units that would vary as much as these do."),
+    "CKA": (r"CKA", "centred kernel alignment: 1 for layers that are alike up to a rotation, 0 for unrelated ones."),
     "Hessian": (r"Hessian", "matrix of the loss's second derivatives in the weights; it describes the curvature."),
     "eigenvalue": (r"[Ee]igenvalues?", "of the Hessian: the curvature along one direction of the weights."),
     "Lanczos": (r"Lanczos", "a method that estimates eigenvalues without writing the matrix down."),

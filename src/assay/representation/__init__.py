@@ -8,4 +8,22 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
-__all__: list[str] = []
+from assay.representation.matching import (
+    convergent_learning,
+    match_units,
+    sparse_prediction,
+    unit_redundancy,
+    unit_statistics,
+)
+from assay.representation.similarity import SimilarityMap, compare_networks, linear_cka
+
+__all__ = [
+    "SimilarityMap",
+    "compare_networks",
+    "convergent_learning",
+    "linear_cka",
+    "match_units",
+    "sparse_prediction",
+    "unit_redundancy",
+    "unit_statistics",
+]
