@@ -8,4 +8,16 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
-__all__: list[str] = []
+from assay.representation.latent_variables import (
+    ActiveVariableSelector,
+    compare_representations,
+    total_correlation,
+    variable_types,
+)
+
+__all__ = [
+    "ActiveVariableSelector",
+    "compare_representations",
+    "total_correlation",
+    "variable_types",
+]
