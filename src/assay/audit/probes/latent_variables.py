@@ -79,7 +79,12 @@ def run(subject: Subject, context: Context) -> Finding:
             "total correlation of all variables, samples, nats": found.sampled["full"].total_correlation,
             "samples used": float(n),
         },
-        figures=(Figure((plot_picture("correlations", found.plot, alt),), f"{alt}, over {n:,} {what}."),),
+        figures=(
+            Figure(
+                (plot_picture("correlations", lambda axes: found.plot(axes).set_title("|correlation|"), alt),),
+                f"{alt}, over {n:,} {what}.",
+            ),
+        ),
         tables=(_table(found, mean),),
     )
 
