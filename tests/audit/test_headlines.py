@@ -16,6 +16,7 @@ from assay.audit.perturbations import Perturbed
 from assay.audit.probes import (
     coherence,
     curvature,
+    latent_variables,
     learning_rate,
     logit_gaps,
     membership,
@@ -86,6 +87,7 @@ LONGEST = {
     "curvature that did not converge": lambda: curvature._unresolved_headline(
         curvature._Ends(-1.2e-30, 1.2e30, -1.2e30, 320)
     ),
+    "latent variables": lambda: latent_variables._headline(1234, 1234, 1234, 0.999),
     "learning rates": lambda: learning_rate._headline(1.2e-30, 64, 1.2e-30, 1000),
     "gaps": lambda: logit_gaps._headline(FEATURES.phrase(1), 0.0012, 0.0012),
     "subspace": lambda: off_subspace._headline(torch.tensor([1.2e30]), torch.tensor([1.2e-30]), 1.2e30, "4095 of 4096"),

@@ -47,8 +47,12 @@ def test_with_less_time_fewer_samples_are_used_and_that_is_said(subject, monkeyp
     finding = ask("learning_rate", subject, Context(seconds=6.72 + 5.01))
     assert finding.measures["samples used"] == 200
     assert "it used 200 of 400 training samples" in finding.limits
-    with pytest.raises(SkipProbe, match="one probe may take"):
-        ask("learning_rate", subject, Context(seconds=6.72 + 3.0))
+    finding = ask("learning_rate", subject, Context(seconds=6.72 + 3.0))  # fewer steps, on smaller batches
+    assert [row[0] for row in finding.tables[0].rows] == ["16", "64", "256", "400"]
+    assert finding.measures["samples used"] == 400
+    assert "measured on 3 batches of 16" in finding.tables[0].caption
+    with pytest.raises(SkipProbe, match=r"8 steps on 64 samples and on 3 batches .* one probe may take"):
+        ask("learning_rate", subject, Context(seconds=1.0))
 
 
 def test_what_it_cannot_answer_is_skipped_with_the_reason(subject, context, monkeypatch):

@@ -58,7 +58,7 @@ def test_without_the_feature_it_says_that_there_are_none(context):
 def test_it_keeps_its_time(monkeypatch):
     subject, _ = planted()
     monkeypatch.setattr("assay.audit.probes.opposing.measure_seconds", lambda work: 1.0)
-    finding = ask("opposing", subject, Context(seconds=160.0))
+    finding = ask("opposing", subject, Context(seconds=80.0))
     assert finding.measures["samples used"] == 100
     assert "used 100 of 200 training samples" in finding.limits
     with pytest.raises(SkipProbe, match="a search in 50 samples"):

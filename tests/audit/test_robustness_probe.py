@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.audit import SkipProbe
+from assay.audit import Context, SkipProbe
 from helpers.probe_calls import ask, finding_of
 from helpers.stand_ins import small_regression, small_subject
 
@@ -38,6 +38,17 @@ def test_out_of_time_fewer_samples_are_attacked(digits, context, monkeypatch):
     finding = ask("robustness", digits, context)
     assert finding.measures["samples attacked"] == 50
     assert "on 50 held-out samples" in finding.headline
+
+
+def test_a_slow_network_is_attacked_in_fewer_steps_and_that_is_said(digits, monkeypatch):
+    monkeypatch.setattr("assay.audit.probes.robustness._PLANS", ((50, 20), (3, 10)))
+    monkeypatch.setattr("assay.audit.probes.robustness.measure_seconds", lambda work: 0.05)  # 1 ms a sample
+    finding = ask("robustness", digits, Context(seconds=2.0))
+    assert "each attack took 3 steps instead of 50" in finding.limits
+    assert finding.measures["samples attacked"] >= 10
+    assert finding.measures["robust accuracy at 32/255"] < finding.measures["accuracy"]
+    with pytest.raises(SkipProbe, match="attacking 10 samples would take"):
+        ask("robustness", digits, Context(seconds=0.1))
 
 
 def test_a_linear_classifier_breaks_exactly_where_its_margin_ends(context):

@@ -91,6 +91,8 @@ STRUCTURAL = (
     "InitialState",
     "start_share",
     "last_layer_inputs",
+    "layer_names",
+    "watch_layers",
     "probe capacity",
     "probe initial_weights",
     "probe membership",
@@ -131,7 +133,7 @@ def _tiny() -> Iterator[None]:
         patch.multiple(restarts, _TRIAL_STEPS=(2,)),
         patch.multiple(capacity, _STEPS=20, _FEWEST_STEPS=5),
         patch.multiple(membership, _STEPS=20, _SHADOWS=8),
-        patch.multiple(robustness, _STEPS=3, _QUERIES=5),
+        patch.multiple(robustness, _PLANS=((3, 20),), _QUERIES=2),
         patch.multiple(known_start, _STEPS=3),
         patch.multiple(start_search, SEEDS=tuple(range(12))),
     ):

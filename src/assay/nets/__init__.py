@@ -9,8 +9,10 @@ from assay.nets.pretrained import load_pretrained, pretrained_names
 from assay.nets.recipe import Recipe
 from assay.nets.resnet import CifarResNet, Normalize
 from assay.nets.two_layer import TwoLayerReLU
+from assay.nets.variational import VAE, beta_vae_loss, gaussian_kl
 
 __all__ = [
+    "VAE",
     "CifarResNet",
     "DecoderTransformer",
     "LowRankAdapter",
@@ -19,6 +21,8 @@ __all__ = [
     "Recipe",
     "TwoLayerReLU",
     "add_low_rank_adapters",
+    "beta_vae_loss",
+    "gaussian_kl",
     "load_encoder",
     "load_pretrained",
     "mlp",

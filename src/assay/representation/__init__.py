@@ -8,6 +8,12 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
+from assay.representation.latent_variables import (
+    ActiveVariableSelector,
+    compare_representations,
+    total_correlation,
+    variable_types,
+)
 from assay.representation.matching import (
     convergent_learning,
     match_units,
@@ -18,12 +24,16 @@ from assay.representation.matching import (
 from assay.representation.similarity import SimilarityMap, compare_networks, linear_cka
 
 __all__ = [
+    "ActiveVariableSelector",
     "SimilarityMap",
     "compare_networks",
+    "compare_representations",
     "convergent_learning",
     "linear_cka",
     "match_units",
     "sparse_prediction",
+    "total_correlation",
     "unit_redundancy",
     "unit_statistics",
+    "variable_types",
 ]

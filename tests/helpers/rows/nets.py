@@ -3,6 +3,7 @@
 import torch
 
 from assay.nets import (
+    VAE,
     CifarResNet,
     DecoderTransformer,
     LowRankAdapter,
@@ -11,6 +12,8 @@ from assay.nets import (
     Recipe,
     TwoLayerReLU,
     add_low_rank_adapters,
+    beta_vae_loss,
+    gaussian_kl,
     mlp,
     normalized_conv,
     small_conv,
@@ -38,6 +41,15 @@ def _queries_and_keys(source, n):
 def _seeded(build, *arguments, **options):
     """Return what builds a network from a generator."""
     return lambda source: build(*arguments, generator=source, **options)
+
+
+def _posterior(source, n):
+    return (torch.randn(n, 3, generator=source).double(), torch.randn(n, 3, generator=source).double())
+
+
+def _reconstruction(source, n):
+    pixels = torch.rand(n, 4, generator=source).double()
+    return (torch.randn(n, 4, generator=source).double(), pixels, *_posterior(source, n))
 
 
 def _adapted(source):
@@ -77,6 +89,14 @@ ROWS = (
         _flat,
         build=lambda source: LowRankAdapter(mlp((4, 3), generator=source)[0], 2, generator=source),
         refuses=(),
+    ),
+    Module(VAE, _flat, build=_seeded(VAE, 4, 2, hidden=(5,)), refuses=("axis",)),
+    Formula(gaussian_kl, _posterior, refuses=("rows", "axis")),
+    Formula(
+        beta_vae_loss,
+        _reconstruction,
+        rowwise=False,
+        wrong={"pixels above one": lambda: (torch.zeros(1, 2), torch.full((1, 2), 2.0), *2 * [torch.zeros(1, 3)])},
     ),
     Module(add_low_rank_adapters, _flat, build=_adapted, refuses=()),
     Module(GaussianMixtureDenoiser, lambda source, n: (*_flat(source, n), 3), build=_mixture),

@@ -1,5 +1,7 @@
 """How large may the learning rate be at each batch size?"""
 
+from dataclasses import dataclass, replace
+
 from torch import Tensor
 
 from assay.audit.assumptions import few_caveat, joined
@@ -10,10 +12,8 @@ from assay.core import HessianOperator, named_parameters
 from assay.landscape import estimate_hessian_noise, max_learning_rate
 from assay.landscape.learning_rates import HessianNoise
 
-_STEPS, _BATCHES, _BATCH = 20, 5, 64
 _SIZES = (16, 64, 256)
-_SAMPLES, _FEWEST = 1000, 128
-_MOMENTUM = 0.9
+_SAMPLES, _TIMED, _MOMENTUM = 1000, 64, 0.9
 _MEMORY = 1_600_000_000  # bytes: Lanczos keeps a vector of the parameters' length for each step
 
 _RULE = "Always info: the learning rate is a choice of training, no defect of the network."
@@ -27,38 +27,68 @@ _LIMITS = (
 )
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Work on batches and on all samples; its cost is counted in products with the Hessian on one sample."""
+
+    steps: int
+    batches: int
+    batch: int
+    fewest: int
+
+    @property
+    def on_batches(self) -> int:
+        return self.batches * (self.steps + 1) * self.batch
+
+    @property
+    def on_each(self) -> int:
+        return self.steps + self.batches
+
+    def products(self, n: int) -> int:
+        return self.on_batches + n * self.on_each
+
+
+_PLANS = (_Plan(20, 5, 64, 128), _Plan(8, 3, 16, 64))  # the second where time allows no more
+
+
 def run(subject: Subject, context: Context) -> Finding:
     """Measure the Hessian's largest eigenvalue on a few batches and on all samples, and predict other batch sizes."""
     trained = sum(value.numel() for value in named_parameters(subject.model, params="trainable").values())
-    if 4 * trained * _STEPS > _MEMORY:
+    steps = _PLANS[0].steps
+    if 4 * trained * steps > _MEMORY:
         raise SkipProbe(
-            f"it keeps {_STEPS} copies of the parameters, and takes at most {_MEMORY // (4 * _STEPS):,} parameters, "
+            f"it keeps {steps} copies of the parameters, and takes at most {_MEMORY // (4 * steps):,} parameters, "
             f"not {trained:,}"
         )
     x, y = context.sample(subject.train, _SAMPLES)
     n_wanted = len(x)
     if n_wanted < 4:
         raise SkipProbe(f"batches are compared with all samples, of which there are only {n_wanted}; it needs four")
-    batch = min(_BATCH, n_wanted // 4)
     each = _time_each(subject, x, y)
-    on_batches = _BATCHES * (_STEPS + 1) * batch * each
-    on_each = (_STEPS + _BATCHES) * each
-    n = affordable(n_wanted, each=on_each, seconds=context.seconds - on_batches)
-    if n < min(n_wanted, _FEWEST):
-        least = on_batches + min(n_wanted, _FEWEST) * on_each
-        work = f"{_STEPS} steps on {min(n_wanted, _FEWEST)} samples and on {_BATCHES} batches"
-        raise SkipProbe(too_slow("learning_rate", work, least, context.seconds))
-    options = {"batch_size": batch, "n_batches": _BATCHES, "n_iter": _STEPS, "generator": context.generator()}
+    plan = _plan(n_wanted, each, context.seconds)
+    n = affordable(n_wanted, each=plan.on_each * each, seconds=context.seconds - plan.on_batches * each)
+    options = {"batch_size": plan.batch, "n_batches": plan.batches, "n_iter": plan.steps}
+    options["generator"] = context.generator()
     found = estimate_hessian_noise(subject.model, x[:n], y[:n], loss=subject.loss, progress=context.progress, **options)
     if found.largest <= 0:
         raise SkipProbe("the loss has no positive curvature at these weights, so that no learning rate is too large")
-    on_some = cut_short("learning_rate", n, n_wanted, "training samples", on_batches + n_wanted * on_each)
+    on_some = cut_short("learning_rate", n, n_wanted, "training samples", each * _PLANS[0].products(n_wanted))
     return _finding(found, joined(*few_caveat(n), _LIMITS, on_some))
+
+
+def _plan(n: int, each: float, seconds: float) -> _Plan:
+    """Return the larger plan that fits into the time, for as many samples as there are."""
+    plans = [replace(full, batch=min(full.batch, n // 4), fewest=min(full.fewest, n)) for full in _PLANS]
+    least = plans[-1]
+    if each * least.products(least.fewest) > seconds:
+        work = f"{least.steps} steps on {least.fewest} samples and on {least.batches} batches"
+        raise SkipProbe(too_slow("learning_rate", work, each * least.products(least.fewest), seconds))
+    return next(plan for plan in plans if each * plan.products(plan.fewest) <= seconds)
 
 
 def _time_each(subject: Subject, x: Tensor, y: Tensor) -> float:
     """Return the time of a product with the Hessian on one sample."""
-    some = x[:_BATCH], y[:_BATCH]
+    some = x[:_TIMED], y[:_TIMED]
     operator = HessianOperator(subject.model, *some, subject.loss)
     column = some[0].new_ones(operator.shape[0], dtype=operator.dtype)
     return measure_seconds(lambda: operator @ column) / len(some[0])
@@ -88,7 +118,7 @@ def _finding(found: HessianNoise, limits: str) -> Finding:
         },
         tables=(
             Table(
-                f"Limits of the learning rate; measured on {_BATCHES} batches of {batch} and on all {n} samples, the "
+                f"Limits of the learning rate; measured on {len(tops)} batches of {batch} and on all {n} samples, the "
                 "rest predicted as eigenvalue + k / batch size",
                 ("batch size", "largest eigenvalue", "plain SGD", f"momentum {_MOMENTUM:g}"),
                 rows,

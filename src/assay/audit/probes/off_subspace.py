@@ -1,5 +1,6 @@
 """How sensitive are predictions to directions outside the data's subspace?"""
 
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -53,9 +54,10 @@ def run(subject: Subject, context: Context) -> Finding:
     kind = loss_kind(subject.loss)
     if kind not in ("cross_entropy", "binary_cross_entropy"):
         raise SkipProbe("it needs a classifier, trained with cross_entropy or binary_cross_entropy")
+    start = time.perf_counter()
     model, spanning, scale, unit = _coordinates(subject, context)
     basis = _subspace(spanning)
-    x, timed = _in_time(model, spanning[:_SAMPLES], basis, context)
+    x, timed = _in_time(model, spanning[:_SAMPLES], basis, context.seconds, time.perf_counter() - start)
     n_wanted = len(spanning[:_SAMPLES])
     parts = off_subspace_gradient(model, x, basis=basis)
     total = parts.on_norm.square() + parts.off_norm.square()
@@ -126,15 +128,15 @@ def _farthest(x: Tensor) -> float:
     return 2 * x.flatten(1).double().norm(dim=1).median().item()
 
 
-def _in_time(model: nn.Module, x: Tensor, basis: SubspaceBasis, context: Context) -> tuple[Tensor, float]:
-    """Return as many samples as the time allows, and an estimate of the time for all."""
+def _in_time(model: nn.Module, x: Tensor, basis: SubspaceBasis, seconds: float, spent: float) -> tuple[Tensor, float]:
+    """Return as many samples as the rest of the time allows, and an estimate of the time for all."""
     trial = x[:_TIMED]
     search = partial(off_subspace_radius, model, trial, _decided(model, trial), basis=basis)
     each = 2 * measure_seconds(lambda: search(max_norm=max(_farthest(trial), 1.0))) / len(trial)
-    n = affordable(len(x), each=each, seconds=context.seconds)
+    n = affordable(len(x), each=each, seconds=max(seconds - spent, 0.0))
     if n < min(len(x), _FEWEST):
-        raise SkipProbe(too_slow("off_subspace", f"moving {_FEWEST} samples", _FEWEST * each, context.seconds))
-    return x[:n], len(x) * each
+        raise SkipProbe(too_slow("off_subspace", f"moving {_FEWEST} samples", spent + _FEWEST * each, seconds))
+    return x[:n], spent + len(x) * each
 
 
 def _headline(off: Tensor, on: Tensor, farthest: float, directions: str) -> str:

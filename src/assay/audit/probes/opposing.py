@@ -12,7 +12,7 @@ from assay.core import HessianOperator, InvalidInputError, named_parameters
 from assay.landscape.opposing import OpposingGroups, find_opposing_groups
 
 _SAMPLES, _FEWEST, _SHOWN = 1000, 50, 8
-_PRODUCTS = 80  # Hessian products of the top eigenvector, with room for the other passes
+_PRODUCTS = 40  # Hessian products: 22 for an eigenvalue that stands out, and the cost of the other passes
 _VECTORS, _MEMORY = 25, 1_600_000_000  # vectors of the parameters' length that the search keeps, and bytes for them
 
 _RULE = (

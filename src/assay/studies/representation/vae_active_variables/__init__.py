@@ -1,0 +1,1 @@
+"""Be More Active! Differences between Mean and Sampled Representations of VAEs (Bonheme and Grzes, 2021)."""
