@@ -60,6 +60,14 @@ def test_positions_are_drawn_for_convolutions():
     assert "effective rank" in str(report)
 
 
+def test_more_units_than_rows_have_the_rank_of_the_rows():
+    x = torch.randn(10, 30, generator=seeded(0), dtype=torch.float64)
+    (found,) = unit_redundancy(nn.Sequential(nn.Identity(), nn.Linear(30, 1)).double(), x, ["0"]).layers
+    shares = torch.linalg.eigvalsh(torch.corrcoef(x.T)).clamp(min=1e-300) / 30
+    assert found.effective_rank == pytest.approx(float(torch.exp(-(shares * shares.log()).sum())))
+    assert found.effective_rank < 9
+
+
 class WithoutModules(nn.Module):
     """A linear network that names no layer."""
 

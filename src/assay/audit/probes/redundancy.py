@@ -15,6 +15,7 @@ from assay.representation.matching import LayerRedundancy, RedundancyReport, hid
 
 _SAMPLES, _FEWEST, _BATCH = 1000, 50, 256
 _DUPLICATE, _MOST, _ROWS = 0.95, 0.5, 100
+_KEPT = 1024  # rows of a layer, which bound the time for wide layers
 _DRAWN = 12  # layers in a figure
 
 _RULE = (
@@ -130,7 +131,7 @@ def _cell(found: SimilarityMap, name: str) -> float:
 
 def _measure(subject: Subject, x: Tensor, layers: list[str], context: Context) -> tuple[RedundancyReport, _Second]:
     report = unit_redundancy(
-        subject.model, x, layers, duplicate=_DUPLICATE, batch_size=_BATCH, generator=context.generator()
+        subject.model, x, layers, duplicate=_DUPLICATE, n_rows=_KEPT, batch_size=_BATCH, generator=context.generator()
     )
     if subject.second_model is None or len(x) < 4:
         return report, _Second()

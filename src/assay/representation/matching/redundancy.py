@@ -153,7 +153,7 @@ def unit_redundancy(
         InvalidInputError: The model, `x`, a layer or an option is unusable, or there is no layer to look at.
         NumericalError: An activation is NaN or infinite.
 
-    Cost: n forward passes; time O(n_rows u² + u³) for u units, memory n_rows u and u² for each layer.
+    Cost: n forward passes; time O(n_rows u² + min(n_rows, u)³) for u units, memory n_rows u and u² for each layer.
 
     Source: Roy and Vetterli, "The effective rank: a measure of effective dimensionality" (2007), definition 1, here of
     the correlation matrix, so that scales do not count; Li et al., "Convergent Learning" (2016), section 2.2,
@@ -210,7 +210,9 @@ def _layer(name: str, rows: Tensor, duplicate: float) -> LayerRedundancy:
     kept = torch.zeros(len(like), dtype=torch.bool)
     for unit, row in enumerate(like):
         kept[unit] = not bool((row & kept).any())
-    shares = symmetric_eigenvalues(correlation).clamp(min=0) / max(len(correlation), 1)
+    # Of the two matrices with the same eigenvalues above zero, the smaller.
+    smaller = correlation if len(correlation) <= len(rows) else standard @ standard.T / len(rows)
+    shares = symmetric_eigenvalues(smaller).clamp(min=0) / max(len(correlation), 1)
     n_live = int(live.sum())
     return LayerRedundancy(
         layer=name,
