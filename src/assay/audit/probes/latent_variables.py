@@ -81,7 +81,7 @@ def run(subject: Subject, context: Context) -> Finding:
         },
         figures=(
             Figure(
-                (plot_picture("correlations", lambda axes: found.plot(axes).set_title("|correlation|"), alt),),
+                (plot_picture("correlations", found.plot, alt),),
                 f"{alt}, over {n:,} {what}.",
             ),
         ),

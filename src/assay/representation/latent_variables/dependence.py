@@ -12,7 +12,7 @@ ROUNDING = 16
 
 
 def correlation_matrix(codes: Float[Tensor, "n k"]) -> Float[Tensor, "k k"]:
-    """Return the Pearson correlations of the columns, in float64; those of a constant column are 0, its own is 1.
+    """Return the Pearson correlations of the columns; those of a constant column are 0, its own is 1.
 
     Args:
         codes: One row a sample.
@@ -26,6 +26,10 @@ def correlation_matrix(codes: Float[Tensor, "n k"]) -> Float[Tensor, "k k"]:
     [[1.0, 1.0], [1.0, 1.0]]
     """
     codes = check_codes(codes, "codes", n=2)
+    return _correlations(codes).to(codes)
+
+
+def _correlations(codes: Float[Tensor, "n k"]) -> Float[Tensor, "k k"]:
     values = codes.double()
     centred = values - values.mean(0)
     norms = centred.norm(dim=0)
@@ -64,7 +68,7 @@ def total_correlation(values: Float[Tensor, "n k"], *, covariance: bool = False)
     elif values.ndim == 2 and values.shape[1] == 0:
         return 0.0
     else:
-        correlation = correlation_matrix(values)
+        correlation = _correlations(check_codes(values, "values", n=2))
         if len(values) <= values.shape[1] > 1:
             raise InvalidInputError(
                 f"{len(values)} samples of {values.shape[1]} variables have a singular covariance; give more samples"

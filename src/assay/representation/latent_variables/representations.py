@@ -101,9 +101,9 @@ class RepresentationComparison:
         ax.set(
             xlabel="variable: active, mixed, passive",
             ylabel="variable",
-            title="|correlation|: means above, samples below",
+            title="means above, samples below",
         )
-        ax.figure.colorbar(picture, ax=ax)
+        ax.figure.colorbar(picture, ax=ax, label="|correlation|")
         return ax
 
 
@@ -140,7 +140,7 @@ def sampled_correlation(mean: Float[Tensor, "n k"], log_variance: Float[Tensor, 
     check_finite(noise, "the posterior variance")
     total = covariance.diagonal() + noise
     deviations = torch.where(total > 0, total.sqrt(), torch.inf)
-    return (covariance / torch.outer(deviations, deviations)).fill_diagonal_(1.0)
+    return (covariance / torch.outer(deviations, deviations)).fill_diagonal_(1.0).to(mean)
 
 
 def check_posterior(mean: Tensor, log_variance: Tensor) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
 from assay.representation.latent_variables.polarization import MEAN_TOLERANCE, VARIANCE_THRESHOLD, variable_types
 
@@ -60,14 +60,15 @@ class ActiveVariableSelector(SelectorMixin, BaseEstimator):
             ValueError: The variances are no finite matrix, or below 0.
         """
         X = validate_data(self, X, dtype=np.float64)
+        check_non_negative(X, "ActiveVariableSelector.fit, which takes variances")
         self.types_ = variable_types(
             torch.tensor(X), variance_threshold=self.variance_threshold, mean_tolerance=self.mean_tolerance
         )
         return self
 
-    def _get_support_mask(self) -> np.ndarray:
+    def _get_support_mask(self) -> np.ndarray:  # type: ignore[override]
         check_is_fitted(self)
-        kept = np.zeros(self.n_features_in_, dtype=bool)
+        kept = np.zeros(self.n_features_in_, dtype=bool)  # type: ignore[attr-defined]
         kept[self.types_.active.numpy()] = True
         if self.keep_mixed:
             kept[self.types_.mixed.numpy()] = True

@@ -143,7 +143,12 @@ def accuracy_of(codes: Float[Tensor, "n k"], factors: Float[Tensor, "n 3"]) -> f
         model = make_pipeline(
             StandardScaler(),
             LogisticRegressionCV(
-                Cs=3, cv=3, max_iter=2000, l1_ratios=(0.0,), scoring="accuracy", use_legacy_attributes=False
+                Cs=3,
+                cv=3,
+                max_iter=2000,
+                l1_ratios=(0.0,),  # type: ignore[arg-type]
+                scoring="accuracy",
+                use_legacy_attributes=False,  # type: ignore[arg-type]
             ),
         )
         model.fit(values[:half], labels[:half])

@@ -1,5 +1,7 @@
 """Figures of the study of active and passive latent variables."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,6 +13,7 @@ def draw_correlations(found: Grid) -> Figure:
     """Draw absolute correlations of means above and of samples below the diagonal, first seed, one panel a beta."""
     betas = found.factors["beta"]
     figure, panels = plt.subplots(1, len(betas), squeeze=False, figsize=(3.2 * len(betas) + 0.8, 3.2))
+    picture: Any = None
     for axes, (beta, cells) in zip(panels[0], found.by("beta").items(), strict=True):
         order = cells["order"][0]
         means, samples = (np.abs(cells[f"{name} correlation"][0])[np.ix_(order, order)] for name in ("mean", "sampled"))

@@ -5,6 +5,12 @@ Their latent variables are sorted into active, passive and mixed ones by the pos
 variables is measured in the means and in samples of the codes, and quartiles of the factors are read from both by
 logistic regression. A sweep over beta changes how many variables are passive. Mixed variables are looked for where half
 of the images are blank: there a square's place and size mean nothing.
+
+C5 fails, and not because means serve badly: they are read more accurately than samples. It fails since passive means
+hold information. They move little, but a regression on standardised features sees them as well as active ones: without
+them it loses 0.01 of its accuracy at beta 1 and 0.08 at beta 4. So the regressions gain nothing where passive variables
+are removed, though the condition number falls, which is what the bar of C6 speaks of; at beta 1 its interval
+includes the bar. Nothing else was tried.
 """
 
 import numpy as np
@@ -160,5 +166,5 @@ def measure_sweep(lab: Lab, swept: Grid) -> None:
     ranks = []
     for passive, gap in zip(swept["passive"].T, gaps.T, strict=True):
         constant = np.ptp(passive) == 0 or np.ptp(gap) == 0
-        ranks.append(0.0 if constant else spearmanr(passive, gap).statistic)
+        ranks.append(0.0 if constant else spearmanr(passive, gap)[0])
     lab.measure("C4", ranks, at_least=0.5, what=what)
