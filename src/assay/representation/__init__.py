@@ -8,4 +8,16 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
-__all__: list[str] = []
+from assay.representation.information_plane import (
+    adaptive_information,
+    entropy_adaptive_codes,
+    kde_information,
+    trace_information,
+)
+
+__all__ = [
+    "adaptive_information",
+    "entropy_adaptive_codes",
+    "kde_information",
+    "trace_information",
+]
