@@ -58,4 +58,4 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="integers of shape"):
         layer_information(torch.zeros(0, 2, dtype=torch.long), torch.zeros(0, dtype=torch.long))
     with pytest.raises(InvalidInputError, match="bin real targets"):
-        layer_information(torch.zeros(3, 2, dtype=torch.long), torch.zeros(3))
+        layer_information(torch.zeros(3, 2, dtype=torch.long), torch.tensor([0.0, 0.5, 1.0]))

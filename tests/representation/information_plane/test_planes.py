@@ -19,13 +19,14 @@ def checkpoints(network: nn.Module, n: int = 3) -> dict[int, dict[str, torch.Ten
 
 
 def test_each_layer_is_measured_at_each_epoch() -> None:
-    network, x = mlp((3, 5, 4, 2), generator=seeded(0)), torch.randn(64, 3, generator=seeded(2))
+    network = mlp((3, 5, 4, 2), generator=seeded(0)).double()
+    x = torch.randn(64, 3, generator=seeded(2), dtype=torch.float64)
     y, states = (x[:, 0] > 0).long(), checkpoints(network)
     found = trace_information(network, x, y, ["1", "3"], states)
     other = mlp((3, 5, 4, 2)).double()
     for column, epoch in enumerate(found.epochs):
         other.load_state_dict(states[epoch])
-        hidden = other[:2](x.double()).detach()
+        hidden = other[:2](x).detach()
         for row, values in enumerate((hidden, other[2:4](hidden).detach())):
             expected = adaptive_information(values, y, lower=0.0)
             assert found.input_bits[row, column].item() == expected.input_bits

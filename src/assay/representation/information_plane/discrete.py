@@ -34,13 +34,13 @@ def layer_information(codes: Int[Tensor, "n d"], labels: Shaped[Tensor, "n *one"
 
     Args:
         codes: One row a sample, as `entropy_adaptive_codes` gives them.
-        labels: Integers or booleans, of shape (n,) or (n, 1).
+        labels: Whole numbers or booleans, of shape (n,) or (n, 1).
 
     Returns:
         Both in bits; the first is $\log_2 n$ at most, the second at most the entropy of the labels.
 
     Raises:
-        InvalidInputError: The codes are no matrix of integers, or the labels are not one integer a sample.
+        InvalidInputError: The codes are no matrix of integers, or the labels are not one whole number a sample.
 
     Cost: time O(n d log n), memory O(n d).
 
@@ -66,11 +66,12 @@ def label_numbers(labels: Tensor, n: int) -> Int64[Tensor, " n"]:
     """Return labels as the numbers 0, 1, ... of the classes that occur.
 
     Raises:
-        InvalidInputError: They are not one integer a sample.
+        InvalidInputError: They are not one whole number a sample.
     """
-    if labels.is_floating_point() or labels.is_complex() or labels.numel() != n or len(labels) != n:
+    one_each = labels.ndim > 0 and labels.numel() == len(labels) == n and not labels.is_complex()
+    if not one_each or (labels.is_floating_point() and not bool((labels == labels.round()).all())):
         raise InvalidInputError(
-            f"labels must be {n} integers, one a sample, got {labels.dtype} of shape {tuple(labels.shape)}; "
+            f"labels must be {n} whole numbers, one a sample, got {labels.dtype} of shape {tuple(labels.shape)}; "
             "bin real targets first"
         )
     return labels.reshape(-1).long().unique(return_inverse=True)[1]
@@ -116,7 +117,7 @@ def adaptive_information(
 
     Args:
         activations: What one layer gives; axes after the first are units.
-        labels: Integers or booleans, one a sample.
+        labels: Whole numbers or booleans, one a sample.
         n_bins: Bins. Paper's code: 30.
         lower: Least value of the activation function, see `entropy_adaptive_codes`.
 
@@ -140,7 +141,7 @@ def fixed_information(
 
     Args:
         activations: What one layer gives; axes after the first are units.
-        labels: Integers or booleans, one a sample.
+        labels: Whole numbers or booleans, one a sample.
         edges: See `fixed_codes`.
 
     Raises:

@@ -31,7 +31,7 @@ def kde_information(
 
     Args:
         activations: What one layer gives; axes after the first are units.
-        labels: Integers or booleans, one a sample.
+        labels: Whole numbers or booleans, one a sample.
         noise_variance: $s_0^2$, relative to $a^2$. It is ours: the paper's is not stated.
         scale: a: the largest absolute activation, the standard deviation of all activations, a number, such as the
             largest activation over all epochs, or None for 1. An activity of 0 counts as 1.

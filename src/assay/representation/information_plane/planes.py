@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from assay.core import (
     InvalidInputError,
-    check_model,
+    check_outputs,
     check_samples,
     copy_network,
     find_layer,
     layer_outputs,
     track,
     unwrapped,
+    unwrapped_state,
 )
 from assay.representation.information_plane.binning import activation_lower_bound
 from assay.representation.information_plane.discrete import LayerInformation, adaptive_information
@@ -87,13 +88,13 @@ def trace_information(
 ) -> InformationPlane:
     """Compute the information plane of a network from the weights that it had in the course of training.
 
-    Every layer is measured anew at every epoch. A copy of the network computes in float64: how many activations are
-    equal depends on the type.
+    Every layer is measured anew at every epoch. How many activations are equal depends on their type: float32 makes
+    saturated ones equal sooner, so give `model.double()` and inputs in float64 where that matters.
 
     Args:
         model: Network; it comes back as it was.
         x: All inputs that X is uniform over, such as the whole domain or a sample of it.
-        y: Labels: integers or booleans, one a sample.
+        y: Labels: whole numbers or booleans, one a sample.
         layers: Names of `named_modules`, such as those of the activation functions; `core.layer_names` lists them.
         checkpoints: State dicts by epoch.
         estimator: Function of activations and labels. By default `adaptive_information` with 30 bins, and a bin for the
@@ -117,21 +118,20 @@ def trace_information(
     >>> trace_information(model, x, y, ["1"], {0: model.state_dict()}).compression.tolist()
     [0.0]
     """
-    check_model(model)
     x = check_samples(x, tokens=True)
+    check_outputs(model, x)
     if isinstance(layers, str) or not layers or not checkpoints:
         raise InvalidInputError(
             f"layers must be a list of names, and checkpoints state dicts by epoch, got {layers!r} and "
             f"{len(checkpoints)} checkpoints"
         )
-    network = copy_network(unwrapped(model)).double()
-    wide = x.double() if x.is_floating_point() else x
+    network = copy_network(unwrapped(model))
     lower = {name: activation_lower_bound(find_layer(network, name)) for name in layers}
     found: list[list[LayerInformation]] = []
     epochs = sorted(checkpoints)
     for epoch in track(epochs, "tracing information", enabled=progress):
         load(network, checkpoints[epoch], epoch)
-        outputs = layer_outputs(network, wide, list(layers), batch_size=batch_size)
+        outputs = layer_outputs(network, x, list(layers), batch_size=batch_size)
         found.append(
             [
                 adaptive_information(outputs[name], y, lower=lower[name])
@@ -140,7 +140,8 @@ def trace_information(
                 for name in layers
             ]
         )
-    bits = torch.tensor([[(layer.input_bits, layer.label_bits) for layer in row] for row in found], dtype=torch.float64)
+    figures = [[(layer.input_bits, layer.label_bits) for layer in row] for row in found]
+    bits = torch.tensor(figures, dtype=x.dtype if x.is_floating_point() else torch.float64, device=x.device)
     return InformationPlane(tuple(layers), tuple(epochs), bits[:, :, 0].T.clone(), bits[:, :, 1].T.clone())
 
 
@@ -151,7 +152,7 @@ def load(network: nn.Module, state: Mapping[str, Tensor], epoch: int) -> None:
         InvalidInputError: It does not fit.
     """
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(unwrapped_state(state, list(network.state_dict())))
     except RuntimeError as error:
         raise InvalidInputError(
             f"the checkpoint of epoch {epoch} does not fit the network ({str(error).splitlines()[0]}); pass "

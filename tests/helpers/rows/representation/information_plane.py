@@ -2,7 +2,7 @@
 
 import torch
 
-from assay.core import seeded
+from assay.core import layer_names
 from assay.representation import adaptive_information, entropy_adaptive_codes, kde_information, trace_information
 from assay.representation.information_plane import fixed_codes, fixed_information, layer_information
 from helpers.rows.base import Analysis
@@ -20,9 +20,9 @@ def _labelled(source, n):
 
 
 def _plane(model, x, y, generator, batch_size=64):
-    state, source = model.state_dict(), seeded(0)
-    later = {name: value + torch.randn(value.shape, generator=source).to(value) for name, value in state.items()}
-    layers = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.ReLU)]
+    layers, state = layer_names(model, x)[-1:], model.state_dict()
+    moved = {name for name, value in model.named_parameters() if value.is_floating_point()}
+    later = {name: 1.5 * value if name in moved else value for name, value in state.items()}
     return trace_information(model, x, y, layers, {0: state, 3: later}, batch_size=batch_size)
 
 

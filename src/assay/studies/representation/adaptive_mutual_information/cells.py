@@ -43,12 +43,13 @@ def trajectories(settings: Settings, activation: str, penalized: bool) -> dict[s
         batch_size=settings.batch_size,
         generator=seeded(train_seed),
     )
-    network, layers = network_of(widths, activation), [str(2 * place + 1) for place in range(len(settings.widths))]
+    network, wide = network_of(widths, activation).double(), x.double()
+    layers = [str(2 * place + 1) for place in range(len(settings.widths))]
     checkpoints = [
         {epoch: state_of(kept, model) for epoch, kept in zip(settings.epochs, weights, strict=True)}
         for model in range(m)
     ]
-    planes = [trace_information(network, x, y, layers, states, batch_size=len(x)) for states in checkpoints]
+    planes = [trace_information(network, wide, y, layers, states, batch_size=len(x)) for states in checkpoints]
     found = {
         "input bits": torch.stack([plane.input_bits for plane in planes]),
         "label bits": torch.stack([plane.label_bits for plane in planes]),
@@ -59,7 +60,7 @@ def trajectories(settings: Settings, activation: str, penalized: bool) -> dict[s
     if activation == "relu" and not penalized:
         fixed = partial(fixed_information, edges=FIXED)
         planes = [
-            trace_information(network, x, y, layers, states, estimator=fixed, batch_size=len(x))
+            trace_information(network, wide, y, layers, states, estimator=fixed, batch_size=len(x))
             for states in checkpoints
         ]
         found["fixed compression"] = torch.stack([plane.compression for plane in planes])

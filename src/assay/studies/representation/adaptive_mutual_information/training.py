@@ -76,7 +76,7 @@ def train_many(
             kept.append([(weight.detach().clone(), bias.detach().clone()) for weight, bias in layers])
         if epoch == max(epochs):
             break
-        order = torch.rand(x.shape[:2], generator=generator).argsort(1)
+        order, loss = torch.rand(x.shape[:2], generator=generator).argsort(1), torch.zeros(())
         for index in order.split(batch_size, 1):
             scores = forward(layers, act, x[rows, index])
             loss = F.cross_entropy(scores.flatten(0, 1), y[rows, index].flatten(), reduction="sum") / index.shape[1]
