@@ -8,6 +8,12 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
+from assay.representation.information_plane import (
+    adaptive_information,
+    entropy_adaptive_codes,
+    kde_information,
+    trace_information,
+)
 from assay.representation.latent_variables import (
     ActiveVariableSelector,
     compare_representations,
@@ -26,13 +32,17 @@ from assay.representation.similarity import SimilarityMap, compare_networks, lin
 __all__ = [
     "ActiveVariableSelector",
     "SimilarityMap",
+    "adaptive_information",
     "compare_networks",
     "compare_representations",
     "convergent_learning",
+    "entropy_adaptive_codes",
+    "kde_information",
     "linear_cka",
     "match_units",
     "sparse_prediction",
     "total_correlation",
+    "trace_information",
     "unit_redundancy",
     "unit_statistics",
     "variable_types",

@@ -66,4 +66,7 @@ EXEMPT = {
     "representation.latent_variables.DependenceScores": "is made by compare_representations and tried with it",
     "representation.latent_variables.RepresentationComparison": "is made by compare_representations and tried with it",
     "representation.latent_variables.VariableTypes": "is made by variable_types, which has a row",
+    "representation.information_plane.InformationPlane": "is made by trace_information and tried with it",
+    "representation.information_plane.LayerInformation": "is made by layer_information, which has a row",
+    "representation.information_plane.activation_lower_bound": "takes a layer alone; held against its far values",
 }
