@@ -8,4 +8,18 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
-__all__: list[str] = []
+from assay.representation.diffusion_entropy import (
+    DiffusionSpectralEntropyLoss,
+    diffusion_spectral_entropy,
+    diffusion_spectral_mutual_information,
+    layer_information,
+    representation_trajectory,
+)
+
+__all__ = [
+    "DiffusionSpectralEntropyLoss",
+    "diffusion_spectral_entropy",
+    "diffusion_spectral_mutual_information",
+    "layer_information",
+    "representation_trajectory",
+]
