@@ -44,7 +44,7 @@ def binned_entropy(x: Float[Tensor, "n *d"], *, n_bins: int = 2) -> float:
     places = (rows - low) / (high - low).clamp(min=torch.finfo(torch.float64).tiny) * n_bins
     cells = places.floor().clamp(max=n_bins - 1)
     counts = cells.unique(dim=0, return_counts=True)[1].double() / len(rows)
-    return float(-torch.special.xlogy(counts, counts).sum() / math.log(2)) + 0.0
+    return float(torch.special.entr(counts).sum() / math.log(2))
 
 
 def binned_mutual_information(

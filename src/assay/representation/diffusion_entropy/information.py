@@ -104,7 +104,7 @@ def diffusion_spectral_mutual_information(
 
     >>> groups = torch.arange(40) % 4
     >>> round(float(diffusion_spectral_mutual_information(1e3 * torch.eye(4)[groups], groups)), 1)
-    1.8
+    1.9
     """
     x, y = check_pairs(x, y)
     width = find_bandwidth(x, sigma)

@@ -13,7 +13,7 @@ FLOOR = 1e-6  # added to each share in the logarithm, as in the authors' code
 
 
 class DiffusionSpectralEntropyLoss(nn.Module):
-    r"""Compute the diffusion spectral entropy of a batch, differentiably: $-\sum_i \alpha_i \log_2(\alpha_i + 10^{-6})$.
+    r"""Compute the diffusion entropy of a batch, differentiably: $-\sum_i \alpha_i \log_2(\alpha_i + 10^{-6})$.
 
     Add it to a loss to collapse a representation, or subtract it to spread one.
 

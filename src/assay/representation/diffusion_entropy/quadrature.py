@@ -27,7 +27,7 @@ def spectral_entropy(eigenvalues: Float[Tensor, " n"], t: float) -> Float[Tensor
     """
     weights = (eigenvalues.abs() / eigenvalues.abs().max()) ** t  # the largest may be tiny when powered
     weights = weights / weights.sum()
-    return -torch.special.xlogy(weights, weights).sum() / LN2
+    return torch.special.entr(weights).sum() / LN2
 
 
 @torch.inference_mode(False)

@@ -236,13 +236,16 @@ def _trace(
         raise InvalidInputError(
             f"reference must hold one cluster for each of {len(x)} samples, got {tuple(reference.shape)}"
         )
-    found: list[tuple[float, float, float, float]] = []
+    found: list[tuple[float, ...]] = []
     start = generator.get_state()
     for name, rows in track(outputs.items(), "diffusion entropy", enabled=progress):
         check_finite(rows, f"the output of {name!r}")
         generator.set_state(start)
         options = {"sigma": sigma, "t": t, "generator": generator}
-        whole = diffusion_spectral_entropy(rows, **options)
+        try:
+            whole = diffusion_spectral_entropy(rows, **options)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{name!r}: {error}") from error
         about = [
             diffusion_spectral_mutual_information(rows, groups, n_repeats=n_repeats, **options).value
             for groups in (labels, reference)
