@@ -105,7 +105,7 @@ def layer_information(
         x: Inputs; integers for a network that reads tokens.
         y: Labels, or numbers, see `diffusion_spectral_mutual_information`.
         layers: Names of layers; by default all that run once and give a row for each sample.
-        reference: Clusters of the inputs; by default those of `cluster_reference`.
+        reference: Clusters of the inputs; by default those of `cluster_reference`. Tokens need it.
         sigma: Bandwidth; "median" is the median distance in each layer.
         t: Power of the eigenvalues.
         n_clusters: Clusters of the inputs, and of targets that are not labels.
@@ -170,7 +170,7 @@ def representation_trajectory(
         y: Labels, or numbers, see `diffusion_spectral_mutual_information`.
         layer: Name of the layer, such as the last but one.
         checkpoints: State dicts, in order, or by name.
-        reference: Clusters of the inputs; by default those of `cluster_reference`, found once.
+        reference: Clusters of the inputs; by default those of `cluster_reference`, found once. Tokens need it.
         sigma: Bandwidth; "median" is the median distance at each checkpoint.
         t: Power of the eigenvalues.
         n_clusters: Clusters of the inputs, and of targets that are not labels.
@@ -230,8 +230,9 @@ def _trace(
     check_count(n_repeats, "n_repeats", at_least=2)
     labels = group_labels(y, n_clusters, generator)
     if reference is None:
-        rows = x if x.is_floating_point() else x.double()  # tokens
-        reference = cluster_reference(rows, n_clusters, generator=generator)
+        if not x.is_floating_point():
+            raise InvalidInputError("tokens have no distance to cluster by; pass reference=, one group for each sample")
+        reference = cluster_reference(x, n_clusters, generator=generator)
     elif reference.shape != (len(x),):
         raise InvalidInputError(
             f"reference must hold one cluster for each of {len(x)} samples, got {tuple(reference.shape)}"
