@@ -168,7 +168,7 @@ def measured_entropy(
 ) -> EntropyEstimate:
     """Return the entropy from all eigenvalues, or from products with the kernel."""
     if method == "dense" or (method == "auto" and len(x) <= DENSE_LIMIT):
-        eigenvalues = diffusion_eigenvalues(x, sigma=sigma, normalization=normalization)
+        eigenvalues = diffusion_eigenvalues(x.double(), sigma=sigma, normalization=normalization)
         return EntropyEstimate(float(spectral_entropy(eigenvalues, t)), 0.0)
     kernel = GaussianKernelOperator(x, sigma, batch_size=batch_size)
     diagonal = normalizing_diagonal(kernel, normalization)

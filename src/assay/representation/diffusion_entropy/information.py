@@ -13,7 +13,6 @@ from sklearn.cluster import SpectralClustering
 from torch import Tensor
 
 from assay.core import (
-    InvalidInputError,
     as_generator,
     check_choice,
     check_count,
@@ -79,9 +78,9 @@ def diffusion_spectral_mutual_information(
 
     Args:
         x: One sample a row.
-        y: Integers are labels. A floating-point number for each sample is put into `n_clusters` bins of equal width.
-            Rows, such as the inputs of a network, are clustered by `cluster_reference`; over many calls with one y,
-            call it once and pass its labels.
+        y: Integers are labels, and so are one-hot rows. A floating-point number for each sample is put into
+            `n_clusters` bins of equal width. Other rows, such as the inputs of a network, are clustered by
+            `cluster_reference`; over many calls with one y, call it once and pass its labels.
         sigma: Bandwidth; "median" is the median distance of two of all samples.
         t: Power of the eigenvalues.
         normalization: Of the kernel, see `diffusion_spectral_entropy`.
@@ -150,11 +149,12 @@ def size_matched_information(
 
 
 def group_labels(y: Shaped[Tensor, "n *e"], n_clusters: int, generator: torch.Generator) -> Int64[Tensor, " n"]:
-    """Return labels as they are, numbers in bins of equal width, and rows in clusters."""
+    """Return labels as they are, one-hot rows as labels, numbers in bins of equal width, and other rows in clusters."""
     check_count(n_clusters, "n_clusters", at_least=2)
     values = y.flatten(1).squeeze(1) if y.ndim > 1 else y
     if values.ndim > 1:
-        return cluster_reference(y, n_clusters, generator=generator)
+        one_hot = values.ndim == 2 and bool((values.amax(1) == 1).all() and ((values != 0).sum(1) == 1).all())
+        return values.long().argmax(1) if one_hot else cluster_reference(y.double(), n_clusters, generator=generator)
     if not values.is_floating_point():
         return values.long()
     low, high = values.min().double(), values.max().double()
@@ -173,10 +173,10 @@ def cluster_reference(
         generator: Source of the solver's start; one seeded with 0 by default.
 
     Returns:
-        A cluster for each row.
+        A cluster for each row; of no more rows than clusters, each is its own.
 
     Raises:
-        InvalidInputError: `y` is no batch of finite samples, or has fewer rows than clusters.
+        InvalidInputError: `y` is no batch of finite samples, or there are fewer than two clusters.
 
     Cost: time O(n² d + n³), memory O(n²) at worst.
 
@@ -189,9 +189,7 @@ def cluster_reference(
     rows = check_samples(y, "y").flatten(1).double()
     check_count(n_clusters, "n_clusters", at_least=2)
     if len(rows) <= n_clusters:
-        raise InvalidInputError(
-            f"{len(rows)} rows cannot be put into {n_clusters} clusters; pass more, or fewer clusters"
-        )
+        return torch.arange(len(rows), device=y.device)
     source = as_generator(generator)
     start = int(torch.randint(2**31 - 1, (1,), generator=source, device=source.device))
     method = SpectralClustering(

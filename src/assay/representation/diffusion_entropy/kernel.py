@@ -111,7 +111,7 @@ def diffusion_eigenvalues(
             $\mathrm{diag}(K 1)^{-1} K$, which the paper's text describes; "none" is G.
 
     Returns:
-        In float64, descending; none is negative but by rounding, of which the absolute value is taken.
+        In descending order, computed in float64; absolute values, since rounding makes small ones negative.
 
     Raises:
         InvalidInputError: `x` is no batch of finite samples, or an option is unusable.
@@ -127,7 +127,8 @@ def diffusion_eigenvalues(
     check_choice(normalization, NORMALIZATIONS, "normalization")
     matrix = diffusion_matrix(scaled_rows(x, sigma), normalization)
     check_finite(matrix, "the diffusion matrix")
-    return symmetric_eigenvalues(matrix).abs().sort(descending=True).values
+    values = symmetric_eigenvalues(matrix).abs().sort(descending=True).values
+    return values.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def diffusion_time(eigenvalues: Float[Tensor, " n"], *, share: float = 0.01, threshold: float = 0.01) -> int:

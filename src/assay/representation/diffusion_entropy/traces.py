@@ -71,9 +71,9 @@ class RepresentationTrace:
         import matplotlib.pyplot as plt
 
         axes = ax if ax is not None else plt.subplots(layout="constrained")[1]
-        axes.plot(self.places, self.entropy, "o-", color="0.5", label="entropy")
-        axes.plot(self.places, self.label_information, "s-", color="C0", label="information on the label")
-        axes.plot(self.places, self.input_information, "^-", color="C1", label="information on the input")
+        axes.plot(self.places, self.entropy.cpu(), "o-", color="0.5", label="entropy")
+        axes.plot(self.places, self.label_information.cpu(), "s-", color="C0", label="information on the label")
+        axes.plot(self.places, self.input_information.cpu(), "^-", color="C1", label="information on the input")
         axes.set_ylabel("bits")
         axes.tick_params(axis="x", rotation=30 if len(self.places) > 6 else 0)
         axes.legend()
@@ -134,10 +134,11 @@ def layer_information(
     ('0', '1', '2')
     """
     x, y = check_pairs(x, y, tokens=True)
-    names = list(layers) if layers is not None else layer_names(model, x)
+    network = unwrapped(model)  # a compiled network runs no hooks
+    names = list(layers) if layers is not None else layer_names(network, x)
     if not names:
         raise InvalidInputError("the network has no layer that runs once and gives a row for each sample; name some")
-    outputs = layer_outputs(model, x, names, batch_size=batch_size)
+    outputs = layer_outputs(network, x, names, batch_size=batch_size)
     options = {"sigma": sigma, "t": t, "n_repeats": n_repeats, "progress": progress}
     return _trace(outputs, x, y, reference, n_clusters, as_generator(generator), **options)
 
@@ -200,15 +201,14 @@ def representation_trajectory(
     states = checkpoints if isinstance(checkpoints, Mapping) else {str(i): s for i, s in enumerate(checkpoints)}
     if not states:
         raise InvalidInputError("there is no checkpoint; pass state dicts")
-    network = copy_network(model)
-    own = unwrapped(network)
+    own = unwrapped(copy_network(model))
     outputs = {}
     for name, state in states.items():
         try:
             own.load_state_dict(unwrapped_state(state, own.state_dict().keys()))
         except RuntimeError as error:
             raise InvalidInputError(f"checkpoint {name!r} does not fit the network: {error}") from error
-        outputs[name] = layer_outputs(network, x, [layer], batch_size=batch_size)[layer]
+        outputs[name] = layer_outputs(own, x, [layer], batch_size=batch_size)[layer]
     options = {"sigma": sigma, "t": t, "n_repeats": n_repeats, "progress": progress}
     return _trace(outputs, x, y, reference, n_clusters, as_generator(generator), **options)
 
@@ -252,5 +252,6 @@ def _trace(
             for groups in (labels, reference)
         ]
         found.append((whole.value, *about, whole.median_distance))
-    columns = torch.tensor(found, dtype=torch.float64).T
+    dtype = torch.promote_types(next(iter(outputs.values())).dtype, torch.float32)
+    columns = torch.tensor(found, dtype=dtype, device=x.device).T
     return RepresentationTrace(tuple(outputs), *columns, sigma=sigma, n_samples=len(x))
