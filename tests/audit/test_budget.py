@@ -35,7 +35,7 @@ def test_what_fits_and_what_is_said_of_the_rest():
 @pytest.mark.parametrize(
     "name",
     [
-        *("coherence", "curvature", "decision_regions", "learning_rate", "logit_gaps"),
+        *("coherence", "curvature", "decision_regions", "layer_information", "learning_rate", "logit_gaps"),
         *("off_subspace", "opposing", "reconstruction", "robustness"),
     ],
 )

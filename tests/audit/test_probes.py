@@ -48,6 +48,7 @@ def test_every_probe_answers_for_digits(digits_audit):
         ("coherence", "answered"),
         ("curvature", "answered"),
         ("decision_regions", "answered"),
+        ("layer_information", "answered"),
         ("learning_rate", "answered"),
         ("logit_gaps", "answered"),
         ("off_subspace", "answered"),
