@@ -17,6 +17,7 @@ from assay.audit.probes import (
     coherence,
     curvature,
     latent_variables,
+    layer_information,
     learning_rate,
     logit_gaps,
     membership,
@@ -32,6 +33,7 @@ from assay.landscape.opposing import Contrast, OpposingGroups
 from assay.privacy import MembershipReport
 from assay.reconstruction import ReconstructionScore
 from assay.reconstruction.kkt import ReconstructionVerdict
+from assay.representation.diffusion_entropy import RepresentationTrace
 from assay.representation.matching import LayerRedundancy
 from helpers.stand_ins import small_subject
 
@@ -81,6 +83,11 @@ def opposed(strength):
     return OpposingGroups(pair, pair, control, control, torch.ones(40), None, 1.0, None, 1.0, 1.0, 1.0, 1.0, shown)
 
 
+def traced(name):
+    low = torch.tensor([-1.2e-30, -1.2e-30])
+    return RepresentationTrace((name, "last"), low, low, low, low, "median", 500)
+
+
 LONGEST = {
     "coherence": lambda: coherence._headline(-1.2e-30, 1000, 1_234_567, 0.12),
     "curvature": lambda: curvature._headline(-1.2e-30, 1_234_567, 12_345_678_901),
@@ -88,6 +95,7 @@ LONGEST = {
         curvature._Ends(-1.2e-30, 1.2e30, -1.2e30, 320)
     ),
     "latent variables": lambda: latent_variables._headline(1234, 1234, 1234, 0.999),
+    "layers": lambda: layer_information._headline(traced("layer" * 9), 1_234_567),
     "learning rates": lambda: learning_rate._headline(1.2e-30, 64, 1.2e-30, 1000),
     "gaps": lambda: logit_gaps._headline(FEATURES.phrase(1), 0.0012, 0.0012),
     "subspace": lambda: off_subspace._headline(torch.tensor([1.2e30]), torch.tensor([1.2e-30]), 1.2e30, "4095 of 4096"),

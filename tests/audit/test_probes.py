@@ -49,6 +49,7 @@ def test_every_probe_answers_for_digits(digits_audit):
         ("curvature", "answered"),
         ("decision_regions", "answered"),
         ("latent_variables", "skipped"),  # no autoencoder
+        ("layer_information", "answered"),
         ("learning_rate", "answered"),
         ("logit_gaps", "answered"),
         ("off_subspace", "answered"),

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from assay.core import DenseOperator, affordable_batch, cross_entropy, seeded, squared_error
+from assay.core import DenseOperator, affordable_batch, cross_entropy, seeded, sign_probes, squared_error
 from assay.landscape import hessian_spectrum, lanczos
 from assay.landscape.bulk import estimated_bulk
-from assay.landscape.density import sign_probes
 
 
 def spread_spectrum(n: int = 500) -> torch.Tensor:

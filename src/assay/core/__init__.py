@@ -87,6 +87,7 @@ from assay.core.statistics import (
 )
 from assay.core.sweeps import sweep
 from assay.core.trainers import SequentialTrainer, StackedTrainer, Trainer
+from assay.core.tridiagonalization import Tridiagonalization, lanczos, sign_probes
 
 __all__ = [
     "ROC",
@@ -114,6 +115,7 @@ __all__ = [
     "StackedTrainer",
     "Step",
     "Trainer",
+    "Tridiagonalization",
     "accuracy",
     "affordable_batch",
     "as_generator",
@@ -159,6 +161,7 @@ __all__ = [
     "isolated_rng",
     "jacobian_vector_product",
     "kernel_distance",
+    "lanczos",
     "layer_names",
     "layer_outputs",
     "log_log_line",
@@ -187,6 +190,7 @@ __all__ = [
     "rows_among",
     "seeded",
     "select_parameters",
+    "sign_probes",
     "signs",
     "single_logit",
     "spawn_seeds",

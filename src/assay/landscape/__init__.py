@@ -7,6 +7,7 @@ Papers: hessian-spectrum.
 - `regions`: decision regions on planes through samples (decision-boundaries).
 """
 
+from assay.core import Tridiagonalization, lanczos
 from assay.landscape.alignment import AlignmentReport, gradient_covariance_alignment
 from assay.landscape.bulk import Bulk
 from assay.landscape.decomposition import (
@@ -27,7 +28,6 @@ from assay.landscape.learning_rates import (
 from assay.landscape.path import PathReport, linear_path
 from assay.landscape.spectrum import SpectrumReport, hessian_spectrum
 from assay.landscape.trace import TraceEstimate, hutch_plus_plus
-from assay.landscape.tridiagonalization import Tridiagonalization, lanczos
 
 __all__ = [
     "AlignmentReport",

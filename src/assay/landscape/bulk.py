@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from assay.landscape.tridiagonalization import Tridiagonalization
+from assay.core import Tridiagonalization
 
 LARGEST_ERROR = 0.1  # of a share; beyond it the steps or the probes do not resolve the bulk
 

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import InvalidInputError, MatrixFree, as_generator, check_count, check_positive
-from assay.landscape.tridiagonalization import lanczos
+from assay.core import InvalidInputError, MatrixFree, as_generator, check_positive, lanczos, sign_probes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,22 +124,6 @@ def spectral_density(
     vectors = sign_probes(operator, probes, source)
     nodes, weights, _ = lanczos(operator, vectors, n_iter=n_iter, generator=source, progress=progress).ritz()
     return SpectralDensity(nodes, weights, kernel_standard_deviation(nodes, kernel_width))
-
-
-def sign_probes(operator: MatrixFree, probes: int, generator: torch.Generator) -> Float[Tensor, "p k"]:
-    """Draw columns of independent random signs, which estimate a trace with less variance than Gaussian ones.
-
-    Raises:
-        InvalidInputError: `probes` is not a whole number of at least one.
-
-    >>> from assay.core import DenseOperator, seeded
-    >>> sign_probes(DenseOperator(torch.eye(3)), 2, seeded(0)).abs().sum().item()
-    6.0
-    """
-    check_count(probes, "probes")
-    shape = (operator.shape[0], probes)
-    signs = torch.randint(0, 2, shape, generator=generator, device=generator.device)
-    return (2 * signs - 1).to(operator.device, operator.dtype)
 
 
 def kernel_standard_deviation(nodes: Float[Tensor, "k m"], kernel_width: float) -> float:

@@ -12,6 +12,7 @@ from assay.core import (
     InvalidInputError,
     LossFunction,
     MatrixFree,
+    Tridiagonalization,
     affordable_batch,
     as_generator,
     check_choice,
@@ -19,11 +20,12 @@ from assay.core import (
     check_fraction,
     check_outputs,
     check_pairs,
+    lanczos,
+    sign_probes,
     symmetric_eigenvalues,
 )
 from assay.landscape.bulk import Bulk, estimated_bulk
-from assay.landscape.density import SpectralDensity, kernel_standard_deviation, sign_probes
-from assay.landscape.tridiagonalization import Tridiagonalization, lanczos
+from assay.landscape.density import SpectralDensity, kernel_standard_deviation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from assay.core import MatrixFree, as_generator, check_count, check_finite
-from assay.landscape.density import sign_probes
+from assay.core import MatrixFree, as_generator, check_count, check_finite, sign_probes
 
 
 @dataclass(frozen=True)

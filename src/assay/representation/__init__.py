@@ -8,6 +8,13 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
+from assay.representation.diffusion_entropy import (
+    DiffusionSpectralEntropyLoss,
+    diffusion_spectral_entropy,
+    diffusion_spectral_mutual_information,
+    layer_information,
+    representation_trajectory,
+)
 from assay.representation.information_plane import (
     adaptive_information,
     entropy_adaptive_codes,
@@ -31,15 +38,20 @@ from assay.representation.similarity import SimilarityMap, compare_networks, lin
 
 __all__ = [
     "ActiveVariableSelector",
+    "DiffusionSpectralEntropyLoss",
     "SimilarityMap",
     "adaptive_information",
     "compare_networks",
     "compare_representations",
     "convergent_learning",
+    "diffusion_spectral_entropy",
+    "diffusion_spectral_mutual_information",
     "entropy_adaptive_codes",
     "kde_information",
+    "layer_information",
     "linear_cka",
     "match_units",
+    "representation_trajectory",
     "sparse_prediction",
     "total_correlation",
     "trace_information",

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from assay.core import InvalidInputError, MatrixFree, NumericalError, as_generator, check_count, check_positive
-from assay.landscape.tridiagonalization import lanczos
+from assay.core import InvalidInputError, MatrixFree, NumericalError, as_generator, check_count, check_positive, lanczos
 
 _OVERFLOW = 1e30  # a rate near which steps in float32 are infinite
 _STATELESS = ("curvature", "generator")  # of the schedule's attributes: what a checkpoint cannot hold as it is

@@ -18,12 +18,12 @@ from assay.core import (
     check_choice,
     check_count,
     check_pairs,
+    lanczos,
     mean_over_samples,
+    sign_probes,
     track,
 )
-from assay.landscape.density import sign_probes
 from assay.landscape.learning_rates.inflation import batch_hessian_extremes, effective_batch_size
-from assay.landscape.tridiagonalization import lanczos
 
 Prediction = Literal["fit", "iid"]
 """How the curvature at other batch sizes follows from that at one: `HessianNoise.largest_at` says more."""

@@ -4,8 +4,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import eigsh
 
-from assay.core import DenseOperator, InvalidInputError, seeded
-from assay.landscape import lanczos
+from assay.core import DenseOperator, InvalidInputError, lanczos, seeded, sign_probes
+
+
+@pytest.fixture
+def planted():
+    """A 300 x 300 matrix with three outliers on a bulk in [-0.05, 0.05], and its eigenvalues."""
+    source = seeded(2)
+    basis = torch.linalg.qr(torch.randn(300, 300, generator=source, dtype=torch.float64))[0]
+    bulk = 0.1 * torch.rand(297, generator=source, dtype=torch.float64) - 0.05
+    eigenvalues = torch.cat([bulk, torch.tensor([2.0, 5.0, 9.0], dtype=torch.float64)]).sort().values
+    matrix = basis * eigenvalues @ basis.T
+    return (matrix + matrix.T) / 2, eigenvalues
 
 
 def symmetric(size, seed):
@@ -95,3 +105,10 @@ def test_zero_operator():
 def test_bad_input(probes, n_iter, message):
     with pytest.raises((InvalidInputError, TypeError), match=message if probes.ndim == 2 else None):
         lanczos(DenseOperator(torch.eye(4, dtype=torch.float64)), probes, n_iter=n_iter)
+
+
+def test_sign_probes_estimate_the_trace_of_a_diagonal_matrix_exactly():
+    values = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+    signs = sign_probes(DenseOperator(torch.diag(values)), 4, seeded(0))
+    assert ((signs**2) == 1).all()
+    torch.testing.assert_close((signs * (values[:, None] * signs)).sum(0), values.sum().expand(4))

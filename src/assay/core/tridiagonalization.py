@@ -6,15 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from assay.core import (
-    InvalidInputError,
-    MatrixFree,
-    as_generator,
-    check_count,
-    check_finite,
-    symmetric_eigenpairs,
-    track,
-)
+from assay.core.checks import check_count, check_finite
+from assay.core.eigen import symmetric_eigenpairs
+from assay.core.errors import InvalidInputError
+from assay.core.operators import MatrixFree
+from assay.core.progress import track
+from assay.core.seeding import as_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +118,22 @@ def lanczos(
                 length = following.norm(dim=1)
             vector = following / length[:, None]
     return Tridiagonalization(diagonal, off_diagonal[:, :-1], off_diagonal[:, -1])
+
+
+def sign_probes(operator: MatrixFree, probes: int, generator: torch.Generator) -> Float[Tensor, "p k"]:
+    """Draw columns of independent random signs, which estimate a trace with less variance than Gaussian ones.
+
+    Raises:
+        InvalidInputError: `probes` is not a whole number of at least one.
+
+    >>> from assay.core import DenseOperator, seeded
+    >>> sign_probes(DenseOperator(torch.eye(3)), 2, seeded(0)).abs().sum().item()
+    6.0
+    """
+    check_count(probes, "probes")
+    shape = (operator.shape[0], probes)
+    signs = torch.randint(0, 2, shape, generator=generator, device=generator.device)
+    return (2 * signs - 1).to(operator.device, operator.dtype)
 
 
 def _outside(rows: Float[Tensor, "k p"], basis: Float[Tensor, "k j p"]) -> Float[Tensor, "k p"]:

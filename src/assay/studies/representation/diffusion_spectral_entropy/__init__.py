@@ -1,0 +1,1 @@
+"""Noise-Resilient Diffusion Spectral Entropy (Liao et al., 2023)."""
