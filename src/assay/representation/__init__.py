@@ -8,4 +8,12 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
-__all__: list[str] = []
+from assay.representation.cca import (
+    DeepCCA,
+    EckartYoungLoss,
+    StochasticCCA,
+    StochasticPLS,
+    eckart_young_loss,
+)
+
+__all__ = ["DeepCCA", "EckartYoungLoss", "StochasticCCA", "StochasticPLS", "eckart_young_loss"]
