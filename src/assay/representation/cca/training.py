@@ -138,10 +138,11 @@ class ViewsEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return torch.optim.Adam([{"params": [one], "lr": self.lr / len(one) ** 0.5} for one in self._raw])
 
     def _scaled(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return a batch less the means of the first data, over the scales."""
+        """Return a batch less the means of the first data, over the scales; the batch is a copy, written in place."""
+        rows = zip(batch, self.means_, self._inverse, strict=True)
         return [
-            (view.to(self._dtype) - torch.from_numpy(mean).to(self._dtype)) * inverse[:, 0]
-            for view, mean, inverse in zip(batch, self.means_, self._inverse, strict=True)
+            view.to(self._dtype).sub_(torch.from_numpy(mean).to(self._dtype)).mul_(inverse[:, 0])
+            for view, mean, inverse in rows
         ]
 
     def _train(self, views: list[np.ndarray], epochs: int) -> None:
