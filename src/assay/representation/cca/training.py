@@ -1,7 +1,7 @@
 """Training of linear maps of several views by mini-batches, shared by the estimators of CCA and PLS."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class ViewsEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     random_state: Any
     progress: Any
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> "ViewsEstimator":
         """Train from new weights.
 
         Args:
@@ -50,7 +50,7 @@ class ViewsEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self._train(views, self.epochs)
         return self
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any = None) -> "ViewsEstimator":
         """Train on one chunk of the data, once, from the weights so far.
 
         Args:

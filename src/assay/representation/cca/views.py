@@ -29,6 +29,7 @@ def read_views(estimator: Any, X: Any, y: Any, *, reset: bool, at_least: int = 1
         ValueError: The views are no finite matrices of as many samples, or differ from those of the fit.
     """
     options: dict[str, Any] = {"dtype": FLOAT_DTYPES, "ensure_min_samples": at_least}
+    target: Any = y
     if is_views(X):
         if y is not None:
             raise ValueError("X holds several views and y another one; put all views into X, or one in each.")
@@ -37,12 +38,12 @@ def read_views(estimator: Any, X: Any, y: Any, *, reset: bool, at_least: int = 1
         first, others = X, [] if y is None else [y]
         if reset and y is None:
             # Raises what scikit-learn says of estimators that need a target.
-            validate_data(estimator, X, y, **options)
+            validate_data(estimator, X, target, **options)
     if reset and not others:
         raise ValueError("X holds one view; give two or more: fit((X1, X2)), or fit(X, y).")
-    views = [validate_data(estimator, first, reset=reset, **options)]
+    views: list[Any] = [validate_data(estimator, first, reset=reset, **options)]
     for i, other in enumerate(others, 2):
-        checked = check_array(other, ensure_2d=False, input_name=f"view {i}", **options)
+        checked: Any = check_array(other, ensure_2d=False, input_name=f"view {i}", **options)
         views.append(checked[:, None] if checked.ndim == 1 else checked)
     check_consistent_length(*views)
     if not reset:

@@ -5,12 +5,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
 import torch
-from sklearn.base import clone
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
@@ -38,7 +38,8 @@ LEAST_DEVIATION = 0.5  # of a pixel, of 16 grey levels
 @cache
 def halves() -> tuple[Tensor, Tensor]:
     """Return the left and the right half of scikit-learn's digits, standardised, without nearly constant pixels."""
-    images = load_digits().images
+    bunch: Any = load_digits()
+    images = bunch.images
     views = (images[:, :, :4].reshape(len(images), -1), images[:, :, 4:].reshape(len(images), -1))
     kept = [view[:, view.std(0) > LEAST_DEVIATION] for view in views]
     left, right = (torch.from_numpy((view - view.mean(0)) / view.std(0, ddof=1)) for view in kept)
@@ -135,7 +136,7 @@ def gradient_means(settings: Settings, seed: int) -> dict[str, float]:
         batches = [[view[rows] @ weight for view, weight in zip(views, maps, strict=True)] for rows in index]
         loss = eckart_young_loss(batches[0], independent=batches[1] if independent else None)
         slopes = torch.autograd.grad(loss, maps)
-        return sum((slope * weight.detach()).sum() for slope, weight in zip(slopes, maps, strict=True))
+        return torch.stack([(slope * weight.detach()).sum() for slope, weight in zip(slopes, maps, strict=True)]).sum()
 
     found = {}
     for name, independent in (("two batches", True), ("one batch", False)):
@@ -160,7 +161,7 @@ def large_pls(settings: Settings, seed: int) -> dict[str, float]:
         path = Path(folder) / "views.f32"
         write_views(path, n, d, seed)
         fitted = StochasticPLS(3, batch_size=ROWS_AT_ONCE, lr=PLS_RATE, scale=False, random_state=seed % 2**31)
-        clone(fitted).fit((np.eye(8), np.eye(8)))  # loads what PyTorch imports at the first step
+        StochasticPLS(1, epochs=1).fit((np.eye(8), np.eye(8)))  # loads what PyTorch imports at the first step
         start_peak()
         before = peak()
         for _ in range(settings.pls_epochs):
@@ -174,14 +175,15 @@ def large_pls(settings: Settings, seed: int) -> dict[str, float]:
     views = both[:, :d], both[:, d:]
     scores = fitted.transform(views)
     found = scipy.linalg.svdvals(scores[0].T @ scores[1] / (n - 1))
-    operator = scipy.sparse.linalg.LinearOperator(
+    lanczos: Any = scipy.sparse.linalg
+    operator = lanczos.LinearOperator(
         (d, d),
         dtype=np.float32,
         matvec=lambda v: views[0].T @ (views[1] @ v) / (n - 1),
         rmatvec=lambda v: views[1].T @ (views[0] @ v) / (n - 1),
     )
     start = np.random.default_rng(0).normal(size=d).astype(np.float32)
-    wanted = np.sort(scipy.sparse.linalg.svds(operator, 3, v0=start, return_singular_vectors=False))[::-1]
+    wanted = np.sort(lanczos.svds(operator, 3, v0=start, return_singular_vectors=False))[::-1]
     return {"error": float(np.abs(found / wanted - 1).max()), "memory": used * 1024 / (4 * d**2), "MB": used / 1024}
 
 

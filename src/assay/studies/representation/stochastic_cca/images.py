@@ -1,6 +1,7 @@
 """Deep CCA of pairs of images of one class, and self-supervised learning with a logistic probe."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -62,7 +63,7 @@ def _noisy_pairs(x: Tensor, y: Tensor, source: torch.Generator) -> Views:
     return views[0], views[1]
 
 
-def captured(train: Views, held_out: Views, ridge: float = 0.0) -> float:
+def captured(train: Sequence[Tensor], held_out: Sequence[Tensor], ridge: float = 0.0) -> float:
     """Fit a CCA on training codes, and sum its correlations on held-out codes."""
     return float(closed_form_cca(train, K, ridge=ridge).correlations(held_out).sum())
 
