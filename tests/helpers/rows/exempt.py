@@ -62,4 +62,8 @@ EXEMPT = {
     "reconstruction.kkt.start_multipliers": "returns multipliers of a class of its own; tried in its test",
     "reconstruction.kkt.write_in_basis": "takes a network and a basis of its inputs; tried by `compress_first_layer`",
     "nets.diffusion.UNetDenoiser": "wraps a network of diffusers; tried where that is installed",
+    "representation.StochasticCCA": "takes arrays; tried by scikit-learn's own checks in its test",
+    "representation.StochasticPLS": "takes arrays; tried by scikit-learn's own checks in its test",
+    "representation.cca.GEPSubspace": "the answer of `gep_subspace`, which has a row",
+    "representation.cca.fit_deep_cca": "trains encoders in place by core's `fit`; held against closed forms in its test",
 }

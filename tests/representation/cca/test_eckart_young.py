@@ -61,7 +61,9 @@ def test_the_minimum_is_minus_the_sum_of_squared_eigenvalues_at_the_scaled_eigen
     torch.testing.assert_close(at_best, -solved.eigenvalues.square().sum())
     for seed in range(20):
         other = [w + 0.1 * step.detach() for w, step in zip(best, maps(seed=seed), strict=True)]
-        assert eckart_young_loss([x @ w for x, w in zip(data, other, strict=True)], ridge=ridge, weights=other) > at_best
+        assert (
+            eckart_young_loss([x @ w for x, w in zip(data, other, strict=True)], ridge=ridge, weights=other) > at_best
+        )
 
 
 def test_two_batches_are_unbiased_over_all_pairs_of_draws():
@@ -103,6 +105,7 @@ def test_halves_of_a_batch_give_the_gradient_of_the_loss_of_two_batches():
     torch.testing.assert_close(torch.cat(found), wanted)
 
 
+@pytest.mark.usefixtures("as_users_run_it")
 @pytest.mark.parametrize(
     ("given", "options", "message"),
     [

@@ -40,7 +40,7 @@ def test_cca_nears_the_closed_form(unbiased):
 
 def test_full_batches_reach_the_closed_form():
     data = views(100)
-    fitted = StochasticCCA(2, batch_size=100, epochs=1500, lr=0.02).fit(data)
+    fitted = StochasticCCA(2, batch_size=100, epochs=800, lr=0.05).fit(data)
     np.testing.assert_allclose(fitted.eigenvalues_, solved(data).eigenvalues, atol=1e-6)
 
 

@@ -99,7 +99,7 @@ def cca_gep(
     joint = torch.cat([view - view.mean(0) for view in views], 1)
     covariance = joint.mT @ joint / (len(joint) - 1)
     within = torch.block_diag(*(block(covariance, sizes, i, i) for i in range(len(sizes))))
-    shrinkage = torch.cat([torch.full((d,), alpha).to(joint) for d, alpha in zip(sizes, alphas, strict=True)])
+    shrinkage = torch.cat([joint.new_full((d,), alpha) for d, alpha in zip(sizes, alphas, strict=True)])
     return covariance - within, (1 - shrinkage)[:, None] * within + torch.diag(shrinkage)
 
 
