@@ -110,7 +110,7 @@ def test_halves_of_a_batch_give_the_gradient_of_the_loss_of_two_batches():
     ("given", "options", "message"),
     [
         ([torch.ones(3, 2)], {}, "two or more"),
-        ([torch.ones(1, 2)] * 2, {}, "two samples"),
+        ([torch.ones(1, 2)] * 2, {}, "2 samples or more"),
         ([torch.ones(3, 2), torch.ones(3, 1)], {}, "as many columns"),
         ([torch.ones(3, 2), torch.ones(4, 2)], {}, "one row"),
         ([torch.ones(3, 2)] * 2, {"ridge": 1.5}, "ridge"),

@@ -45,7 +45,7 @@ class DeepCCA(nn.Module):
         if len(views) != len(self.encoders):
             raise InvalidInputError(f"{len(views)} views were given to {len(self.encoders)} encoders; give one each")
         codes = tuple(encoder(view) for encoder, view in zip(self.encoders, views, strict=True))
-        check_views(codes, same_width=True)
+        check_views(codes, same_width=True, at_least=1)
         return codes
 
     def codes(self, views: Sequence[Shaped[Tensor, "n ..."]], *, batch_size: int = 256) -> tuple[Tensor, ...]:

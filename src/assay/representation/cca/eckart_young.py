@@ -112,8 +112,8 @@ def ridges(ridge: float | Sequence[float], n_views: int) -> tuple[float, ...]:
     return found
 
 
-def check_views(views: Sequence[Tensor], *, same_width: bool = False) -> None:
-    """Require two or more matrices with the same samples, at least two.
+def check_views(views: Sequence[Tensor], *, same_width: bool = False, at_least: int = 2) -> None:
+    """Require two or more matrices with the same samples, two at least where a covariance is taken.
 
     Raises:
         InvalidInputError: They are not.
@@ -125,8 +125,8 @@ def check_views(views: Sequence[Tensor], *, same_width: bool = False) -> None:
         raise InvalidInputError(f"views must be matrices with one row for each of the same samples, got {shapes}")
     if same_width and len({shape[1] for shape in shapes}) > 1:
         raise InvalidInputError(f"representations must have as many columns in every view, got {shapes}")
-    if shapes[0][0] < 2:
-        raise InvalidInputError(f"a covariance needs two samples or more, got {shapes[0][0]}")
+    if shapes[0][0] < at_least:
+        raise InvalidInputError(f"{at_least} samples or more are needed, for a covariance two; got {shapes[0][0]}")
     if not all(view.is_floating_point() for view in views):
         raise InvalidInputError("views must be floating point; convert them with .float()")
 
