@@ -32,7 +32,7 @@ class Settings:
     """
 
     starts: int = 5
-    n_iter: int = 1000
+    n_iter: int = 300
     ridges: tuple[float, ...] = (0.0, 0.1, 1.0)
     draws: int = 2000
     seeds: int = 5
@@ -40,7 +40,7 @@ class Settings:
     epochs: tuple[int, ...] = (1, 5, 20)
     rates: tuple[float, ...] = (0.0125, 0.025, 0.05, 0.1, 0.2)
     deep_seeds: int = 3
-    deep_pairs: int = 8000
+    deep_pairs: int = 6000
     deep_batches: tuple[int, ...] = (20, 100)
     deep_epochs: int = 4
     deep_rates: tuple[float, ...] = (3e-4, 1e-3)
