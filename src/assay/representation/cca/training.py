@@ -98,6 +98,10 @@ class ViewsEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         scores = tuple(view @ weight - (mean @ weight).astype(weight.dtype) for view, weight, mean in maps)
         return scores if is_views(X) or y is not None else scores[0]
 
+    @abstractmethod
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return what the scores of these views share."""
+
     def _all_scores(self, X: Any, y: Any) -> tuple[np.ndarray, ...]:
         scores = self.transform(X, y)
         if not isinstance(scores, tuple) or len(scores) < len(self.weights_):
