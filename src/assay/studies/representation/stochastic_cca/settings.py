@@ -16,6 +16,7 @@ class Settings:
         batches: Batch sizes there.
         epochs: Passes over 1400 rows.
         rates: Learning rates that both rules are tuned over.
+        data: Images of deep CCA and of self-supervised learning.
         deep_seeds: Seeds of deep CCA, whose K is 10.
         deep_pairs: Training pairs; a quarter as many validate, and as many test.
         deep_batches: Batch sizes.
@@ -39,6 +40,7 @@ class Settings:
     batches: tuple[int, ...] = (20, 50, 100)
     epochs: tuple[int, ...] = (1, 5, 20)
     rates: tuple[float, ...] = (0.0125, 0.025, 0.05, 0.1, 0.2)
+    data: str = "fashion-mnist"
     deep_seeds: int = 3
     deep_pairs: int = 6000
     deep_batches: tuple[int, ...] = (20, 100)

@@ -87,6 +87,7 @@ STUDY = Study(
             batches=(100,),
             epochs=(1, 5),
             rates=(0.1,),
+            data="fashion",
             deep_seeds=2,
             deep_pairs=400,
             deep_batches=(100,),
@@ -120,7 +121,7 @@ STUDY = Study(
 @STUDY.experiment
 def run(settings: Settings, lab: Lab) -> None:
     """Measure the exact problem first, then training by mini-batches, then images."""
-    data = lab.data("fashion-mnist") or "fashion"
+    data = lab.data(settings.data) or "fashion"
     solved = lab.grid(exact, settings, ridge=settings.ridges, start=tuple(range(settings.starts)))
     peers = lab.grid(linear_peers, settings, loss=("Barlow Twins", "VICReg"), start=tuple(range(settings.starts)))
     means = lab.grid(gradient_means, settings, seed=1)
