@@ -8,6 +8,7 @@
 - `similarity`: similarity of the representations of two networks, layer by layer.
 """
 
+from assay.representation.cca import DeepCCA, EckartYoungLoss, StochasticCCA, StochasticPLS, eckart_young_loss
 from assay.representation.diffusion_entropy import (
     DiffusionSpectralEntropyLoss,
     diffusion_spectral_entropy,
@@ -38,14 +39,19 @@ from assay.representation.similarity import SimilarityMap, compare_networks, lin
 
 __all__ = [
     "ActiveVariableSelector",
+    "DeepCCA",
     "DiffusionSpectralEntropyLoss",
+    "EckartYoungLoss",
     "SimilarityMap",
+    "StochasticCCA",
+    "StochasticPLS",
     "adaptive_information",
     "compare_networks",
     "compare_representations",
     "convergent_learning",
     "diffusion_spectral_entropy",
     "diffusion_spectral_mutual_information",
+    "eckart_young_loss",
     "entropy_adaptive_codes",
     "kde_information",
     "layer_information",

@@ -1,0 +1,1 @@
+"""Unconstrained Stochastic CCA (Chapman, Wells and Lawry Aguila, 2024)."""
