@@ -173,7 +173,8 @@ def _by_captum(attribution: Any, x: Tensor, target: Tensor | None, baseline: flo
     parameters = inspect.signature(attribution.attribute).parameters
     needed = "baselines" in parameters and parameters["baselines"].default is inspect.Parameter.empty
     options = {"baselines": torch.as_tensor(baseline).to(x).expand_as(x[:1]).clone()} if needed else {}
-    return attribution.attribute(x.clone(), target=target, **options)
+    # Captum warns about inputs without a gradient, and would ask for it itself.
+    return attribution.attribute(x.clone().requires_grad_(), target=target, **options)
 
 
 def _checked_scores(scores: Any, x: Tensor) -> Tensor:

@@ -32,12 +32,12 @@ class LabelledBlocks:
 
 
 def block_images(
-    images: Float[Tensor, "n channels height width"],
+    images: Float[Tensor, "n ..."],
     y: Shaped[Tensor, "n *one"],
     *,
     placement: Literal["random", "top", "bottom"] = "random",
     classes: Sequence[int] | None = None,
-    null: Float[Tensor, "channels height width"] | None = None,
+    null: Float[Tensor, "..."] | None = None,
     generator: torch.Generator | None = None,
 ) -> LabelledBlocks:
     """Stack each image with a null block, the same for all images: BlockMNIST, if the images are digits.
@@ -120,7 +120,7 @@ def simplified_blocks(
     *,
     block_size: int = 1,
     noise: float = 0.0,
-    signal: Float[Tensor, " block_size"] | None = None,
+    signal: Float[Tensor, " _"] | None = None,
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> LabelledBlocks:

@@ -59,7 +59,7 @@ class LeakageReport:
 
 def leakage(
     scores: Float[Tensor, "n *d"],
-    signal_mask: Bool[Tensor, "n *d"],
+    signal_mask: Bool[Tensor, "..."],
     *,
     fraction: float = 0.05,
     generator: torch.Generator | None = None,
@@ -105,7 +105,7 @@ def leakage(
     if not (largest > 0).all():
         raise InvalidInputError("the attribution of some samples is zero everywhere, and has no share; leave these out")
     # Relative to the largest, so that tiny gradients of confident networks do not underflow in the sum.
-    shares = (magnitudes / largest).double()
+    shares = magnitudes.double() / largest
     check_finite(shares, "the attribution")
     ranks = rank_coordinates(magnitudes, generator=generator)
     k = kept_coordinates(magnitudes.shape[1], fraction)

@@ -97,7 +97,7 @@ def diffroar(
     model: nn.Module,
     x: Float[Tensor, "n *d"],
     y: Shaped[Tensor, "n *one"],
-    x_test: Float[Tensor, "m *d"],
+    x_test: Float[Tensor, "m ..."],
     y_test: Shaped[Tensor, "m *one"],
     *,
     model_fn: Callable[[torch.Generator], nn.Module],

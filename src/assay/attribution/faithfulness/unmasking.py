@@ -15,7 +15,7 @@ def rank_coordinates(
     *,
     channels: Literal["each", "max"] = "each",
     generator: torch.Generator | None = None,
-) -> Int64[Tensor, "n *d"]:
+) -> Int64[Tensor, "n *r"]:
     r"""Rank the coordinates of each sample by their scores, the highest at rank 0; ties are broken at random.
 
     Cost: time O(n d log d), memory O(n d).
