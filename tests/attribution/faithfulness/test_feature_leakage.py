@@ -39,10 +39,15 @@ def test_tiny_gradients_have_the_same_shares():
     torch.testing.assert_close(tiny.null_energy, expected, rtol=1e-2, atol=0)
 
 
+def test_an_attribution_of_zeros_counts_as_uniform_and_is_told():
+    report = leakage(torch.tensor([[0.0] * 6, [1.0] * 6]), MASK.expand(2, 6), fraction=0.5)
+    torch.testing.assert_close(report.null_energy, torch.full((2,), 2 / 3))
+    assert report.n_zero == 1
+    assert "1 attributions are zero everywhere" in str(report)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(InvalidInputError, match="signal_mask"):
         leakage(torch.ones(2, 6), MASK[None])
     with pytest.raises(InvalidInputError, match="all of them"):
         leakage(torch.ones(2, 6), torch.ones(2, 6, dtype=torch.bool))
-    with pytest.raises(InvalidInputError, match="zero everywhere"):
-        leakage(torch.zeros(2, 6), MASK.expand(2, 6))

@@ -37,7 +37,8 @@ def random(model, x, y):
 
 TRAIN, TEST = data(400, 0), data(2000, 1)
 BASE = nn.Linear(6, 2).double()
-BASE.weight.data = torch.tensor([[0.1, 0, -5, 0, 0.2, 0], [0, 0.2, 5, 0, 0, 0]], dtype=torch.float64)
+# Opposite rows: the mask of lowest ranks would else reveal the predicted class.
+BASE.weight.data = torch.outer(torch.tensor([-1.0, 1]), torch.tensor([0.1, 0, 5, 0, 0.2, 0])).double()
 CALL = partial(diffroar, BASE, *TRAIN, *TEST, model_fn=build, trainer=TRAINER)
 
 

@@ -20,7 +20,9 @@ def test_top_k_and_bottom_d_minus_k_are_complementary():
         top, bottom = unmask(x, ranks, k / 12), unmask(x, ranks, (12 - k) / 12, keep="bottom")
         assert torch.equal(top + bottom, x)
         assert ((top != 0).sum(1) == k).all()
-        assert (SCORES.masked_fill(top == 0, torch.inf).amin(1) > SCORES.masked_fill(top != 0, -torch.inf).amax(1)).all()
+        assert (
+            SCORES.masked_fill(top == 0, torch.inf).amin(1) > SCORES.masked_fill(top != 0, -torch.inf).amax(1)
+        ).all()
     assert torch.equal(unmask(x, ranks, 1.0), x)
 
 

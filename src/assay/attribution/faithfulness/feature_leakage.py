@@ -24,6 +24,7 @@ class LeakageReport:
         signal_rank: Rank of the highest-ranked coordinate of the signal; 0 where the signal has the highest score.
         null_size: Share of coordinates outside the signal: what a random attribution has, in the mean.
         fraction: Share of coordinates that count as highest.
+        n_zero: Samples whose attribution is zero everywhere, which count as uniform.
     """
 
     null_energy: Float[Tensor, " n"]
@@ -31,6 +32,7 @@ class LeakageReport:
     signal_rank: Int64[Tensor, " n"]
     null_size: Float[Tensor, " n"]
     fraction: float
+    n_zero: int
 
     @property
     def signal_on_top(self) -> float:
@@ -38,11 +40,12 @@ class LeakageReport:
         return float((self.signal_rank == 0).double().mean())
 
     def __str__(self) -> str:
+        zero = f" {self.n_zero} attributions are zero everywhere and count as uniform." if self.n_zero else ""
         return (
             f"{float(self.null_energy.mean()):.1%} of the attribution and {float(self.topk_null_fraction.mean()):.1%} "
             f"of the top {self.fraction:.3g} of coordinates lie outside the signal, which leaves out "
             f"{float(self.null_size.mean()):.1%} of the coordinates; the highest score is of the signal in "
-            f"{self.signal_on_top:.1%} of {len(self.signal_rank)} samples."
+            f"{self.signal_on_top:.1%} of {len(self.signal_rank)} samples.{zero}"
         )
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -66,8 +69,9 @@ def leakage(
 ) -> LeakageReport:
     r"""Measure what an attribution marks outside the region that carries a sample's signal.
 
-    The energy is $\sum_{i \notin S} |s_i| / \sum_i |s_i|$ for signal coordinates $S$. A standard network's gradient
-    leaks: it also marks places where the signal lies in other samples.
+    The energy is $\sum_{i \notin S} |s_i| / \sum_i |s_i|$ for signal coordinates $S$; an attribution that is zero
+    everywhere counts as uniform. A standard network's gradient leaks: it also marks places where the signal lies in
+    other samples.
 
     Cost: time O(n d log d), memory O(n d).
 
@@ -81,8 +85,7 @@ def leakage(
         The measures of each sample.
 
     Raises:
-        InvalidInputError: The mask is not of the scores' shape, a sample has no signal or nothing else, or an
-            attribution is zero everywhere.
+        InvalidInputError: The mask is not of the scores' shape, or a sample has no signal or nothing else.
         NumericalError: An attribution overflows.
 
     Source: Shah, Jain, Netrapalli, "Do input gradients highlight discriminative features?" (2021), section 5, feature
@@ -102,18 +105,17 @@ def leakage(
     if not signal.any(1).all() or signal.all(1).any():
         raise InvalidInputError("signal_mask marks no coordinate or all of them in some samples; leave these out")
     largest = magnitudes.amax(1, keepdim=True)
-    if not (largest > 0).all():
-        raise InvalidInputError("the attribution of some samples is zero everywhere, and has no share; leave these out")
     # Relative to the largest, so that tiny gradients of confident networks do not underflow in the sum.
-    shares = magnitudes.double() / largest
+    shares = (magnitudes.double() / largest).where(largest > 0, 1.0)
     check_finite(shares, "the attribution")
     ranks = rank_coordinates(magnitudes, generator=generator)
     k = kept_coordinates(magnitudes.shape[1], fraction)
     top = ranks < k
     return LeakageReport(
-        null_energy=shares.masked_fill(signal, 0).sum(1) / shares.sum(1),
-        topk_null_fraction=(top & ~signal).sum(1).double() / k,
+        null_energy=(shares.masked_fill(signal, 0).sum(1) / shares.sum(1)).to(scores.dtype),
+        topk_null_fraction=(top & ~signal).sum(1).to(scores.dtype) / k,
         signal_rank=ranks.masked_fill(~signal, magnitudes.shape[1]).amin(1),
-        null_size=(~signal).double().mean(1),
+        null_size=(~signal).to(scores.dtype).mean(1),
         fraction=fraction,
+        n_zero=int((largest == 0).sum()),
     )

@@ -188,7 +188,8 @@ def diffroar(
     retraining = _Retraining((x, y, ranks[0]), (x_test, y_test, ranks[1]), model_fn, trainer, fill, batch_size)
     items = [{"fraction": level, "runs": n_runs, "seed": seed, "target": target} for level in levels]
     found = sweep(retraining, items, folder=folder, progress=progress, description="levels")
-    top, bottom = (torch.tensor([cell[end] for cell in found], dtype=torch.float64) for end in ("top", "bottom"))
+    kind = {"dtype": torch.promote_types(x.dtype, torch.float32), "device": x.device}
+    top, bottom = (torch.tensor([cell[end] for cell in found], **kind) for end in ("top", "bottom"))
     base = accuracy(predict(model, x_test, batch_size=batch_size), y_test)
     return DiffROARResult(tuple(levels), top, bottom, base, target)
 

@@ -45,7 +45,7 @@ class Settings:
         clothes: Real data.
         images: Networks on them.
         retrain_epochs: Epochs of Adam of each retrained network.
-        n_runs: Retrained networks at each level and end, for each seed.
+        n_runs: Retrained networks at each level and end, for each seed; the seeds repeat them too.
         fractions: Shares of pixels kept on real data.
         test: Test samples.
     """
@@ -56,10 +56,10 @@ class Settings:
     vectors: Training = Training(2000, (500,), 60, 3e-3, "inf", 0.45, 8)
     sgd_epochs: int = 30
     digits: str = "mnist"
-    blocks: Training = Training(4000, (128, 128), 12, 3e-3, "2", 2.0, 7)
+    blocks: Training = Training(3000, (128, 128), 12, 3e-3, "2", 2.0, 7, weight_decay=5.0)
     clothes: str = "fashion-mnist"
     images: Training = Training(4000, (128, 128), 12, 1e-3, "2", 1.5, 7)
     retrain_epochs: int = 10
-    n_runs: int = 2
+    n_runs: int = 1
     fractions: tuple[float, ...] = (0.05, 0.2, 0.5)
     test: int = 2000

@@ -91,9 +91,7 @@ STUDY = Study(
 @STUDY.experiment
 def run(settings: Settings, lab: Lab) -> None:
     """Check the theorem, then train on vectors, blocks and real images."""
-    settings = replace(
-        settings, digits=lab.data(settings.digits, instead="digits"), clothes=lab.data(settings.clothes)
-    )
+    settings = replace(settings, digits=lab.data(settings.digits, instead="digits"), clothes=lab.data(settings.clothes))
     exact = lab.cached("theorem", lambda: theorem(settings))
     known = lab.grid(informative_coordinate, settings, seed=settings.seeds)
     simple = lab.grid(vectors, settings, seed=settings.seeds)
@@ -164,6 +162,8 @@ def measure_vectors(lab: Lab, simple: Grid, real: Grid, settings: Settings) -> N
         lab.measure("C2", gap, at_least=0.0, what=what)
     for name in ("standard", "robust"):
         lab.measure("C2", real[f"{name} accuracy"], what=f"test accuracy, {settings.clothes}, {name} network")
+        what = f"DiffROAR where other pixels are black instead of the mean, {settings.clothes}, 5 %, {name} network"
+        lab.measure("C2", real[f"{name} black"], what=what)
     what = f"DiffROAR by true labels less by predicted ones, 5 % of pixels, {settings.clothes}, standard network"
     lab.measure("C2", real["true label DiffROAR"] - real["standard DiffROAR"][:, 0], what=what)
 

@@ -15,7 +15,9 @@ from assay.studies.attribution.diffroar.settings import Training
 BATCH = 100
 
 
-def new_network(shape: tuple[int, ...], hidden: tuple[int, ...], n_classes: int, generator: torch.Generator) -> nn.Module:
+def new_network(
+    shape: tuple[int, ...], hidden: tuple[int, ...], n_classes: int, generator: torch.Generator
+) -> nn.Module:
     """Build a perceptron for samples of any shape."""
     return nn.Sequential(nn.Flatten(), *mlp((math.prod(shape), *hidden, n_classes), generator=generator))
 
