@@ -152,13 +152,15 @@ def blocks(settings: Settings, seed: int) -> dict[str, Any]:
     plan, digits = settings.blocks, load(settings.digits)
     draws, placement, weights, order = spawn_seeds(seed, 4)
     index = torch.randperm(len(digits.y_train), generator=seeded(draws))
+    index = index[digits.y_train[index] < 2][: plan.samples]
+    tested = (digits.y_test < 2).nonzero()[: settings.test, 0]
     found: dict[str, Any] = {}
     for kind, where in (("standard", "random"), ("top", "top"), ("robust", "random")):
         places = [seeded(child) for child in spawn_seeds(placement, 2)]
-        options: dict[str, Any] = {"placement": where, "classes": (0, 1)}
+        options: dict[str, Any] = {"placement": where}
         train = block_images(digits.x_train[index], digits.y_train[index], generator=places[0], **options)
-        test = block_images(digits.x_test, digits.y_test, generator=places[1], **options)
-        x, y = train.x[: plan.samples], train.y[: plan.samples]
+        test = block_images(digits.x_test[tested], digits.y_test[tested], generator=places[1], **options)
+        x, y = train.x, train.y
         model = new_network(x.shape[1:], plan.hidden, 2, seeded(weights))
         if kind == "robust":
             train_robust(model, x, y, plan, UNIT, order)
