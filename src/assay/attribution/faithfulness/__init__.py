@@ -1,4 +1,4 @@
-"""Does an attribution mark what the network needs (diffroar)?
+"""Faithfulness: whether an attribution marks what the network needs (Shah et al., 2021).
 
 Papers: diffroar.
 """
