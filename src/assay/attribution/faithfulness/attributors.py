@@ -103,8 +103,11 @@ def predicted_classes(model: nn.Module, x: Shaped[Tensor, "n *d"], *, batch_size
         x: Inputs.
         batch_size: Samples a forward pass.
 
-    >>> predicted_classes(nn.Identity(), torch.tensor([[0.0, 2.0], [3.0, 1.0]])).tolist()
-    [1, 0]
+    Raises:
+        InvalidInputError: The model or the inputs cannot be used.
+
+    >>> predicted_classes(nn.Linear(2, 3), torch.ones(4, 2)).shape
+    torch.Size([4])
     """
     scores = predict(model, x, batch_size=batch_size).reshape(len(x), -1)
     return (scores[:, 0] > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
