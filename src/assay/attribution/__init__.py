@@ -6,4 +6,18 @@
 - `saliency`: saliency maps from the gradients of a layer's own parameters (normgrad).
 """
 
-__all__: list[str] = []
+from assay.attribution.faithfulness import (
+    DiffROARResult,
+    block_images,
+    diffroar,
+    input_gradient_attribution,
+    leakage,
+)
+
+__all__ = [
+    "DiffROARResult",
+    "block_images",
+    "diffroar",
+    "input_gradient_attribution",
+    "leakage",
+]

@@ -1,6 +1,8 @@
 """Public callables without a row in the battery, each with its reason."""
 
 EXEMPT = {
+    "attribution.faithfulness.max_margin_gradient_pattern": "takes a number; held against a hard margin in its test",
+    "attribution.faithfulness.null_pattern": "takes two numbers; tried by block_images in its test",
     "core.affordable_batch": "returns a number of samples; tried with known bounds of memory in its test",
     "adversarial.search_architectures": "takes functions that build and reward; tried with known rewards in its test",
     "core.copy_network": "takes a network alone and returns one; tried on networks that deepcopy refuses in its test",

@@ -1,0 +1,1 @@
+"""Do Input Gradients Highlight Discriminative Features? (Shah et al., 2021)."""
