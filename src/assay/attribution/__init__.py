@@ -6,4 +6,6 @@
 - `saliency`: saliency maps from the gradients of a layer's own parameters (normgrad).
 """
 
-__all__: list[str] = []
+from assay.attribution.causal_paths import CausalGraph, causal_saliency, find_causal_graph, graph_faithfulness
+
+__all__ = ["CausalGraph", "causal_saliency", "find_causal_graph", "graph_faithfulness"]
