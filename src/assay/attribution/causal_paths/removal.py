@@ -121,6 +121,6 @@ def _ranks(maps: Tensor, regions: Int[Tensor, "n p"]) -> Int[Tensor, "n p"]:
     sizes = empty.scatter_add(1, regions, maps.new_ones(regions.shape))
     means = empty.scatter_add(1, regions, maps.flatten(1)) / sizes
     means = torch.where(sizes == 0, float("-inf"), means)  # numbers that this image does not have come last
-    order = means.argsort(1, descending=True, stable=True)
+    order = means.argsort(dim=1, descending=True, stable=True)
     rank = torch.zeros_like(order).scatter_(1, order, torch.arange(n_regions, device=maps.device).expand_as(order))
     return rank.gather(1, regions)
