@@ -163,7 +163,7 @@ def _effects_on(
     with watch_layers(model, [layer]) as watch:
         observed = _rows(model(x), len(x))
         read, given = watch.inputs[layer], watch.outputs[layer]
-    before = observed.log_softmax(1)
+    before = observed.double().log_softmax(1)  # small divergences are differences of numbers near each other
     total, divergence = [], []
     n_together = max(1, batch_size // len(x))
     for part, chosen in zip(change.split(n_together, 1), _split(causes, n_together), strict=True):
@@ -172,8 +172,8 @@ def _effects_on(
         with watch_layers(model, (), replace={layer: lambda _, output=output: output}):
             after = _rows(model(rows), len(output)).unflatten(0, (len(chosen), len(x)))
         total.append(after[..., target] - observed[:, target])
-        after = after.log_softmax(2)
-        divergence.append((after.exp() * (after - before)).sum(2).clamp_min(0))  # rounding may leave it below zero
+        after = after.double().log_softmax(2)
+        divergence.append((after.exp() * (after - before)).sum(2).clamp_min(0).to(observed))
     return torch.cat(total), torch.cat(divergence), observed[:, target]
 
 
