@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from assay.attribution import find_causal_graph
 from assay.attribution.causal_paths import LayerChain, layer_chain, path_intervention_effect
 from assay.core import InvalidInputError, seeded
 from assay.nets import mlp, small_conv
@@ -183,3 +184,30 @@ def test_bad_input_is_refused(options, message):
 def test_wrong_chains_are_refused(layers, message):
     with pytest.raises(InvalidInputError, match=message):
         layer_chain(mlp((4, 6, 3)), torch.rand(2, 4), layers, n_classes=3)
+
+
+class TokenNetwork(nn.Module):
+    """A residual block over tokens, and a head on their mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.norm = nn.Embedding(7, 4), nn.LayerNorm(4)
+        self.wide, self.narrow, self.head = nn.Linear(4, 6), nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, tokens):
+        h = self.table(tokens)
+        h = h + self.narrow(nn.functional.gelu(self.wide(self.norm(h))))
+        return self.head(h.mean(1))
+
+
+def test_named_layers_of_a_network_of_tokens_are_searched():
+    torch.manual_seed(0)
+    model, x = TokenNetwork().double(), torch.arange(20).reshape(4, 5) % 7
+    found = path_intervention_effect(model, "narrow", range(6), [1, 3], x, target=2)
+    for unit in range(6):
+        after = edited(model, "narrow", [1, 3], unit, 0.0, x)
+        torch.testing.assert_close(found.total[unit], (after - model(x))[:, 2].detach())
+    target = int(model(x)[0].argmax())
+    graph = find_causal_graph(model, x, target, layers=["wide", "narrow", "head"], sign="both")
+    assert graph.layers[-1] == "head"
+    assert graph.units[-1] == 4

@@ -11,6 +11,10 @@ from assay.core import InvalidInputError, seeded
 from assay.studies.attribution.causal_explanation.planted import planted_network
 
 
+def unit(z):
+    return nn.functional.normalize(z, dim=1)
+
+
 def rand(*shape, seed=0):
     return torch.rand(shape, generator=seeded(seed), dtype=torch.float64)
 
@@ -61,8 +65,7 @@ def test_the_lipschitz_estimate_of_a_linear_map_is_below_its_norm_and_reached():
 def test_the_lipschitz_estimate_is_the_largest_ratio():
     x, source = rand(3, 4), seeded(7)
     steps = [0.1 + 0.1 * torch.randn(3, 4, generator=source, dtype=torch.float64) for _ in range(5)]
-    unit = lambda z: nn.functional.normalize(z**2, dim=1)
-    ratios = torch.stack([(unit(x + step) - unit(x)).norm(dim=1) / step.norm(dim=1) for step in steps])
+    ratios = torch.stack([(unit((x + step) ** 2) - unit(x**2)).norm(dim=1) / step.norm(dim=1) for step in steps])
     found = local_lipschitz(lambda z: z**2, x, n_neighbours=5, generator=seeded(7))
     torch.testing.assert_close(found, ratios.amax(0))
     with pytest.raises(InvalidInputError, match="one map"):

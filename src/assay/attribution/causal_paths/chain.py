@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Float, Shaped
@@ -198,7 +199,7 @@ def weighted_layer(model: nn.Module, name: str) -> nn.Module:
 
 def dense_weight(layer: nn.Module) -> tuple[Float[Tensor, "e j *k"], Tensor | None]:
     """Return a layer's weight over all its inputs, and which entries exist where a convolution has groups."""
-    weight: Tensor = layer.weight.detach()  # pyright: ignore[reportAssignmentType]
+    weight = cast(Tensor, layer.weight).detach()
     groups = 1 if isinstance(layer, nn.Linear) else int(getattr(layer, "groups"))  # noqa: B009
     if groups == 1:
         return weight, None

@@ -147,11 +147,12 @@ def repaired(settings: Settings, data: str, seed: int) -> dict[str, float]:
     model, *_ = trained(settings, images, seed, poison=True)
     clean = images.x_train[: settings.n_train // 2]
     labels = images.y_train[: settings.n_train // 2]
-    triggered = find_causal_graph(model, patched(clean[labels != BACKDOOR_CLASS]), BACKDOOR_CLASS, test="paired")
-    usual = find_causal_graph(model, clean[labels == BACKDOOR_CLASS], BACKDOOR_CLASS, test="paired")
+    triggered = find_causal_graph(model, patched(clean[labels != BACKDOOR_CLASS]), BACKDOOR_CLASS)
+    usual = find_causal_graph(model, clean[labels == BACKDOOR_CLASS], BACKDOOR_CLASS)
     figures = outcomes("backdoored", model, images)
     layers = triggered.layers[1:]
     figures |= outcomes("repaired", mask_model(model, triggered, keep=False, layers=layers, without=usual), images)
+    figures |= outcomes("all", mask_model(model, triggered, keep=False, layers=layers), images)
     drawn = []
     source = seeded(seed)
     for _ in range(EDITS):

@@ -23,7 +23,7 @@ def planted_network(seed: int) -> tuple[nn.Module, Tensor, tuple[set[int], set[i
         return 0.5 + torch.rand(shape, generator=source, dtype=torch.float64)
 
     with torch.no_grad():
-        first, second, last = (model[place].weight for place in (0, 2, 4))
+        first, second, last = model.parameters()
         first[chosen[0]] = weights(WIDTH // 2, 8)
         second[chosen[1]] = 0.0
         second[chosen[1][:, None], chosen[0]] = weights(WIDTH // 2, WIDTH // 2)

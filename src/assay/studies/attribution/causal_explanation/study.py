@@ -98,7 +98,7 @@ def run(settings: Settings, lab: Lab) -> None:
     columns = ("original", "kept", "random kept", "dropped", "random dropped", "jaccard", "gradient jaccard")
     lab.table("graphs", found, columns=columns, caption="Recall under edits, and likeness of graphs of two halves")
     lab.table("maps", maps_table(found), caption="Attributions: Lipschitz estimate, and areas under removal curves")
-    columns = tuple(f"{name} {figure}" for name in ("backdoored", "repaired", "random") for figure in FIGURES)
+    columns = tuple(f"{name} {figure}" for name in ("backdoored", "repaired", "all", "random") for figure in FIGURES)
     lab.table("repair", mean_table(repair, columns), caption="Clean accuracy and success of the backdoor")
     caption = "Recall on unseen images with the graph's edges alone, and without those of the last layer"
     lab.figure("faithfulness", draw_faithfulness(found), caption=caption)
@@ -174,8 +174,7 @@ def measure_maps(lab: Lab, found: Grid) -> None:
         bars = {"random": 0.0, "Saliency": 0.02} if kind == "pixels" else {}
         for name in MAPS[1:]:
             what = f"area under the removal of {unit} by the causal map less that by {name}, mean over classes"
-            bar = {"at_most": bars[name]} if name in bars else {}
-            lab.measure("C3", area - found[f"{kind} {name}"].mean(0), what=what, **bar)
+            lab.measure("C3", area - found[f"{kind} {name}"].mean(0), at_most=bars.get(name), what=what)
 
 
 def measure_repair(lab: Lab, found: Grid) -> None:
@@ -186,5 +185,9 @@ def measure_repair(lab: Lab, found: Grid) -> None:
     lab.measure("C4", found["repaired success"], at_most=0.3, what=what)
     what = "clean accuracy lost to the removal of the edges that are causal on patched images alone"
     lab.measure("C4", found["backdoored accuracy"] - found["repaired accuracy"], at_most=0.05, what=what)
+    what = "success of the backdoor without all edges that are causal on patched images, also those of clean ones"
+    lab.measure("C4", found["all success"], what=what)
+    what = "clean accuracy lost to the removal of all edges that are causal on patched images"
+    lab.measure("C4", found["backdoored accuracy"] - found["all accuracy"], what=what)
     what = "success of the backdoor without random edges, as many as the repair removes"
     lab.measure("C4", found["random success"], at_least=0.3, what=what)
