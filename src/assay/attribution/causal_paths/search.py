@@ -92,7 +92,8 @@ def find_causal_graph(
     places = list(reversed(range(len(chain.layers))))
     for place in track(places, "searching causes", enabled=progress):
         if place == 0 and not inputs:
-            found.append((0, tuple(range(chain.units[0])), effects, kept.new_ones(chain.units[0]), "all"))
+            untested = dense_weight(weighted_layer(model, chain.layers[0]))[0].new_ones(chain.units[0])
+            found.append((0, tuple(range(chain.units[0])), effects, untested, "all"))
             break
         tested = _tested(model, chain, place, effects, most_tested)
         index = tested.nonzero()[:, 0]
