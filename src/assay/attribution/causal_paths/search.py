@@ -1,15 +1,17 @@
 """Search for the causal graph of a class, from the output down (Ahmad et al., 2023)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from assay.attribution.causal_paths.chain import LayerChain, dense_weight, layer_chain, weighted_layer
-from assay.attribution.causal_paths.effects import Value, path_intervention_effect
+from assay.attribution.causal_paths.effects import PathEffect, Value, path_intervention_effect
 from assay.attribution.causal_paths.graph import INPUT, CausalGraph
-from assay.attribution.causal_paths.selection import Correction, Sign, Test, select_causes
+from assay.attribution.causal_paths.selection import CauseSelection, Correction, Sign, Test, select_causes
 from assay.core import InvalidInputError, as_generator, check_count, check_samples, check_scores, predict, track
 
 
@@ -84,58 +86,76 @@ def find_causal_graph(
         check_count(count, name)
     if most_tested is not None:
         check_count(most_tested, "most_tested")
-    n_classes = check_scores(model, x).shape[1]
+    logits = check_scores(model, x)
+    n_classes = logits.shape[1]
     kept = _of_class(model, x, target, n_classes, batch_size)[:n_samples]
     chain = layer_chain(model, kept, layers, n_classes=n_classes)
-    source, effects = as_generator(generator), (target,)
-    found: list[tuple[int, tuple[int, ...], tuple[int, ...], Tensor, str]] = []
-    places = list(reversed(range(len(chain.layers))))
-    for place in track(places, "searching causes", enabled=progress):
-        if place == 0 and not inputs:
-            untested = dense_weight(weighted_layer(model, chain.layers[0]))[0].new_ones(chain.units[0])
-            found.append((0, tuple(range(chain.units[0])), effects, untested, "all"))
+    intervene = partial(
+        path_intervention_effect,
+        model,
+        x=kept,
+        target=target,
+        value=value,
+        batch_size=batch_size,
+        generator=as_generator(generator),
+    )
+    select = partial(select_causes, alpha=alpha, test=test, sign=sign, correction=correction)
+    found: list[_Step] = []
+    effects: tuple[int, ...] = (target,)
+    for place in track(list(reversed(range(len(chain.layers)))), "searching causes", enabled=progress):
+        tested = _tested(model, chain, place, effects, most_tested, inputs)
+        step = _layer_causes(chain, place, effects, tested, intervene, select, logits.dtype)
+        if not step.causes:
             break
-        tested = _tested(model, chain, place, effects, most_tested)
-        index = tested.nonzero()[:, 0]
-        effect = path_intervention_effect(
-            model,
-            chain.layers[place],
-            index.tolist(),
-            effects,
-            kept,
-            target,
-            value=value,
-            columns=chain.columns[place],
-            cut=chain.cuts[place],
-            batch_size=batch_size,
-            generator=source,
-        )
-        selection = select_causes(effect, alpha=alpha, test=test, sign=sign, correction=correction)
-        p_values = torch.ones(len(tested), dtype=effect.total.dtype, device=kept.device)
-        p_values[index] = selection.p_values
-        causes = tuple(index[list(selection.places)].tolist())
-        if not causes:
-            break
-        found.append((place, causes, effects, p_values, selection.rule))
-        effects = causes
+        found.append(step)
+        effects = step.causes
     return _graph(target, chain, found[::-1])
 
 
-def _graph(
-    target: int, chain: LayerChain, found: list[tuple[int, tuple[int, ...], tuple[int, ...], Tensor, str]]
-) -> CausalGraph:
-    names = {place: chain.layers[place] for place, *_ in found}
+@dataclass(frozen=True, eq=False)
+class _Step:
+    place: int
+    causes: tuple[int, ...]
+    effects: tuple[int, ...]
+    p_values: Tensor
+    rule: str
+
+
+def _layer_causes(
+    chain: LayerChain,
+    place: int,
+    effects: tuple[int, ...],
+    tested: Bool[Tensor, " j"],
+    intervene: Callable[..., PathEffect],
+    select: Callable[[PathEffect], CauseSelection],
+    dtype: torch.dtype,
+) -> _Step:
+    """Test the marked units that a layer reads; where none is marked, take all."""
+    index = tested.nonzero()[:, 0]
+    if len(index) == 0:
+        untested = torch.ones(len(tested), dtype=dtype, device=tested.device)
+        return _Step(place, tuple(range(len(tested))), effects, untested, "all")
+    options = {"columns": chain.columns[place], "cut": chain.cuts[place]}
+    effect = intervene(chain.layers[place], index.tolist(), effects, **options)
+    selection = select(effect)
+    p_values = torch.ones(len(tested), dtype=dtype, device=tested.device)
+    p_values[index] = selection.p_values
+    return _Step(place, tuple(index[list(selection.places)].tolist()), effects, p_values, selection.rule)
+
+
+def _graph(target: int, chain: LayerChain, found: Sequence[_Step]) -> CausalGraph:
+    names = {step.place: chain.layers[step.place] for step in found}
     first = min(names, default=len(chain.layers))
     return CausalGraph(
         target=target,
         layers=tuple(names.values()),
-        causes=tuple(causes for _, causes, *_ in found),
-        effects=tuple(effects for _, _, effects, *_ in found),
+        causes=tuple(step.causes for step in found),
+        effects=tuple(step.effects for step in found),
         units=tuple(chain.units[place] for place in names),
         columns=tuple(chain.columns[place] for place in names),
         below=chain.layers[first - 1] if first else INPUT,
-        p_values={names[place]: p_values for place, _, _, p_values, _ in found},
-        rules={names[place]: rule for place, *_, rule in found},
+        p_values={names[step.place]: step.p_values for step in found},
+        rules={names[step.place]: step.rule for step in found},
     )
 
 
@@ -156,10 +176,13 @@ def _of_class(model: nn.Module, x: Tensor, target: int, n_classes: int, batch_si
 
 
 def _tested(
-    model: nn.Module, chain: LayerChain, place: int, effects: Sequence[int], most: int | None
+    model: nn.Module, chain: LayerChain, place: int, effects: Sequence[int], most: int | None, inputs: bool
 ) -> Bool[Tensor, " j"]:
+    """Mark the units that a layer reads and that are to be tested: none of the inputs unless they are asked for."""
     weight, _ = dense_weight(weighted_layer(model, chain.layers[place]))
     count = chain.units[place]
+    if place == 0 and not inputs:
+        return torch.zeros(count, dtype=torch.bool, device=weight.device)
     if most is None or count <= most:
         return torch.ones(count, dtype=torch.bool, device=weight.device)
     return _ends_and_middle(weight[list(effects)].transpose(0, 1).reshape(count, -1).mean(1))
