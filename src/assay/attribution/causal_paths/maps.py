@@ -57,9 +57,9 @@ def causal_saliency(
     is that of a published implementation. Deviation: strides and padding are the layer's own.
 
     >>> from assay.attribution import find_causal_graph
-    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
-    >>> x = torch.rand(3, 1, 4, 4)
-    >>> graph = find_causal_graph(model, x, int(model(x)[0].argmax()))
+    >>> from assay.nets import small_conv
+    >>> model, x = small_conv((1, 4, 4), 2, channels=(3,), hidden=4), torch.linspace(0, 1, 48).reshape(3, 1, 4, 4)
+    >>> graph = find_causal_graph(model, x, int(model(x)[0].argmax()), sign="both")
     >>> causal_saliency(model, graph, "0", x).shape
     torch.Size([3, 4, 4])
     """

@@ -188,9 +188,9 @@ def graph_faithfulness(
     are those of a published implementation, the random graphs are ours.
 
     >>> from assay.attribution import find_causal_graph
-    >>> model, x = nn.Sequential(nn.Linear(3, 2)), torch.eye(3)[:1]
-    >>> target = int(model(x).argmax())
-    >>> graph_faithfulness(model, find_causal_graph(model, x, target), x).kept
+    >>> model, x = nn.Sequential(nn.Linear(3, 2, bias=False)), torch.ones(2, 3)
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[2.0, 1.0, 1.0], [1.0, 1.0, 1.0]]))
+    >>> graph_faithfulness(model, find_causal_graph(model, x, target=0), x).kept
     1.0
     """
     x = check_samples(x, tokens=True)
