@@ -168,6 +168,7 @@ def test_a_network_that_fixes_its_rows_runs_whole():
         ({"effects": [0, 0]}, "effects must be"),
         ({"target": 3}, "target must be"),
         ({"columns": 4}, "columns"),
+        ({"value": (0.2, 0.1)}, "value must"),
     ],
 )
 def test_bad_input_is_refused(options, message):

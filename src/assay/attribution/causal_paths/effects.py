@@ -1,5 +1,6 @@
 """Effect of an intervention on the weights between units of two layers (Ahmad et al., 2023)."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -125,6 +126,9 @@ def _weight_change(
     generator: torch.Generator,
 ) -> Float[Tensor, "e j *k"]:
     """Return what the intervention adds to the weights between effects and causes; a unit's columns are axis 2."""
+    low, high = value if isinstance(value, tuple) else (value, value)
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise InvalidInputError(f"value must be a finite weight or the two ends of an interval, got {value!r}")
     weight, exists = dense_weight(module)
     if isinstance(module, nn.Linear):
         if weight.shape[1] % columns:
@@ -137,11 +141,10 @@ def _weight_change(
             raise InvalidInputError(f"{what} must be different units from 0 to {size - 1}, got {list(units)[:8]}")
     chosen = weight[list(effects)][:, list(causes)]
     if isinstance(value, tuple):
-        low, high = value
         drawn = torch.rand(chosen.shape, generator=generator, device=generator.device, dtype=torch.float64)
         change = (low + (high - low) * drawn).to(chosen) - chosen
     else:
-        change = value - chosen
+        change = low - chosen
     if exists is not None:
         there = exists[list(effects)][:, list(causes)]
         change = change * there.reshape(*there.shape, *(1 for _ in change.shape[2:]))
