@@ -6,18 +6,17 @@
 - `saliency`: saliency maps from the gradients of a layer's own parameters (normgrad).
 """
 
-from assay.attribution.faithfulness import (
-    DiffROARResult,
-    block_images,
-    diffroar,
-    input_gradient_attribution,
-    leakage,
-)
+from assay.attribution.causal_paths import CausalGraph, causal_saliency, find_causal_graph, graph_faithfulness
+from assay.attribution.faithfulness import DiffROARResult, block_images, diffroar, input_gradient_attribution, leakage
 
 __all__ = [
+    "CausalGraph",
     "DiffROARResult",
     "block_images",
+    "causal_saliency",
     "diffroar",
+    "find_causal_graph",
+    "graph_faithfulness",
     "input_gradient_attribution",
     "leakage",
 ]

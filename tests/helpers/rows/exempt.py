@@ -3,6 +3,8 @@
 EXEMPT = {
     "attribution.faithfulness.max_margin_gradient_pattern": "takes a number; held against a hard margin in its test",
     "attribution.faithfulness.null_pattern": "takes two numbers; tried by block_images in its test",
+    "attribution.causal_paths.layer_chain": "returns names and sizes; tried on chains and branches in its test",
+    "attribution.causal_paths.select_causes": "takes effects of a class of its own; held against SciPy in its test",
     "core.affordable_batch": "returns a number of samples; tried with known bounds of memory in its test",
     "adversarial.search_architectures": "takes functions that build and reward; tried with known rewards in its test",
     "core.copy_network": "takes a network alone and returns one; tried on networks that deepcopy refuses in its test",

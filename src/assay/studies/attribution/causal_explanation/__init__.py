@@ -1,0 +1,1 @@
+"""Causal Analysis for Robust Interpretability of Neural Networks (Ahmad et al., 2023)."""
