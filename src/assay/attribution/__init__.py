@@ -6,4 +6,6 @@
 - `saliency`: saliency maps from the gradients of a layer's own parameters (normgrad).
 """
 
-__all__: list[str] = []
+from assay.attribution.disparities import LocalSurrogate, bootstrap_gap, explanation_disparity
+
+__all__ = ["LocalSurrogate", "bootstrap_gap", "explanation_disparity"]
