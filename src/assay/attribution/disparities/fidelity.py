@@ -130,8 +130,8 @@ def top_k_agreement(
 ) -> Float[np.ndarray, " n"]:
     r"""Return the share of the k largest true coefficients that each explanation has among its own k largest.
 
-    $|\mathrm{top}_k(|w|) \cap \mathrm{top}_k(|a_i|)| / k$: the fidelity to a model whose coefficients are known. Of equal
-    coefficients the first counts as larger.
+    $|\mathrm{top}_k(|w|) \cap \mathrm{top}_k(|a_i|)| / k$: the fidelity to a model whose coefficients are known. Of
+    equal coefficients the first counts as larger.
 
     Cost: time O(n d log d), memory O(n d).
 

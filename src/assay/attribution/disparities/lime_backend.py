@@ -14,9 +14,9 @@ from assay.core import InvalidInputError, require_extra, track
 class LimeBackend(LocalSurrogate):
     """Explain rows by `lime.lime_tabular`, with the options of `LocalSurrogate` and a seed for each row.
 
-    All columns are used, none is discretised. The package advances one random state over all rows that it explains; here
-    it gets a new one before each, so that explanations do not depend on the order. Neighbours differ from those of
-    `LocalSurrogate`, since the package draws them in another way.
+    All columns are used, none is discretised. The package advances one random state over all rows that it explains;
+    here it gets a new one before each, so that explanations do not depend on the order. Neighbours differ from those
+    of `LocalSurrogate`, since the package draws them in another way.
 
     `check_estimator`: as `LocalSurrogate`.
 

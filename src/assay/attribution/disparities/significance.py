@@ -62,8 +62,8 @@ def bootstrap_gap(
 ) -> GapTest:
     r"""Test a fidelity gap against shuffled groups, and give its bootstrap interval.
 
-    A gap is an absolute difference, or a maximum, and so above zero by noise alone; shuffling the groups keeps the noise
-    and removes what depends on the group. $p = (1 + \#\{\text{shuffled gap} \ge \text{gap}\}) / (1 + k)$. The
+    A gap is an absolute difference, or a maximum, and so above zero by noise alone; shuffling the groups keeps the
+    noise and removes what depends on the group. $p = (1 + \#\{\text{shuffled gap} \ge \text{gap}\}) / (1 + k)$. The
     percentile interval resamples within each group; it keeps the upward bias of the gap, which `null_mean` shows.
 
     Cost: time O((n_bootstrap + n_permutations) (n + g log g)), memory O(n) and a block of resamples.

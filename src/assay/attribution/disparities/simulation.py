@@ -1,4 +1,4 @@
-"""Simulated data with groups: sample size, covariate shift, concept shift, omitted variable (Mhasawade et al., 2024)."""
+"""Simulated data with groups: sample size, covariate and concept shift, omitted variable (Mhasawade et al., 2024)."""
 
 import math
 from dataclasses import dataclass
