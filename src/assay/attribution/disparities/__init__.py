@@ -1,4 +1,4 @@
-"""Are explanations as faithful for one group as for another (Mhasawade et al., 2024)?
+"""Disparities of explanations between groups: surrogates, their fidelity and its gaps (Mhasawade et al., 2024).
 
 Papers: explanation-disparities.
 """

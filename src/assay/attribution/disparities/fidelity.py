@@ -95,8 +95,8 @@ def explanation_disparity(
     Raises:
         InvalidInputError: The arguments are not of one length, not finite, or `p_model` holds no probabilities.
 
-    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), the fidelity
-    metrics; the gaps are those of Balagopalan et al., The Road to Explainability is Paved with Bias (2022).
+    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), abstract and
+    the released script, the fidelity metrics; the gaps are those of Balagopalan et al., The Road to Explainability is Paved with Bias (2022).
 
     >>> report = explanation_disparity([0.9, 0.2, 0.8, 0.4], [0.8, 0.1, 0.3, 0.4], ["a", "a", "b", "b"])
     >>> report.accuracy, report.mean_gap["accuracy"], report.max_gap["accuracy"]
@@ -143,8 +143,8 @@ def top_k_agreement(
     Raises:
         InvalidInputError: The shapes do not fit, or k is not from 1 to d.
 
-    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), ground-truth
-    fidelity of linear models.
+    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), abstract and
+    the released script, ground-truth fidelity of linear models.
 
     >>> top_k_agreement([3.0, -2.0, 0.1], [[1.0, 0.5, 0.0], [0.0, 1.0, 2.0]], 2).tolist()
     [1.0, 0.5]

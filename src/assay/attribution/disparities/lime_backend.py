@@ -1,13 +1,14 @@
 """The `lime` package behind the interface of `LocalSurrogate`, for comparison."""
 
 import math
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import Ridge
 
 from assay.attribution.disparities.probabilities import as_array, probability_function
-from assay.attribution.disparities.surrogate import LocalSurrogate, SurrogateResult, row_seed
+from assay.attribution.disparities.surrogate import Decode, LocalSurrogate, SurrogateResult, row_seed
 from assay.core import InvalidInputError, require_extra, track
 
 
@@ -36,7 +37,7 @@ class LimeBackend(LocalSurrogate):
         seed_: The seed that every row's own is derived from.
         train_: The training rows.
 
-    Source: Ribeiro et al., Why Should I Trust You (2016), the `lime` package; the options are those of Mhasawade et
+    Source: Ribeiro et al., Why Should I Trust You (2016), equation 1, and the `lime` package; the options are those of Mhasawade et
     al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), the configuration of LIME.
 
     >>> sorted(LimeBackend().get_params()) == sorted(LocalSurrogate().get_params())
@@ -59,7 +60,7 @@ class LimeBackend(LocalSurrogate):
         return self
 
     def explain(
-        self, model: Any, X: Any, *, label: Any = None, decode: None = None, progress: bool = False
+        self, model: Any, X: Any, *, label: Any = None, decode: Decode | None = None, progress: bool = False
     ) -> SurrogateResult:
         """Explain each row by the package.
 
@@ -78,7 +79,7 @@ class LimeBackend(LocalSurrogate):
         tabular = require_extra("lime.lime_tabular", "lime")
         X = self._rows(X)
         label = 1 if label is None else label
-        if decode is not None or not np.isscalar(label):
+        if decode is not None or not isinstance(label, Integral):
             raise InvalidInputError("the lime package takes one label, and no decode; use LocalSurrogate")
         inner = probability_function(model, X[:3], batch_size=self.batch_size)
         kept: list[np.ndarray] = []

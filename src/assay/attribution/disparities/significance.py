@@ -83,8 +83,8 @@ def bootstrap_gap(
         InvalidInputError: The data do not fit (see `explanation_disparity`), there is one group, or an option is out of
             range.
 
-    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), the mean and
-    maximum fidelity gap; the test is ours.
+    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), abstract and
+    the released script, the mean and maximum fidelity gap; the test is ours.
 
     >>> p = torch.rand(200, generator=torch.Generator().manual_seed(0))
     >>> found = bootstrap_gap(p, p + 0.1 * torch.arange(200).ge(100), torch.arange(200).ge(100), n_permutations=99)

@@ -70,8 +70,8 @@ def simulate_sample_size(
     Raises:
         InvalidInputError: `n` is below 1 or `ratio` no share.
 
-    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), objective 1,
-    limited sample size; the released script.
+    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), abstract,
+    limited sample size; the formula is that of the released script, objective 1.
 
     >>> int((simulate_sample_size(200, 0.05).group == 0).sum())
     10
@@ -113,8 +113,8 @@ def simulate_covariate_shift(
     Raises:
         InvalidInputError: `n` is below 1, or the threshold is not finite.
 
-    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), objective 2,
-    covariate shift; the released script.
+    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), abstract,
+    covariate shift; the formula is that of the released script, objective 2.
 
     >>> shifted = simulate_covariate_shift(500, 0.5)
     >>> bool((shifted.x[shifted.group == 0, 1] >= 0.5).all())
@@ -161,8 +161,8 @@ def simulate_concept_shift(
     Raises:
         InvalidInputError: `n` is below 1, or beta is not finite.
 
-    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), objective 3,
-    concept shift; the released script.
+    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), abstract,
+    concept shift; the formula is that of the released script, objective 3.
 
     >>> simulate_concept_shift(4, include_group=False).columns
     ('C', 'L')
@@ -206,8 +206,8 @@ def simulate_omitted_variable(
     Raises:
         InvalidInputError: `n` is below 1, or alpha is not finite.
 
-    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), objective 4,
-    omitted variable; the released script.
+    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), abstract,
+    omitted variable; the formula is that of the released script, objective 4.
 
     >>> simulate_omitted_variable(4, 2.0).columns, simulate_omitted_variable(4, 2.0, omit=False).columns
     (('M', 'L'), ('M', 'L', 'C'))

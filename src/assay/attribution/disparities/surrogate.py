@@ -130,7 +130,7 @@ class LocalSurrogate(BaseEstimator):
             ValueError: X is no finite matrix.
             InvalidInputError: A categorical column is not there, or an option is out of range.
         """
-        X = validate_data(self, X, dtype=np.float64)
+        X = np.asarray(validate_data(self, X, dtype=np.float64))
         check_count(self.n_samples, "n_samples", at_least=2)
         check_count(self.batch_size, "batch_size")
         check_choice(self.center, ("sample", "mean"), "center")
@@ -181,7 +181,7 @@ class LocalSurrogate(BaseEstimator):
 
     def _rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
 
     def _explain_rows(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from sklearn.base import clone
 
 from assay.attribution.disparities.fidelity import METRICS, explanation_disparity
 from assay.attribution.disparities.simulation import SimulatedData
@@ -125,8 +126,8 @@ def disparity_sweep(
     Raises:
         InvalidInputError: No value or one twice, a count below 1, or what the functions return cannot be used.
 
-    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), the simulation
-    studies of objectives 1 to 4; five trials there differ in the surrogate's noise alone.
+    Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), abstract and
+    the released script, objectives 1 to 4; five trials there differ in the surrogate's noise alone.
 
     >>> from sklearn.linear_model import LogisticRegression
     >>> from assay.attribution.disparities import simulate_concept_shift
@@ -166,7 +167,8 @@ def _trial(
     if n_explained is not None:
         test = test.keep(torch.arange(min(n_explained, len(test))))
     model = train(training, seeded(train_seed))
-    own = type(explainer)(**explainer.get_params() | {"random_state": noise_seed % 2**31})
+    own: Any = clone(explainer)
+    own.set_params(random_state=noise_seed % 2**31)
     found = own.fit(training.x.numpy()).explain(model, test.x.numpy())
     report = explanation_disparity(found.model_prediction, found.local_prediction, test.group)
     right = (found.model_prediction >= 0.5) == test.y.numpy()

@@ -127,10 +127,9 @@ def explained_gaps(
 
 def agreement_gap(model: nn.Module, surrogate: LocalSurrogate, coef: np.ndarray, group: np.ndarray) -> float:
     """Return the gap in ground-truth fidelity of a linear model's explanations; -1 for a network, which has none."""
-    layers = list(model.children())
-    if len(layers) > 1:
+    layer, *others = model.children()
+    if others or not isinstance(layer, nn.Linear):
         return -1.0
-    (layer,) = layers
     slopes = layer.weight.detach().double().numpy()[0] * surrogate.columns_.scale
     agreement = top_k_agreement(slopes, coef, min(2, len(slopes) - 1))
     return abs(float(agreement[group == 0].mean() - agreement[group == 1].mean()))
@@ -139,12 +138,14 @@ def agreement_gap(model: nn.Module, surrogate: LocalSurrogate, coef: np.ndarray,
 def real_data(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return standardised columns, labels and groups: above or below the median age, or mean radius."""
     if name == "breast cancer":
-        x, y = load_breast_cancer(return_X_y=True)
-        column = 0  # mean radius
+        found: Any = load_breast_cancer()  # the first column is the mean radius
+        labels = found.target
     else:
-        x, y = load_diabetes(return_X_y=True)
-        y, column = (y > np.median(y)).astype(np.int64), 0  # age
-    return (x - x.mean(0)) / x.std(0), y, (x[:, column] > np.median(x[:, column])).astype(np.int64)
+        found = load_diabetes()  # the first column is the age
+        labels = found.target > np.median(found.target)
+    x = found.data
+    group = x[:, 0] > np.median(x[:, 0])
+    return (x - x.mean(0)) / x.std(0), labels.astype(np.int64), group.astype(np.int64)
 
 
 def real_gaps(settings: Settings, name: str, seed: int) -> dict[str, float]:
@@ -155,11 +156,11 @@ def real_gaps(settings: Settings, name: str, seed: int) -> dict[str, float]:
     test, train = order[: len(x) // 3], order[len(x) // 3 :]
     related = np.argsort(-np.abs(np.corrcoef(x[train].T, y[train])[-1, :-1]))
     found: dict[str, float] = {}
+    own = Settings(epochs=settings.real_epochs, batch_size=32, widths=settings.widths)
     for which, columns in (("all columns", np.arange(x.shape[1])), ("columns omitted", np.sort(related[3:]))):
-        parts = [_as_data(x[rows][:, columns], y[rows], group[rows]) for rows in (train, test)]
-        own = Settings(epochs=settings.real_epochs, batch_size=32, widths=settings.widths)
-        (model,) = train_stacked(own, "network", parts[:1], model_seed)
-        gaps = explained_gaps(model, *parts, settings.neighbours, noise_seed % 2**31)
+        known, unseen = (_as_data(x[rows][:, columns], y[rows], group[rows]) for rows in (train, test))
+        (model,) = train_stacked(own, "network", [known], model_seed)
+        gaps = explained_gaps(model, known, unseen, settings.neighbours, noise_seed % 2**31)
         chosen = ("residual gap", "shuffled residual gap", "accuracy gap", "test accuracy")
         found |= {f"{which}: {name}": gaps[name] for name in chosen}
     return found
