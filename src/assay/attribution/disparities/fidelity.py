@@ -96,7 +96,8 @@ def explanation_disparity(
         InvalidInputError: The arguments are not of one length, not finite, or `p_model` holds no probabilities.
 
     Source: Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), abstract and
-    the released script, the fidelity metrics; the gaps are those of Balagopalan et al., The Road to Explainability is Paved with Bias (2022).
+    the released script, the fidelity metrics; the gaps are those of Balagopalan et al., The Road to
+    Explainability is Paved with Bias (2022).
 
     >>> report = explanation_disparity([0.9, 0.2, 0.8, 0.4], [0.8, 0.1, 0.3, 0.4], ["a", "a", "b", "b"])
     >>> report.accuracy, report.mean_gap["accuracy"], report.max_gap["accuracy"]

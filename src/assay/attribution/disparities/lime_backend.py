@@ -37,8 +37,8 @@ class LimeBackend(LocalSurrogate):
         seed_: The seed that every row's own is derived from.
         train_: The training rows.
 
-    Source: Ribeiro et al., Why Should I Trust You (2016), equation 1, and the `lime` package; the options are those of Mhasawade et
-    al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024), the configuration of LIME.
+    Source: Ribeiro et al., Why Should I Trust You (2016), equation 1, and the `lime` package; the options are those of
+    Mhasawade et al., Understanding Disparities in Post Hoc Machine Learning Explanation (2024).
 
     >>> sorted(LimeBackend().get_params()) == sorted(LocalSurrogate().get_params())
     True
