@@ -3,6 +3,10 @@
 EXEMPT = {
     "core.affordable_batch": "returns a number of samples; tried with known bounds of memory in its test",
     "adversarial.search_architectures": "takes functions that build and reward; tried with known rewards in its test",
+    "attribution.LocalSurrogate": "takes arrays; tried by scikit-learn's own checks and on networks in its test",
+    "attribution.disparities.LimeBackend": "takes arrays beside a model; tried where the lime package is installed",
+    "attribution.disparities.SimulatedData": "is made by the simulators, which have rows",
+    "attribution.disparities.disparity_sweep": "takes functions that draw and train; tried in its test",
     "core.copy_network": "takes a network alone and returns one; tried on networks that deepcopy refuses in its test",
     "core.find_layer": "takes a network and a name, and runs nothing; tried in its test",
     "core.LayerWatch": "what `watch_layers`, which has a row, hands out",
