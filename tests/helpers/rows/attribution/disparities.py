@@ -8,7 +8,6 @@ from assay.attribution.disparities import (
     simulate_covariate_shift,
     simulate_omitted_variable,
     simulate_sample_size,
-    top_k_agreement,
 )
 from helpers.rows.standalone import Formula, Sampler
 
@@ -22,20 +21,9 @@ def _gap(*explained):
     return bootstrap_gap(*explained, n_bootstrap=20, n_permutations=20)
 
 
-def _coefficients(source, n):
-    return torch.randn(4, generator=source, dtype=torch.float64), torch.randn(n, 4, generator=source)
-
-
 ROWS = (
     Formula(explanation_disparity, _explained, rowwise=False),
     Formula(bootstrap_gap, _explained, run=_gap, rowwise=False),
-    Formula(
-        top_k_agreement,
-        _coefficients,
-        run=lambda w, slopes: top_k_agreement(w, slopes, 2),
-        rowwise=False,
-        refuses=("axis",),
-    ),
     *(
         Sampler(draw, lambda generator, n, draw=draw: draw(n, generator=generator).x, (d,))
         for draw, d in (
