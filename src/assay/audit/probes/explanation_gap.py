@@ -97,15 +97,7 @@ def run(subject: Subject, context: Context) -> Finding:
             _IMAGES if x.ndim == 4 else "",
             cut_short("explanation_gap", n, len(chosen), "held-out samples", len(chosen) * each),
         ),
-        measures={
-            "gap of the worst group": tested.gap,
-            "gap of shuffled groups": tested.null_mean,
-            "p-value": tested.p_value,
-            "mean residual": float(residual.mean()),
-            "mean R^2 around the samples": float(found.score.mean()),
-            "groups": float(len(tested.groups)),
-            "samples": float(n),
-        },
+        measures=_measures(tested, found, residual),
         figures=(_figure(residual, own),),
         tables=(_table(found, residual, own),),
     )
@@ -168,6 +160,18 @@ def _cells(x: Tensor) -> _Columns:
         return (x[torch.as_tensor(places, device=x.device)][:, None] + shift[:, :, None]).flatten(0, 1)
 
     return _Columns(means[:, varying], decode)
+
+
+def _measures(tested: GapTest, found: SurrogateResult, residual: np.ndarray) -> dict[str, float]:
+    return {
+        "gap of the worst group": tested.gap,
+        "gap of shuffled groups": tested.null_mean,
+        "p-value": tested.p_value,
+        "mean residual": float(residual.mean()),
+        "mean R^2 around the samples": float(found.score.mean()),
+        "groups": float(len(tested.groups)),
+        "samples": float(len(residual)),
+    }
 
 
 def _severity(tested: GapTest) -> Severity:
