@@ -9,6 +9,12 @@ from matplotlib.figure import Figure
 from assay.core import mean_interval
 from assay.lab import Grid
 
+PROPERTIES = {
+    "sample": "share of group 0 in training",
+    "covariate": "threshold t",
+    "concept": r"$\beta$ (1.5: no shift)",
+    "variable": r"$\alpha$, effect of C",
+}
 KINDS = {"network": "network", "linear": "linear model"}
 
 
@@ -16,9 +22,7 @@ def draw_gaps(found: Mapping[str, Grid], levels: Mapping[str, tuple[float, ...]]
     """Draw the residual gap at each level of each experiment, and that of shuffled groups."""
     columns = 3
     rows = -(-len(found) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, sharey="row", squeeze=False, figsize=(7.5, 2.6 * rows), layout="constrained"
-    )
+    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=(8, 2.8 * rows), layout="constrained")
     for ax in axes.flat[len(found) :]:
         ax.set_visible(False)
     for ax, (name, grid) in zip(axes.flat, found.items(), strict=False):
@@ -34,6 +38,7 @@ def draw_gaps(found: Mapping[str, Grid], levels: Mapping[str, tuple[float, ...]]
             ax.scatter(places + offset, shuffled, label=f"{label}, shuffled groups", **marker)
         ax.set_xticks(places, [f"{level:g}" for level in levels[name]])
         ax.set_title(name, fontsize=9)
+        ax.set_xlabel(PROPERTIES[name.split()[0]], fontsize=8)
         ax.set_xlim(-0.5, len(places) - 0.5)
         ax.set_ylim(bottom=0)
     for ax in axes[:, 0]:
