@@ -52,7 +52,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 ifndef UV
 	$(INSTALL) --upgrade 'pip>=25.1' # older ones do not know dependency groups
 endif
-	$(INSTALL) --editable '.[devices,dask,ray,images,text,diffusion]' --group dev --constraint constraints.txt
+	$(INSTALL) --editable '.[devices,dask,ray,images,text,diffusion,lime]' --group dev --constraint constraints.txt
 	@touch $@
 
 audit: install

@@ -9,6 +9,7 @@ from torch import nn
 
 from assay.adversarial import Lp, RobustnessReport
 from assay.adversarial.attacks import GradientMasking
+from assay.attribution.disparities import GapTest
 from assay.audit.group_comparisons import Comparison
 from assay.audit.matches import Matches, match_headline
 from assay.audit.membership_figures import PLAIN, headline
@@ -16,6 +17,7 @@ from assay.audit.perturbations import Perturbed
 from assay.audit.probes import (
     coherence,
     curvature,
+    explanation_gap,
     latent_variables,
     layer_information,
     learning_rate,
@@ -56,6 +58,10 @@ def members(low):
     rates = {0.01: Interval(0.999, low, 1.0), 0.001: Interval(0.999, low, 1.0)}
     roc = ROC(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.5)
     return MembershipReport(Interval(0.999, 0.998, 1.0), 0.9, rates, roc, 1, 10_000, 10_000)
+
+
+def gap_test(p):
+    return GapTest(0.0123, 0.0123, 0.0123, 0.0123, p, 20 * (0.0123,), 20 * (123_456_789,))
 
 
 def explained(outcome):
@@ -114,6 +120,8 @@ LONGEST = {
         tuple(LayerRedundancy(str(place), 999_999, 99_999, 99_999, torch.ones(9), 9.0, 9) for place in range(150))
     ),
     "robustness": lambda: robustness._headline(FEATURES, attacked(0.1), "200 held-out samples", 1.0),
+    "explanation gap": lambda: explanation_gap._headline(gap_test(0.001), 0.0123),
+    "no explanation gap": lambda: explanation_gap._headline(gap_test(0.5), 0.0123),
     "subgroups": lambda: subgroups._headline(small_subject(class_names=LONG), WORST, 50),
     "subgroups by chance": lambda: subgroups._headline(small_subject(), CHANCE, 50),
     "subgroups without a class in common": lambda: subgroups._headline(small_subject(), None, 50),

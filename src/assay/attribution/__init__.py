@@ -7,14 +7,18 @@
 """
 
 from assay.attribution.causal_paths import CausalGraph, causal_saliency, find_causal_graph, graph_faithfulness
+from assay.attribution.disparities import LocalSurrogate, bootstrap_gap, explanation_disparity
 from assay.attribution.faithfulness import DiffROARResult, block_images, diffroar, input_gradient_attribution, leakage
 
 __all__ = [
     "CausalGraph",
     "DiffROARResult",
+    "LocalSurrogate",
     "block_images",
+    "bootstrap_gap",
     "causal_saliency",
     "diffroar",
+    "explanation_disparity",
     "find_causal_graph",
     "graph_faithfulness",
     "input_gradient_attribution",

@@ -1,0 +1,1 @@
+"""Understanding Disparities in Post Hoc Machine Learning Explanation (Mhasawade et al., 2024)."""
