@@ -6,4 +6,6 @@
 - `saliency`: saliency maps from the gradients of a layer's own parameters (normgrad).
 """
 
-__all__: list[str] = []
+from assay.attribution.saliency import NormGrad, class_sensitivity, combine_saliency, make_localization
+
+__all__ = ["NormGrad", "class_sensitivity", "combine_saliency", "make_localization"]
