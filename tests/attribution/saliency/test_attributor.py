@@ -74,7 +74,7 @@ def test_at_the_last_convolution_grad_cam_is_the_linear_approximation_and_nowher
     assert gradient_spatial_variance(model, "6", X, Y).max() < 1e-12
     shares = gradient_spatial_variance(model, "2", X, Y)
     assert ((shares > 0.1) & (shares <= 1)).all()
-    early = [named(name, model, "2").attribute(X, Y) for name in ("grad_cam", "linear_approximation")]
+    early = [named(name, model, "0").attribute(X, Y) for name in ("grad_cam", "linear_approximation")]
     some = early[0].flatten(1).amax(1) > 0
     assert map_correlation(early[0][some], early[1][some].clamp_min(0)).mean() < 0.9
 

@@ -115,10 +115,6 @@ def test_volumes_have_pointwise_kinds_only():
         (lambda: extract(torch.ones(2, 3, 4), torch.ones(2, 3, 4), "layer", nn.ReLU()), "got ReLU"),
         (lambda: extract(torch.ones(2, 3, 4), torch.ones(2, 3, 4), "bias", nn.Conv1d(3, 3, 1)), "'layer' only"),
         (lambda: extract(torch.ones(2, 3, 4), torch.ones(2, 3, 4), "layer", nn.Conv1d(3, 3, 3)), "2 positions"),
-        (
-            lambda: contribution_map(torch.ones(2, 3, 4), torch.ones(1, 3, 4), "layer", "norm", nn.Linear(3, 3)),
-            "belong",
-        ),
         (lambda: aggregate(torch.ones(2, 3)), "positions"),
         (lambda: VirtualIdentity("conv1x1", 2)(torch.ones(1, 3, 4, 4)), "2 channels"),
     ],

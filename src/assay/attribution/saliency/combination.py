@@ -47,7 +47,7 @@ def upsample_saliency(saliency: Float[Tensor, "n 1 *positions"], size: Sequence[
 
 
 def combine_saliency(
-    maps: Sequence[Float[Tensor, "n 1 *positions"]],
+    maps: Sequence[Float[Tensor, "n 1 ..."]],
     weights: Sequence[float] | Literal["linear"] | None = None,
     how: Literal["product", "sum"] = "product",
     size: Sequence[int] | None = None,

@@ -16,7 +16,7 @@ _CHARACTER, _LINE = 0.095, 0.32  # inches of a character and a line of text
 
 
 def plot_saliency(
-    x: Float[Tensor, "n channels h w"], maps: dict[str, Float[Tensor, "n 1 *positions"]], *, figsize: float = 1.3
+    x: Float[Tensor, "n channels h w"], maps: dict[str, Float[Tensor, "n 1 ..."]], *, figsize: float = 1.3
 ) -> Figure:
     """Draw images in the first row, and below them the maps of each method.
 

@@ -37,7 +37,7 @@ def removal_curve(
     target: Target = None,
     *,
     mode: Literal["deletion", "insertion"] = "deletion",
-    baseline: Shaped[Tensor, "*d"] | None = None,
+    baseline: Shaped[Tensor, "*sample"] | None = None,
     n_iter: int = 20,
     batch_size: int = 256,
 ) -> RemovalCurve:
