@@ -48,7 +48,7 @@ def test_layers_with_positions_are_read(context):
 
 
 def test_maps_that_ignore_the_weights_are_low(context, monkeypatch):
-    monkeypatch.setattr("assay.audit.probes.saliency._maps", lambda model, layers, x, classes: x)
+    monkeypatch.setattr("assay.audit.saliency_checks.saliency_maps", lambda model, layers, x, classes: x)
     finding = ask("saliency", corner(), context)
     assert finding.severity == "low"
     assert finding.measures["correlation after new all weights"] == pytest.approx(1)

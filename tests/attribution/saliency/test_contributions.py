@@ -77,7 +77,7 @@ def test_a_dense_layer_on_tokens():
     torch.testing.assert_close(phi.sum((0, 2)), weight.flatten(), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", (*VIRTUAL, "mean_scaling"))
+@pytest.mark.parametrize("kind", [*VIRTUAL, "mean_scaling"])
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("axes", [1, 2])
 def test_closed_forms_are_those_of_the_explicit_contributions(kind, how, axes):

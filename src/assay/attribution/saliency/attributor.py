@@ -7,16 +7,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.attribution.saliency.activations import (
-    SCORES,
-    Activations,
-    Score,
-    Target,
-    class_rows,
-    layer_gradients,
-    meta_gradients,
-    read_classes,
-)
+from assay.attribution.saliency.activations import Activations, layer_gradients, meta_gradients
+from assay.attribution.saliency.class_scores import SCORES, Score, Target, read_inputs
 from assay.attribution.saliency.contributions import HOWS, How, Kind, contribution_map
 from assay.attribution.saliency.windows import KINDS
 from assay.core import (
@@ -24,9 +16,7 @@ from assay.core import (
     check_choice,
     check_count,
     check_finite,
-    check_outputs,
     check_positive,
-    check_samples,
     find_layer,
 )
 
@@ -64,8 +54,8 @@ class NormGrad:
     Raises:
         InvalidInputError: There is no such layer, or an option is out of range.
 
-    Source: Rebuffi, Fong, Ji, Vedaldi, There and Back Again: Revisiting Backpropagation Saliency Methods (2020), main
-    text, the framework, NormGrad and meta-saliency. The loss is +logit here, so that what is positive supports the
+    Source: Rebuffi, Fong, Ji, Vedaldi, There and Back Again: Revisiting Backpropagation Saliency Methods (2020),
+    main text, the framework, NormGrad and meta-saliency. The loss is +logit here, so that what is positive supports the
     class. The form of the inner step follows the authors' abstract of their earlier paper (arXiv 1910.08823, abstract);
     its step moves no weight before the layer, whose activation is the variable.
 
@@ -145,22 +135,6 @@ class NormGrad:
             step = {"eps": self.meta_step, "second_order": self.second_order}
             take = partial(meta_gradients, self.model, self.layer, **options, **step)
         return [take(batch, some) for batch, some in zip(batches, targets, strict=True)]
-
-
-def read_inputs(model: nn.Module, inputs: Tensor, target: Target) -> tuple[Tensor, Target]:
-    """Return checked samples, and the class of each where the target names classes.
-
-    Raises:
-        InvalidInputError: The model, inputs or target are unusable.
-    """
-    x = check_samples(inputs, "inputs", tokens=True)
-    rows, at_class = class_rows(check_outputs(model, x), target)
-    if target is None or isinstance(target, tuple):
-        if isinstance(target, tuple):
-            read_classes(rows, at_class)
-        return x, target
-    given = torch.as_tensor(target, device=x.device)
-    return x, read_classes(rows[:1].expand(len(x), -1), given.expand(len(x)) if given.ndim == 0 else given)
 
 
 def gradient_spatial_variance(

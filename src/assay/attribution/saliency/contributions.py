@@ -54,8 +54,8 @@ def extract(
     Raises:
         InvalidInputError: Shapes that do not fit, an unknown kind, or a layer that is no convolution.
 
-    Source: Rebuffi, Fong, Ji, Vedaldi, There and Back Again: Revisiting Backpropagation Saliency Methods (2020), main
-    text, phase 1 of the framework; "mean_scaling" is Grad-CAM's, to bring it into the same form.
+    Source: Rebuffi, Fong, Ji, Vedaldi, There and Back Again: Revisiting Backpropagation Saliency Methods (2020),
+    main text, phase 1 of the framework; "mean_scaling" is Grad-CAM's, to bring it into the same form.
 
     >>> x, g = torch.ones(1, 2, 4, 4), torch.ones(1, 2, 4, 4)
     >>> extract(x, g, "conv3x3").shape

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from assay.attribution.saliency.activations import Target, class_rows, log_probability, read_classes
-from assay.attribution.saliency.attributor import read_inputs
+from assay.attribution.saliency.class_scores import Target, class_rows, log_probability, read_classes, read_inputs
 from assay.core import InvalidInputError, check_choice, check_count, check_finite, preserved
 
 

@@ -1,4 +1,4 @@
-"""Class sensitivity: how alike are the maps of the highest and of the lowest class (Rebuffi et al., 2020)?"""
+"""Class sensitivity: correlation of the maps of the highest and the lowest class (Rebuffi et al., 2020)."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Shaped
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from assay.attribution.saliency.activations import class_rows
+from assay.attribution.saliency.class_scores import class_rows
 from assay.core import InvalidInputError, NumericalError, check_choice, check_pairs, predict
 
 

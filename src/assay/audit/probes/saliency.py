@@ -1,40 +1,26 @@
 """What does the network look at?"""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from assay.attribution.saliency import (
-    SALIENCY_METHODS,
-    NormGrad,
-    combine_saliency,
-    map_correlation,
-    plot_saliency,
-    plot_token_saliency,
-    removal_curve,
-    upsample_saliency,
-)
+from assay.attribution.saliency import NormGrad, plot_saliency, plot_token_saliency
 from assay.audit.assumptions import constant_caveat, few_caveat, joined
 from assay.audit.budget import affordable, cut_short, measure_seconds, too_slow
 from assay.audit.probe import Context, Figure, Finding, Picture, Probe, Severity, SkipProbe, Table
-from assay.audit.reinitialization import reinitialized
+from assay.audit.saliency_checks import map_scorer, predicted_classes, saliency_maps
 from assay.audit.subject import Subject
 from assay.core import (
     InvalidInputError,
-    copy_network,
     layer_names,
     layer_outputs,
     loss_kind,
     mean_interval,
-    named_parameters,
     predict,
 )
 from assay.lab.figures import encode_figure, house_style
 
 _SAMPLES, _FEWEST, _SHOWN, _WORDS = 100, 4, 4, 60
-_LAYERS, _ORDERS, _STEPS = 3, 3, 10
+_LAYERS = 3
 _ALIKE = 0.5  # rank correlation of maps of the network and of one with new weights
 
 _RULE = (
@@ -56,22 +42,13 @@ _ADVICE: dict[Severity, str] = {
 }
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """Of each sample: areas under the deletion curves, and correlations with maps of networks with new weights."""
-
-    ordered: Tensor
-    random: Tensor
-    alike: dict[str, Tensor]
-
-
 def run(subject: Subject, context: Context) -> Finding:
     """Draw maps of a few samples, and test them by deletion and by networks with new weights."""
     pool = _inputs(subject)
     chosen = torch.randperm(len(pool), generator=context.generator())[:_SAMPLES]
     x = pool[chosen.to(pool.device)]
     layers = _choose_layers(subject.model, x)
-    work = _work(subject.model, layers, pool, context)
+    work = map_scorer(subject.model, layers, pool, context)
     each = measure_seconds(lambda: work(x[:_FEWEST])) / len(x[:_FEWEST])
     n = affordable(len(x), each=each, seconds=context.seconds)
     if n < min(len(x), _FEWEST):
@@ -91,7 +68,7 @@ def run(subject: Subject, context: Context) -> Finding:
         limits=joined(
             _LIMITS,
             *few_caveat(n),
-            *constant_caveat(_classes(predict(subject.model, x))),
+            *constant_caveat(predicted_classes(predict(subject.model, x))),
             cut_short("saliency", n, wanted, "samples", each * wanted),
         ),
         measures={
@@ -123,11 +100,6 @@ def _inputs(subject: Subject) -> Tensor:
     return x
 
 
-def _classes(outputs: Tensor) -> Tensor:
-    rows = outputs.reshape(len(outputs), -1)
-    return (rows[:, 0] > 0).long() if rows.shape[1] == 1 else rows.argmax(1)
-
-
 def _choose_layers(model: nn.Module, x: Tensor) -> list[str | None]:
     """Return up to three layers with positions, evenly spaced, that the score depends on; else the input."""
     names = layer_names(model, x)
@@ -155,68 +127,6 @@ def _answers(model: nn.Module, name: str, x: Tensor) -> bool:
     return found[0].numel() > 1
 
 
-def _maps(model: nn.Module, layers: list[str | None], x: Tensor, classes: Tensor) -> Tensor:
-    size = tuple(x.shape[2:] if x.ndim > 2 else x.shape[1:])
-    if layers == [None]:
-        return upsample_saliency(NormGrad(model, None, *SALIENCY_METHODS["gradient"]).attribute(x, classes), size)
-    return combine_saliency([NormGrad(model, layer).attribute(x, classes) for layer in layers], size=size)
-
-
-def _work(model: nn.Module, layers: list[str | None], pool: Tensor, context: Context) -> Callable[[Tensor], _Scores]:
-    """Return what is done for samples: maps, deletion in their order and at random, maps of new weights."""
-    networks = _renewed(model, context)
-    mean = pool[:1000].mean(0) if pool.is_floating_point() else None
-
-    def work(x: Tensor) -> _Scores:
-        source = context.generator()
-        classes = _classes(predict(model, x))
-        maps = _maps(model, layers, x, classes)
-        baseline = x.roll(1, 0) if mean is None else mean
-
-        def area(order: Tensor) -> Tensor:
-            return removal_curve(model, x, order, classes, baseline=baseline, n_iter=_STEPS).auc.double().cpu()
-
-        drawn = [torch.rand(maps.shape, generator=source).to(maps) for _ in range(_ORDERS)]
-        return _Scores(
-            area(_without_ties(maps, source)),
-            torch.stack([area(order) for order in drawn]).mean(0),
-            {name: _correlations(maps, _maps(other, layers, x, classes)) for name, other in networks.items()},
-        )
-
-    return work
-
-
-def _without_ties(maps: Tensor, source: torch.Generator) -> Tensor:
-    """Return ranks of positions, equal values in random order."""
-    flat = maps.flatten(1)
-    shuffled = torch.randperm(flat.shape[1], generator=source).to(flat.device)
-    order = shuffled[flat[:, shuffled].argsort(dim=1, stable=True)]
-    places = torch.arange(flat.shape[1], device=flat.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places).to(maps).reshape(maps.shape)
-
-
-def _correlations(a: Tensor, b: Tensor) -> Tensor:
-    """Return rank correlations of the samples whose maps are not constant."""
-    vary = [value.flatten(1).amax(1) > value.flatten(1).amin(1) for value in (a, b)]
-    some = vary[0] & vary[1]
-    return map_correlation(a[some], b[some]).double().cpu() if some.any() else torch.zeros(0)
-
-
-def _renewed(model: nn.Module, context: Context) -> dict[str, nn.Module]:
-    """Return networks with new weights in the last third of the parameters, in two thirds, and in all."""
-    fresh = reinitialized(model, context.generator())
-    drawn, names = named_parameters(fresh), list(named_parameters(model))
-    found: dict[str, nn.Module] = {}
-    for third, name in ((1, "weights in the last third"), (2, "weights in the last two thirds")):
-        partly = copy_network(model)
-        own = dict(partly.named_parameters())
-        with torch.no_grad():
-            for key in names[len(names) * (3 - third) // 3 :]:
-                own[key].copy_(drawn[key])
-        found[name] = partly
-    return found | {"all weights": fresh}
-
-
 def _table(layers: list[str | None], alike: dict[str, float]) -> Table:
     rows = tuple((name, f"{value:.2f}") for name, value in alike.items())
     place = "the input" if layers == [None] else ", ".join(str(layer) for layer in layers)
@@ -225,8 +135,8 @@ def _table(layers: list[str | None], alike: dict[str, float]) -> Table:
 
 def _figures(subject: Subject, layers: list[str | None], x: Tensor) -> tuple[Figure, ...]:
     """Draw the maps of a few samples below them, or their tokens on grounds that tell the saliency."""
-    classes = _classes(predict(subject.model, x))
-    maps = _maps(subject.model, layers, x, classes)
+    classes = predicted_classes(predict(subject.model, x))
+    maps = saliency_maps(subject.model, layers, x, classes)
     names = ", ".join(subject.class_name(int(label)) for label in classes)
     with house_style():
         if x.is_floating_point():
