@@ -23,6 +23,7 @@ from assay.audit.probes import (
     opposing,
     reconstruction,
     robustness,
+    saliency,
     subgroups,
 )
 from assay.core import ROC, Interval
@@ -99,6 +100,7 @@ LONGEST = {
     "opposing": lambda: opposing._headline(opposed(1.0), 2 * ["a class of a name that is far too long"]),
     "no opposing": lambda: opposing._headline(opposed(0.0), ["", ""]),
     "robustness": lambda: robustness._headline(FEATURES, attacked(0.1), "200 held-out samples", 1.0),
+    "saliency": lambda: saliency._headline(-0.1234, False, -0.1234),
     "subgroups": lambda: subgroups._headline(small_subject(class_names=LONG), WORST, 50),
     "subgroups by chance": lambda: subgroups._headline(small_subject(), CHANCE, 50),
     "subgroups without a class in common": lambda: subgroups._headline(small_subject(), None, 50),

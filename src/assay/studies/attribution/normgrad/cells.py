@@ -1,6 +1,6 @@
 """Exact identities, networks for canvases of two objects, and the scores of their maps."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from assay.attribution.saliency import (
     upsample_saliency,
 )
 from assay.core import accuracy, cross_entropy, fit, isolated_rng, predict, seeded, spawn_seeds
-from assay.data import load
+from assay.data import Dataset, load
 from assay.studies.attribution.normgrad.settings import Settings
 
 SIZE = 56
@@ -56,10 +56,16 @@ def build(settings: Settings, seed: int) -> nn.Sequential:
         return nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_in, 10))
 
 
+@cache
+def objects(name: str) -> Dataset:
+    """Load a data set once in each process."""
+    return load(name)
+
+
 def canvases(settings: Settings, n: int, part: str, distractor: str, seed: int) -> LocalizationSet:
     """Put digits beside Fashion items ("item") or other digits ("digit"), of the training or the test part."""
-    digits = load(settings.digits)
-    items = digits if distractor == "digit" else load(settings.items)
+    digits = objects(settings.digits)
+    items = digits if distractor == "digit" else objects(settings.items)
     x, y, others = (
         (digits.x_train, digits.y_train, items.x_train)
         if part == "train"

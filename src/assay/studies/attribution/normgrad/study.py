@@ -60,7 +60,16 @@ STUDY = Study(
     },
     scales={
         "smoke": Settings(
-            seeds=2, n_train=128, epochs=1, channels=(4, 4, 4), n_test=12, n_tune=2, n_pairs=4, eps=(0.01,)
+            seeds=2,
+            n_train=128,
+            epochs=1,
+            channels=(4, 4, 4),
+            n_test=12,
+            n_tune=2,
+            n_pairs=4,
+            eps=(0.01,),
+            digits="digits",
+            items="fashion",
         ),
         "small": Settings(),
         "paper": Settings(seeds=10, n_train=40_000, channels=(32, 64, 128, 128), n_test=2000, n_tune=100, n_pairs=500),
