@@ -70,9 +70,24 @@ def test_with_less_time_fewer_samples_are_used_and_that_is_said(monkeypatch):
     assert "it used 12 of 40 samples" in finding.limits
 
 
-def test_regressions_and_features_are_skipped(context):
+def test_regressions_and_other_shapes_are_skipped(context):
     with pytest.raises(SkipProbe, match="score of a class"):
         ask("saliency", small_regression(), context)
-    flat = small_subject(model=nn.Linear(16, 3), train=(torch.rand(6, 16), torch.arange(6) % 3), test=None)
-    with pytest.raises(SkipProbe, match="images or of tokens"):
-        ask("saliency", flat, context)
+    sequences = small_subject(
+        model=nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), train=(torch.rand(6, 4, 4), torch.arange(6) % 3), test=None
+    )
+    with pytest.raises(SkipProbe, match="images, tokens or rows"):
+        ask("saliency", sequences, context)
+
+
+def test_features_are_listed(context):
+    model = nn.Linear(5, 3)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.weight[:, 2] = torch.tensor([9.0, -9.0, 0.0])
+        model.weight[:, 4] = torch.tensor([1.0, -1.0, 1.0])
+    x = torch.rand(40, 5, generator=seeded(0))
+    finding = ask("saliency", small_subject(model=model, train=(x, torch.arange(40) % 3), test=None), context)
+    assert [row[0] for row in finding.tables[1].rows[:2]] == [2, 4]
+    assert finding.figures == ()
+    assert finding.measures["gain of deletion over random orders"] > 0

@@ -23,8 +23,9 @@ _ORDERS, _STEPS = 3, 10
 
 @dataclass(frozen=True)
 class MapScores:
-    """Of each sample: areas under the deletion curves, and correlations with maps of networks with new weights."""
+    """Of each sample: its map, areas under deletion curves, and correlations with maps of networks with new weights."""
 
+    maps: Tensor
     ordered: Tensor
     random: Tensor
     alike: dict[str, Tensor]
@@ -33,6 +34,10 @@ class MapScores:
 def saliency_maps(model: nn.Module, layers: list[str | None], x: Tensor, classes: Tensor) -> Tensor:
     """Return maps of classes at the size of the samples, multiplied over the layers; None is the input."""
     size = tuple(x.shape[2:] if x.ndim > 2 else x.shape[1:])
+    if x.ndim == 2 and x.is_floating_point():  # features: positions of a single channel
+        rows = nn.Sequential(nn.Flatten(), model)
+        attributor = NormGrad(rows, None, *SALIENCY_METHODS["gradient"], channel_axis=1)
+        return upsample_saliency(attributor.attribute(x[:, None], classes), size)
     if layers == [None]:
         return upsample_saliency(NormGrad(model, None, *SALIENCY_METHODS["gradient"]).attribute(x, classes), size)
     return combine_saliency([NormGrad(model, layer).attribute(x, classes) for layer in layers], size=size)
@@ -56,6 +61,7 @@ def map_scorer(
 
         drawn = [torch.rand(maps.shape, generator=source).to(maps) for _ in range(_ORDERS)]
         return MapScores(
+            maps,
             area(_without_ties(maps, source)),
             torch.stack([area(order) for order in drawn]).mean(0),
             {name: _correlations(maps, saliency_maps(other, layers, x, classes)) for name, other in networks.items()},

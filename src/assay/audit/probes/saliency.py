@@ -21,6 +21,7 @@ from assay.lab.figures import encode_figure, house_style
 
 _SAMPLES, _FEWEST, _SHOWN, _WORDS = 100, 4, 4, 60
 _LAYERS = 3
+_LISTED = 8
 _ALIKE = 0.5  # rank correlation of maps of the network and of one with new weights
 
 _RULE = (
@@ -54,6 +55,7 @@ def run(subject: Subject, context: Context) -> Finding:
     if n < min(len(x), _FEWEST):
         raise SkipProbe(too_slow("saliency", f"{_FEWEST} samples", _FEWEST * each, context.seconds))
     wanted, x = len(x), x[:n]
+    features = x.ndim == 2 and x.is_floating_point()
     scores = work(x)
     gains = (scores.random - scores.ordered).tolist()
     gain = mean_interval(gains) if n > 1 else None
@@ -79,8 +81,8 @@ def run(subject: Subject, context: Context) -> Finding:
             **{f"correlation after new {name}": value for name, value in alike.items()},
             "samples used": float(n),
         },
-        figures=_figures(subject, layers, x[:_SHOWN]),
-        tables=(_table(layers, alike),),
+        figures=() if features else _figures(subject, layers, x[:_SHOWN]),
+        tables=(_table(layers, alike), *([_feature_table(scores.maps)] if features else [])),
     )
 
 
@@ -92,9 +94,8 @@ def _inputs(subject: Subject) -> Tensor:
     x = pairs[0]
     if loss_kind(subject.loss) not in ("cross_entropy", "binary_cross_entropy"):
         raise SkipProbe("it explains the score of a class, and the loss of this subject is none of classes")
-    images, tokens = x.is_floating_point() and x.ndim == 4, not x.is_floating_point() and x.ndim == 2
-    if not images and not tokens:
-        raise SkipProbe(f"maps are drawn of images or of tokens, and samples here have shape {tuple(x.shape[1:])}")
+    if x.ndim not in (2, 4) or (x.ndim == 4 and not x.is_floating_point()) or x[0].numel() < 2:
+        raise SkipProbe(f"maps are drawn of images, tokens or rows of features, not of shape {tuple(x.shape[1:])}")
     if predict(subject.model, x[:2]).ndim > 2:
         raise SkipProbe("the network scores every position, and a map explains one score")
     return x
@@ -102,6 +103,8 @@ def _inputs(subject: Subject) -> Tensor:
 
 def _choose_layers(model: nn.Module, x: Tensor) -> list[str | None]:
     """Return up to three layers with positions, evenly spaced, that the score depends on; else the input."""
+    if x.ndim == 2 and x.is_floating_point():
+        return [None]
     names = layer_names(model, x)
     outputs = layer_outputs(model, x[:2], names) if names else {}
     axes = 4 if x.is_floating_point() else 3
@@ -131,6 +134,14 @@ def _table(layers: list[str | None], alike: dict[str, float]) -> Table:
     rows = tuple((name, f"{value:.2f}") for name, value in alike.items())
     place = "the input" if layers == [None] else ", ".join(str(layer) for layer in layers)
     return Table(f"Rank correlation with maps of networks with new weights; maps of {place}", ("new", "mean"), rows)
+
+
+def _feature_table(maps: Tensor) -> Table:
+    """List the features that matter most on average."""
+    means = maps.reshape(len(maps), -1).mean(0)
+    top = means.argsort(descending=True)[:_LISTED].tolist()
+    rows = tuple((place, f"{means[place]:.2f}") for place in top)
+    return Table("Features with the largest gradient, scaled to [0, 1] in each sample", ("feature", "mean"), rows)
 
 
 def _figures(subject: Subject, layers: list[str | None], x: Tensor) -> tuple[Figure, ...]:
