@@ -28,6 +28,7 @@ from assay.audit.probes import (
     reconstruction,
     redundancy,
     robustness,
+    saliency,
     subgroups,
 )
 from assay.core import ROC, Interval
@@ -122,6 +123,7 @@ LONGEST = {
     "robustness": lambda: robustness._headline(FEATURES, attacked(0.1), "200 held-out samples", 1.0),
     "explanation gap": lambda: explanation_gap._headline(gap_test(0.001), 0.0123),
     "no explanation gap": lambda: explanation_gap._headline(gap_test(0.5), 0.0123),
+    "saliency": lambda: saliency._headline(-0.1234, False, -0.1234),
     "subgroups": lambda: subgroups._headline(small_subject(class_names=LONG), WORST, 50),
     "subgroups by chance": lambda: subgroups._headline(small_subject(), CHANCE, 50),
     "subgroups without a class in common": lambda: subgroups._headline(small_subject(), None, 50),

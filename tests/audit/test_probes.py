@@ -57,6 +57,7 @@ def test_every_probe_answers_for_digits(digits_audit):
         ("opposing", "answered"),
         ("redundancy", "answered"),
         ("robustness", "answered"),
+        ("saliency", "answered"),
         ("subgroups", "skipped"),  # no groups are given
     ]
     jsonschema.validate(json.loads((digits_audit.folder / "findings.json").read_text()), schema())

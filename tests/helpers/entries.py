@@ -99,6 +99,7 @@ STRUCTURAL = (
     "probe initial_weights",
     "probe membership",
     "probe opposing",
+    "probe saliency",
 )
 """What answers with modules of the network, or about them; or draws new weights by each module's own rule."""
 

@@ -1,0 +1,1 @@
+"""How Uniform Random Weights Induce Non-uniform Bias (Buzaglo, Harel et al., 2024)."""

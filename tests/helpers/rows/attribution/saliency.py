@@ -1,0 +1,126 @@
+"""The rows of saliency maps."""
+
+import torch
+from torch import nn
+
+from assay.attribution import NormGrad, class_sensitivity, combine_saliency, make_localization
+from assay.attribution.saliency import (
+    LocalizationSet,
+    VirtualIdentity,
+    aggregate,
+    box_masks,
+    contribution_map,
+    energy_in_box,
+    extract,
+    gradient_spatial_variance,
+    map_correlation,
+    plot_saliency,
+    plot_token_saliency,
+    pointing_hits,
+    removal_curve,
+    upsample_saliency,
+)
+from assay.core import isolated_rng
+from helpers.rows.base import Analysis
+from helpers.rows.standalone import Formula, Module
+
+
+def _images():
+    """Three classes of images of 2 x 2 pixels, with a dropout layer that must not act."""
+    with isolated_rng(1):
+        layers = [nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Dropout(0.5), nn.Conv2d(4, 4, 3, padding=1)]
+        return nn.Sequential(nn.Unflatten(1, (1, 2, 2)), *layers, nn.Tanh(), nn.Flatten(), nn.Linear(16, 3))
+
+
+def _maps(model, x, y, generator, batch_size=64):
+    return [
+        NormGrad(model, "1", *options, batch_size=batch_size).attribute(x, y)
+        for options in (("conv1x1", "norm"), ("conv3x3", "filter_norm"), ("layer", "max"), ("mean_scaling", "relu_sum"))
+    ]
+
+
+def _meta_maps(model, x, y, generator):
+    return NormGrad(model, "1", meta_step=0.1).attribute(x, y)
+
+
+def _variance(model, x, y, generator, batch_size=64):
+    return gradient_spatial_variance(model, "1", x, y, batch_size=batch_size)
+
+
+def _curve(model, x, y, generator, batch_size=64):
+    found = removal_curve(model, x, x, y, n_iter=4, batch_size=batch_size)
+    return found.probabilities, found.auc
+
+
+def _activation(source, n):
+    return torch.randn(2, n, 3, 4, 4, generator=source, dtype=torch.float64).unbind(0)
+
+
+def _scores(source, n):
+    maps = torch.rand(n, 1, 4, 4, generator=source, dtype=torch.float64)
+    return maps, torch.rand(n, 1, 4, 4, generator=source) < 0.5
+
+
+def _made(x, y):
+    return make_localization(x + 0.1, y, x + 0.1, 4, size=12).x
+
+
+def _drawn(x):
+    return torch.tensor(
+        [len(plot_saliency(x, {"map": x}).axes), len(plot_token_saliency(list("ab"), x.flatten()[:2]).axes)]
+    )
+
+
+ROWS = (
+    Analysis(NormGrad, run=_maps, model=_images),
+    Analysis(NormGrad, variant="with a meta step", run=_meta_maps, model=_images),
+    Analysis(gradient_spatial_variance, run=_variance, model=_images),
+    Analysis(removal_curve, run=_curve, model=_images),
+    Analysis(
+        class_sensitivity,
+        run=lambda model, x, y, generator: class_sensitivity(NormGrad(model, "1"), x).per_image,
+        model=_images,
+        tolerance=0.5,  # of four positions, two ranks may change places by rounding
+    ),
+    Formula((extract, aggregate), _activation, run=lambda x, g: aggregate(extract(x, g)), refuses=("rows", "empty")),
+    Formula(contribution_map, _activation, refuses=("rows", "empty")),
+    Formula(map_correlation, _activation, refuses=("rows", "empty")),
+    Formula(
+        upsample_saliency,
+        lambda source, n: (torch.randn(n, 1, 3, 3, generator=source, dtype=torch.float64),),
+        run=lambda maps: upsample_saliency(maps, (6, 6)),
+    ),
+    Formula(
+        combine_saliency,
+        lambda source, n: torch.rand(2, n, 1, 3, 3, generator=source, dtype=torch.float64).unbind(0),
+        run=lambda a, b: combine_saliency([a, b]),
+    ),
+    Formula(
+        (pointing_hits, energy_in_box),
+        _scores,
+        run=lambda a, b: (pointing_hits(a, b), energy_in_box(a, b)),
+        refuses=("rows", "empty"),
+    ),
+    Formula(
+        (box_masks, LocalizationSet),
+        lambda source, n: (torch.randint(4, (n, 4), generator=source),),
+        run=lambda boxes: box_masks(boxes, 6),
+    ),
+    Formula(
+        make_localization,
+        lambda source, n: (torch.rand(n, 1, 5, 5, generator=source, dtype=torch.float64), torch.arange(n)),
+        run=_made,
+        rowwise=False,
+    ),
+    Formula(
+        (plot_saliency, plot_token_saliency),
+        lambda source, n: (torch.rand(n, 1, 3, 3, generator=source, dtype=torch.float64),),
+        run=_drawn,
+        rowwise=False,
+    ),
+    Module(
+        VirtualIdentity,
+        lambda source, n: (torch.randn(n, 3, 4, 4, generator=source, dtype=torch.float64),),
+        options={"kind": "conv3x3", "channels": 3},
+    ),
+)
