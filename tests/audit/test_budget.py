@@ -35,11 +35,8 @@ def test_what_fits_and_what_is_said_of_the_rest():
 @pytest.mark.parametrize(
     "name",
     [
-        *("coherence", "curvature", "decision_regions", "learning_rate", "logit_gaps"),
-        *("off_subspace", "opposing", "reconstruction", "redundancy", "robustness"),
         *("coherence", "curvature", "decision_regions", "layer_information", "learning_rate", "logit_gaps"),
-        *("off_subspace", "opposing", "reconstruction", "robustness"),
-        *("off_subspace", "opposing", "reconstruction", "robustness", "saliency"),
+        *("off_subspace", "opposing", "reconstruction", "redundancy", "robustness", "saliency"),
     ],
 )
 def test_without_time_a_probe_is_skipped_with_the_command_that_runs_it(digits, name):

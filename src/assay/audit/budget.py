@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-PROBE_SECONDS = (
-    35.0  # of each of twelve probes, one more being for autoencoders only: an audit then takes at most seven minutes
-)
+PROBE_SECONDS = 35.0  # of a probe that is called by itself; an audit shares its minutes out
 _SHORT, _LONG = 0.2, 2.0  # seconds: a shorter run is repeated twice, a longer one never, others once
 _MARGIN = 1.25  # of the time that is asked for over the estimate
 
