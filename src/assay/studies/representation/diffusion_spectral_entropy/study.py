@@ -18,6 +18,7 @@ import numpy as np
 
 from assay.lab import Claim, Lab, Paper, Study
 from assay.studies.representation.diffusion_spectral_entropy.cells import (
+    EPOCHS,
     agreement,
     closed_forms,
     shuffled_blobs,
@@ -26,9 +27,11 @@ from assay.studies.representation.diffusion_spectral_entropy.cells import (
 )
 from assay.studies.representation.diffusion_spectral_entropy.figures import (
     draw_blobs,
+    draw_inputs,
     draw_signals,
+    draw_training,
 )
-from assay.studies.representation.diffusion_spectral_entropy.networks import measure_start, measure_training
+from assay.studies.representation.diffusion_spectral_entropy.measures import measure_start, measure_training
 from assay.studies.representation.diffusion_spectral_entropy.settings import Settings
 
 STUDY = Study(
@@ -124,7 +127,10 @@ def run(settings: Settings, lab: Lab) -> None:
     settings = replace(settings, clothes=clothes, digits=digits, colour=colour)
     measure_exact(lab, settings)
     measure_blobs(lab, settings)
-    measure_training(lab, settings)
+    true, random, more = measure_training(lab, settings)
+    epochs = [epoch for epoch in EPOCHS if epoch <= max(settings.epochs, settings.random_epochs)]
+    lab.figure("training", draw_training(epochs, true, random), caption=f"Last hidden layer on test {settings.clothes}")
+    lab.figure("inputs", draw_inputs(epochs, more), caption="Information of the last hidden layer on the input")
     measure_start(lab, settings)
     found = lab.grid(zoo, settings, seed=settings.seeds)
     what = f"rank correlation of information on the label with test accuracy over {settings.zoo} perceptrons, {clothes}"

@@ -1,12 +1,11 @@
 """Measurements of networks in training: entropy, information on label and input, and the start."""
 
 from assay.lab import Grid, Lab
-from assay.studies.representation.diffusion_spectral_entropy.cells import EPOCHS, initialized, training
-from assay.studies.representation.diffusion_spectral_entropy.figures import draw_inputs, draw_training
+from assay.studies.representation.diffusion_spectral_entropy.cells import initialized, training
 from assay.studies.representation.diffusion_spectral_entropy.settings import Settings
 
 
-def measure_training(lab: Lab, settings: Settings) -> None:
+def measure_training(lab: Lab, settings: Settings) -> tuple[Grid, Grid, Grid]:
     """C3, C4, C5, and C8 with the scale taken out."""
     seeds = settings.training_seeds
     true = lab.grid(training, settings, name="true", source=(settings.clothes,), labels=("true",), seed=seeds)
@@ -32,9 +31,7 @@ def measure_training(lab: Lab, settings: Settings) -> None:
     for name, grid in (("true", true), ("random", random), ("others", more)):
         caption = f"Networks in training, {name if name != 'others' else 'true'} labels"
         lab.table(f"training-{name}", grid, columns=columns, caption=f"{caption}; end: information on the label, bits")
-    epochs = [epoch for epoch in EPOCHS if epoch <= max(settings.epochs, settings.random_epochs)]
-    lab.figure("training", draw_training(epochs, true, random), caption=f"Last hidden layer on test {settings.clothes}")
-    lab.figure("inputs", draw_inputs(epochs, more), caption="Information of the last hidden layer on the input")
+    return true, random, more
 
 
 def measure_inputs(lab: Lab, settings: Settings, more: Grid, others: tuple[str, ...]) -> None:
