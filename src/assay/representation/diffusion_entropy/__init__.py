@@ -1,4 +1,7 @@
-"""Entropy and information of representations by diffusion (diffusion-spectral-entropy)."""
+"""Entropy and information of representations by diffusion (Liao et al., 2023).
+
+Papers: diffusion-spectral-entropy.
+"""
 
 from assay.representation.diffusion_entropy.binning import binned_entropy, binned_mutual_information
 from assay.representation.diffusion_entropy.entropy import DiffusionEntropy, diffusion_spectral_entropy

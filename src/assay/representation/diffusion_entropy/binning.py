@@ -33,7 +33,7 @@ def binned_entropy(x: Float[Tensor, "n *d"], *, n_bins: int = 2) -> float:
 
     Cost: time O(n d log n), memory O(n d); only cells that are occupied are counted.
 
-    Source: Liao et al. (2023), arXiv 2312.04823, classic Shannon entropy (CSE).
+    Source: Liao et al. (2023), arXiv 2312.04823, main text: classic Shannon entropy (CSE).
 
     >>> binned_entropy(torch.tensor([[0.0], [0.1], [1.0], [0.9]]))
     1.0
@@ -74,7 +74,7 @@ def binned_mutual_information(
 
     Cost: for R subsets a group time O(R n d log n), memory O(n d).
 
-    Source: Liao et al. (2023), arXiv 2312.04823, classic Shannon mutual information (CSMI).
+    Source: Liao et al. (2023), arXiv 2312.04823, main text: classic Shannon mutual information (CSMI).
 
     >>> y = torch.arange(40) % 2
     >>> round(float(binned_mutual_information(y[:, None].float(), y)), 1)

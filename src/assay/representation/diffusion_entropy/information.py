@@ -180,8 +180,8 @@ def cluster_reference(
 
     Cost: time O(n² d + n³), memory O(n²) at worst.
 
-    Source: Liao et al. (2023), arXiv 2312.04823, the paragraph on vector-valued variables; the authors' code has
-    10 clusters, nearest neighbours and the assignment by pivoted QR.
+    Source: Liao et al. (2023), arXiv 2312.04823, main text: vector-valued variables; the authors'
+    code has 10 clusters, nearest neighbours and the assignment by pivoted QR.
 
     >>> cluster_reference(torch.tensor([[0.0], [9.0]]).repeat(12, 1), 2).unique(return_counts=True)[1].tolist()
     [12, 12]

@@ -153,7 +153,8 @@ def diffusion_time(eigenvalues: Float[Tensor, " n"], *, share: float = 0.01, thr
     Raises:
         InvalidInputError: There is no eigenvalue, they are not finite or all zero, or a share is not within (0, 1).
 
-    Source: Liao et al. (2023), arXiv 2312.04823, the rule of thumb for t: about 1 % of powered eigenvalues above 0.01.
+    Source: Liao et al. (2023), arXiv 2312.04823, main text: the rule of thumb for t, about 1 % of powered eigenvalues
+    above 0.01.
 
     >>> diffusion_time(torch.tensor([1.0, 0.5, 0.1]))
     7

@@ -27,7 +27,8 @@ class DiffusionSpectralEntropyLoss(nn.Module):
     Raises:
         InvalidInputError: An option is unusable.
 
-    Source: Liao et al. (2023), arXiv 2312.04823, and the differentiable version of the authors' code.
+    Source: Liao et al. (2023), arXiv 2312.04823, main text: the definition; the differentiable version is that of the
+    authors' code.
 
     >>> loss = DiffusionSpectralEntropyLoss()
     >>> x = torch.tensor([[0.0], [1.0]], requires_grad=True)

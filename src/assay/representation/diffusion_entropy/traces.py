@@ -125,8 +125,8 @@ def layer_information(
     Cost: n forward passes, and for L layers of d entries time O(L (n² d + R n m² + n³)) with m samples a group;
     memory O(n (n + L d)).
 
-    Source: Liao et al. (2023), arXiv 2312.04823, the entropy and information of hidden layers; the paper follows the
-    penultimate one.
+    Source: Liao et al. (2023), arXiv 2312.04823, main text: entropy and information of hidden layers; the paper follows
+    the penultimate one.
 
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> trace = layer_information(model, torch.eye(4).repeat(10, 1), torch.arange(40) % 4, n_clusters=4)

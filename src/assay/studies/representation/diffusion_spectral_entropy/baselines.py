@@ -4,7 +4,6 @@ import math
 
 import torch
 from scipy.special import digamma
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from assay.core import seeded
@@ -23,13 +22,13 @@ def true_information(corruption: float, n_classes: int = 3) -> float:
 
 def neighbour_information(x: Tensor, y: Tensor) -> float:
     """Estimate information in bits by distances to neighbours of the same label (Ross, 2014), the form of NPEET."""
-    points, distances, sizes = x.double().numpy(), torch.zeros(len(x)).double(), torch.zeros(len(x)).double()
+    distances = torch.cdist(x.double(), x.double())
+    radius, sizes = torch.zeros(len(x)).double(), torch.zeros(len(x)).double()
     for label in y.unique():
         own = y == label
-        search = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(points[own.numpy()])
-        distances[own] = torch.as_tensor(search.kneighbors()[0][:, -1])
         sizes[own] = float(own.sum())
-    within = (torch.cdist(x.double(), x.double()) < distances[:, None]).sum(1).numpy()  # with the point itself
+        radius[own] = distances[own][:, own].topk(NEIGHBOURS + 1, largest=False).values[:, -1]  # the first is the point
+    within = (distances < radius[:, None]).sum(1).numpy()
     terms = digamma(len(x)) + digamma(NEIGHBOURS) - digamma(sizes.numpy()).mean() - digamma(within).mean()
     return float(terms) / math.log(2)
 

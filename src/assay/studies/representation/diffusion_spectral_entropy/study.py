@@ -16,15 +16,13 @@ from functools import partial
 
 import numpy as np
 
-from assay.lab import Claim, Grid, Lab, Paper, Study
+from assay.lab import Claim, Lab, Paper, Study
 from assay.studies.representation.diffusion_spectral_entropy.cells import (
     EPOCHS,
     agreement,
     closed_forms,
-    initialized,
     shuffled_blobs,
     signal_in_noise,
-    training,
     zoo,
 )
 from assay.studies.representation.diffusion_spectral_entropy.figures import (
@@ -33,6 +31,7 @@ from assay.studies.representation.diffusion_spectral_entropy.figures import (
     draw_signals,
     draw_training,
 )
+from assay.studies.representation.diffusion_spectral_entropy.measures import measure_start, measure_training
 from assay.studies.representation.diffusion_spectral_entropy.settings import Settings
 
 STUDY = Study(
@@ -85,7 +84,7 @@ STUDY = Study(
             toy_dim=64,
             signals=(5, 30, 64),
             noises=(0.1,),
-            blob_samples=120,
+            blob_samples=60,
             blob_dims=(20,),
             corruptions=(0.0, 0.5, 1.0),
             critic_epochs=5,
@@ -93,14 +92,14 @@ STUDY = Study(
             digits="digits",
             colour=None,
             n_train=150,
-            n_test=100,
-            epochs=5,
-            random_epochs=5,
+            n_test=80,
+            epochs=2,
+            random_epochs=2,
             stds=(0.01, 0.1),
             init_epochs=1,
-            zoo=5,
-            zoo_epochs=4,
-            agreement_samples=200,
+            zoo=3,
+            zoo_epochs=2,
+            agreement_samples=150,
         ),
         "small": Settings(),
         "paper": Settings(
@@ -128,7 +127,10 @@ def run(settings: Settings, lab: Lab) -> None:
     settings = replace(settings, clothes=clothes, digits=digits, colour=colour)
     measure_exact(lab, settings)
     measure_blobs(lab, settings)
-    measure_training(lab, settings)
+    true, random, more = measure_training(lab, settings)
+    epochs = [epoch for epoch in EPOCHS if epoch <= max(settings.epochs, settings.random_epochs)]
+    lab.figure("training", draw_training(epochs, true, random), caption=f"Last hidden layer on test {settings.clothes}")
+    lab.figure("inputs", draw_inputs(epochs, more), caption="Information of the last hidden layer on the input")
     measure_start(lab, settings)
     found = lab.grid(zoo, settings, seed=settings.seeds)
     what = f"rank correlation of information on the label with test accuracy over {settings.zoo} perceptrons, {clothes}"
@@ -186,61 +188,3 @@ def measure_blobs(lab: Lab, settings: Settings) -> None:
     columns = ("DSMI error", "CSMI error", "kNN error", "MINE error")
     lab.table("blobs", blobs, columns=columns, caption="Mean distance in bits from the true information on the label")
     lab.figure("blobs", draw_blobs(settings, blobs), caption="Information on labels of which a share is shuffled")
-
-
-def measure_training(lab: Lab, settings: Settings) -> None:
-    """C3, C4, C5, and C8 with the scale taken out."""
-    seeds = settings.training_seeds
-    true = lab.grid(training, settings, name="true", source=(settings.clothes,), labels=("true",), seed=seeds)
-    random = lab.grid(training, settings, name="random", source=(settings.clothes,), labels=("random",), seed=seeds)
-    others = tuple(dict.fromkeys(name for name in (settings.digits, settings.colour) if name))
-    more = lab.grid(training, settings, name="others", source=others, labels=("true",), seed=seeds)
-    ends = true["end"][0, 0] / random["end"][0, 0]
-    free = true["scale-free end"][0, 0] / random["scale-free end"][0, 0]
-    entropy = "rank correlation of entropy with the epoch"
-    lab.measure("C3", true["entropy trend"][0, 0], at_least=0.9, what=f"{entropy}, {settings.clothes}")
-    lab.measure("C4", ends, at_least=2, what=f"information on the label, true over random labels, {settings.clothes}")
-    rise = true["scale-free entropy trend"][0, 0]
-    lab.measure("C8", rise, at_least=0.9, what=f"{entropy} where the scale is taken out, {settings.clothes}")
-    what = f"information on the label, true over random labels, where the scale is taken out, {settings.clothes}"
-    lab.measure("C8", free, at_least=2, what=what)
-    spread = true["distance"][0, 0]
-    what = f"median distance of two test images in the last hidden layer, last epoch over first, {settings.clothes}"
-    lab.measure("C8", spread[:, -1] / spread[:, 0], what=what)
-    for number, name in enumerate(others):
-        lab.measure("C3", more["entropy trend"][number, 0], at_least=0.9, what=f"{entropy}, {name}, as a further set")
-    measure_inputs(lab, settings, more, others)
-    columns = ("train accuracy", "test accuracy", "entropy trend", "scale-free entropy trend", "input trend", "end")
-    for name, grid in (("true", true), ("random", random), ("others", more)):
-        caption = f"Networks in training, {name if name != 'others' else 'true'} labels"
-        lab.table(f"training-{name}", grid, columns=columns, caption=f"{caption}; end: information on the label, bits")
-    epochs = [epoch for epoch in EPOCHS if epoch <= max(settings.epochs, settings.random_epochs)]
-    lab.figure("training", draw_training(epochs, true, random), caption=f"Last hidden layer on test {settings.clothes}")
-    lab.figure("inputs", draw_inputs(epochs, more), caption="Information of the last hidden layer on the input")
-
-
-def measure_inputs(lab: Lab, settings: Settings, more: Grid, others: tuple[str, ...]) -> None:
-    """C5: the sign of the trend of information on the input."""
-    what = "rank correlation of information on the input with the epoch"
-    lab.measure("C5", more["input trend"][0, 0], at_least=0, what=f"{what}, {others[0]}")
-    free = more["scale-free input trend"]
-    lab.measure("C5", free[0, 0], what=f"{what}, scale taken out, {others[0]}")
-    if len(others) > 1:
-        lab.measure("C5", more["input trend"][1, 0], at_most=0, what=f"{what}, {others[1]}")
-        lab.measure("C5", free[1, 0], what=f"{what}, scale taken out, {others[1]}")
-    else:
-        lab.measure("C5", untested="CIFAR-10 is not on this machine", at_most=0, what=f"{what}, CIFAR-10")
-
-
-def measure_start(lab: Lab, settings: Settings) -> None:
-    """C6: two standard deviations of convolution weights."""
-    start = lab.grid(initialized, settings, std=settings.stds, seed=settings.seeds)
-    small, large = settings.stds[:2]
-    entropy, right = start["entropy at start"], start["accuracy"]
-    what = f"convolution weights of {large:g} less {small:g}, {settings.clothes}"
-    lab.measure("C6", entropy[1] - entropy[0], at_least=0, what=f"entropy in bits before training, {what}")
-    what = f"convolution weights of {small:g} less {large:g}, {settings.clothes}"
-    epochs = settings.init_epochs
-    lab.measure("C6", right[0] - right[1], at_least=0, what=f"test accuracy after {epochs} epochs, {what}")
-    columns = ("entropy at start", "distance at start", "accuracy")
-    lab.table("start", start, columns=columns, caption=f"Entropy before training and accuracy after {epochs} epochs")
