@@ -39,10 +39,17 @@ def planted_graphs(settings: Settings, seed: int) -> dict[str, float]:
     return planted_errors(seed)
 
 
-def explained_class(settings: Settings, data: str, target: int, seed: int) -> dict[str, Any]:
-    """Train a network, and measure the graph and the maps of one class."""
+def explained_classes(settings: Settings, data: str, seed: int) -> dict[str, dict[str, Any]]:
+    """Train a network, and measure the graph and the maps of each class, by its number."""
     images = load(data)
     model, x, y = trained(settings, images, seed)
+    return {str(target): explained(settings, images, model, x, y, target, seed) for target in settings.classes}
+
+
+def explained(
+    settings: Settings, images: Dataset, model: nn.Module, x: Tensor, y: Tensor, target: int, seed: int
+) -> dict[str, Any]:
+    """Measure the graph and the maps of one class."""
     own = correct(model, x[y == target], target)
     half = min(settings.n_samples, len(own) // 2)
     first, second = own[:half], own[half : 2 * half]

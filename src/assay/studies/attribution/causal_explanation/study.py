@@ -10,7 +10,7 @@ from typing import Any
 
 from assay.lab import Claim, Grid, Lab, Looks, Paper, Study
 from assay.nets import Recipe
-from assay.studies.attribution.causal_explanation.cells import explained_class, planted_graphs, repaired, search_time
+from assay.studies.attribution.causal_explanation.cells import explained_classes, planted_graphs, repaired, search_time
 from assay.studies.attribution.causal_explanation.figures import draw_faithfulness, draw_stability
 from assay.studies.attribution.causal_explanation.settings import Settings
 
@@ -83,10 +83,10 @@ def run(settings: Settings, lab: Lab) -> None:
     """Measure planted causes first, then the graphs and maps of trained networks, then the repair."""
     data = lab.data("fashion-mnist") or "fashion"
     planted = lab.grid(planted_graphs, settings, seed=tuple(range(20)))
-    found = lab.grid(explained_class, settings, data=(data,), target=settings.classes, seed=settings.seeds)
+    networks = lab.grid(explained_classes, settings, data=(data,), seed=settings.seeds).at(data=data)
+    found = by_class(networks, settings.classes)
     repair = lab.grid(repaired, settings, data=(data,), seed=settings.seeds).at(data=data)
     timed = lab.grid(search_time, settings, data=(data,), seed=settings.seeds).at(data=data)
-    found = found.at(data=data)
     measure_planted(lab, planted)
     measure_faithfulness(lab, found)
     measure_stability(lab, found, settings)
@@ -107,6 +107,12 @@ def run(settings: Settings, lab: Lab) -> None:
 
 FIGURES = ("accuracy", "success")
 MAPS = ("causal", "Saliency", "InputXGradient", "IntegratedGradients", "GradientShap", "random")
+
+
+def by_class(networks: Grid, classes: tuple[int, ...]) -> Grid:
+    """Return the measurements with the class as the first factor."""
+    cells = tuple(network[str(target)] for target in classes for network in networks)
+    return Grid({"target": classes, "seed": networks.factors["seed"]}, cells)
 
 
 def mean_table(found: Grid, columns: tuple[str, ...]) -> list[dict[str, Any]]:
