@@ -57,7 +57,8 @@ def grad_cam(layer: str) -> Maps:
 
     def maps(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         attributor = LayerGradCam(model, model.get_submodule(layer))
-        return attributor.attribute(x, y, relu_attributions=True).detach()
+        found: Any = attributor.attribute(x, y, relu_attributions=True)
+        return found.detach()
 
     return maps
 
