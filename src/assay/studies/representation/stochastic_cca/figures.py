@@ -21,7 +21,7 @@ def draw_linear(found: Grid) -> Figure:
         axes.set_xticks(found.factors["epochs"], [str(one) for one in found.factors["epochs"]])
         axes.minorticks_off()
     panels[0, 0].set_ylabel("share of the exact correlation")
-    panels[0, -1].legend()
+    panels[0, -1].legend(loc="lower right")
     return figure
 
 
