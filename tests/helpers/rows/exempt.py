@@ -62,6 +62,5 @@ EXEMPT = {
     "reconstruction.kkt.start_multipliers": "returns multipliers of a class of its own; tried in its test",
     "reconstruction.kkt.write_in_basis": "takes a network and a basis of its inputs; tried by `compress_first_layer`",
     "nets.diffusion.UNetDenoiser": "wraps a network of diffusers; tried where that is installed",
-    "representation.information_plane.InformationPlane": "is made by trace_information and tried with it",
     "representation.information_plane.activation_lower_bound": "takes a layer alone; held against its far values",
 }
