@@ -25,7 +25,7 @@ from assay.studies.attribution.explanation_disparities.settings import Settings
 
 PERMUTATIONS = 200
 RATES = {"network": 1e-3, "linear": 1e-2}
-"""Learning rates of Adam: the paper's, and one at which a linear model reaches its optimum in as many steps."""
+"""Learning rates of Adam: the paper's, and a larger one of linear models, which leaves them short of their optimum."""
 
 Draw = Callable[..., SimulatedData]
 
