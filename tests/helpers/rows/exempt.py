@@ -72,7 +72,6 @@ EXEMPT = {
     "reconstruction.kkt.write_in_basis": "takes a network and a basis of its inputs; tried by `compress_first_layer`",
     "nets.diffusion.UNetDenoiser": "wraps a network of diffusers; tried where that is installed",
     "representation.ActiveVariableSelector": "takes arrays; tried by scikit-learn's own checks in its test",
-    "representation.latent_variables.DependenceScores": "is made by compare_representations and tried with it",
     "representation.latent_variables.RepresentationComparison": "is made by compare_representations and tried with it",
     "representation.latent_variables.VariableTypes": "is made by variable_types, which has a row",
     "representation.information_plane.InformationPlane": "is made by trace_information and tried with it",

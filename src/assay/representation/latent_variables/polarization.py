@@ -68,6 +68,7 @@ def variable_types(
     of Variational Autoencoders" (2021), abstract, the extension of the polarised regime; thresholds from the authors'
     code, tc_study.
 
+    >>> import torch
     >>> print(variable_types(torch.tensor([[0.02, 1.0, 0.02], [0.03, 0.99, 1.0]])))
     Of 3 latent variables: 1 active (0), 1 passive (1), 1 mixed (2).
     """

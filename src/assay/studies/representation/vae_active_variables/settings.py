@@ -22,7 +22,7 @@ class Settings:
         lr: Learning rate.
     """
 
-    seeds: int | Looks = field(default_factory=lambda: Looks((3, 5)))
+    seeds: int | Looks = field(default_factory=lambda: Looks((3, 5, 8)))
     betas: tuple[float, ...] = (1.0, 4.0)
     hidden: int = 256
     sweep_betas: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
