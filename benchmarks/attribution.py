@@ -25,9 +25,9 @@ from assay.attribution.saliency import (
     LocalizationSet,
     NormGrad,
     combine_saliency,
+    deletion_insertion_curve,
     energy_in_box,
     pointing_hits,
-    removal_curve,
     upsample_saliency,
 )
 from assay.core import accuracy, predict, spawn_seeds
@@ -108,7 +108,7 @@ def measure(seed: int) -> dict[str, Any]:
         found = in_batches(variants[layer], model, test)
         seconds = time.process_time() - begin
         curves = {
-            mode: removal_curve(model, test.x, found, test.y, mode=mode, n_iter=STEPS)
+            mode: deletion_insertion_curve(model, test.x, found, test.y, mode=mode, n_iter=STEPS)
             for mode in ("deletion", "insertion")
         }
         rows[name] = {

@@ -6,7 +6,7 @@ from torch import nn
 
 from assay.audit import Context, SkipProbe
 from assay.core import seeded
-from assay.representation import layer_information
+from assay.representation import entropy_by_layer
 from helpers.probe_calls import ask
 from helpers.stand_ins import small_regression, small_subject
 
@@ -20,7 +20,7 @@ def test_the_table_has_the_figures_of_the_method(context):
     finding = ask("layer_information", subject, context)
     names = [row[0] for row in finding.tables[0].rows]
     x, y = context.sample(subject.train, 500)
-    found = layer_information(subject.model, x, y, layers=names, generator=context.generator())
+    found = entropy_by_layer(subject.model, x, y, layers=names, generator=context.generator())
     assert finding.tables[0].rows[-1][1] == f"{float(found.entropy[-1]):.3g}"
     assert finding.measures["information on the label, last layer"] == pytest.approx(float(found.label_information[-1]))
     assert finding.measures["samples used"] == 120

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, jvp
 
-from assay.core import InvalidInputError, batched, forward_product, gradient, plain_attention, seeded
+from assay.core import InvalidInputError, batched, gradient, plain_attention, seeded
+from assay.core.derivatives import forward_product
 from helpers.hard_networks import OldCube
 
 

@@ -91,7 +91,7 @@ STRUCTURAL = (
     "InitialState",
     "start_share",
     "last_layer_inputs",
-    "layer_information",
+    "entropy_by_layer",
     "layer_names",
     "representation_trajectory",
     "watch_layers",

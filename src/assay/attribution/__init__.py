@@ -1,4 +1,4 @@
-"""Which inputs, and which units, drive a prediction, and whether an explanation can be trusted.
+"""Attribution: the inputs and units that drive a prediction, and whether an explanation can be trusted.
 
 - `causal_paths`: which units and edges carry a class (causal-explanation).
 - `disparities`: are explanations as faithful for one group as for another (explanation-disparities)?

@@ -10,8 +10,8 @@ from assay.attribution.saliency import (
     SALIENCY_METHODS,
     NormGrad,
     combine_saliency,
+    deletion_insertion_curve,
     map_correlation,
-    removal_curve,
     upsample_saliency,
 )
 from assay.audit.probe import Context
@@ -57,7 +57,9 @@ def map_scorer(
         baseline = x.roll(1, 0) if mean is None else mean
 
         def area(order: Tensor) -> Tensor:
-            return removal_curve(model, x, order, classes, baseline=baseline, n_iter=_STEPS).auc.double().cpu()
+            return (
+                deletion_insertion_curve(model, x, order, classes, baseline=baseline, n_iter=_STEPS).auc.double().cpu()
+            )
 
         drawn = [torch.rand(maps.shape, generator=source).to(maps) for _ in range(_ORDERS)]
         return MapScores(

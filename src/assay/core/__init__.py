@@ -15,7 +15,7 @@ from assay.core.checks import (
 )
 from assay.core.cosine import cosine_distance
 from assay.core.curvature import FisherOperator, GaussNewtonOperator, HessianOperator
-from assay.core.derivatives import batched, forward_product, gradient, plain_attention
+from assay.core.derivatives import batched, gradient, plain_attention
 from assay.core.devices import find_device
 from assay.core.duplicates import find_copies
 from assay.core.eigen import symmetric_eigenpairs, symmetric_eigenvalues
@@ -27,7 +27,7 @@ from assay.core.errors import (
     NumericalError,
     require_extra,
 )
-from assay.core.evaluation import accuracy, best_other, check_not_sigmoid, margins, mean_loss, predict
+from assay.core.evaluation import accuracy, best_other, margins, mean_loss, predict
 from assay.core.files import write_bytes
 from assay.core.fitting import FitResult, Step, fit
 from assay.core.flags import check_flags
@@ -39,7 +39,7 @@ from assay.core.gradients import (
 )
 from assay.core.inspection import inspect_model, require_inspected
 from assay.core.kernels import kernel_distance
-from assay.core.layers import LayerWatch, find_layer, layer_names, layer_outputs, watch_layers
+from assay.core.layers import find_layer, layer_names, layer_outputs, watch_layers
 from assay.core.leaves import check_follows_parameters
 from assay.core.look import (
     LogProbabilities,
@@ -51,7 +51,7 @@ from assay.core.look import (
     stays_in_unit_interval,
 )
 from assay.core.losses import LossFunction, binary_cross_entropy, cross_entropy, single_logit, squared_error
-from assay.core.memory import affordable_batch, graph_bytes
+from assay.core.memory import affordable_batch
 from assay.core.moments import GradientMoments, gradient_moments, per_sample_gradient_norms
 from assay.core.objective import MeanLoss, loss_kind, mean_over_samples
 from assay.core.operators import DenseOperator, MatrixFree
@@ -70,8 +70,8 @@ from assay.core.parameters import (
     unwrapped,
     unwrapped_state,
 )
-from assay.core.power_law import PowerLawFit, fit_power_law, log_log_line
-from assay.core.problems import Problem, output_parts, rows_among
+from assay.core.power_law import PowerLawFit, fit_power_law
+from assay.core.problems import Problem
 from assay.core.products import hessian_vector_product, jacobian_vector_product, vector_jacobian_product
 from assay.core.progress import track
 from assay.core.seeding import as_generator, isolated_rng, seeded, spawn_seeds
@@ -100,7 +100,6 @@ __all__ = [
     "HessianOperator",
     "Interval",
     "InvalidInputError",
-    "LayerWatch",
     "LogProbabilities",
     "LossFunction",
     "MatrixFree",
@@ -134,7 +133,6 @@ __all__ = [
     "check_labels",
     "check_logits",
     "check_model",
-    "check_not_sigmoid",
     "check_outputs",
     "check_pairs",
     "check_positive",
@@ -149,11 +147,9 @@ __all__ = [
     "fit",
     "fit_power_law",
     "flatten",
-    "forward_product",
     "functional",
     "gradient",
     "gradient_moments",
-    "graph_bytes",
     "hessian_vector_product",
     "input_gradient",
     "inspect_model",
@@ -164,7 +160,6 @@ __all__ = [
     "lanczos",
     "layer_names",
     "layer_outputs",
-    "log_log_line",
     "loss_kind",
     "margins",
     "mean_interval",
@@ -173,7 +168,6 @@ __all__ = [
     "named_parameters",
     "order_statistic_index",
     "output_jacobian",
-    "output_parts",
     "parameter_distance",
     "parameter_gradients",
     "per_sample",
@@ -187,7 +181,6 @@ __all__ = [
     "require_extra",
     "require_inspected",
     "roc",
-    "rows_among",
     "seeded",
     "select_parameters",
     "sign_probes",

@@ -1,4 +1,4 @@
-"""What the layers of a network encode, and how alike two networks are.
+"""Representations: what the layers of a network encode, and how alike two networks are.
 
 - `cca`: canonical correlations by stochastic gradients (stochastic-cca).
 - `diffusion_entropy`: entropy and information of representations by diffusion (diffusion-spectral-entropy).
@@ -13,7 +13,7 @@ from assay.representation.diffusion_entropy import (
     DiffusionSpectralEntropyLoss,
     diffusion_spectral_entropy,
     diffusion_spectral_mutual_information,
-    layer_information,
+    entropy_by_layer,
     representation_trajectory,
 )
 from assay.representation.information_plane import (
@@ -53,8 +53,8 @@ __all__ = [
     "diffusion_spectral_mutual_information",
     "eckart_young_loss",
     "entropy_adaptive_codes",
+    "entropy_by_layer",
     "kde_information",
-    "layer_information",
     "linear_cka",
     "match_units",
     "representation_trajectory",

@@ -13,13 +13,13 @@ from assay.attribution.saliency import (
     box_masks,
     class_sensitivity,
     combine_saliency,
+    deletion_insertion_curve,
     energy_in_box,
     make_localization,
     map_correlation,
     plot_saliency,
     plot_token_saliency,
     pointing_hits,
-    removal_curve,
     upsample_saliency,
 )
 from assay.core import InvalidInputError, NumericalError, isolated_rng, seeded
@@ -64,7 +64,7 @@ def test_combinations_are_those_of_the_formula():
         (lambda: energy_in_box(MAPS - 1, MAPS > 0), "negative"),
         (lambda: make_localization(torch.zeros(1, 1, 4, 4), torch.tensor([0]), torch.ones(1, 1, 4, 4), 2), "no pixel"),
         (lambda: make_localization(MAPS, torch.arange(3), MAPS, 2, size=7), "larger size"),
-        (lambda: removal_curve(network(), torch.rand(3, 1, 8, 8).double(), MAPS), "other positions"),
+        (lambda: deletion_insertion_curve(network(), torch.rand(3, 1, 8, 8).double(), MAPS), "other positions"),
         (lambda: plot_saliency(MAPS.expand(-1, 2, -1, -1), {"map": MAPS}), "grey or colour"),
         (lambda: plot_token_saliency(["a"], torch.tensor([math.nan])), "one finite value"),
     ],
@@ -141,10 +141,12 @@ def test_the_pointing_game_and_energy_are_counts():
 
 
 @pytest.mark.parametrize("mode", ["deletion", "insertion"])
-def test_removal_curves_are_a_loop_over_pixels(mode):
+def test_deletion_insertion_curves_are_a_loop_over_pixels(mode):
     model, x = network(), torch.rand(3, 1, 8, 8, generator=seeded(2), dtype=torch.float64)
     order = torch.rand(3, 1, 8, 8, generator=seeded(3), dtype=torch.float64)
-    found = removal_curve(model, x, order, 1, mode=mode, baseline=torch.full_like(x[0], 0.3), n_iter=64, batch_size=2)
+    found = deletion_insertion_curve(
+        model, x, order, 1, mode=mode, baseline=torch.full_like(x[0], 0.3), n_iter=64, batch_size=2
+    )
     for index in range(3):
         image, grey = x[index].flatten().clone(), torch.full((64,), 0.3, dtype=torch.float64)
         image, other = (image, grey) if mode == "deletion" else (grey, image)

@@ -12,7 +12,7 @@ from assay.representation import (
     DiffusionSpectralEntropyLoss,
     diffusion_spectral_entropy,
     diffusion_spectral_mutual_information,
-    layer_information,
+    entropy_by_layer,
     representation_trajectory,
 )
 from assay.representation.diffusion_entropy import binned_entropy, binned_mutual_information, cluster_reference
@@ -86,7 +86,7 @@ def test_loss_is_the_entropy_with_its_derivative(t):
 def test_traces_are_the_entropies_of_the_layers():
     model = mlp((4, 6, 3), generator=seeded(2)).double()
     x, y = draw(30, 4), torch.arange(30) % 3
-    trace = layer_information(model, x, y, n_clusters=3, n_repeats=2)
+    trace = entropy_by_layer(model, x, y, n_clusters=3, n_repeats=2)
     assert trace.places == ("0", "1", "2")
     outputs = layer_outputs(model, x, ["0", "1", "2"])
     expected = [float(diffusion_spectral_entropy(rows, sigma="median")) for rows in outputs.values()]
@@ -120,7 +120,7 @@ def test_what_traces_refuse():
     with pytest.raises(InvalidInputError, match="does not fit"):
         representation_trajectory(model, x, y, layer="0", checkpoints=[{}])
     with pytest.raises(InvalidInputError, match="'0': most samples coincide"):
-        layer_information(model, torch.ones(30, 4), y)
+        entropy_by_layer(model, torch.ones(30, 4), y)
     embedding = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 3))
     with pytest.raises(InvalidInputError, match="tokens have no distance"):
-        layer_information(embedding, torch.ones(30, 2, dtype=torch.long), y)
+        entropy_by_layer(embedding, torch.ones(30, 2, dtype=torch.long), y)

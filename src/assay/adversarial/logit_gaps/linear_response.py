@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from assay.adversarial.attacks import attackable, check_norm, malt_scores
-from assay.core import InvalidInputError, check_count, check_finite, check_samples, forward_product
+from assay.core import InvalidInputError, check_count, check_finite, check_samples
+from assay.core.derivatives import forward_product
 
 
 def linear_response_radius(

@@ -1,13 +1,10 @@
 """Attributions as functions: input gradients, captum's methods, and any callable (Shah et al., 2021, section 3)."""
 
 import inspect
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, Shaped
@@ -24,12 +21,12 @@ from assay.core import (
     check_samples,
     check_scores,
     input_gradient,
-    isolated_rng,
     predict,
     preserved,
     signs,
     track,
 )
+from assay.core.recording import global_seed
 
 
 @runtime_checkable
@@ -154,7 +151,7 @@ def attribute(
     labels = _own_labels(x, y, outputs.shape[1])
     batches = list(zip(x.split(batch_size), labels.split(batch_size), strict=True))
     found = []
-    with preserved(model), _global_seed(random_state):
+    with preserved(model), global_seed(random_state):
         for batch, classes in track(batches, "attributing", enabled=progress):
             if callable(getattr(attribution, "attribute", None)):
                 target = None if is_flat else torch.zeros_like(classes) if outputs.shape[1] == 1 else classes
@@ -207,17 +204,3 @@ def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
     if scores.shape[1] == 1:
         return F.binary_cross_entropy_with_logits(scores[:, 0], labels.to(scores), reduction="none")
     return F.cross_entropy(scores, labels, reduction="none")
-
-
-@contextmanager
-def _global_seed(seed: int) -> Iterator[None]:
-    """Seed the global generators inside the block: captum's methods draw from torch and from NumPy."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    with isolated_rng(seed):
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)

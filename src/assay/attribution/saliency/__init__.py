@@ -12,6 +12,7 @@ from assay.attribution.saliency.contributions import (
     contribution_map,
     extract,
 )
+from assay.attribution.saliency.deletion import DeletionInsertionCurve, deletion_insertion_curve
 from assay.attribution.saliency.drawing import plot_saliency, plot_token_saliency
 from assay.attribution.saliency.localization import (
     LocalizationSet,
@@ -20,21 +21,21 @@ from assay.attribution.saliency.localization import (
     make_localization,
     pointing_hits,
 )
-from assay.attribution.saliency.removal import RemovalCurve, removal_curve
 from assay.attribution.saliency.sensitivity import ClassSensitivity, class_sensitivity, map_correlation
 
 __all__ = [
     "SALIENCY_METHODS",
     "ClassSensitivity",
+    "DeletionInsertionCurve",
     "LocalizationSet",
     "NormGrad",
-    "RemovalCurve",
     "VirtualIdentity",
     "aggregate",
     "box_masks",
     "class_sensitivity",
     "combine_saliency",
     "contribution_map",
+    "deletion_insertion_curve",
     "energy_in_box",
     "extract",
     "gradient_spatial_variance",
@@ -43,6 +44,5 @@ __all__ = [
     "plot_saliency",
     "plot_token_saliency",
     "pointing_hits",
-    "removal_curve",
     "upsample_saliency",
 ]

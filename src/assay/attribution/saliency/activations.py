@@ -18,7 +18,6 @@ from assay.attribution.saliency.class_scores import (
 )
 from assay.core import (
     InvalidInputError,
-    LayerWatch,
     Parameters,
     find_layer,
     functional,
@@ -27,6 +26,7 @@ from assay.core import (
     preserved,
     watch_layers,
 )
+from assay.core.layers import LayerWatch
 
 _CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
 _ROWS_OF_CHANNELS = (nn.Conv1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.MaxPool1d, nn.AvgPool1d)

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from assay.core import InvalidInputError, LogProbabilities, output_parts, preserved, rows_among
+from assay.core import InvalidInputError, LogProbabilities, preserved
+from assay.core.problems import output_parts, rows_among
 
 Selector: TypeAlias = str | int | Callable[[Any], Tensor]
 _OBVIOUS = ("['logits']", ".logits")

@@ -11,7 +11,7 @@ from assay.audit.pictures import plot_picture
 from assay.audit.probe import Context, Figure, Finding, Probe, SkipProbe, Table
 from assay.audit.subject import Subject
 from assay.core import InvalidInputError, NumericalError, layer_names, layer_outputs, unwrapped
-from assay.representation.diffusion_entropy import RepresentationTrace, layer_information, median_bandwidth
+from assay.representation.diffusion_entropy import RepresentationTrace, entropy_by_layer, median_bandwidth
 
 _SAMPLES, _FEWEST, _LAYERS = 500, 100, 10
 _MEMORY = 1_000_000_000  # bytes of the layers' outputs
@@ -80,7 +80,7 @@ def _readable(subject: Subject, x: Tensor) -> list[str]:
 
 def _measure(subject: Subject, x: Tensor, y: Tensor, layers: list[str], context: Context) -> RepresentationTrace:
     try:
-        return layer_information(
+        return entropy_by_layer(
             subject.model, x, y, layers=layers, batch_size=32, generator=context.generator(), progress=context.progress
         )
     except (InvalidInputError, NumericalError) as error:

@@ -67,9 +67,17 @@ def run(subject: Subject, context: Context) -> Finding:
     each = _time_each(subject, x, y)
     plan = _plan(n_wanted, each, context.seconds)
     n = affordable(n_wanted, each=plan.on_each * each, seconds=context.seconds - plan.on_batches * each)
-    options = {"batch_size": plan.batch, "n_batches": plan.batches, "n_iter": plan.steps}
-    options["generator"] = context.generator()
-    found = estimate_hessian_noise(subject.model, x[:n], y[:n], loss=subject.loss, progress=context.progress, **options)
+    found = estimate_hessian_noise(
+        subject.model,
+        x[:n],
+        y[:n],
+        loss=subject.loss,
+        batch_size=plan.batch,
+        n_batches=plan.batches,
+        n_iter=plan.steps,
+        generator=context.generator(),
+        progress=context.progress,
+    )
     if found.largest <= 0:
         raise SkipProbe("the loss has no positive curvature at these weights, so that no learning rate is too large")
     on_some = cut_short("learning_rate", n, n_wanted, "training samples", each * _PLANS[0].products(n_wanted))

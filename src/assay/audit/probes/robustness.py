@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from assay.adversarial import Lp, RobustnessReport, robust_accuracy
@@ -14,8 +13,8 @@ from assay.adversarial.attacks import standard_attacks
 from assay.audit.assumptions import few_caveat, joined
 from assay.audit.budget import affordable, command_for, measure_seconds, too_slow
 from assay.audit.perturbations import KEPT_RULE, Perturbed, kept_severity, perturbed, unit_caveats
-from assay.audit.pictures import plot_picture, sample_picture
-from assay.audit.probe import Context, Figure, Finding, Probe, Severity, SkipProbe, Table
+from assay.audit.probe import Context, Finding, Probe, Severity, SkipProbe
+from assay.audit.robustness_figures import attack_table, curve_figure, example_figures
 from assay.audit.subject import Subject
 from assay.core import LogProbabilities, input_gradient, margins, predict
 
@@ -25,7 +24,6 @@ _STATED = 8  # the radius that decides the severity, in units of the perturbatio
 _PLANS = ((50, 20), (25, 10), (10, 10))  # steps of an attack by gradient, and samples attacked at once at least
 _QUERIES = 6  # of Square for each of those steps
 _TARGETS = 9  # of MALT at most
-_EXAMPLES = 4
 _RADII = (1, 2, 4, _STATED, 16, 32)
 _NEVER = 256  # stands for no radius
 # The stated radius comes first. A smaller one is tried on what broke within the next larger, a larger one on the rest.
@@ -99,8 +97,11 @@ def run(subject: Subject, context: Context) -> Finding:
         | {f"95% interval at {at.name(_STATED)}, to": stated.high}
         | {"samples attacked": float(len(x)), "share of the commonest label": report.commonest}
         | {"samples with masked gradients": float(report.masking.masked.sum())},
-        figures=(*_examples(subject, at, x, y, smallest, changed), _curve_figure(at, curve, which)),
-        tables=(_table(at, report),),
+        figures=(
+            *example_figures(subject, at, x, y, smallest, changed, never=_NEVER),
+            curve_figure(at, curve, _STATED, which),
+        ),
+        tables=(attack_table(at, report, _STATED),),
     )
 
 
@@ -193,61 +194,6 @@ def _smallest(
             rows = rows[: len(hit)][hit]
             smallest[rows], changed[rows] = radius, further.x_adv[hit]
     return smallest, changed, untried
-
-
-def _table(at: Perturbed, report: RobustnessReport) -> Table:
-    rows = [
-        (tally.name, tally.tried, tally.broken, tally.tried - tally.broken, tally.n_forward + tally.n_backward)
-        for tally in report.tallies
-    ]
-    columns = ("attack", "samples attacked", "misclassified", "still correct", "forward and backward passes")
-    return Table(
-        f"Attacks within {at.phrase(_STATED)}; each is run on the samples that the ones before it left correct",
-        columns,
-        tuple(rows),
-    )
-
-
-def _curve_figure(at: Perturbed, curve: dict[int, float], which: str) -> Figure:
-    """Draw robust accuracy against the radius."""
-
-    def draw(axes: Axes) -> None:
-        axes.plot(list(curve), list(curve.values()), marker="o")
-        axes.axvline(_STATED, color="C5", linestyle=":")
-        axes.set_ylim(-0.03, 1.03)
-        axes.set_xlabel(f"radius of the change, in {at.axis}")
-        axes.set_ylabel("share still classified correctly")
-
-    last = max(curve)
-    alt = f"Accuracy under attack: {curve[0]:.0%} without attack, {curve[last]:.0%} at {at.name(last)}"
-    caption = f"Accuracy on {which} samples by radius; the dotted line marks the radius that decides the severity."
-    return Figure((plot_picture("accuracy", draw, alt),), caption)
-
-
-def _examples(
-    subject: Subject, at: Perturbed, x: Tensor, y: Tensor, smallest: Tensor, changed: Tensor
-) -> tuple[Figure, ...]:
-    """Show the samples misclassified at the smallest radius beside their perturbed copies, where they are images."""
-    if not at.image:
-        return ()
-    lowest, highest = subject.input_range
-    worst = [i for i in smallest.argsort(stable=True).tolist() if 0 < smallest[i] < _NEVER][:_EXAMPLES]
-    figures = []
-    for number, index in enumerate(worst, 1):
-        pair = [(sample - lowest) / (highest - lowest) for sample in (x[index], changed[index])]
-        before = subject.class_name(int(y[index]))
-        after = subject.class_name(int(predict(at.model, changed[index : index + 1]).argmax(1)))
-        figures.append(
-            Figure(
-                (
-                    sample_picture(f"{number:02}-original", pair[0], f"A sample that is classified as {before}"),
-                    sample_picture(f"{number:02}-changed", pair[1], f"The same sample, changed: classified as {after}"),
-                ),
-                f"{before} → {after}, every entry changed by at most {at.name(int(smallest[index]))}",
-                tile=True,
-            )
-        )
-    return tuple(figures)
 
 
 PROBE = Probe(

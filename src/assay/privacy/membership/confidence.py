@@ -4,15 +4,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from assay.core import (
-    InvalidInputError,
-    LogProbabilities,
-    check_labels,
-    check_not_sigmoid,
-    is_probabilities,
-    signs,
-    single_logit,
-)
+from assay.core import InvalidInputError, LogProbabilities, check_labels, is_probabilities, signs, single_logit
+from assay.core.evaluation import check_not_sigmoid
 
 
 def label_logits(logits: Float[Tensor, "n *c"], y: Shaped[Tensor, "n *one"]) -> Float[Tensor, " n"]:

@@ -19,7 +19,7 @@ from assay.representation.diffusion_entropy.kernel import (
 from assay.representation.diffusion_entropy.loss import DiffusionSpectralEntropyLoss
 from assay.representation.diffusion_entropy.traces import (
     RepresentationTrace,
-    layer_information,
+    entropy_by_layer,
     representation_trajectory,
 )
 
@@ -36,7 +36,7 @@ __all__ = [
     "diffusion_spectral_entropy",
     "diffusion_spectral_mutual_information",
     "diffusion_time",
-    "layer_information",
+    "entropy_by_layer",
     "median_bandwidth",
     "representation_trajectory",
 ]

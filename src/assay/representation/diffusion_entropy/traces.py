@@ -81,7 +81,7 @@ class RepresentationTrace:
 
 
 @torch.inference_mode(False)
-def layer_information(
+def entropy_by_layer(
     model: nn.Module,
     x: Shaped[Tensor, "n *d"],
     y: Shaped[Tensor, "n *e"],
@@ -129,7 +129,7 @@ def layer_information(
     the penultimate one.
 
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> trace = layer_information(model, torch.eye(4).repeat(10, 1), torch.arange(40) % 4, n_clusters=4)
+    >>> trace = entropy_by_layer(model, torch.eye(4).repeat(10, 1), torch.arange(40) % 4, n_clusters=4)
     >>> trace.places
     ('0', '1', '2')
     """
@@ -187,7 +187,7 @@ def representation_trajectory(
         InvalidInputError: The model, the data, a checkpoint or an option is unusable, or the layer cannot be read.
         NumericalError: The layer gives NaN or infinite values.
 
-    Cost: as `layer_information`, with checkpoints in place of layers.
+    Cost: as `entropy_by_layer`, with checkpoints in place of layers.
 
     Source: Liao et al. (2023), arXiv 2312.04823, figures of entropy and information over epochs.
 

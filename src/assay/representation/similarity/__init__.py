@@ -8,7 +8,6 @@ from assay.representation.similarity.comparison import compare_networks
 from assay.representation.similarity.kernels import linear_cka, rbf_cka
 from assay.representation.similarity.layer_maps import SimilarityMap
 from assay.representation.similarity.subspaces import (
-    canonical_correlations,
     linear_regression_r2,
     mean_cca,
     procrustes_similarity,
@@ -19,7 +18,6 @@ from assay.representation.similarity.units import matching_similarity
 
 __all__ = [
     "SimilarityMap",
-    "canonical_correlations",
     "compare_networks",
     "linear_cka",
     "linear_regression_r2",

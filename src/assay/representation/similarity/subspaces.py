@@ -80,41 +80,21 @@ def correlations_of(a: Basis, b: Basis) -> tuple[Float[Tensor, "r k"], Float[Ten
     return directions, correlations.clamp(max=1)
 
 
-def canonical_correlations(a: Float[Tensor, "n d"], b: Float[Tensor, "_ e"]) -> Float[Tensor, " k"]:
-    r"""Compute the canonical correlations of two representations, the largest first.
+def mean_cca(a: Float[Tensor, "n d"], b: Float[Tensor, "_ e"]) -> float:
+    r"""Compute the mean canonical correlation, $\bar\rho = \frac1k \sum_i \rho_i$.
 
-    They are the singular values of $Q_a^\top Q_b$ for orthonormal bases of the centred representations, and do not
-    change under invertible linear maps of either.
+    The correlations are the singular values of $Q_a^\top Q_b$ for orthonormal bases of the centred representations, as
+    many as the lower rank, and do not change under invertible linear maps of either.
 
     Args:
         a: One row a sample; flatten what is no matrix.
         b: The same samples in the other representation.
-
-    Returns:
-        As many correlations as the lower rank has dimensions.
 
     Raises:
         InvalidInputError: A matrix is unusable, they have different numbers of rows, one is constant, or the ranks add
             up to n or more.
 
     Cost: time O(n d² + n e²).
-
-    Source: Hotelling, "Relations between two sets of variates" (1936), section 2, as in Kornblith et al. (2019),
-    section 3.
-
-    >>> a = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    >>> canonical_correlations(a, a @ torch.randn(3, 3)).allclose(torch.ones(3))
-    True
-    """
-    a, b = check_representations(a, b)
-    found = correlations_of(basis_of(a), basis_of(b))[1]
-    return found.to(torch.promote_types(a.dtype, torch.float32))
-
-
-def mean_cca(a: Float[Tensor, "n d"], b: Float[Tensor, "_ e"]) -> float:
-    r"""Compute the mean canonical correlation, $\bar\rho = \frac1k \sum_i \rho_i$.
-
-    See `canonical_correlations` for arguments and errors.
 
     Source: Raghu, Gilmer, Yosinski and Sohl-Dickstein, "SVCCA" (2017), section 2; Kornblith et al. (2019), section 3,
     table 1.
@@ -136,7 +116,7 @@ def svcca(a: Float[Tensor, "n d"], b: Float[Tensor, "_ e"], *, variance: float =
         variance: Share of the variance that the components hold. Paper: 0.99.
 
     Raises:
-        InvalidInputError: As for `canonical_correlations`, or the share is not between 0 and 1.
+        InvalidInputError: As for `mean_cca`, or the share is not between 0 and 1.
 
     Source: Raghu, Gilmer, Yosinski and Sohl-Dickstein, "SVCCA: Singular Vector Canonical Correlation Analysis for Deep
     Learning Dynamics and Interpretability" (2017), section 2.
@@ -157,7 +137,7 @@ def pwcca(a: Float[Tensor, "n d"], b: Float[Tensor, "_ e"]) -> float:
     $\sum_i \alpha_i \rho_i / \sum_i \alpha_i$ with $\alpha_i = \sum_j |\langle h_i, a_j \rangle|$ for canonical
     variates $h_i$ of `a` and its features $a_j$. It is not symmetric.
 
-    See `canonical_correlations` for arguments and errors.
+    See `mean_cca` for arguments and errors.
 
     Source: Morcos, Raghu and Bengio, "Insights on representational similarity in neural networks with canonical
     correlation" (2018), section 3, projection weighted CCA.
@@ -176,7 +156,7 @@ def procrustes_similarity(a: Float[Tensor, "n d"], b: Float[Tensor, "_ e"]) -> f
     $\|a^\top b\|_* / (\|a\|_F \|b\|_F)$ for centred representations: half of the squared orthogonal Procrustes distance
     of representations with unit norm is 1 less this. It is 1 where they differ by a rotation, a shift and a scale.
 
-    See `canonical_correlations` for arguments; the ranks may add up to any number.
+    See `mean_cca` for arguments; the ranks may add up to any number.
 
     Raises:
         InvalidInputError: A matrix is unusable, they have different numbers of rows, or one is constant.
@@ -197,7 +177,7 @@ def linear_regression_r2(a: Float[Tensor, "n d"], b: Float[Tensor, "_ e"]) -> fl
 
     $R^2 = \|Q_a^\top b\|_F^2 / \|b\|_F^2$ for centred representations. It is not symmetric.
 
-    See `canonical_correlations` for arguments.
+    See `mean_cca` for arguments.
 
     Raises:
         InvalidInputError: A matrix is unusable, they have different numbers of rows, one is constant, or `a` has a

@@ -10,6 +10,7 @@ from assay.attribution.saliency import (
     aggregate,
     box_masks,
     contribution_map,
+    deletion_insertion_curve,
     energy_in_box,
     extract,
     gradient_spatial_variance,
@@ -17,7 +18,6 @@ from assay.attribution.saliency import (
     plot_saliency,
     plot_token_saliency,
     pointing_hits,
-    removal_curve,
     upsample_saliency,
 )
 from helpers.rows.base import Analysis
@@ -57,7 +57,7 @@ def _sensitivity(model, x, y, generator):
 
 def _curve(model, x, y, generator, batch_size=64):
     rows, x = _as_positions(model, x)
-    found = removal_curve(rows, x, x, n_iter=4, batch_size=batch_size)
+    found = deletion_insertion_curve(rows, x, x, n_iter=4, batch_size=batch_size)
     return found.probabilities, found.auc
 
 
@@ -84,7 +84,7 @@ ROWS = (
     Analysis(NormGrad, run=_maps),
     Analysis(NormGrad, variant="with a meta step", run=_meta_maps),
     Analysis(gradient_spatial_variance, run=_variance),
-    Analysis(removal_curve, run=_curve),
+    Analysis(deletion_insertion_curve, run=_curve),
     Analysis(class_sensitivity, run=_sensitivity),
     Formula((extract, aggregate), _activation, run=lambda x, g: aggregate(extract(x, g)), refuses=("rows", "empty")),
     Formula(contribution_map, _activation, refuses=("rows", "empty")),

@@ -7,7 +7,7 @@ from assay.representation import (
     DiffusionSpectralEntropyLoss,
     diffusion_spectral_entropy,
     diffusion_spectral_mutual_information,
-    layer_information,
+    entropy_by_layer,
     representation_trajectory,
 )
 from assay.representation.diffusion_entropy import (
@@ -43,7 +43,7 @@ def _layers(model, x, y, generator, batch_size=5):
     layers = layer_names(unwrapped(model), x)[:2]
     reference = torch.arange(len(x)) % 2
     options = {"generator": generator, "batch_size": batch_size, "reference": reference}
-    return layer_information(model, x, y, layers=layers, **options, **OPTIONS)
+    return entropy_by_layer(model, x, y, layers=layers, **options, **OPTIONS)
 
 
 def _trajectory(model, x, y, generator, batch_size=5):
@@ -58,7 +58,7 @@ def _two_groups(x):
 
 
 ROWS = (
-    Analysis(layer_information, run=_layers, random=True),
+    Analysis(entropy_by_layer, run=_layers, random=True),
     Analysis(representation_trajectory, run=_trajectory, random=True),
     Formula(diffusion_spectral_entropy, _rows, options={"sigma": 1.0}, rowwise=False, refuses=("empty",)),
     Formula(

@@ -5,7 +5,6 @@ import torch
 from assay.core import layer_names
 from assay.representation import SimilarityMap, compare_networks, linear_cka
 from assay.representation.similarity import (
-    canonical_correlations,
     linear_regression_r2,
     matching_similarity,
     mean_cca,
@@ -42,7 +41,6 @@ ROWS = (
         for measure in (
             linear_cka,
             rbf_cka,
-            canonical_correlations,
             mean_cca,
             svcca,
             pwcca,

@@ -12,7 +12,7 @@ from assay.core import InvalidInputError, check_choice, check_count, check_finit
 
 
 @dataclass(frozen=True)
-class RemovalCurve:
+class DeletionInsertionCurve:
     """Class probability of each sample after shares of its positions were replaced.
 
     Attributes:
@@ -29,7 +29,7 @@ class RemovalCurve:
         return torch.trapezoid(self.probabilities, self.shares.to(self.probabilities), dim=1)
 
 
-def removal_curve(
+def deletion_insertion_curve(
     model: nn.Module,
     x: Shaped[Tensor, "n *d"],
     saliency: Float[Tensor, "n *positions"],
@@ -39,7 +39,7 @@ def removal_curve(
     baseline: Shaped[Tensor, "*sample"] | None = None,
     n_iter: int = 20,
     batch_size: int = 256,
-) -> RemovalCurve:
+) -> DeletionInsertionCurve:
     """Replace positions by a baseline, the most salient first, and record the probability of the class.
 
     With "insertion", the baseline comes first and positions are shown in the same order. Equal values are taken in
@@ -65,7 +65,7 @@ def removal_curve(
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     >>> x = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    >>> removal_curve(model, x, x, n_iter=4).probabilities.shape
+    >>> deletion_insertion_curve(model, x, x, n_iter=4).probabilities.shape
     torch.Size([3, 5])
     """
     check_choice(mode, ("deletion", "insertion"), "mode")
@@ -98,4 +98,4 @@ def removal_curve(
             columns.append(log_probability(torch.cat(scores), found).exp())
     curve = torch.stack(columns, 1)
     check_finite(curve, "the class probability")
-    return RemovalCurve(shares.to(curve), curve)
+    return DeletionInsertionCurve(shares.to(curve), curve)
