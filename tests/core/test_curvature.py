@@ -11,13 +11,13 @@ from assay.core import (
     binary_cross_entropy,
     cross_entropy,
     flatten,
-    graph_bytes,
     named_parameters,
     parameter_gradients,
     seeded,
     select_parameters,
     squared_error,
 )
+from assay.core.memory import graph_bytes
 from helpers.user_modules import LastWord, Recurrent
 
 
