@@ -195,7 +195,7 @@ def images(settings: Settings, seed: int) -> dict[str, Any]:
     train_standard(standard, x, y, plan, order)
     train_robust(robust, x, y, plan, UNIT, order)
     options: dict[str, Any] = {"model_fn": build, "trainer": retrainer(settings, plan.lr), "n_runs": settings.n_runs}
-    # The mean image is neutral, as in the released code; black is a value that many pixels have anyway.
+    # The mean of each pixel is neutral; black is a value that many pixels have anyway.
     score = partial(diffroar, x=x, y=y, x_test=x_test, y_test=y_test, fill=x.mean(0), **options)
     found: dict[str, Any] = {}
     fewest = settings.fractions[:1]
