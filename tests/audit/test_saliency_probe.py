@@ -86,6 +86,7 @@ def test_features_are_listed(context):
         model.weight.zero_()
         model.weight[:, 2] = torch.tensor([9.0, -9.0, 0.0])
         model.weight[:, 4] = torch.tensor([1.0, -1.0, 1.0])
+        model.bias.copy_(-0.5 * model.weight.sum(1))  # nothing speaks for a class at the mean
     x = torch.rand(40, 5, generator=seeded(0))
     finding = ask("saliency", small_subject(model=model, train=(x, torch.arange(40) % 3), test=None), context)
     assert [row[0] for row in finding.tables[1].rows[:2]] == [2, 4]
