@@ -61,7 +61,7 @@ def read_classes(rows: Float[Tensor, "n c"], target: Target) -> Tensor:
     labels = check_labels(given.expand(n) if given.ndim == 0 else given, max(c, 2), "target")
     if len(labels) != n:
         raise InvalidInputError(f"target has {len(labels)} classes for {n} samples; give one for each, or a single one")
-    return labels
+    return labels.clone()  # labels made in inference mode take part in no graph
 
 
 def log_probability(rows: Float[Tensor, "n c"], classes: Tensor) -> Float[Tensor, " n"]:
