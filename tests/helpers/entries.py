@@ -16,7 +16,7 @@ from unittest.mock import patch
 import torch
 
 from assay.audit import Subject, known_start, restarts, run_audit, start_search
-from assay.audit.probes import capacity, membership, names, reconstruction, robustness
+from assay.audit.probes import capacity, explanation_gap, membership, names, reconstruction, robustness
 from assay.core import (
     InvalidInputError,
     LossFunction,
@@ -136,6 +136,7 @@ def _tiny() -> Iterator[None]:
         patch.multiple(restarts, _TRIAL_STEPS=(2,)),
         patch.multiple(capacity, _STEPS=20, _FEWEST_STEPS=5),
         patch.multiple(membership, _STEPS=20, _SHADOWS=8),
+        patch.multiple(explanation_gap, _FEWEST=4, _SAMPLES=16),
         patch.multiple(robustness, _PLANS=((3, 20),), _QUERIES=2),
         patch.multiple(known_start, _STEPS=3),
         patch.multiple(start_search, SEEDS=tuple(range(12))),
