@@ -67,7 +67,8 @@ def test_every_probe_answers_or_says_why_not(tmp_path, build):
     skipped = {answer.probe: answer.reason for answer in result.answers if answer.status == "skipped"}
     assert all(len(reason) > 20 for reason in skipped.values())
     if build is Lightning:
-        assert skipped.keys() == {"explanation_gap", "membership", "subgroups"}  # of eleven samples without groups
+        # Eleven samples without groups, and no autoencoder.
+        assert skipped.keys() == {"explanation_gap", "latent_variables", "membership", "subgroups"}
     if build is zero:
         assert result.quality.warnings[0].startswith("All 163 weights are zero")
         assert result.worst in ("info", "low")
