@@ -174,7 +174,8 @@ def test_a_regression_is_attacked_with_multipliers_of_either_sign(context):
     [
         pytest.param(name, marks=[pytest.mark.slow] if name in ("reconstruction", "membership") else [])
         for name in registry.names()
-        if name not in (*registry.opt_in_names(), "explanation_gap", "subgroups")  # digits has no groups
+        # Digits has no groups and is no autoencoder.
+        if name not in (*registry.opt_in_names(), "explanation_gap", "latent_variables", "subgroups")
     ],
 )
 def test_the_same_seed_gives_the_same_finding(digits, digits_audit, context, name):

@@ -111,7 +111,7 @@ def hidden_layers(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> list[str]:
     ['1']
     """
     few = x[:2]
-    final = predict(model, few).flatten(1)
+    final = predict(model, few).reshape(len(few), -1)
     every = layer_names(model, x)
     outputs = layer_outputs(model, few, every) if every else {}
     names = [name for name, output in outputs.items() if not torch.equal(output.flatten(1), final)] or every

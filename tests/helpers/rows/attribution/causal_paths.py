@@ -38,7 +38,8 @@ def image_network():
 
 def _class(model, x):
     """Return the class of the first sample."""
-    return int(predict(model, check_samples(x)).argmax(1)[0])
+    x = check_samples(x)
+    return int(predict(model, x).reshape(len(x), -1).argmax(1)[0])
 
 
 def _graph(model, x, y, generator, batch_size=2000):
