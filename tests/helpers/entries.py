@@ -99,6 +99,8 @@ STRUCTURAL = (
     "probe initial_weights",
     "probe membership",
     "probe opposing",
+    "probe layer_information",
+    "probe redundancy",
     "probe saliency",
 )
 """What answers with modules of the network, or about them; or draws new weights by each module's own rule."""

@@ -64,7 +64,8 @@ def watch_layers(
     `torch.autograd.grad(score, watch.outputs[name])` works.
 
     Args:
-        model: Network; hold it in `preserved` where it must not change.
+        model: Network; hold it in `preserved` where it must not change. Of a compiled one call `unwrapped(model)`:
+            compiled code calls no hooks.
         layers: Names of `named_modules`.
         replace: By a layer's name, the function of its output that the network goes on with.
 
@@ -163,14 +164,15 @@ def layer_names(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> list[str]:
 
         return note
 
-    with preserved(model), torch.no_grad():
+    network = unwrapped(model)  # a compiled one calls no hooks
+    with preserved(network), torch.no_grad():
         handles = [
             module.register_forward_hook(hook(name))
-            for name, module in unwrapped(model).named_modules()
+            for name, module in network.named_modules()
             if name and "parametrizations" not in name.split(".") and (is_parametrized(module) or _is_leaf(module))
         ]
         try:
-            model(x)
+            network(x)
         finally:
             for handle in handles:
                 handle.remove()
@@ -218,9 +220,10 @@ def layer_outputs(
         raise InvalidInputError(f"layers is a list of names, such as ['layer1'], got {layers!r}")
     check_outputs(model, x)
     found: dict[str, list[Tensor]] = {name: [] for name in layers}
-    with preserved(model), watch_layers(model, layers) as watch, torch.no_grad():
+    network = unwrapped(model)
+    with preserved(network), watch_layers(network, layers) as watch, torch.no_grad():
         for batch in track(x.split(batch_size), "reading layers", enabled=progress):
-            model(batch)
+            network(batch)
             for name, parts in found.items():
                 parts.append(_rows(watch, name, len(batch)))
     return {name: torch.cat(parts) for name, parts in found.items()}

@@ -7,7 +7,7 @@ Papers: hessian-spectrum.
 - `regions`: decision regions on planes through samples (decision-boundaries).
 """
 
-from assay.core import Tridiagonalization, lanczos
+from assay.core import lanczos
 from assay.landscape.alignment import AlignmentReport, gradient_covariance_alignment
 from assay.landscape.bulk import Bulk
 from assay.landscape.decomposition import (
@@ -38,7 +38,6 @@ __all__ = [
     "SpectralDensity",
     "SpectrumReport",
     "TraceEstimate",
-    "Tridiagonalization",
     "batch_hessian_extremes",
     "estimate_hessian_noise",
     "factor_eigenvalues",

@@ -53,6 +53,7 @@ from assay.core import (
     single_logit,
     squared_error,
     unflatten,
+    unwrapped,
     vector_jacobian_product,
     watch_layers,
 )
@@ -104,8 +105,9 @@ def _layers(model, x, y, generator, batch_size=4):
 
 
 def _watched(model, x, y, generator):
-    with preserved(model), watch_layers(model, layer_names(model, x)[:1]) as watch:
-        score = model(x).sum()
+    network = unwrapped(model)
+    with preserved(network), watch_layers(network, layer_names(model, x)[:1]) as watch:
+        score = network(x).sum()
     return [torch.autograd.grad(score, value)[0] for value in watch.outputs.values()]
 
 

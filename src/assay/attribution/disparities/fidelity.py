@@ -28,7 +28,7 @@ class DisparityReport:
         counts: Samples of each.
         accuracy: Share of the samples of each group for which model and surrogate give the same label.
         auroc: AUROC of the surrogate's value for the model's label; NaN where the group has one label alone.
-        residual: Mean |p_f - p_e| of each group.
+        residual: Mean $|p_f - p_e|$ of each group.
         overall: Each metric over all samples.
         max_gap: By metric, how much less faithful the worst group is than all samples together.
         mean_gap: By metric, the mean absolute difference over all pairs of groups.

@@ -72,7 +72,7 @@ def bootstrap_gap(
         p_model: Probability of the explained class, by the model.
         p_explanation: The surrogate's value.
         groups: Group of each sample.
-        metric: The residual |p_f - p_e|, or the accuracy: a mean over samples.
+        metric: The residual $|p_f - p_e|$, or the accuracy: a mean over samples.
         gap: The mean over pairs of groups, or that of the worst group to all samples.
         n_bootstrap: Resamples.
         n_permutations: Shuffles.
