@@ -60,8 +60,8 @@ def learned(**changes):
 
 @pytest.fixture(autouse=True)
 def short_attacks(monkeypatch):
-    monkeypatch.setattr("assay.audit.probes.robustness._STEPS", 5)
-    monkeypatch.setattr("assay.audit.probes.robustness._QUERIES", 20)
+    monkeypatch.setattr("assay.audit.probes.robustness._PLANS", ((5, 20),))
+    monkeypatch.setattr("assay.audit.probes.robustness._QUERIES", 4)
 
 
 def test_pictures_in_their_range_need_no_word(context):
