@@ -62,9 +62,9 @@ def test_findings_come_on_stderr_as_each_probe_ends_and_sorted_on_stdout(folder,
     monkeypatch.setattr(registry, "names", lambda: list(severities))
     monkeypatch.setattr(registry, "load", load)
     assert main(["audit", "mine.py", "--out", "audit"]) == 0
-    assert came[1:] == [  # each with its time: the seven minutes that are left, in equal shares
-        ["  info        first: first.", "[2/3] Is it second? (up to 210 s)"],
-        ["  high        second: second.", "[3/3] Is it third? (up to 420 s)"],
+    assert came[1:] == [  # each with its time: the nine minutes that are left, in equal shares
+        ["  info        first: first.", "[2/3] Is it second? (up to 270 s)"],
+        ["  high        second: second.", "[3/3] Is it third? (up to 540 s)"],
     ]
     assert [line.strip() for line in capsys.readouterr().out.splitlines()[-4:]] == [
         "high        second: second.",

@@ -37,7 +37,7 @@ def run_audit(
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool = False,
-    minutes: float = 7.0,
+    minutes: float = 9.0,
 ) -> AuditResult:
     """Run the probes on a subject and write the report.
 

@@ -75,7 +75,7 @@ class Audit(_Command):
     device: OptionalText = None
     """Device to compute on, such as cuda; by default the model's. On a CPU one thread computes; the environment
     variable OMP_NUM_THREADS sets more."""
-    minutes: float = 7.0
+    minutes: float = 9.0
     """Time for all probes, of which each has an equal share of what the ones before it left; one that would take longer
     does less, and says so."""
 
