@@ -30,7 +30,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "linear": nn.Identity,
 }
 
-Layers = list[tuple[Float[Tensor, "m a b"], Float[Tensor, "m one b"]]]
+Layers = list[tuple[Float[Tensor, "m _ _"], Float[Tensor, "m _ _"]]]
 """Weights and biases of each layer of m networks."""
 
 
