@@ -129,7 +129,7 @@ def downstream(
 
 def quartiles(factor: Float[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """Return the quarter of the samples that each belongs to."""
-    return torch.bucketize(factor, torch.quantile(factor, torch.tensor([0.25, 0.5, 0.75])))
+    return torch.bucketize(factor.contiguous(), torch.quantile(factor, torch.tensor([0.25, 0.5, 0.75])))
 
 
 def accuracy_of(codes: Float[Tensor, "n k"], factors: Float[Tensor, "n 3"]) -> float:
