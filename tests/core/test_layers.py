@@ -129,10 +129,35 @@ def test_a_layer_that_gives_no_row_a_sample_is_refused():
             self.mean(torch.ones(5, 2))
             return self.linear(x)
 
-    with pytest.raises(InvalidInputError, match=r"'mean' gives shape \(2,\) for 4 samples"):
+    with pytest.raises(InvalidInputError, match=r"'mean' gives shape \(2,\) for 1 sample"):
         layer_outputs(Centred(), torch.ones(4, 2), ["mean"])
 
 
 def test_wrapped_networks_have_the_names_of_the_network_itself(network, x):
     wrapped = nn.DataParallel(network)
     torch.testing.assert_close(layer_outputs(wrapped, x, ["2"])["2"], predict(network, x))
+
+
+def test_a_tensor_that_a_layer_hands_on_stays_as_it_was():
+    x, network = torch.ones(4, 3), nn.Sequential(nn.Identity(), nn.Linear(3, 2))
+    with watch_layers(network, ["0"]) as watch:
+        score = network(x).sum()
+    assert not x.requires_grad
+    (slope,) = torch.autograd.grad(score, watch.outputs["0"])
+    torch.testing.assert_close(slope, network[1].weight.detach().sum(0).expand(4, 3))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 6])
+def test_a_layer_with_time_first_is_refused_and_not_listed_whatever_its_length(steps):
+    class TimeFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.memory, self.last = nn.LSTM(5, 7), nn.Linear(7, 3)
+
+        def forward(self, x):
+            return self.last(self.memory(x.transpose(0, 1))[0].mean(0))
+
+    model, x = TimeFirst(), torch.ones(6, steps, 5)
+    assert layer_names(model, x) == ["last"]
+    with pytest.raises(InvalidInputError, match="name a layer whose first axis is that of the samples"):
+        layer_outputs(model, x, ["memory"])

@@ -108,10 +108,11 @@ def _hook(watch: LayerWatch, name: str, change: Callable[[Tensor], Tensor] | Non
                 f"layer {name!r} ({type(module).__name__}) {'reads' if read is None else 'gives'} no tensor; "
                 "name a layer that reads and gives tensors"
             )
+        kept = given
         if torch.is_grad_enabled() and given.is_floating_point() and not given.requires_grad:
-            given.requires_grad_()
-        watch.inputs[name], watch.outputs[name] = read, given
-        return _with_first_tensor(output, given, given.clone() if change is None else change(given))
+            kept = given.detach().requires_grad_()  # a tensor of its own: the layer may hand on the caller's
+        watch.inputs[name], watch.outputs[name] = read, kept
+        return _with_first_tensor(output, given, kept.clone() if change is None else change(kept))
 
     return note
 
@@ -152,8 +153,44 @@ def layer_names(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> list[str]:
     >>> layer_names(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(4, 2))
     ['0', '1', '2']
     """
-    x = check_samples(x, tokens=True)[:2]
+    x = check_samples(x, tokens=True)
     check_outputs(model, x)
+    found = [_calls(unwrapped(model), few) for few in one_and_two(x)]  # time may come first, and be of either length
+    names = [name for name, _ in found[1]]
+    by_sample = [{name for name, rows in calls if rows} for calls in found]
+    return [name for name in names if names.count(name) == 1 and name in by_sample[0] & by_sample[1]]
+
+
+def one_and_two(x: Shaped[Tensor, "n *d"]) -> tuple[Shaped[Tensor, "1 *d"], Shaped[Tensor, "2 *d"]]:
+    """Return batches of one and of two samples, to see which axis of an output follows their number.
+
+    >>> [len(few) for few in one_and_two(torch.zeros(1, 3))]
+    [1, 2]
+    """
+    return x[:1], torch.cat([x[:1], x[-1:]])
+
+
+def check_sample_axis(model: nn.Module, x: Shaped[Tensor, "n *d"], layers: Collection[str]) -> None:
+    """Require layers that give one row a sample: those of a recurrent network may give one a step.
+
+    Raises:
+        InvalidInputError: There is no such layer, it runs twice in one forward pass, does not run, or its first axis
+            does not follow the number of samples.
+
+    Cost: two forward passes of one and of two samples.
+
+    >>> check_sample_axis(nn.Sequential(nn.Linear(2, 1)), torch.ones(3, 2), ["0"])
+    """
+    network = unwrapped(model)
+    with preserved(network), watch_layers(network, layers) as watch, torch.no_grad():
+        for few in one_and_two(x):
+            network(few)
+            for name in layers:
+                _rows(watch, name, len(few))
+
+
+def _calls(network: nn.Module, x: Tensor) -> list[tuple[str, bool]]:
+    """Return the layers in the order in which they ran, and whether each gave a row a sample."""
     calls: list[tuple[str, bool]] = []
 
     def hook(name: str) -> Callable[..., None]:
@@ -164,7 +201,6 @@ def layer_names(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> list[str]:
 
         return note
 
-    network = unwrapped(model)  # a compiled one calls no hooks
     with preserved(network), torch.no_grad():
         handles = [
             module.register_forward_hook(hook(name))
@@ -176,8 +212,7 @@ def layer_names(model: nn.Module, x: Shaped[Tensor, "n *d"]) -> list[str]:
         finally:
             for handle in handles:
                 handle.remove()
-    names = [name for name, _ in calls]
-    return [name for name, rows in calls if rows and names.count(name) == 1]
+    return calls
 
 
 def _is_leaf(module: nn.Module) -> bool:
@@ -208,7 +243,7 @@ def layer_outputs(
         InvalidInputError: The model or `x` are unusable, there is no such layer, it runs twice in one forward pass,
             does not run, or gives no row for each sample.
 
-    Cost: n forward passes; memory O(n h), with h the entries of all these outputs.
+    Cost: n + 3 forward passes; memory O(n h), with h the entries of all these outputs.
 
     >>> outputs = layer_outputs(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), torch.ones(4, 2), ["1"])
     >>> outputs["1"].shape
@@ -219,6 +254,7 @@ def layer_outputs(
     if isinstance(layers, str) or not layers:
         raise InvalidInputError(f"layers is a list of names, such as ['layer1'], got {layers!r}")
     check_outputs(model, x)
+    check_sample_axis(model, x, layers)
     found: dict[str, list[Tensor]] = {name: [] for name in layers}
     network = unwrapped(model)
     with preserved(network), watch_layers(network, layers) as watch, torch.no_grad():
@@ -235,7 +271,7 @@ def _rows(watch: LayerWatch, name: str, n: int) -> Tensor:
     output = watch.outputs[name]
     if output.ndim == 0 or len(output) != n:
         raise InvalidInputError(
-            f"layer {name!r} gives shape {tuple(output.shape)} for {n} samples; name a layer whose first axis is that "
-            "of the samples"
+            f"layer {name!r} gives shape {tuple(output.shape)} for {n} sample{'s' * (n > 1)}; name a layer whose first "
+            "axis is that of the samples"
         )
     return output.detach()

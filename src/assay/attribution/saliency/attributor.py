@@ -19,6 +19,7 @@ from assay.core import (
     check_positive,
     find_layer,
 )
+from assay.core.layers import check_sample_axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +127,8 @@ class NormGrad:
 
     def _parts(self, inputs: Tensor, target: Target) -> list[Activations]:
         x, classes = read_inputs(self.model, inputs, target)
+        if self.layer is not None:
+            check_sample_axis(self.model, x, [self.layer])
         batches = x.split(self.batch_size if self.meta_step is None else 1)
         targets = classes.split(len(batches[0])) if isinstance(classes, Tensor) else [classes] * len(batches)
         options = {"score": self.score, "channel_axis": self.channel_axis}

@@ -23,6 +23,7 @@ from assay.core import (
 Normalization: TypeAlias = Literal["symmetric", "markov", "none"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("symmetric", "markov", "none")
 
+_ROUNDING = 1e-9  # of a squared distance in units of the bandwidth
 MEDIAN_SAMPLES = 1000  # of which all pairs are compared for the median distance
 
 
@@ -77,10 +78,15 @@ def kernel_rows(left: Float[Tensor, "b d"], right: Float[Tensor, "n d"]) -> Floa
 
 
 def squared_distances(left: Float[Tensor, "b d"], right: Float[Tensor, "n d"]) -> Float[Tensor, "b n"]:
-    """Return squared distances by one matrix product; with centred float64 rows their rounding does not count."""
-    inner = left @ right.T
-    squares = left.square().sum(1)[:, None] + right.square().sum(1)
-    return (squares - 2 * inner).clamp(min=0)
+    """Return squared distances: by one matrix product, or entry by entry where rounding of that would count.
+
+    The product loses what is smaller than rounding of the largest squared norm; the kernel feels distances of 1.
+    """
+    lengths = left.square().sum(1), right.square().sum(1)
+    largest = max((float(each.detach().max()) for each in lengths if len(each)), default=0.0)
+    if not largest * torch.finfo(left.dtype).eps < _ROUNDING:
+        return torch.cdist(left, right, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return (lengths[0][:, None] + lengths[1] - 2 * (left @ right.T)).clamp(min=0)
 
 
 def diffusion_matrix(rows: Float[Tensor, "n d"], normalization: Normalization) -> Float[Tensor, "n n"]:

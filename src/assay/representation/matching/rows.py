@@ -18,6 +18,7 @@ from assay.core import (
     track,
     watch_layers,
 )
+from assay.core.layers import check_sample_axis
 
 _CHANNELS_FIRST = (
     nn.Conv1d,
@@ -93,8 +94,9 @@ def paired_rows(
     x = check_samples(x, tokens=True)
     check_count(batch_size, "batch_size")
     modules = [find_layer(model, name) for model, name in zip(models, layers, strict=True)]
-    for model in models:
+    for model, name in zip(models, layers, strict=True):
         check_outputs(model, x)
+        check_sample_axis(model, x, [name])
     for batch in track(x.split(batch_size), "reading layers", enabled=progress):
         found: list[Tensor] = []
         for model, name, module in zip(models, layers, modules, strict=True):

@@ -45,6 +45,7 @@ def basis_of(x: Float[Tensor, "n d"], *, variance: float = 1.0, features: bool =
     n, d = x.shape
     rounding = max(n, d) * torch.finfo(x.dtype).eps
     x = x.double()
+    floor = rounding * x.norm()  # of the mean, which a constant representation is left with
     x = x - x.mean(0)
     if d > 2 * n:  # the Gram matrix is the smaller problem, of squares: rounding goes up to its root
         squares, vectors = symmetric_eigenpairs(x @ x.T)
@@ -52,7 +53,7 @@ def basis_of(x: Float[Tensor, "n d"], *, variance: float = 1.0, features: bool =
         rounding = max(rounding, (n * torch.finfo(torch.float64).eps) ** 0.5)
     else:
         vectors, scales, _ = torch.linalg.svd(x, full_matrices=False)
-    if not scales[0] > 0:
+    if not scales[0] > floor:
         raise InvalidInputError(
             "a representation is the same for all samples, which are like nothing else; leave it out"
         )
