@@ -96,6 +96,7 @@ STRUCTURAL = (
     "representation_trajectory",
     "watch_layers",
     "probe capacity",
+    "probe explanation_gap",
     "probe initial_weights",
     "probe membership",
     "probe opposing",
@@ -103,7 +104,8 @@ STRUCTURAL = (
     "probe redundancy",
     "probe saliency",
 )
-"""What answers with modules of the network, or about them; or draws new weights by each module's own rule."""
+"""What answers with modules of the network, or about them; or draws new weights by each module's own rule; or ranks
+a figure among permutations, where rounding changes ranks."""
 
 
 def _of_row(row: TakesModel) -> Entry:

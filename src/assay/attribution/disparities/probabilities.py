@@ -32,7 +32,7 @@ def probability_function(model: Any, x: Any, *, batch_size: int) -> Callable[[An
         InvalidInputError: It is none of these, or the network does not take the inputs.
     """
     if isinstance(model, nn.Module):
-        return _of_network(model, _as_inputs(model, x), batch_size)
+        return _of_network(model, _accepted(model, torch.as_tensor(x)), batch_size)
     function = getattr(model, "predict_proba", model)
     if isinstance(model, type) or not callable(function):
         got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
@@ -75,10 +75,19 @@ def as_array(value: Any) -> np.ndarray:
         raise InvalidInputError(f"numbers are needed, got {type(value).__name__} ({error}); pass an array") from error
 
 
-def _as_inputs(model: nn.Module, values: Any) -> Tensor:
-    """Return a batch in the type and on the device of a network's weights."""
-    weight = next(model.parameters(), torch.zeros(()))
-    return torch.as_tensor(values).to(device=weight.device, dtype=weight.dtype)
+def _accepted(model: nn.Module, x: Tensor) -> Tensor:
+    """Return a batch on the device of a network's weights, in the first type of theirs, or float32, that it takes."""
+    weights = [value for value in model.parameters() if value.is_floating_point()]
+    x = x.to(weights[0].device) if weights else x
+    refusals: list[InvalidInputError] = []
+    for kind in dict.fromkeys([*(value.dtype for value in weights), torch.float32]):
+        try:
+            check_outputs(model, x.to(kind))
+        except InvalidInputError as error:
+            refusals.append(error)
+        else:
+            return x.to(kind)
+    raise refusals[0]
 
 
 def _of_network(model: nn.Module, x: Tensor, batch_size: int) -> Callable[[Any], np.ndarray]:
@@ -87,7 +96,7 @@ def _of_network(model: nn.Module, x: Tensor, batch_size: int) -> Callable[[Any],
     ready = stays_in_unit_interval(model, x) if single else is_probabilities(outputs)
 
     def probabilities(values: Any) -> np.ndarray:
-        inputs = _as_inputs(model, values)
+        inputs = torch.as_tensor(values).to(x)
         scores = predict(model, inputs, batch_size=batch_size, look=False).reshape(len(inputs), -1)
         scores = scores.float() if scores.dtype.itemsize < 4 else scores
         if not ready:
