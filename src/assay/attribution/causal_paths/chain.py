@@ -130,6 +130,7 @@ def _cuts(model: nn.Module, x: Tensor, name: str, *, required: bool) -> bool:
 
     Whether the number of rows may differ is another matter: a network may fix it in a `view`.
     """
+    model = unwrapped(model)  # compiled code calls no hooks
     rows = torch.cat([x[:2], x[:1].flip(-1)])
     with preserved(model), watch_layers(model, [name]) as watch:
         logits = model(rows)
@@ -159,6 +160,7 @@ def _check_units_apart(model: nn.Module, x: Tensor, lower: str, upper: str, colu
     The bits of the units' numbers, and their complements, say which units are moved together: a unit that moves
     another one's columns is found where their bits differ. Cost: one forward pass of 2 log2(units) rows.
     """
+    model = unwrapped(model)  # compiled code calls no hooks
     axis, layer = unit_axis(find_layer(model, lower)), find_layer(model, upper)
     n_units = _n_outputs(find_layer(model, lower))
     number = torch.arange(n_units, device=x.device)

@@ -18,6 +18,7 @@ from assay.core import (
     check_scores,
     preserved,
     track,
+    unwrapped,
     watch_layers,
 )
 
@@ -162,6 +163,7 @@ def _effects_on(
     cut: bool,
     batch_size: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    model = unwrapped(model)  # compiled code calls no hooks
     module = weighted_layer(model, layer)
     with watch_layers(model, [layer]) as watch:
         observed = _rows(model(x), len(x))

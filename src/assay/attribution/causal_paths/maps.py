@@ -14,6 +14,7 @@ from assay.core import (
     check_samples,
     check_scores,
     preserved,
+    unwrapped,
     watch_layers,
 )
 
@@ -63,6 +64,7 @@ def causal_saliency(
     >>> causal_saliency(model, graph, "0", x).shape
     torch.Size([3, 4, 4])
     """
+    model = unwrapped(model)  # compiled code calls no hooks
     x = check_samples(x)
     check_count(batch_size, "batch_size")
     check_scores(model, x)

@@ -24,6 +24,7 @@ from assay.core import (
     named_parameters,
     plain_attention,
     preserved,
+    unwrapped,
     watch_layers,
 )
 from assay.core.layers import LayerWatch
@@ -55,6 +56,7 @@ def layer_gradients(
     Raises:
         InvalidInputError: The layer does not run, the scores do not depend on it, or it has no positions.
     """
+    model = unwrapped(model)  # compiled code calls no hooks
     read: list[Tensor] = []
     with preserved(model), plain_attention(), _watched(model, layer, read) as watch:
         start = _leaf(x) if layer is None else x
@@ -84,6 +86,7 @@ def meta_gradients(
     Raises:
         InvalidInputError: As for `layer_gradients`.
     """
+    model = unwrapped(model)  # compiled code calls no hooks
     read: list[Tensor] = []
     with preserved(model), plain_attention():
         with _watched(model, layer, read) as watch, torch.no_grad():

@@ -16,6 +16,7 @@ from assay.core import (
     find_layer,
     preserved,
     track,
+    unwrapped,
     watch_layers,
 )
 from assay.core.layers import check_sample_axis
@@ -91,6 +92,7 @@ def paired_rows(
     >>> [[len(rows) for rows in batch] for batch in paired_rows([net, net], torch.ones(5, 2), ["1", "0"], batch_size=4)]
     [[4, 4], [1, 1]]
     """
+    models = [unwrapped(model) for model in models]  # compiled code calls no hooks
     x = check_samples(x, tokens=True)
     check_count(batch_size, "batch_size")
     modules = [find_layer(model, name) for model, name in zip(models, layers, strict=True)]
